@@ -99,7 +99,6 @@ class AddSettings(Settings):
     # The student's input (section 3.1)
     # N = 4; all but the last: ours
     student_timesteps: Ascending[Timestep] = Field(default=(249, 499, 749, 999), min_length=1)
-    student_timestep_weights: tuple[NonNegative, ...] | None = None  # None: uniform
     # How the last timestep carries no signal. noise_only keeps the weights of an epsilon network
     # valid; rescale is the exact schedule and needs v or sample prediction; native leaks (ours).
     terminal_snr: TerminalSnr = "noise_only"
@@ -126,11 +125,9 @@ class AddSettings(Settings):
     image_condition_at_pure_noise: Literal["keep", "null"] = "keep"
     heads: DiscriminatorSettings = DiscriminatorSettings()
     augment: AugmentSettings = AugmentSettings()
-    critic_steps: Count = 1  # updates of the heads per update of the student
     # Update the student first and let the heads learn from the images it just made: saves one pass
     # of student, decoder and feature network (ours).
     shared_fakes: bool = False
-    reconstructed_reals: bool = False  # show the heads decoded latents of real images (ours)
 
     student_optimizer: AdamSettings = AdamSettings(learning_rate=1e-5, warmup_steps=500)
     head_optimizer: AdamSettings = AdamSettings(learning_rate=2e-3)
@@ -138,17 +135,10 @@ class AddSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        steps, weights = self.student_timesteps, self.student_timestep_weights
-        if weights is not None and len(weights) != len(steps):
-            raise ValueError("student_timestep_weights needs one number for each timestep")
-        if weights is not None and sum(weights) == 0:
-            raise ValueError("student_timestep_weights are all zero")
         if self.teacher_timesteps and self.teacher_timesteps[0] > self.teacher_timesteps[1]:
             raise ValueError("teacher_timesteps must ascend")
         if not self.adversarial and self.distillation == "none":
             raise ValueError("nothing is left to learn: adversarial is off, distillation is none")
-        if self.shared_fakes and self.critic_steps > 1:
-            raise ValueError("shared_fakes has one set of images a step: critic_steps must be 1")
         if self.distillation == "nfsd" and self.teacher_steps > 1:
             raise ValueError("nfsd defines its target from one teacher step")
         return self

@@ -137,18 +137,15 @@ class AdversarialDistillation(TrainingTask):
         student = Phase(partial(self.student_loss, step), ("student",), "student")
         if self.heads is None:
             return (student,)
-        heads = [
-            Phase(partial(self.heads_loss, step, round_), ("heads",), _round_name(round_))
-            for round_ in range(self.settings.critic_steps)
-        ]
-        return (student, *heads) if self.settings.shared_fakes else (*heads, student)
+        heads = Phase(partial(self.heads_loss, step), ("heads",), "heads")
+        return (student, heads) if self.settings.shared_fakes else (heads, student)
 
     # ------------------------------------------------------------------ losses
 
-    def heads_loss(self, step: int, round_: int, batch: Examples) -> Losses:
+    def heads_loss(self, step: int, batch: Examples) -> Losses:
         """Return the discriminator's loss, Eq. 3, on a micro-batch."""
         self._place(batch.images.device)
-        draws = draws_of(batch, 1 + round_)
+        draws = draws_of(batch, 1)
         if self.settings.shared_fakes:
             fake = self._shown.pop(batch.seed)
         else:
@@ -157,7 +154,7 @@ class AdversarialDistillation(TrainingTask):
                 features = self._features(made.images, draws)
                 fake = FakeFeatures(features, self._joint_condition(batch, made.pure_noise))
         with torch.no_grad():
-            real = self._features(self._real_images(batch), draws)
+            real = self._features(batch.images, draws)
         r1_due = self.settings.r1_weight > 0 and step % self.settings.r1_every == 0
         if r1_due:
             real = [each.float().requires_grad_() for each in real]
@@ -250,15 +247,13 @@ class AdversarialDistillation(TrainingTask):
         return predict_sample(self.modules["student"], self.schedule, noisy, timestep, condition)
 
     def _student_timesteps(self, size: int, draws: torch.Generator, device: torch.device) -> Tensor:
-        """Draw tau, ``[size]``."""
-        steps = self.settings.student_timesteps
-        odds = self.settings.student_timestep_weights or (1.0,) * len(steps)
+        """Draw tau, each as often as the others, ``[size]``."""
         # Filled on the device, since a copy to it would wait for all that it has to do.
-        known, weights = (
-            torch.stack([torch.full((), value, device=device) for value in values])
-            for values in (steps, odds)
+        known = torch.stack(
+            [torch.full((), tau, device=device) for tau in self.settings.student_timesteps]
         )
-        return known[torch.multinomial(weights, size, replacement=True, generator=draws)]
+        even = torch.ones(len(known), device=device)
+        return known[torch.multinomial(even, size, replacement=True, generator=draws)]
 
     def _features(self, images: Tensor, draws: torch.Generator) -> list[Tensor]:
         """Return F of augmented images; differentiable."""
@@ -285,12 +280,6 @@ class AdversarialDistillation(TrainingTask):
         if batch.latents is not None:
             return batch.latents
         return self.networks.codec.encode(batch.images)
-
-    @torch.no_grad()
-    def _real_images(self, batch: Examples) -> Tensor:
-        if self.settings.reconstructed_reals:
-            return self.networks.codec.decode(self._real_latents(batch))
-        return batch.images
 
     # ------------------------------------------------------------------ health and state
 
@@ -434,7 +423,3 @@ def _noise_like(value: Tensor, draws: torch.Generator) -> Tensor:
 
 def _size(value: Tensor) -> Tensor:
     return value.detach().float().square().mean().sqrt()
-
-
-def _round_name(round_: int) -> str:
-    return "heads" if round_ == 0 else f"heads{round_ + 1}"

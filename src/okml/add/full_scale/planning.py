@@ -265,7 +265,7 @@ def step_operations(settings: FullScaleSettings) -> float:
     total = student + (2 * feature if add.adversarial else 0)
     if add.adversarial:
         made = 0 if add.shared_fakes else unet + DECODE_TERA + feature
-        total += add.critic_steps * (made + feature)
+        total += made + feature
     total += _teacher_operations(settings)
     return total * 1e12 * (settings.side / 512) ** 2
 
