@@ -26,6 +26,7 @@ from torch.optim.swa_utils import AveragedModel
 from typer.testing import CliRunner
 
 from okml.add.denoiser import Denoiser
+from okml.add.frechet import frechet_distance, moments
 from okml.add.full_scale import architectures, coco, planning, run, scores
 from okml.add.full_scale import prepare as prepare_module
 from okml.add.full_scale.assemble import assemble, encode_prompts, fixed_conditions
@@ -505,9 +506,7 @@ def test_fid_of_fewer_images_than_features_is_that_of_their_covariances() -> Non
     (ca, cb), apart = (np.cov(x.T) for x in (real, drawn)), real.mean(0) - drawn.mean(0)
     root = np.sqrt(np.linalg.eigvals(ca @ cb).astype(complex)).real.sum()
     expected = apart @ apart + np.trace(ca) + np.trace(cb) - 2 * root
-    found = scores.frechet_distance(
-        *(scores.moments(torch.from_numpy(values)) for values in (real, drawn))
-    )
+    found = frechet_distance(*(moments(torch.from_numpy(values)) for values in (real, drawn)))
     assert found == pytest.approx(expected, rel=1e-5)
 
 

@@ -59,7 +59,7 @@ def measured(
     return measure_latency(samplers, Decoder(), prompt, (1, 1, 8, 8), CPU, 1, 3)
 
 
-def test_parts_and_slope_of_the_vendors_times(clock: list[float]) -> None:
+def test_parts_of_the_vendors_times(clock: list[float]) -> None:
     """207 ms for one step and 67 ms for each further one."""
     table = measured(clock, (1, 2, 4))
     assert [row.steps for row in table.rows] == [1, 2, 4]
@@ -68,9 +68,6 @@ def test_parts_and_slope_of_the_vendors_times(clock: list[float]) -> None:
         assert row.decoding == pytest.approx(90)
         assert row.denoising == pytest.approx(67 * row.steps)
         assert row.total == pytest.approx(140 + 67 * row.steps)
-    assert table.fixed == pytest.approx(140)
-    assert table.per_step == pytest.approx(67)
-    assert table.peak_gib > 0
     assert all(math.isnan(value) for value in table.reserved_gib)
     assert len(table.reserved_gib) == 3
 
@@ -93,9 +90,3 @@ def test_every_round_has_every_number_of_steps(clock: list[float]) -> None:
         own = [207 + 67 * (row.steps - 1) + 1000 * call for call in (3, 5, 7)]
         assert row.rounds == pytest.approx([taken + 1000 * number for taken in own])
         assert row.total == pytest.approx(row.rounds[1])
-
-
-def test_one_row_has_no_slope(clock: list[float]) -> None:
-    table = measured(clock, (1,))
-    assert table.fixed == pytest.approx(207)
-    assert math.isnan(table.per_step)

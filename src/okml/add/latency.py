@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
-from okml.accelerator import peak_bytes, peak_reserved_bytes, reset_peak, synchronize
+from okml.accelerator import peak_reserved_bytes, reset_peak, synchronize
 from okml.add.interfaces import Codec, Condition
 from okml.add.sampling import Sampler
-from okml.runtime import GIB, peak_memory_gib
+from okml.runtime import GIB
 
 
 @dataclass(frozen=True)
@@ -39,22 +38,15 @@ class Latency:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """One row for each number of steps, and their summary.
+    """One row for each number of steps, and their memory.
 
     Attributes:
-        rows: One row a number of steps, ascending.
-        fixed: The milliseconds that do not depend on the steps, by least squares over the totals.
-        per_step: The milliseconds of one more step; NaN for a single row.
-        peak_gib: The peak of torch's allocator on a GPU; the peak resident memory of the process
-            elsewhere.
+        rows: One row a number of steps, in the order of the samplers.
         reserved_gib: The memory that the allocator took from the driver in each round: what the
             driver's tool shows, less the context; NaN on a CPU.
     """
 
     rows: tuple[Latency, ...]
-    fixed: float
-    per_step: float
-    peak_gib: float
     reserved_gib: tuple[float, ...]
 
 
@@ -102,14 +94,10 @@ def measure_latency(
             if number >= warmup:
                 times[count].append(taken)
         if number >= warmup:
-            memory.append(_memory(device))
+            reserved = peak_reserved_bytes(device)
+            memory.append(float("nan") if reserved is None else reserved / GIB)
     rows = [_medians(count, rounds) for count, rounds in times.items()]
-    peak, reserved = zip(*memory, strict=True)
-    per_step, fixed = float("nan"), rows[0].total
-    if len(rows) > 1:
-        slope, intercept = np.polyfit(list(samplers), [row.total for row in rows], 1)
-        per_step, fixed = float(slope), float(intercept)
-    return LatencyTable(tuple(rows), fixed, per_step, max(peak), reserved)
+    return LatencyTable(tuple(rows), tuple(memory))
 
 
 def _medians(steps: int, rounds: list[list[float]]) -> Latency:
@@ -124,10 +112,3 @@ def now(device: torch.device) -> float:
     """Return the seconds of a clock, after all work of a GPU is done."""
     synchronize(device)
     return time.perf_counter()
-
-
-def _memory(device: torch.device) -> tuple[float, float]:
-    peak, reserved = peak_bytes(device), peak_reserved_bytes(device)
-    if peak is None or reserved is None:
-        return peak_memory_gib(), float("nan")
-    return peak / GIB, reserved / GIB

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from okml.add.frechet import frechet_distance, moments
 from okml.add.images import ImageSet
 from okml.add.small.classifier import MetricNetwork
-from okml.errors import ParameterError
 
 NEIGHBOURS = 3  # that make a neighbourhood
 PENALTY = 0.1  # of the ridge regression, beside features of unit variance
@@ -82,7 +81,7 @@ class ImageEvaluator:
         self.images = images
         self.network = network
         self.real, _ = network.read(images.train.pixels)
-        self.moments = gaussian(self.real)
+        self.moments = moments(self.real)
         self.captioner = Captioner(self.real, prompts)
         self.around = radius(self.real)
         self.training = images.train.pixels.to(network.head.weight.device)
@@ -90,7 +89,7 @@ class ImageEvaluator:
 
     def distance(self, features: Tensor) -> float:
         """Return the Fréchet distance of features ``[n, d]`` to those of the training images."""
-        return frechet_distance(self.moments, gaussian(features))
+        return frechet_distance(self.moments, moments(features))
 
     def __call__(self, samples: Tensor, labels: Tensor, prompts: Tensor) -> EvaluatedImages:
         """Judge samples.
@@ -153,37 +152,6 @@ class Captioner:
         fit = functional.normalize(seen, dim=1) @ functional.normalize(told, dim=1).T  # [n, k]
         own = fit.gather(1, asked[:, None])
         return (fit < own).double().sum(1) / max(1, len(captions) - 1)
-
-
-class Gaussian(NamedTuple):
-    """Mean ``[d]`` and covariance ``[d, d]`` of features, float64."""
-
-    mean: NDArray[np.float64]
-    covariance: NDArray[np.float64]
-
-
-def gaussian(features: Tensor) -> Gaussian:
-    """Return the moments of features ``[n, d]``.
-
-    Raises:
-        ParameterError: If there are fewer than two.
-    """
-    if len(features) < 2:
-        raise ParameterError("A covariance needs at least two images.")
-    values = features.double().cpu().numpy()
-    return Gaussian(values.mean(0), np.cov(values, rowvar=False).reshape(values.shape[1], -1))
-
-
-def frechet_distance(a: Gaussian, b: Gaussian) -> float:
-    """Return |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)).
-
-    The trace of the root is the sum of the square roots of the eigenvalues of C_a C_b, which are
-    real and not negative but for rounding.
-    """
-    eigenvalues = np.linalg.eigvals(a.covariance @ b.covariance).real
-    root = np.sqrt(np.clip(eigenvalues, 0, None)).sum()
-    apart = ((a.mean - b.mean) ** 2).sum()
-    return float(apart + np.trace(a.covariance) + np.trace(b.covariance) - 2 * root)
 
 
 def spread_within_classes(images: Tensor, labels: Tensor) -> Tensor:
