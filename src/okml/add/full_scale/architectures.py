@@ -8,7 +8,7 @@ those of the files ``config.json`` of each repository.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
@@ -68,50 +68,20 @@ TOKENS = 77  # of every CLIP text tower
 LATENT_SHAPE = (4, 64, 64)  # of 512 by 512 pixels
 TEXT_WIDTH, IMAGE_WIDTH = 1024, 1024  # c_text of CLIP ViT-g-14, c_img of DINOv2 ViT-L
 
+
+def _tower(width: int, layers: int, heads: int, **more: Any) -> dict[str, Any]:
+    return {
+        "hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": layers,
+        "num_attention_heads": heads, **{"hidden_act": "gelu", **more},
+    }  # fmt: skip
+
+
 TEXT_TOWERS: dict[TextName, tuple[type[nn.Module], dict[str, Any]]] = {
-    "sd_clip_l": (
-        CLIPTextModel,
-        {
-            "hidden_size": 768,
-            "intermediate_size": 3072,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 12,
-            "hidden_act": "quick_gelu",
-        },
-    ),
+    "sd_clip_l": (CLIPTextModel, _tower(768, 12, 12, hidden_act="quick_gelu")),
     # The 23 layers of OpenCLIP's ViT-H/14 up to the last but one.
-    "sd_clip_h": (
-        CLIPTextModel,
-        {
-            "hidden_size": 1024,
-            "intermediate_size": 4096,
-            "num_hidden_layers": 23,
-            "num_attention_heads": 16,
-            "hidden_act": "gelu",
-        },
-    ),
-    "sdxl_clip_g": (
-        CLIPTextModelWithProjection,
-        {
-            "hidden_size": 1280,
-            "intermediate_size": 5120,
-            "num_hidden_layers": 32,
-            "num_attention_heads": 20,
-            "hidden_act": "gelu",
-            "projection_dim": 1280,
-        },
-    ),
-    "clip_g14": (
-        CLIPTextModelWithProjection,
-        {
-            "hidden_size": 1024,
-            "intermediate_size": 4096,
-            "num_hidden_layers": 24,
-            "num_attention_heads": 16,
-            "hidden_act": "gelu",
-            "projection_dim": 1024,
-        },
-    ),
+    "sd_clip_h": (CLIPTextModel, _tower(1024, 23, 16)),
+    "sdxl_clip_g": (CLIPTextModelWithProjection, _tower(1280, 32, 20, projection_dim=1280)),
+    "clip_g14": (CLIPTextModelWithProjection, _tower(1024, 24, 16, projection_dim=1024)),
 }
 TEXT_TOWERS["sdxl_clip_l"] = TEXT_TOWERS["sd_clip_l"]
 TOWERS: dict[Backbone, tuple[TextName, ...]] = {
@@ -136,47 +106,31 @@ class Vision(NamedTuple):
         return {"add_pooling_layer": False} if self.model is ViTModel else {}
 
 
-_SMALL = {
-    "hidden_size": 384,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 6,
-    "intermediate_size": 1536,
-}
-_LARGE = {
-    "hidden_size": 1024,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "intermediate_size": 4096,
-}
+def _vit(width: int, layers: int, heads: int, side: int, patch: int) -> dict[str, Any]:
+    return {
+        "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads,
+        "intermediate_size": 4 * width, "image_size": side, "patch_size": patch,
+    }  # fmt: skip
+
+
+_SMALL, _LARGE = (384, 12, 6), (1024, 24, 16)
 _IMAGENET_518 = ImageInput(518, IMAGENET.mean, IMAGENET.std)
 _IMAGENET_224 = ImageInput(224, IMAGENET.mean, IMAGENET.std)
 _SMALL_BLOCKS, _LARGE_BLOCKS = (2, 5, 8, 11), (5, 11, 17, 23)
 VISION: dict[FeatureName, Vision] = {
     "dino_vits16": Vision(
-        ViTModel,
-        ViTConfig,
-        _SMALL | {"image_size": 224, "patch_size": 16},
-        _SMALL_BLOCKS,
-        _IMAGENET_224,
+        ViTModel, ViTConfig, _vit(*_SMALL, 224, 16), _SMALL_BLOCKS, _IMAGENET_224
     ),
     "dinov2_vits14": Vision(
-        Dinov2Model,
-        Dinov2Config,
-        _SMALL | {"image_size": 518, "patch_size": 14},
-        _SMALL_BLOCKS,
-        _IMAGENET_518,
+        Dinov2Model, Dinov2Config, _vit(*_SMALL, 518, 14), _SMALL_BLOCKS, _IMAGENET_518
     ),
     "dinov2_vitl14": Vision(
-        Dinov2Model,
-        Dinov2Config,
-        _LARGE | {"image_size": 518, "patch_size": 14},
-        _LARGE_BLOCKS,
-        _IMAGENET_518,
+        Dinov2Model, Dinov2Config, _vit(*_LARGE, 518, 14), _LARGE_BLOCKS, _IMAGENET_518
     ),
     "clip_vitl14": Vision(
         CLIPVisionModel,
         CLIPVisionConfig,
-        _LARGE | {"image_size": 224, "patch_size": 14, "hidden_act": "quick_gelu"},
+        _vit(*_LARGE, 224, 14) | {"hidden_act": "quick_gelu"},
         _LARGE_BLOCKS,
         CLIP,
     ),
@@ -227,15 +181,6 @@ def build_text_tower(name: TextName, device: str = "meta") -> nn.Module:
     return tower
 
 
-def build_vision(name: FeatureName, device: str = "meta") -> nn.Module:
-    """Return a feature network of Table 1a."""
-    vision = VISION[name]
-    built: nn.Module = _on(
-        device, lambda: vision.model(vision.config(**vision.settings), **vision.options)
-    )
-    return built
-
-
 def backbone_scheduler() -> DDPMScheduler:
     """Return the noise schedule that SD 1.5, SD 2.1-base and SDXL share; all predict noise."""
     return DDPMScheduler(
@@ -246,19 +191,6 @@ def backbone_scheduler() -> DDPMScheduler:
         clip_sample=False,
         steps_offset=1,
     )
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Return the number of weights, the mask token of DINOv2 left out: inference has none."""
-    return sum(p.numel() for name, p in network.named_parameters() if "mask_token" not in name)
-
-
-def build_all() -> dict[str, nn.Module]:
-    """Return every published network on the ``meta`` device by the names of the sizes."""
-    built: dict[str, nn.Module] = {"vae": build_vae("sdxl")}
-    built |= {f"unet.{name}": build_unet(name) for name in get_args(Backbone)}
-    built |= {f"text.{name}": build_text_tower(name) for name in get_args(TextName)}
-    return built | {f"vision.{name}": build_vision(name) for name in get_args(FeatureName)}
 
 
 def _on(device: str, build: Callable[[], Any]) -> Any:
