@@ -85,10 +85,20 @@ def needs(settings: FullScaleSettings, gpus: int = 1, gpu: str = "h100") -> Need
         gpu: A key of ``SUSTAINED``.
     """
     passing = max(_gradient(settings, gpus), _step(settings, gpus), key=lambda item: item.value)
-    memory = (*_static(settings, gpus), passing, _headroom())
+    context = _memory("the driver's context, fragmentation", HEADROOM_GIB * GIB, "assumed")
+    memory = (*_static(settings, gpus), passing, context)
+    operations = step_operations(settings) / 1e12
     hours = _hours(settings, gpus, gpu)
-    total = sum(item.value for item in memory)
-    return Need(total, hours.value, (*memory, _operations(settings), hours))
+    work = Item(
+        what="operations of an example, both phases", value=operations, unit="10^12",
+        follows_from="passes of UNet, decoder, features and teacher, section 9.3 of the notes",
+    )  # fmt: skip
+    return Need(sum(item.value for item in memory), hours.value, (*memory, work, hours))
+
+
+def _memory(what: str, amount: float, follows_from: str) -> Item:
+    """Return an amount of bytes as an item."""
+    return Item(what=what, value=amount / GIB, unit="GiB", follows_from=follows_from)
 
 
 def micro_batch(settings: FullScaleSettings, gpus: int = 1) -> int:
@@ -97,41 +107,38 @@ def micro_batch(settings: FullScaleSettings, gpus: int = 1) -> int:
     return -(-training.batch_size // (training.gradient_accumulation * gpus))
 
 
+def _unet(name: Backbone) -> int:
+    return PUBLISHED_PARAMETERS[f"unet.{name}"]
+
+
+def _share(settings: FullScaleSettings, gpus: int) -> int:
+    """Return over how many GPUs the student's weights are spread."""
+    return gpus if settings.shard_student else 1
+
+
 def _static(settings: FullScaleSettings, gpus: int) -> list[Item]:
-    student = PUBLISHED_PARAMETERS[f"unet.{settings.student}"]
-    teacher = PUBLISHED_PARAMETERS[f"unet.{settings.teacher}"]
-    share = gpus if settings.shard_student else 1
-    averaged = settings.training.ema_decay is not None
-    half = _frozen_bytes(settings)
-    bytes_ = 16 + 4 * averaged
+    student, teacher = _unet(settings.student), _unet(settings.teacher)
+    averaged, share = settings.training.ema_decay is not None, _share(settings, gpus)
+    half, bytes_ = _frozen_bytes(settings), 16 + 4 * averaged
     towers, autoencoders = text_towers(settings), len({settings.student, settings.teacher})
     features, heads = _feature_parameters(settings.features), _head_parameters(settings)
-    small = half * (autoencoders * PUBLISHED_PARAMETERS["vae"] + features) + 16 * heads
     return [
-        Item(
-            what="student: weights, gradient, both moments" + ", average" * averaged,
-            value=student * bytes_ / share / GIB,
-            unit="GiB",
-            follows_from=f"{student:,} x {bytes_} bytes, float32, over {share} GPUs",
+        _memory(
+            "student: weights, gradient, both moments" + ", average" * averaged,
+            student * bytes_ / share,
+            f"{student:,} x {bytes_} bytes, float32, over {share} GPUs",
         ),
-        Item(
-            what="teacher",
-            value=teacher * half / GIB,
-            unit="GiB",
-            follows_from=f"{teacher:,} x {half} bytes",
+        _memory("teacher", teacher * half, f"{teacher:,} x {half} bytes"),
+        _memory(
+            "text towers",
+            towers * half,
+            f"{towers:,} x {half} bytes; captions are encoded as they are used",
         ),
-        Item(
-            what="text towers",
-            value=towers * half / GIB,
-            unit="GiB",
-            follows_from=f"{towers:,} x {half} bytes; captions are encoded as they are used",
-        ),
-        Item(
-            what="autoencoder, feature network, heads",
-            value=small / GIB,
-            unit="GiB",
-            follows_from=f"{autoencoders} x 83.7 M x {half} bytes, {features / 1e6:.0f} M x {half} "
-            f"bytes, {heads / 1e6:.1f} M x 16 bytes",
+        _memory(
+            "autoencoder, feature network, heads",
+            half * (autoencoders * PUBLISHED_PARAMETERS["vae"] + features) + 16 * heads,
+            f"{autoencoders} x 83.7 M x {half} bytes, {features / 1e6:.0f} M x {half} bytes, "
+            f"{heads / 1e6:.1f} M x 16 bytes",
         ),
     ]
 
@@ -163,19 +170,15 @@ def _head_parameters(settings: FullScaleSettings) -> int:
 
 def _gradient(settings: FullScaleSettings, gpus: int) -> Item:
     """Return what a micro-batch keeps for its backward pass."""
-    student = PUBLISHED_PARAMETERS[f"unet.{settings.student}"]
-    share = gpus if settings.shard_student else 1
-    kept = int(settings.gradient_checkpointing)
-    batch = micro_batch(settings, gpus)
+    student, share = _unet(settings.student), _share(settings, gpus)
+    kept, batch = int(settings.gradient_checkpointing), micro_batch(settings, gpus)
     parts = [UNET_GIB[settings.student][kept], DECODE_GIB[kept], FEATURE_GIB[settings.features]]
     recomputed = DECODE_RECOMPUTED_GIB * kept
-    area = (settings.side / 512) ** 2
-    copies = student * 2 / share / GIB
-    return Item(
-        what="passing: half-precision copies that autocast holds, activations",
-        value=copies + (batch * sum(parts) + recomputed) * area,
-        unit="GiB",
-        follows_from=f"{student:,} x 2 bytes over {share} GPUs + {batch} x "
+    activations = (batch * sum(parts) + recomputed) * (settings.side / 512) ** 2
+    return _memory(
+        "passing: half-precision copies that autocast holds, activations",
+        student * 2 / share + activations * GIB,
+        f"{student:,} x 2 bytes over {share} GPUs + {batch} x "
         f"({' + '.join(f'{part:g}' for part in parts)}) GiB of UNet, decoder, features"
         + f" + {recomputed:g} GiB of the largest recomputed block"
         * kept,
@@ -184,22 +187,11 @@ def _gradient(settings: FullScaleSettings, gpus: int) -> Item:
 
 def _step(settings: FullScaleSettings, gpus: int) -> Item:
     """Return what AdamW takes for a moment: on a GPU it works on all weights at once."""
-    student = PUBLISHED_PARAMETERS[f"unet.{settings.student}"]
-    share = gpus if settings.shard_student else 1
-    return Item(
-        what="passing: roots of AdamW's second moments",
-        value=student * 4 / share / GIB,
-        unit="GiB",
-        follows_from=f"{student:,} x 4 bytes over {share} GPUs",
-    )
-
-
-def _headroom() -> Item:
-    return Item(
-        what="the driver's context, fragmentation",
-        value=HEADROOM_GIB,
-        unit="GiB",
-        follows_from="assumed",
+    student, share = _unet(settings.student), _share(settings, gpus)
+    return _memory(
+        "passing: roots of AdamW's second moments",
+        student * 4 / share,
+        f"{student:,} x 4 bytes over {share} GPUs",
     )
 
 
@@ -213,39 +205,33 @@ def host_memory(settings: FullScaleSettings, examples: int = EXAMPLES) -> tuple[
         settings: Which.
         examples: In its shards.
     """
-    student = PUBLISHED_PARAMETERS[f"unet.{settings.student}"]
+    student, teacher = _unet(settings.student), _unet(settings.teacher)
     families, half = {settings.student, settings.teacher}, _frozen_bytes(settings)
-    both = sum(PUBLISHED_PARAMETERS[f"unet.{name}"] for name in families)
-    teacher = PUBLISHED_PARAMETERS[f"unet.{settings.teacher}"]
     others = text_towers(settings) + len(families) * PUBLISHED_PARAMETERS["vae"]
+    both, frozen = sum(map(_unet, families)) + others, teacher + others
     training = settings.training
-    copies = 1 + (training.ema_decay is not None)
-    index = examples * INDEX_BYTES
+    copies, index = 1 + (training.ema_decay is not None), examples * INDEX_BYTES
     waiting = training.workers * PREFETCH * training.batch_size * 3 * 4 * settings.side**2
-
-    def moment(what: str, amount: float, follows_from: str) -> Item:
-        return Item(what=what, value=amount / GIB, unit="GiB", follows_from=follows_from)
-
     return (
-        moment(
+        _memory(
             "memory while networks are loaded",
-            half * (both + others) + 4 * student + index,
-            f"{both + others:,} x {half} bytes of pipelines, {student:,} x 4 bytes of the student, "
+            half * both + 4 * student + index,
+            f"{both:,} x {half} bytes of pipelines, {student:,} x 4 bytes of the student, "
             f"{examples:,} x {INDEX_BYTES} bytes of the index",
         ),
-        moment(
+        _memory(
             "memory while a checkpoint is read",
-            half * (teacher + others) + (8 + 4 * copies) * student + index,
-            f"{teacher + others:,} x {half} bytes of frozen networks, {student:,} x "
-            f"{8 + 4 * copies} bytes of weights and moments, the index",
+            half * frozen + (8 + 4 * copies) * student + index,
+            f"{frozen:,} x {half} bytes of frozen networks, {student:,} x {8 + 4 * copies} bytes "
+            "of weights and moments, the index",
         ),
-        moment(
+        _memory(
             "memory while a checkpoint is written",
             4 * copies * student + (1 + training.workers) * index + waiting,
             f"{student:,} x {4 * copies} bytes, {1 + training.workers} indices, {training.workers} "
             f"x {PREFETCH} steps of {training.batch_size} images that wait",
         ),
-        moment(
+        _memory(
             "memory while the student is evaluated",
             4 * (copies + 1) * student,
             f"{student:,} x {4 * (copies + 1)} bytes: a checkpoint's weights, and the network",
@@ -279,15 +265,6 @@ def _teacher_operations(settings: FullScaleSettings) -> float:
     if settings.teacher != settings.student:
         total += ENCODE_TERA
     return total + DECODE_TERA * (add.distillation_space == "pixel")
-
-
-def _operations(settings: FullScaleSettings) -> Item:
-    return Item(
-        what="operations of an example, both phases",
-        value=step_operations(settings) / 1e12,
-        unit="10^12",
-        follows_from="passes of UNet, decoder, features and teacher, section 9.3 of the notes",
-    )
 
 
 def _hours(settings: FullScaleSettings, gpus: int, gpu: str) -> Item:
