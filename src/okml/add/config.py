@@ -105,11 +105,11 @@ NIGHT = AddProfile(
     ),
     sets=(
         SetSettings(
-            images="emoji", size=32, text="sentences", patch=2, channels=(24, 48, 48),
-            teacher=_steps(5000, batch=32, ema_decay=0.999),
+            images="emoji", size=32, text="sentences", patch=2, channels=(32, 64, 64),
+            teacher=_steps(4800, batch=32, ema_decay=0.999),
             metric=_steps(400, warmup=20),
             eye="efficientnet", efficientnet_side=64,
-            distillation=DistillationRun(steps=180, batch=32, ema_decay=0.97),
+            distillation=DistillationRun(steps=160, batch=32, ema_decay=0.97),
             arms=("random_features", "adversarial_only", "distillation_only"),
             arms_once=("random_student", "blind"),
             alternatives=("consistency", "progressive"), alternative_seeds=5,

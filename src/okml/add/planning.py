@@ -6,7 +6,7 @@ from functools import cache
 
 import torch
 
-from okml.add.arms import ARMS, Job, all_jobs, distillations, tunings
+from okml.add.arms import ALTERNATIVES, ARMS, Arm, Job, all_jobs, distillations, tunings
 from okml.add.full_scale import prerequisites
 from okml.add.full_scale.architectures import PUBLISHED_PARAMETERS
 from okml.add.full_scale.planning import (
@@ -25,14 +25,18 @@ from okml.data import entry
 from okml.plan import Item, Plan, downloads
 from okml.runtime import GIB
 
-# Sustained floating-point operations a second that the hours assume.
-CPU_FLOPS = 0.025e12  # one core on networks of this size, measured; two trainings run at a time
+# What the hours of small networks assume: operations and seconds were fitted to the seconds of the
+# trainings at `cpu`, where two run at a time, each on a core.
+CPU_FLOPS, SMALL_GPU_FLOPS = 0.055e12, 30e12  # a second, of a core and of an H100, in float32
+CPU_STEP, GPU_STEP = 0.08, 0.02  # seconds of a step beside the operations of the network
+CPU_HEADS = 0.07  # more with a discriminator and the features of a small transformer
 CPU_WORKERS = 2
-SMALL_GPU_FLOPS = 30e12  # one H100 on small convolutions in float32
 PASSES = 3  # forward, and twice that backward
-HEADS_SHARE = 2.0  # discriminator and its features in units of the student's passes, measured
-EFFICIENTNET_FLOPS = 0.8e9 / 224**2  # of a forward pass, for each pixel of its input
-EFFICIENTNET_LOOKS = 4  # passes in a step: of real and generated images, and twice that backward
+# Of EfficientNet on a core in a step: real and generated images, and twice that backward; its
+# convolutions of single channels are slower by so much.
+EFFICIENTNET_FLOPS = 4 * 0.8e9 / 224**2  # for each pixel of its input
+EFFICIENTNET_SLOWER = 2.5
+JUDGING_SECONDS = 0.5  # of a set of samples, left-out groups included
 START_SECONDS = 12  # interpreter and torch, in the parent and then in the workers
 
 COCO_IMAGES = 5000
@@ -98,36 +102,46 @@ def _network(settings: SetSettings) -> tuple[int, float]:
 
 
 def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job], on_gpu: bool) -> Item:
-    """Count passes of the student's network over images, for all trainings of a set."""
+    """Add up the steps of all trainings of a set, and passes of the network over images."""
     _, flops = _network(settings)
-    run, passes, extra = settings.distillation, 0.0, 0.0
-    guided = 1 + (profile.add.guidance != 1)  # calls of the teacher for one answer
     own = [job for job in jobs if job.settings == settings]
-    for job in own:
-        if job.what in ("teacher", "narrower teacher"):
-            # All else waits for the teachers: beside the only one a second worker is idle.
-            alone = 1 if on_gpu else max(1, CPU_WORKERS / len(profile.sets))
-            passes += settings.teacher.steps * settings.teacher.batch * PASSES * alone
-        elif job.what in ("consistency", "progressive"):
-            passes += run.steps * run.batch * (PASSES + 1 + guided)
-        elif job.what in ARMS:
-            times = ARMS[job.what].times
-            arm = ARMS[job.what].settings(profile.add)
-            teacher = arm.teacher_steps * guided if arm.distillation != "none" else 0
-            heads = HEADS_SHARE * PASSES if arm.adversarial and settings.eye == "vit" else 0
-            passes += times * run.steps * run.batch * (PASSES + teacher + heads)
-            if arm.adversarial and settings.eye == "efficientnet":
-                look = EFFICIENTNET_FLOPS * settings.efficientnet_side**2
-                extra += times * run.steps * run.batch * EFFICIENTNET_LOOKS * look
-    rate = SMALL_GPU_FLOPS if on_gpu else CPU_WORKERS * CPU_FLOPS
+    teachers = [job for job in own if job.what in ("teacher", "narrower teacher")]
+    students = [job for job in own if job.what in ARMS or job.what in ALTERNATIVES]
+    # All else waits for the teachers: beside the only one a second worker is idle.
+    alone = CPU_WORKERS / min(CPU_WORKERS, len(profile.sets)) if not on_gpu else 1
+    steps = alone * len(teachers) * settings.teacher.steps
+    passes = steps * settings.teacher.batch * PASSES
+    looks = 0  # of the discriminator
+    for job in students:
+        arm = ARMS.get(job.what)
+        own_steps = settings.distillation.steps * (arm.times if arm else 1)
+        steps += own_steps
+        passes += own_steps * settings.distillation.batch * _passes(profile, arm)
+        looks += own_steps * (arm is not None and arm.settings(profile.add).adversarial)
+    operations, seconds = passes * flops, steps * (GPU_STEP if on_gpu else CPU_STEP)
+    if settings.eye == "efficientnet":
+        pixels = looks * settings.distillation.batch * settings.efficientnet_side**2
+        operations += EFFICIENTNET_SLOWER * EFFICIENTNET_FLOPS * pixels
+    elif not on_gpu:
+        seconds += looks * CPU_HEADS
+    rate, workers = (SMALL_GPU_FLOPS, 1) if on_gpu else (CPU_FLOPS, CPU_WORKERS)
     return Item(
         what=f"{len(own)} trainings on {settings.images}",
-        value=(passes * flops + extra) / rate / 3600,
+        value=(operations / rate + seconds) / workers / 3600,
         unit="h",
-        follows_from=f"{passes:,.0f} passes over an image · {flops / 1e6:.1f} MFLOP"
-        + (f" + {extra / 1e12:.1f} TFLOP of EfficientNet" if extra else "")
-        + f" at {rate / 1e12:g} TFLOP/s",
+        follows_from=f"{passes:,.0f} passes over an image · {flops / 1e6:.1f} MFLOP, with features "
+        f"{operations / 1e12:.1f} TFLOP at {rate / 1e12:g} TFLOP/s, and {seconds:,.0f} s of "
+        f"{steps:,.0f} steps; {workers} at a time",
     )
+
+
+def _passes(profile: AddProfile, arm: Arm | None) -> int:
+    """Return the passes of the network over an image in a step; None: of an alternative."""
+    guided = 1 + (profile.add.guidance != 1)  # calls of the teacher for one answer
+    if arm is None:
+        return PASSES + 1 + guided
+    settings = arm.settings(profile.add)
+    return PASSES + settings.teacher_steps * guided * (settings.distillation != "none")
 
 
 def _sampling(profile: AddProfile, settings: SetSettings, on_gpu: bool) -> Item:
@@ -138,12 +152,14 @@ def _sampling(profile: AddProfile, settings: SetSettings, on_gpu: bool) -> Item:
     calls = guided * seeds * (sum(settings.teacher_steps) + sum(settings.solver_steps))
     calls += len(arms) * sum(profile.student_steps) + 3 * seeds + len(chosen)
     rate = SMALL_GPU_FLOPS if on_gpu else CPU_FLOPS
+    judged = seeds * (len(settings.teacher_steps) + len(settings.solver_steps))
+    judged += len(arms) * len(profile.student_steps)
     return Item(
         what=f"samples of {settings.images}",
-        value=calls * settings.samples * flops / rate / 3600,
+        value=(calls * settings.samples * flops / rate + judged * JUDGING_SECONDS) / 3600,
         unit="h",
         follows_from=f"{calls} calls · {settings.samples:,} images · {flops / 1e6:.1f} MFLOP at "
-        f"{rate / 1e12:g} TFLOP/s",
+        f"{rate / 1e12:g} TFLOP/s, and {JUDGING_SECONDS:g} s to judge each of {judged} sets",
     )
 
 

@@ -7,7 +7,7 @@ import torch
 from okml.add.arms import ALTERNATIVES, TUNED, TUNING_SEED, Job, distillations, tunings
 from okml.add.config import PROFILES
 from okml.add.exports import small_pipeline
-from okml.add.figures.images import as_bytes
+from okml.add.images.base import as_bytes
 from okml.add.images.prompts import caption_vectors
 from okml.add.quality import Captioner
 from okml.add.small.patches import PatchCodec

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from okml.add.images.base import as_bytes
 from okml.plotting import INK, Picture, style
 
 
@@ -20,13 +21,6 @@ def as_picture(png: str) -> NDArray[np.float64]:
     """Return an image of a frame as matplotlib draws it, in [0, 1], ``[s, s, 3]``."""
     with Image.open(io.BytesIO(base64.b64decode(png))) as image:
         return np.asarray(image.convert("RGB"), dtype=np.float64) / 255
-
-
-def as_bytes(image: Tensor) -> NDArray[np.uint8]:
-    """Return an image ``[c, s, s]`` in [-1, 1] as pictures have it, ``[s, s]`` or ``[s, s, 3]``."""
-    unit = (image.clamp(-1, 1) + 1) / 2
-    pixels: NDArray[np.uint8] = (255 * unit).round().byte().permute(1, 2, 0).squeeze(2).numpy()
-    return pixels
 
 
 def as_png(image: Tensor) -> str:

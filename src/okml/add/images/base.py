@@ -102,6 +102,13 @@ def shrink(pixels: Tensor, size: int) -> Tensor:
     return pixels if size == here else functional.interpolate(pixels, size=size, mode="area")
 
 
+def as_bytes(image: Tensor) -> NDArray[np.uint8]:
+    """Return an image ``[c, s, s]`` in [-1, 1] as pictures have it, ``[s, s]`` or ``[s, s, 3]``."""
+    unit = (image.clamp(-1, 1) + 1) / 2
+    pixels: NDArray[np.uint8] = (255 * unit).round().byte().permute(1, 2, 0).squeeze(2).numpy()
+    return pixels
+
+
 def stratified(labels: NDArray[np.int64], test_share: float) -> tuple[NDArray[np.int64], ...]:
     """Return the rows of train and test, each class split by the same share, in a fixed order."""
     rng = np.random.default_rng(SPLIT_SEED)

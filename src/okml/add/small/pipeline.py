@@ -7,7 +7,7 @@ from diffusers import DiffusionPipeline, LCMScheduler, UNet2DModel
 from PIL import Image
 from torch import Tensor
 
-from okml.add.figures.images import as_bytes
+from okml.add.images.base import as_bytes
 from okml.add.images.prompts import caption_vectors
 from okml.add.small.patches import PatchCodec
 
