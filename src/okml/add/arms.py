@@ -107,11 +107,10 @@ def seeds_of(profile: AddProfile, settings: SetSettings, method: str) -> tuple[i
     Methods that need no training of their own, such as the teacher's samplers, run with all.
     """
     seeds = profile.seeds_of(settings)
-    if method in ALTERNATIVES:
-        return seeds[: settings.alternative_seeds] if method in settings.alternatives else ()
     if method in settings.arms_once:
         return seeds[:1]
-    return seeds if method not in ARMS or method in ("default", *settings.arms) else ()
+    chosen = ("default", *settings.arms, *settings.alternatives)
+    return seeds if method in chosen or method not in (*ARMS, *ALTERNATIVES) else ()
 
 
 def arm_jobs(profile: AddProfile) -> list[Job]:

@@ -75,7 +75,7 @@ CPU = AddProfile(
             arms=(
                 "image_kept_at_noise", "random_student", "distillation_only", "distillation_faster",
             ),
-            alternatives=("consistency", "progressive"), alternative_seeds=5,
+            alternatives=("consistency", "progressive"),
             teacher_steps=(1, 2, 4, 25), solver_steps=(4,), samples=750,
         ),
         SetSettings(
@@ -112,7 +112,7 @@ NIGHT = AddProfile(
             distillation=DistillationRun(steps=160, batch=32, ema_decay=0.97),
             arms=("random_features", "adversarial_only", "distillation_only"),
             arms_once=("random_student", "blind"),
-            alternatives=("consistency", "progressive"), alternative_seeds=5,
+            alternatives=("consistency", "progressive"),
             rates=(0.25, 1.0, 4.0),
             teacher_steps=(1, 2, 4, 25), solver_steps=(2, 4, 8), samples=500,
         ),
@@ -139,7 +139,7 @@ GPU = AddProfile(
                 "no_condition", "text_only", "image_only", "adversarial_only", "sds", "nfsd",
                 "weaker_teacher", "four_teacher_steps", "blind",
             ),
-            alternatives=("consistency", "progressive"), alternative_seeds=3, samples=5000,
+            alternatives=("consistency", "progressive"), samples=5000,
         ),
         SetSettings(
             images="fashion", size=32, channels=(64, 128, 256),

@@ -94,7 +94,6 @@ class SetSettings(Settings):
     arms: Distinct[ArmName] = ()
     arms_once: Distinct[ArmName] = ()
     alternatives: Distinct[Alternative] = ()
-    alternative_seeds: Count = 1
     # Factors on the learning rate of students. Of several, each way of distilling takes the one
     # with the lowest distance at one step, on a seed that counts nowhere else.
     rates: AtLeastOne[Positive] = (1.0,)

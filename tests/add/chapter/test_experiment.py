@@ -291,11 +291,11 @@ def test_each_training_is_one_job_and_starts_from_the_networks_of_its_images(exp
     assert study.train(Job(profile.main, "progressive")) is bench.student("progressive", 0)
 
 
-def test_alternatives_have_seeds_of_their_own_and_samplers_all_of_them():
-    profile = PROFILES["cpu"].override({"sets.0.alternative_seeds": 2, "sets.0.arms_once": ["sds"]})
+def test_methods_run_with_all_seeds_of_a_set_but_those_listed_once():
+    profile = PROFILES["cpu"].override({"sets.0.arms_once": ["sds"]})
     digits, fashion = profile.sets
     assert seeds_of(profile, digits, "default") == (0, 1, 2, 3, 4)
-    assert seeds_of(profile, digits, "consistency") == (0, 1)
+    assert seeds_of(profile, digits, "consistency") == (0, 1, 2, 3, 4)
     assert seeds_of(profile, digits, "sds") == (0,)
     assert seeds_of(profile, digits, "nfsd") == ()
     assert seeds_of(profile, fashion, "teacher, DDIM") == (0, 1, 2)
