@@ -85,7 +85,7 @@ def add(folder: Path) -> Iterator[Profile]:
     from tests.add.chapter.tiny import tiny
 
     trainings = ("teacher", "metric", "vit_training", "distillation")
-    few = ["random_features", "adversarial_only", "weaker_teacher"]
+    few = ["random_features", "adversarial_only", "blind"]
     yield tiny(
         **{f"sets.0.{name}.steps": 2 for name in trainings},
         **{"sets.0.arms_once": few, "sets.0.samples": 20, "speed.repeats": 3},

@@ -22,9 +22,7 @@ class Arm:
         part: The part of the paper's Table 1; empty for checks of ours.
         changes: The fields of ``AddSettings`` that differ from the default.
         random_features: Whether the feature network keeps its random weights.
-        weaker_teacher: Whether the teacher is a narrower network.
         blind: Whether the prompt is hidden from student, teacher and heads.
-        times: The number of steps as a multiple of the default's.
     """
 
     name: str
@@ -32,9 +30,7 @@ class Arm:
     part: str = ""
     changes: dict[str, Any] = field(default_factory=dict)
     random_features: bool = False
-    weaker_teacher: bool = False
     blind: bool = False
-    times: int = 1
 
     def settings(self, default: AddSettings, rate: float = 1.0) -> AddSettings:
         """Return the settings of this arm, with a factor on the student's learning rate."""
@@ -71,10 +67,8 @@ ARMS: dict[str, Arm] = {
         ),
         Arm("sds", "weights of score distillation (SDS)", "d", {"distillation": "sds"}),
         Arm("nfsd", "noise-free score distillation (NFSD)", "d", {"distillation": "nfsd"}),
-        Arm("weaker_teacher", "narrower teacher", "e", weaker_teacher=True),
         Arm("four_teacher_steps", "four teacher steps", "f", {"teacher_steps": 4}),
         Arm("blind", "prompt hidden from everyone", changes={"condition_text": False}, blind=True),
-        Arm("longer", "three times as many steps", times=3),
     )
 }  # fmt: skip
 ALTERNATIVES = ("consistency", "progressive")  # other distillations from the same teacher
@@ -140,17 +134,14 @@ def tunings(profile: AddProfile) -> list[Job]:
 
 
 def distillations(profile: AddProfile) -> list[Job]:
-    """Return all arms and alternatives with their seeds, the longest first."""
-    jobs = dict.fromkeys([*arm_jobs(profile), *method_jobs(profile)])
-    return sorted(jobs, key=lambda job: -ARMS[job.what].times if job.what in ARMS else 0)
+    """Return all arms and alternatives with their seeds."""
+    return list(dict.fromkeys([*arm_jobs(profile), *method_jobs(profile)]))
 
 
 def foundations(profile: AddProfile) -> list[Job]:
     """Return the networks that distillations find trained, the longest training first."""
     jobs = [Job(settings, "teacher") for settings in profile.sets]
     for settings in profile.sets:
-        if any(ARMS[name].weaker_teacher for name in (*settings.arms, *settings.arms_once)):
-            jobs.append(Job(settings, "narrower teacher"))
         if settings.eye == "vit":
             jobs += [Job(settings, "eye"), Job(settings, "embedder")]
         jobs.append(Job(settings, "metric"))

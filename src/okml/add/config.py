@@ -137,7 +137,7 @@ GPU = AddProfile(
             ),
             arms_once=(
                 "no_condition", "text_only", "image_only", "adversarial_only", "sds", "nfsd",
-                "weaker_teacher", "four_teacher_steps", "blind",
+                "four_teacher_steps", "blind",
             ),
             alternatives=("consistency", "progressive"), samples=5000,
         ),

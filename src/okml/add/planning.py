@@ -29,7 +29,7 @@ from okml.runtime import GIB
 # trainings at `cpu`, where two run at a time, each on a core.
 CPU_FLOPS, SMALL_GPU_FLOPS = 0.055e12, 30e12  # a second, of a core and of an H100, in float32
 CPU_STEP, GPU_STEP = 0.08, 0.02  # seconds of a step beside the operations of the network
-CPU_HEADS = 0.07  # more with a discriminator and the features of a small transformer
+CPU_HEADS = 0.07  # more with a discriminator
 CPU_WORKERS = 2
 PASSES = 3  # forward, and twice that backward
 # Of EfficientNet on a core in a step: real and generated images, and twice that backward; its
@@ -104,26 +104,23 @@ def _network(settings: SetSettings) -> tuple[int, float]:
 def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job], on_gpu: bool) -> Item:
     """Add up the steps of all trainings of a set, and passes of the network over images."""
     _, flops = _network(settings)
-    own = [job for job in jobs if job.settings == settings]
-    teachers = [job for job in own if job.what in ("teacher", "narrower teacher")]
+    run, own = settings.distillation, [job for job in jobs if job.settings == settings]
     students = [job for job in own if job.what in ARMS or job.what in ALTERNATIVES]
     # All else waits for the teachers: beside the only one a second worker is idle.
     alone = CPU_WORKERS / min(CPU_WORKERS, len(profile.sets)) if not on_gpu else 1
-    steps = alone * len(teachers) * settings.teacher.steps
+    steps = alone * settings.teacher.steps
     passes = steps * settings.teacher.batch * PASSES
     looks = 0  # of the discriminator
     for job in students:
         arm = ARMS.get(job.what)
-        own_steps = settings.distillation.steps * (arm.times if arm else 1)
-        steps += own_steps
-        passes += own_steps * settings.distillation.batch * _passes(profile, arm)
-        looks += own_steps * (arm is not None and arm.settings(profile.add).adversarial)
-    operations, seconds = passes * flops, steps * (GPU_STEP if on_gpu else CPU_STEP)
+        steps += run.steps
+        passes += run.steps * run.batch * _passes(profile, arm)
+        looks += run.steps * (arm is not None and arm.settings(profile.add).adversarial)
+    operations = passes * flops
+    seconds = steps * GPU_STEP if on_gpu else steps * CPU_STEP + looks * CPU_HEADS
     if settings.eye == "efficientnet":
-        pixels = looks * settings.distillation.batch * settings.efficientnet_side**2
+        pixels = looks * run.batch * settings.efficientnet_side**2
         operations += EFFICIENTNET_SLOWER * EFFICIENTNET_FLOPS * pixels
-    elif not on_gpu:
-        seconds += looks * CPU_HEADS
     rate, workers = (SMALL_GPU_FLOPS, 1) if on_gpu else (CPU_FLOPS, CPU_WORKERS)
     return Item(
         what=f"{len(own)} trainings on {settings.images}",

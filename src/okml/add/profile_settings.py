@@ -125,13 +125,8 @@ class SetSettings(Settings):
             )
         if self.text == "sentences" and 4 * self.channels[0] > SENTENCE_WIDTH:
             raise ValueError(f"sentences need channels of at most {SENTENCE_WIDTH // 4} first")
-        narrowed = 2 if "weaker_teacher" in (*self.arms, *self.arms_once) else 1
-        if any(width % (8 * narrowed) for width in self.channels) or (
-            self.channels[-1] < 16 * narrowed
-        ):
-            raise ValueError(
-                f"channels need multiples of {8 * narrowed}, the last at least {16 * narrowed}"
-            )
+        if any(width % 8 for width in self.channels) or self.channels[-1] < 16:
+            raise ValueError("channels need multiples of 8, the last at least 16")
         if self.eye == "vit" and self.vit.patch > self.size:
             raise ValueError(f"a patch of {self.vit.patch} exceeds the size {self.size}")
         return self

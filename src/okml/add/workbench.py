@@ -106,9 +106,9 @@ class Workbench:
         name = f"{self.settings.images}{self.settings.size}"
         return trainings_folder(self, trained_by) / name
 
-    def embed(self, captions: Sequence[str], width: int | None = None) -> Tensor:
-        """Return the vectors of captions, ``[n, width]``; None: of the student's width."""
-        return caption_vectors(captions, width or self.width, self.settings.text)
+    def embed(self, captions: Sequence[str]) -> Tensor:
+        """Return the vectors of captions, ``[n, d]``."""
+        return caption_vectors(captions, self.width, self.settings.text)
 
     @cached_property
     def prompts(self) -> Tensor:
@@ -185,16 +185,16 @@ class Workbench:
         return SmallVit(self.settings.vit, images.size, images.channels, len(images.classes))
 
     @cache  # noqa: B019
-    def train_teacher(self, narrower: bool = False) -> TrainedDenoiser:
-        """Return the teacher, or one of half its width."""
+    def train_teacher(self) -> TrainedDenoiser:
+        """Return the teacher of all arms and alternatives."""
         seed_everything(TEACHER_SEED)
-        channels = self._channels(narrower)
+        channels = self.settings.channels
         _, depth, side, _ = self.latents.shape
         denoiser, history = train_teacher(
             small_unet(side, depth, channels),
             NoiseSchedule.from_scheduler(self.scheduler),
             self.latents,
-            self.embed(self.images.train.captions, prompt_width(channels)),
+            self.prompts,
             self.settings.teacher,
             TEACHER_SEED,
             self.profile.device,
@@ -202,12 +202,9 @@ class Workbench:
         )
         return TrainedDenoiser(denoiser, history, _seconds(history))
 
-    def _channels(self, narrower: bool) -> tuple[int, ...]:
-        return tuple(width // (2 if narrower else 1) for width in self.settings.channels)
-
     @property
     def teacher(self) -> Denoiser:
-        """The teacher of most arms and of all alternatives."""
+        """The teacher's network."""
         denoiser = self.train_teacher().denoiser
         assert isinstance(denoiser, Denoiser)
         return denoiser
@@ -237,8 +234,6 @@ class Workbench:
                 return self.vit(EMBEDDER_SEED)
             case "teacher":
                 return self.train_teacher()
-            case "narrower teacher":
-                return self.train_teacher(narrower=True)
             case _:
                 return self.student(what, seed, rate=rate)
 
@@ -293,23 +288,19 @@ class Workbench:
             identity={"set": self.settings.model_dump(mode="json"), "arm": name},
         )
         every = max(1, run.steps // self.settings.watch) if watched else None
-        steps = run.steps * arm.times
-        training = self._training(steps, seed, evaluate_every=every, evaluate_unit="step")
+        training = self._training(run.steps, seed, evaluate_every=every, evaluate_unit="step")
         folder = self._folder(Workbench.distil) / name / f"seed{seed}_rate{rate:g}"
         history = fit(task, self.examples(arm), training, folder)
         return TrainedDenoiser(history.averaged["student"].eval(), history, _seconds(history))
 
     def networks(self, arm: Arm) -> Networks:
         """Return the frozen networks of an arm's distillation."""
-        teacher = self.train_teacher(arm.weaker_teacher).denoiser
-        assert isinstance(teacher, Denoiser)
-        width = prompt_width(self._channels(arm.weaker_teacher))
         return Networks(
-            teacher=teacher,
+            teacher=self.teacher,
             teacher_schedule=NoiseSchedule.from_scheduler(self.scheduler),
             features=self.random_eye if arm.random_features else self.eye,
             codec=self.codec,
-            null_condition={CONDITION: torch.zeros(1, width)},
+            null_condition={CONDITION: torch.zeros(1, self.width)},
         )
 
     def examples(self, arm: Arm | None = None) -> ExampleBatches:
@@ -317,16 +308,8 @@ class Workbench:
         if arm is None:
             return ExampleBatches(self.latents, {CONDITION: self.prompts})
         told = torch.zeros_like(self.prompts) if arm.blind else self.prompts
-        other = None
-        if arm.weaker_teacher:
-            width = prompt_width(self._channels(narrower=True))
-            other = {CONDITION: self.embed(self.images.train.captions, width)}
         return ExampleBatches(
-            self.images.train.pixels,
-            {CONDITION: told},
-            text=self.prompts,
-            image=self.embeddings,
-            teacher_condition=other,
+            self.images.train.pixels, {CONDITION: told}, text=self.prompts, image=self.embeddings
         )
 
     def _watch(self, student: nn.Module) -> dict[str, float]:

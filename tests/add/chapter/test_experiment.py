@@ -254,16 +254,6 @@ def test_the_blind_arm_is_told_nothing(experiment):
     assert not torch.equal(bench.draw(student, asked, 1), bench.draw(student, untold, 1))
 
 
-def test_a_narrower_teacher_is_told_prompts_of_its_own_width(experiment):
-    bench = experiment.study.main
-    arm = ARMS["weaker_teacher"]
-    told = bench.examples(arm).teacher_condition[CONDITION]
-    assert told.shape[1] == bench.width // 2
-    narrow = bench.networks(arm).teacher
-    sizes = [sum(p.numel() for p in network.parameters()) for network in (narrow, bench.teacher)]
-    assert sizes[0] < sizes[1] / 2
-
-
 def test_networks_that_were_let_go_come_back_from_disk(experiment):
     before = copy.deepcopy(experiment.study.main.teacher.state_dict())
     gone = weakref.ref(experiment.study.main.teacher)
@@ -286,7 +276,7 @@ def test_each_training_is_one_job_and_starts_from_the_networks_of_its_images(exp
     assert {need.settings.images for need in study.needs(job)} == {"fashion"}
     bench = study.main
     assert study.train(Job(profile.main, "eye")) is bench.vit(workbench.EYE_SEED)
-    assert study.train(Job(profile.main, "narrower teacher")) is bench.train_teacher(narrower=True)
+    assert study.train(Job(profile.main, "teacher")) is bench.train_teacher()
     assert study.train(Job(profile.main, "nfsd")) is bench.student("nfsd", 0)
     assert study.train(Job(profile.main, "progressive")) is bench.student("progressive", 0)
 

@@ -22,10 +22,6 @@ FLOOR: Drawn = ("training images", 1)
 # Of the first set that is seen through features trained elsewhere, wherever it stands.
 PUBLISHED_FEATURES = "published_features_fd_ratio"
 DISTILLATION_ALONE = ("distillation_only", "distillation_faster")
-ALONE = {  # metrics that are ratios of an arm's distance to the default's
-    "adversarial_only_fd_ratio": "adversarial_only",
-    "longer_fd_ratio": "longer",
-}
 
 
 def measure_arms(study: Study) -> StepResult:
@@ -64,8 +60,6 @@ def _compare_arms(result: StepResult, bench: Workbench) -> None:
         lambda seed: kept(seed) - hidden(seed),
         "image_kept_at_noise",
     )
-    for metric, name in ALONE.items():
-        compare.measure(result, metric, compare.ratio((name, 1), STUDENT), name)
     for steps in bench.profile.student_steps:
         compare.measure(result, f"student_fd_{steps}", compare.fd(("default", steps)))
     doublings = [compare.ratio(("default", 2 * n), ("default", n)) for n in (1, 2)]
