@@ -90,8 +90,8 @@ def _anchors(bench: Workbench) -> list[dict[str, object]]:
         "training images, drawn again": bench.sample("training images", 1, seed),
     }
     sets = {name: (pixels, requests.labels, requests.prompts) for name, pixels in drawn.items()}
-    unseen = (test.pixels, test.labels, bench.test_prompts)
-    sets["unseen real images"] = tuple(part[:UNSEEN] for part in unseen)
+    some = slice(UNSEEN)
+    sets["unseen real images"] = (test.pixels[some], test.labels[some], bench.test_prompts[some])
     rows = []
     for name, (pixels, labels, prompts) in sets.items():
         found = bench.judge(pixels, labels, prompts).quality
