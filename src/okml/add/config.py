@@ -109,7 +109,7 @@ NIGHT = AddProfile(
             teacher=_steps(4800, batch=32, ema_decay=0.999),
             metric=_steps(400, warmup=20),
             eye="efficientnet", efficientnet_side=64,
-            distillation=DistillationRun(steps=160, batch=32, ema_decay=0.97),
+            distillation=DistillationRun(steps=150, batch=32, ema_decay=0.97),
             arms=("random_features", "adversarial_only", "distillation_only"),
             arms_once=("random_student", "blind"),
             alternatives=("consistency", "progressive"),
