@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -57,7 +58,7 @@ def plan(profile: AddProfile) -> Plan:
     rows = profile.published.settings()
     hours += [_row_hours(name, settings) for name, settings in rows.items()]
     hours += _released_hours(profile)
-    memory, outside = _largest(rows), _largest_outside(rows)
+    memory, outside = _largest(rows)
     stored = downloads(_entries(profile), "data and models on disk")
     training = _training_data(profile)
     checkpoints, first = _checkpoints(profile, jobs, rows), _to_do_first(profile)
@@ -222,25 +223,20 @@ def _released_hours(profile: AddProfile) -> list[Item]:
     ]
 
 
-def _largest(rows: dict[str, FullScaleSettings]) -> list[Item]:
-    """Return the memory of the row that takes the most, nothing without rows."""
+def _largest(rows: dict[str, FullScaleSettings]) -> tuple[list[Item], list[Item]]:
+    """Return the memory of the card, and outside it, of the rows that take the most of each."""
     if not rows:
-        return []
-    name, need = max(
-        ((name, needs(settings)) for name, settings in rows.items()),
-        key=lambda pair: pair[1].gpu_memory_gib,
-    )
-    memory = [item for item in need.items if item.unit == "GiB"]
-    return [item.model_copy(update={"what": f"{name}: {item.what}"}) for item in memory]
+        return [], []
+    found = {name: needs(settings) for name, settings in rows.items()}
+    name = max(found, key=lambda each: found[each].gpu_memory_gib)
+    memory = _named(name, [item for item in found[name].items if item.unit == "GiB"])
+    outside = {name: host_memory(settings) for name, settings in rows.items()}
+    name = max(outside, key=lambda each: max(item.value for item in outside[each]))
+    return memory, _named(name, outside[name])
 
 
-def _largest_outside(rows: dict[str, FullScaleSettings]) -> list[Item]:
-    """Return what the machine holds at the moments of the row that takes the most."""
-    needed = {name: host_memory(settings) for name, settings in rows.items()}
-    if not needed:
-        return []
-    name = max(needed, key=lambda each: max(item.value for item in needed[each]))
-    return [item.model_copy(update={"what": f"{name}: {item.what}"}) for item in needed[name]]
+def _named(row: str, items: Sequence[Item]) -> list[Item]:
+    return [item.model_copy(update={"what": f"{row}: {item.what}"}) for item in items]
 
 
 # ------------------------------------------------------------------ disk
