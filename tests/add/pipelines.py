@@ -120,7 +120,7 @@ def features() -> VisionTransformerFeatures:
     return VisionTransformerFeatures(vision(), (0, 2), images)
 
 
-def encoders(own: Pipeline, *, with_prompts: bool) -> Encoders:
+def encoders(own: Pipeline) -> Encoders:
     torch.manual_seed(5)
     text = TextEmbedding(CLIPTextModelWithProjection(text_config())).eval()
     return Encoders(
@@ -128,8 +128,6 @@ def encoders(own: Pipeline, *, with_prompts: bool) -> Encoders:
         text=text,
         text_tokenize=tokenize,
         image=ClassToken(vision(), ImageInput(28, IMAGENET.mean, IMAGENET.std)),
-        prompts=own.prompts if with_prompts else None,
-        tokenize=own.tokenize,
     )
 
 

@@ -269,11 +269,11 @@ def test_stored_moments_are_drawn_as_diffusers_draws() -> None:
 # ---------------------------------------------------------------- shards
 
 
-@pytest.fixture(scope="module", params=["prompts", "captions"])
-def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shards")
     raw = pipelines.raw_shard(folder / "raw")
-    encoders = pipelines.encoders(pipeline(), with_prompts=request.param == "prompts")
+    encoders = pipelines.encoders(pipeline())
     encoded = encode_pairs(stream_pairs(str(raw)), encoders, torch.device("cpu"), SIDE, batch=3)
     for name, count in (("000000.tar", 4), ("000001.tar", None)):
         write_shard(islice(encoded, count), folder / "shards" / name)
@@ -295,16 +295,11 @@ def test_batches_hold_what_was_encoded(prepared: Path) -> None:
     captions = ["a picture of number 8", "a picture of number 0"]
     assert batch.images.shape == (2, 3, SIDE, SIDE)
     assert batch.images.abs().max() <= 1
-    encoders = pipelines.encoders(own, with_prompts=False)
+    encoders = pipelines.encoders(own)
     with torch.no_grad():
         text = encoders.text(pipelines.tokenize(captions))
-        prompts = encode_prompts(own, captions, torch.device("cpu"))
     torch.testing.assert_close(batch.text, text, atol=1e-3, rtol=1e-3)
-    if source.with_prompts:
-        found = batch.condition["encoder_hidden_states"]
-        torch.testing.assert_close(found, prompts["encoder_hidden_states"], atol=3e-3, rtol=3e-3)
-    else:
-        assert torch.equal(batch.condition["input_ids"], pipelines.tokenize(captions))
+    assert torch.equal(batch.condition["input_ids"], pipelines.tokenize(captions))
     # JPEG changes pixels, so embeddings of what was read are near those of what was encoded.
     with torch.no_grad():
         image = encoders.image(batch.images)
@@ -371,15 +366,6 @@ def test_a_damaged_member_of_a_shard_is_named(damaged: str, content: bytes, tmp_
     source = ShardBatches([tmp_path / "a.tar"], 1.0, tokens)
     with pytest.raises(DataError, match=rf"a\.tar has a damaged {re.escape(damaged)} at byte"):
         source.batch(np.array([0]), np.random.default_rng(0))
-
-
-def test_shards_without_prompts_need_tokenizers(prepared: Path) -> None:
-    shards = find_shards(prepared)
-    if "prompt.npz" in index_shard(shards[0])[0].members:
-        assert ShardBatches(shards, 1.0).with_prompts
-    else:
-        with pytest.raises(DataError, match="tokenizer"):
-            ShardBatches(shards, 1.0)
 
 
 def test_square_crops_the_centre() -> None:
@@ -778,8 +764,7 @@ def test_an_example_takes_what_the_plan_says(tmp_path: Path) -> None:
 
 
 def test_disk_of_shards() -> None:
-    assert planning.shard_gib(600_000, "sdxl", with_prompts=False) == pytest.approx(106, rel=0.05)
-    assert planning.shard_gib(600_000, "sdxl", with_prompts=True) == pytest.approx(284, rel=0.05)
+    assert planning.shard_gib(600_000) == pytest.approx(106, rel=0.05)
 
 
 # ---------------------------------------------------------------- the command line

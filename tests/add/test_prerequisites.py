@@ -52,7 +52,7 @@ def row(steps: int, **changes: Any) -> FullScaleSettings:
 
 
 def write(settings: FullScaleSettings, folder: Path) -> None:
-    encoders = pipelines.encoders(pipelines.pipeline(), with_prompts=False)
+    encoders = pipelines.encoders(pipelines.pipeline())
     pairs = stream_pairs(str(pipelines.raw_shard(folder / "raw")))
     made = encode_pairs(pairs, encoders, torch.device("cpu"), pipelines.SIDE)
     write_shard(made, settings.shard_folder / "000000.tar")

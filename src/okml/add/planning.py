@@ -254,13 +254,11 @@ def _entries(profile: AddProfile) -> list[str]:
 
 def _training_data(profile: AddProfile) -> Item:
     students = {settings.student for settings in profile.published.settings().values()}
-    size = sum(shard_gib(EXAMPLES, student, with_prompts=False) for student in students)
     return Item(
         what="captioned images to train published models",
-        value=size,
+        value=len(students) * shard_gib(EXAMPLES),
         unit="GiB",
-        follows_from=f"{EXAMPLES:,} examples for each autoencoder of a student ({len(students)}), "
-        "without prompt embeddings",
+        follows_from=f"{EXAMPLES:,} examples for each autoencoder of a student ({len(students)})",
     )
 
 

@@ -39,14 +39,13 @@ def prepare(
     row: Row = "default",
     file: File = None,
     examples: Annotated[int, typer.Option(min=1, help="At which to stop.")] = EXAMPLES,
-    prompts: bool = False,
 ) -> None:
     """Write training shards from raw webdataset shards of captioned images.
 
     Latents are those of the row's student: prepare once for each family of students. Run it under
     ``accelerate launch`` to use several GPUs; a call that was stopped goes on at its last shard.
     """
-    written = prepare_shards(settings_of(row, file), urls, examples, with_prompts=prompts)
+    written = prepare_shards(settings_of(row, file), urls, examples)
     typer.echo(f"{len(written)} shards in {written[0].parent}" if written else "nothing usable")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from okml.add.denoiser import Denoiser
 from okml.add.full_scale.models import Pipeline
@@ -14,19 +14,6 @@ from okml.add.interfaces import Condition, FeatureNetwork, Networks
 from okml.add.schedule import NoiseSchedule
 from okml.add.student import make_student, shard_student
 from okml.add.task import AdversarialDistillation
-
-
-class PromptsWhereNeeded(nn.Module):
-    """Runs text towers on token numbers, and leaves prepared prompts as they are."""
-
-    def __init__(self, prompts: nn.Module) -> None:
-        super().__init__()
-        self.prompts = prompts
-
-    def forward(self, condition: Condition) -> Condition:
-        """Return the UNet's arguments."""
-        made: Condition = self.prompts(condition) if "input_ids" in condition else condition
-        return made
 
 
 def assemble(
@@ -67,8 +54,8 @@ def assemble(
         features=features if chosen.adversarial else None,
         codec=own.codec,
         teacher_codec=teacher.codec if mixed else None,
-        prompt_encoder=PromptsWhereNeeded(own.prompts),
-        teacher_prompt_encoder=PromptsWhereNeeded(teacher.prompts) if mixed else None,
+        prompt_encoder=own.prompts,
+        teacher_prompt_encoder=teacher.prompts if mixed else None,
         null_condition=empty,
         negative_condition=negative,
     )

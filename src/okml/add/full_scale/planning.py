@@ -58,7 +58,6 @@ PREFETCH = 2  # steps that torch's loader keeps ready for each worker
 INDEX_BYTES = 1300
 # Of an example in a shard, in bytes: JPEG, latents, both embeddings, caption.
 EXAMPLE_BYTES = 190_000
-PROMPT_BYTES = {"sd15": 2 * 77 * 768, "sd21": 2 * 77 * 1024, "sdxl": 2 * (77 * 2048 + 1280 + 6)}
 
 
 @dataclass(frozen=True)
@@ -281,7 +280,6 @@ def _hours(settings: FullScaleSettings, gpus: int, gpu: str) -> Item:
     )
 
 
-def shard_gib(examples: int, backbone: Backbone, with_prompts: bool) -> float:
+def shard_gib(examples: int) -> float:
     """Return the disk that prepared shards take."""
-    each = EXAMPLE_BYTES + PROMPT_BYTES[backbone] * with_prompts
-    return examples * each / GIB
+    return examples * EXAMPLE_BYTES / GIB

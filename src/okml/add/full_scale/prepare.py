@@ -29,12 +29,10 @@ from okml.add.full_scale.models import (
 from okml.add.full_scale.prompts import Tokenize
 from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
 from okml.add.full_scale.shards import (
-    PROMPT,
     index_shard,
     raw_shards,
     square,
     stream_pairs,
-    token_ids,
     write_shard,
 )
 from okml.errors import DataError
@@ -54,22 +52,17 @@ class Encoders:
         text: The text tower that maps token numbers to c_text.
         text_tokenize: The tokenizer of ``text``.
         image: The network that maps images in [-1, 1] to c_img.
-        prompts: The UNet's text towers; None if they run in training.
-        tokenize: The tokenizer of each of these towers.
     """
 
     codec: LatentCodec
     text: nn.Module
     text_tokenize: Tokenize
     image: nn.Module
-    prompts: nn.Module | None = None
-    tokenize: Sequence[Tokenize] = ()
 
     def to(self, device: torch.device) -> Encoders:
         """Move the networks."""
-        for network in (self.codec, self.text, self.image, self.prompts):
-            if network is not None:
-                network.to(device).requires_grad_(False)
+        for network in (self.codec, self.text, self.image):
+            network.to(device).requires_grad_(False)
         return self
 
 
@@ -78,7 +71,6 @@ def prepare(
     urls: str,
     examples: int = EXAMPLES,
     *,
-    with_prompts: bool = False,
     device_name: str = "auto",
 ) -> list[Path]:
     """Write training shards from raw webdataset shards of captioned images; return the files.
@@ -91,7 +83,6 @@ def prepare(
         settings: The settings of the student, whose autoencoder makes the latents.
         urls: Files, addresses or a pattern with braces, as webdataset takes them.
         examples: The largest number of examples, over all processes.
-        with_prompts: Whether the outputs of the text towers are stored too.
         device_name: The device as a profile names it.
 
     Returns:
@@ -102,7 +93,7 @@ def prepare(
             be read and the others hold too few examples.
     """
     folder, raw = settings.shard_folder, raw_shards(urls)
-    _note_origin(folder, {"urls": urls, "side": settings.side, "prompts": with_prompts})
+    _note_origin(folder, {"urls": urls, "side": settings.side})
     rank, processes = get_int_from_env(["RANK"], 0), get_int_from_env(["WORLD_SIZE"], 1)
     left = examples // processes + (rank < examples % processes)
     encoders, device = cache(_load_encoders), _own_device(device_name)  # nothing if all is done
@@ -115,7 +106,7 @@ def prepare(
         try:
             if not shard.exists():
                 pairs = stream_pairs(raw[number])
-                own = encoders(settings, device, with_prompts)
+                own = encoders(settings, device)
                 encoded = encode_pairs(pairs, own, device, settings.side, prefix=f"{number:06d}_")
                 write_shard(islice(encoded, left), shard)
         except (OSError, tarfile.TarError, EOFError) as error:
@@ -152,19 +143,9 @@ def _own_device(name: str) -> torch.device:
     return torch.device(device.type, get_int_from_env(["LOCAL_RANK"], 0))
 
 
-def _load_encoders(
-    settings: FullScaleSettings, device: torch.device, with_prompts: bool
-) -> Encoders:
-    pipeline = load_pipeline(settings.student, side=settings.side)
-    text, tokenize = load_text_condition()
-    return Encoders(
-        codec=pipeline.codec,
-        text=text,
-        text_tokenize=tokenize,
-        image=load_image_condition(),
-        prompts=pipeline.prompts if with_prompts else None,
-        tokenize=pipeline.tokenize,
-    ).to(device)
+def _load_encoders(settings: FullScaleSettings, device: torch.device) -> Encoders:
+    codec = load_pipeline(settings.student, side=settings.side).codec
+    return Encoders(codec, *load_text_condition(), load_image_condition()).to(device)
 
 
 def _tell_unread(unread: Sequence[str], left: int) -> None:
@@ -229,22 +210,13 @@ def _encoded(
         "text.npy": _half(encoders.text(encoders.text_tokenize(captions).to(device))),
         "image.npy": _half(encoders.image(images)),
     }
-    prompts: dict[str, Any] = {}
-    if encoders.prompts is not None:
-        ids = {
-            name: value.to(device) for name, value in token_ids(captions, encoders.tokenize).items()
-        }
-        prompts = {name: _half(value) for name, value in encoders.prompts(ids).items()}
     for row, (image, caption) in enumerate(pairs):
-        example = {
+        yield {
             "__key__": f"{prefix}{first + row:06d}",
             "jpg": _jpeg(image),
             "json": {"caption": caption},
             **{name: column[row] for name, column in columns.items()},
         }
-        if prompts:
-            example[PROMPT] = {name: column[row] for name, column in prompts.items()}
-        yield example
 
 
 def _jpeg(image: Image.Image) -> bytes:

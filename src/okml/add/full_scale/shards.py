@@ -9,8 +9,6 @@ A shard is an uncompressed tar file whose members share a key up to the first do
                           ``[2, 4, 64, 64]``
 ``<key>.text.npy``        c_text, float16 ``[1024]``
 ``<key>.image.npy``       c_img, float16 ``[1024]``
-``<key>.prompt.npz``      optional: the UNet's arguments, float16; without it captions are
-                          tokenized, and the text towers run in training
 ========================  ======================================================================
 
 Any webdataset reader can stream them. Training reads them by number instead: its order is a
@@ -41,7 +39,6 @@ from okml.errors import DataError, ResourceError
 from okml.runtime import progress
 
 REQUIRED = frozenset({"jpg", "json", "latents.npy", "text.npy", "image.npy"})
-PROMPT = "prompt.npz"
 
 T = TypeVar("T")
 
@@ -124,7 +121,7 @@ class ShardBatches:
     Args:
         shards: The shard files of :func:`find_shards`.
         latent_scale: The autoencoder's ``scaling_factor``.
-        tokenize: The tokenizer of each text tower, used where shards hold no prompts.
+        tokenize: The tokenizer of each text tower; the towers run in training.
         teacher_tokenize: The tokenizers of a teacher of another family; empty for the student's.
     """
 
@@ -132,7 +129,7 @@ class ShardBatches:
         self,
         shards: Sequence[Path],
         latent_scale: float,
-        tokenize: Sequence[Tokenize] = (),
+        tokenize: Sequence[Tokenize],
         teacher_tokenize: Sequence[Tokenize] = (),
     ) -> None:
         self.samples = [
@@ -143,12 +140,6 @@ class ShardBatches:
         self.teacher_tokenize = tuple(teacher_tokenize)
         if not self.samples:
             raise DataError("The shards hold no example.", "Prepare shards from more images.")
-        self.with_prompts = all(PROMPT in sample.members for sample in self.samples)
-        if not self.with_prompts and not tokenize:
-            raise DataError(
-                "Some shards hold no prepared prompts, and there is no tokenizer to make them.",
-                "Prepare the shards with --prompts, or pass the tokenizers of the text towers.",
-            )
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -171,10 +162,9 @@ class ShardBatches:
         shape = (len(chosen), *moments.shape[2:])
         noise = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
         captions = [sample.read("json", _caption) for sample in chosen]
-        condition = _prompts(chosen) if self.with_prompts else token_ids(captions, self.tokenize)
         return Examples(
             images=torch.stack([sample.read("jpg", _pixels) for sample in chosen]),
-            condition=condition,
+            condition=token_ids(captions, self.tokenize),
             seed=int(rng.integers(2**62)),
             latents=sample_latents(moments, self.latent_scale, noise),
             text=torch.from_numpy(_stacked(chosen, "text.npy")).float(),
@@ -195,13 +185,6 @@ def _stacked(samples: Sequence[Sample], extension: str) -> NDArray[Any]:
     return np.stack([sample.read(extension, _array) for sample in samples])
 
 
-def _prompts(samples: Sequence[Sample]) -> dict[str, Tensor]:
-    rows = [sample.read(PROMPT, _arrays) for sample in samples]
-    return {
-        name: torch.from_numpy(np.stack([row[name] for row in rows])).float() for name in rows[0]
-    }
-
-
 def _caption(content: bytes) -> str:
     return str(json.loads(content)["caption"])
 
@@ -209,10 +192,6 @@ def _caption(content: bytes) -> str:
 def _array(content: bytes) -> NDArray[Any]:
     array: NDArray[Any] = np.load(io.BytesIO(content))
     return array
-
-
-def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
-    return dict(np.load(io.BytesIO(content)))
 
 
 def _pixels(content: bytes) -> Tensor:
