@@ -604,10 +604,6 @@ def test_memory_of_the_sdxl_student() -> None:
     assert planning.micro_batch(settings) == 8
     passing = items["passing: half-precision copies that autocast holds, activations"]
     assert passing == pytest.approx(4.78 + 8 * (0.14 + 0.40 + 0.65) + 1.31, abs=0.01)
-    sharded = settings.changed(
-        {"shard_student": True, "training": {**RUN.model_dump(), "ema_decay": None}}
-    )
-    assert planning.needs(sharded, gpus=8).gpu_memory_gib < 25
 
 
 @pytest.mark.parametrize("row", TABLE_1)
@@ -737,7 +733,6 @@ def test_operations_of_a_step() -> None:
     assert planning.step_operations(sdxl) / 1e12 == pytest.approx(22.5, rel=0.01)
     assert planning.step_operations(sd21) / 1e12 == pytest.approx(17.7, rel=0.02)
     assert planning.needs(sdxl).hours == pytest.approx(9.2, abs=0.3)
-    assert planning.needs(sdxl, gpu="a100").hours == pytest.approx(25.7, abs=1)
     shared = sdxl.changed({"add.shared_fakes": True})
     saved = planning.step_operations(sdxl) - planning.step_operations(shared)
     assert saved / 1e12 == pytest.approx(1.59 + 2.51 + 0.093, rel=0.01)

@@ -146,9 +146,6 @@ PUBLISHED_PARAMETERS = {
     "text.sd_clip_h": 340_387_840,
     "text.sdxl_clip_l": 123_060_480,
     "text.sdxl_clip_g": 694_659_840,
-    "text.clip_g14": 354_032_640,
-    "vision.dinov2_vits14": 22_056_192,
-    "vision.dinov2_vitl14": 304_367_616,
 }
 
 

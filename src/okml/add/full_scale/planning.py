@@ -49,10 +49,9 @@ FEATURE_GIB = {
 HEADROOM_GIB = 3.0  # context and libraries of the driver, what the allocator cannot join
 TAPS = 5  # of a feature network: the tokens it starts from, and four blocks
 
-# Operations a second that one GPU is assumed to sustain, and what of it reaches several.
-SUSTAINED = {"h100": 0.35 * 989e12, "a100": 0.40 * 312e12}
-SUSTAINED_TF32 = 0.35 * 495e12  # on an H100: scores are drawn in float32
-COMMUNICATION = 0.12  # share of a step, with more than one GPU
+# Operations a second that an H100 is assumed to sustain.
+SUSTAINED = 0.35 * 989e12
+SUSTAINED_TF32 = 0.35 * 495e12  # scores are drawn in float32
 PREFETCH = 2  # steps that torch's loader keeps ready for each worker
 # Of an example in the index of the shards, in bytes; workers get their own as they read it.
 INDEX_BYTES = 1300
@@ -65,8 +64,8 @@ class Need:
     """What a distillation takes.
 
     Attributes:
-        gpu_memory_gib: Of each GPU, at the peak.
-        hours: On all GPUs.
+        gpu_memory_gib: Of the GPU, at the peak.
+        hours: Of the training.
         items: The arithmetic.
     """
 
@@ -75,19 +74,13 @@ class Need:
     items: tuple[Item, ...]
 
 
-def needs(settings: FullScaleSettings, gpus: int = 1, gpu: str = "h100") -> Need:
-    """Return memory and hours of one distillation.
-
-    Args:
-        settings: Which.
-        gpus: How many.
-        gpu: A key of ``SUSTAINED``.
-    """
-    passing = max(_gradient(settings, gpus), _step(settings, gpus), key=lambda item: item.value)
+def needs(settings: FullScaleSettings) -> Need:
+    """Return memory and hours of one distillation on one GPU."""
+    passing = max(_gradient(settings), _step(settings), key=lambda item: item.value)
     context = _memory("the driver's context, fragmentation", HEADROOM_GIB * GIB, "assumed")
-    memory = (*_static(settings, gpus), passing, context)
+    memory = (*_static(settings), passing, context)
     operations = step_operations(settings) / 1e12
-    hours = _hours(settings, gpus, gpu)
+    hours = _hours(settings)
     work = Item(
         what="operations of an example, both phases", value=operations, unit="10^12",
         follows_from="passes of UNet, decoder, features and teacher, section 9.3 of the notes",
@@ -100,32 +93,26 @@ def _memory(what: str, amount: float, follows_from: str) -> Item:
     return Item(what=what, value=amount / GIB, unit="GiB", follows_from=follows_from)
 
 
-def micro_batch(settings: FullScaleSettings, gpus: int = 1) -> int:
-    """Return the examples of a micro-batch on one GPU."""
-    training = settings.training
-    return -(-training.batch_size // (training.gradient_accumulation * gpus))
+def micro_batch(settings: FullScaleSettings) -> int:
+    """Return the examples of a micro-batch."""
+    return -(-settings.training.batch_size // settings.training.gradient_accumulation)
 
 
 def _unet(name: Backbone) -> int:
     return PUBLISHED_PARAMETERS[f"unet.{name}"]
 
 
-def _share(settings: FullScaleSettings, gpus: int) -> int:
-    """Return over how many GPUs the student's weights are spread."""
-    return gpus if settings.shard_student else 1
-
-
-def _static(settings: FullScaleSettings, gpus: int) -> list[Item]:
+def _static(settings: FullScaleSettings) -> list[Item]:
     student, teacher = _unet(settings.student), _unet(settings.teacher)
-    averaged, share = settings.training.ema_decay is not None, _share(settings, gpus)
+    averaged = settings.training.ema_decay is not None
     half, bytes_ = _frozen_bytes(settings), 16 + 4 * averaged
     towers, autoencoders = text_towers(settings), len({settings.student, settings.teacher})
     features, heads = _feature_parameters(settings.features), _head_parameters(settings)
     return [
         _memory(
             "student: weights, gradient, both moments" + ", average" * averaged,
-            student * bytes_ / share,
-            f"{student:,} x {bytes_} bytes, float32, over {share} GPUs",
+            student * bytes_,
+            f"{student:,} x {bytes_} bytes, float32",
         ),
         _memory("teacher", teacher * half, f"{teacher:,} x {half} bytes"),
         _memory(
@@ -167,31 +154,28 @@ def _head_parameters(settings: FullScaleSettings) -> int:
     return int(TAPS * each) * settings.add.adversarial
 
 
-def _gradient(settings: FullScaleSettings, gpus: int) -> Item:
+def _gradient(settings: FullScaleSettings) -> Item:
     """Return what a micro-batch keeps for its backward pass."""
-    student, share = _unet(settings.student), _share(settings, gpus)
-    kept, batch = int(settings.gradient_checkpointing), micro_batch(settings, gpus)
+    student = _unet(settings.student)
+    kept, batch = int(settings.gradient_checkpointing), micro_batch(settings)
     parts = [UNET_GIB[settings.student][kept], DECODE_GIB[kept], FEATURE_GIB[settings.features]]
     recomputed = DECODE_RECOMPUTED_GIB * kept
     activations = (batch * sum(parts) + recomputed) * (settings.side / 512) ** 2
     return _memory(
         "passing: half-precision copies that autocast holds, activations",
-        student * 2 / share + activations * GIB,
-        f"{student:,} x 2 bytes over {share} GPUs + {batch} x "
+        student * 2 + activations * GIB,
+        f"{student:,} x 2 bytes + {batch} x "
         f"({' + '.join(f'{part:g}' for part in parts)}) GiB of UNet, decoder, features"
         + f" + {recomputed:g} GiB of the largest recomputed block"
         * kept,
     )
 
 
-def _step(settings: FullScaleSettings, gpus: int) -> Item:
+def _step(settings: FullScaleSettings) -> Item:
     """Return what AdamW takes for a moment: on a GPU it works on all weights at once."""
-    student, share = _unet(settings.student), _share(settings, gpus)
-    return _memory(
-        "passing: roots of AdamW's second moments",
-        student * 4 / share,
-        f"{student:,} x 4 bytes over {share} GPUs",
-    )
+    student = _unet(settings.student)
+    what = "passing: roots of AdamW's second moments"
+    return _memory(what, student * 4, f"{student:,} x 4 bytes")
 
 
 def host_memory(settings: FullScaleSettings, examples: int = EXAMPLES) -> tuple[Item, ...]:
@@ -266,17 +250,15 @@ def _teacher_operations(settings: FullScaleSettings) -> float:
     return total + DECODE_TERA * (add.distillation_space == "pixel")
 
 
-def _hours(settings: FullScaleSettings, gpus: int, gpu: str) -> Item:
-    steps = settings.training.max_steps or 0
-    examples = steps * settings.training.batch_size
+def _hours(settings: FullScaleSettings) -> Item:
+    examples = (settings.training.max_steps or 0) * settings.training.batch_size
     operations = step_operations(settings) * examples
-    factor = 1 + COMMUNICATION * (gpus > 1)
     return Item(
-        what=f"training on {gpus} {gpu}",
-        value=operations / SUSTAINED[gpu] / gpus * factor / 3600,
+        what="training on one H100",
+        value=operations / SUSTAINED / 3600,
         unit="h",
-        follows_from=f"{steps} x {settings.training.batch_size} examples = {operations:.3g} "
-        f"operations, {SUSTAINED[gpu]:.3g} a second and GPU sustained",
+        follows_from=f"{examples:,} examples = {operations:.3g} operations, {SUSTAINED:.3g} a "
+        "second sustained",
     )
 
 
