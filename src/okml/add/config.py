@@ -33,6 +33,9 @@ SMALL = AddSettings(
     head_optimizer=AdamSettings(learning_rate=5e-3),
 )
 
+# Where a student has fewer steps, or harder pictures, the rate above leaves it where it began.
+LARGER_RATE = AdamSettings(learning_rate=2e-4, warmup_steps=20)
+
 
 def _steps(count: int, batch: int = 64, warmup: int = 100, **changes: float) -> SupervisedSettings:
     return SupervisedSettings(
@@ -44,7 +47,7 @@ SMOKE = AddProfile(
     name="smoke",
     budget=Budget(minutes=1.5, memory_gib=4, disk_gib=1),
     seeds=(0,),
-    add=SMALL,
+    add=SMALL.model_copy(update={"student_optimizer": LARGER_RATE}),
     sets=(
         SetSettings(
             images="digits", size=8, channels=(16, 32),
@@ -100,7 +103,7 @@ NIGHT = AddProfile(
         update={
             "teacher_guidance": 1.5,
             "augment": AugmentSettings(),
-            "student_optimizer": AdamSettings(learning_rate=2e-4, warmup_steps=20),
+            "student_optimizer": LARGER_RATE,
         }
     ),
     sets=(

@@ -3,6 +3,7 @@ import torch
 from sklearn.datasets import load_sample_images
 
 from okml.add.images import load_images
+from okml.add.images.prompts import caption_vectors
 from okml.add.schedule import NoiseSchedule
 from okml.add.small import efficientnet
 from okml.add.small.classifier import MetricNetwork
@@ -92,7 +93,7 @@ def test_a_second_call_loads_the_teacher(tmp_path, schedule):
     def train():
         torch.manual_seed(0)
         network = small_unet(8, 1, (8, 16))
-        prompts = images.prompts(prompt_width((8, 16)))
+        prompts = caption_vectors(images.captions, prompt_width((8, 16)))
         pixels = images.pixels
         return train_teacher(network, schedule, pixels, prompts, settings, 0, "cpu", tmp_path)
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from okml.add.images.prompts import caption_vectors
 from okml.errors import ParameterError
 from okml.ledger import DataUsed
 
@@ -34,10 +33,6 @@ class Images:
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.labels)
-
-    def prompts(self, width: int) -> Tensor:
-        """Return the vectors of the captions, float32 ``[n, width]``."""
-        return caption_vectors(self.captions, width)
 
     def take(self, rows: NDArray[np.int64]) -> Images:
         """Return the images ``rows``."""
