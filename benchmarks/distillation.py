@@ -40,7 +40,7 @@ from okml.add.denoiser import Denoiser
 from okml.add.discriminator import Heads, join_conditions
 from okml.add.examples import ExampleBatches
 from okml.add.features import ImageInput, StageFeatures
-from okml.add.interfaces import Examples, IdentityCodec, Networks
+from okml.add.interfaces import Examples, Networks
 from okml.add.losses import (
     distillation_loss,
     distillation_weight,
@@ -51,6 +51,7 @@ from okml.add.losses import (
 from okml.add.sampling import predict_sample, sample_student, sample_teacher
 from okml.add.schedule import NoiseSchedule
 from okml.add.settings import AdamSettings, AddSettings, HealthSettings
+from okml.add.small.patches import PatchCodec
 from okml.add.student import make_student
 from okml.add.task import AdversarialDistillation, draws_of
 from okml.benchmark import BenchmarkRecord, Check, PeerComparison, write_benchmark
@@ -132,7 +133,7 @@ def networks() -> Networks:
         teacher=Denoiser(unet()).eval(),
         teacher_schedule=NoiseSchedule.from_scheduler(scheduler()),
         features=feature_network(),
-        codec=IdentityCodec(),
+        codec=PatchCodec(),
     )
 
 

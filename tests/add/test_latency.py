@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from okml.add import latency
-from okml.add.interfaces import IdentityCodec
 from okml.add.latency import measure_latency
 from okml.add.sampling import Sampler, student_sampler
 from okml.add.schedule import NoiseSchedule
+from okml.add.small.patches import PatchCodec
 from tests.add import tiny
 
 CPU = torch.device("cpu")
@@ -44,7 +44,7 @@ def measured(
             clock[0] += 0.067
             return noisy
 
-    class Decoder(IdentityCodec):
+    class Decoder(PatchCodec):
         def decode(self, latents: Tensor) -> Tensor:
             clock[0] += 0.090
             return latents

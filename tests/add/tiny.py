@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from okml.add.denoiser import Denoiser
 from okml.add.examples import ExampleBatches
 from okml.add.features import ImageInput, StageFeatures
-from okml.add.interfaces import Codec, Examples, IdentityCodec, Networks
+from okml.add.interfaces import Codec, Examples, Networks
 from okml.add.schedule import NoiseSchedule
 from okml.add.settings import (
     AdamSettings,
@@ -27,6 +27,7 @@ from okml.add.settings import (
     DiscriminatorSettings,
     HealthSettings,
 )
+from okml.add.small.patches import PatchCodec
 from okml.add.student import make_student, shard_student
 from okml.add.task import AdversarialDistillation
 from okml.training import TrainingSettings, fit
@@ -118,7 +119,7 @@ def networks(**changes: Any) -> Networks:
         "teacher": Recorder(unet()),
         "teacher_schedule": NoiseSchedule.from_scheduler(scheduler()),
         "features": features(),
-        "codec": IdentityCodec(),
+        "codec": PatchCodec(),
         "null_condition": {"class_labels": torch.tensor([NULL])},
     }
     return Networks(**(made | changes))

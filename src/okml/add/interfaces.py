@@ -79,18 +79,6 @@ class Codec(nn.Module, ABC):
         """Return images ``[B, C, H, W]``, not clamped; differentiable in ``latents``."""
 
 
-class IdentityCodec(Codec):
-    """For diffusion in pixel space."""
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Return ``images``."""
-        return images
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Return ``latents``."""
-        return latents
-
-
 @dataclass(frozen=True)
 class Networks:
     """Everything a distillation uses and does not train.

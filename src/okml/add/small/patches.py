@@ -18,7 +18,7 @@ class PatchCodec(Codec):
         patch: The side p of a square in pixels; 1 leaves images as they are.
     """
 
-    def __init__(self, patch: int) -> None:
+    def __init__(self, patch: int = 1) -> None:
         super().__init__()
         self.patch = patch
 
