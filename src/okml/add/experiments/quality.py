@@ -203,17 +203,15 @@ def front(frame: pl.DataFrame) -> pl.DataFrame:
     return best.join(own, on=["set", "calls"], how="left", maintain_order="left")
 
 
-def wide(frame: pl.DataFrame, arms: bool = True) -> pl.DataFrame:
-    """Return a row a method, FD and spread by number of steps in columns."""
-    means = summary(frame)
-    if arms:
-        titles = {name: arm.title for name, arm in ARMS.items()}
-        parts = {name: arm.part for name, arm in ARMS.items()}
-        means = means.with_columns(
-            pl.col("method").replace(titles).alias("arm"),
-            pl.col("method").replace(parts).alias("Table 1"),
-        )
-    index = ["Table 1", "arm", "seeds"] if arms else ["method", "seeds"]
+def wide(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a row an arm, FD and spread by number of steps in columns."""
+    titles = {name: arm.title for name, arm in ARMS.items()}
+    parts = {name: arm.part for name, arm in ARMS.items()}
+    means = summary(frame).with_columns(
+        pl.col("method").replace(titles).alias("arm"),
+        pl.col("method").replace(parts).alias("Table 1"),
+    )
+    index = ["Table 1", "arm", "seeds"]
     values = {"fd": "FD", "sd of fd": "sd of FD", "spread": "spread"}
     found = means.pivot("steps", index=["set", *index], values=list(values))
     headings = {
