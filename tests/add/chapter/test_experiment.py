@@ -29,7 +29,7 @@ from okml.add.config import PROFILES
 from okml.add.experiment import Experiment
 from okml.add.experiments.controls import TOLD, _tellings
 from okml.add.experiments.pictures import spherical
-from okml.add.experiments.quality import summary, wide
+from okml.add.experiments.quality import front, summary, wide
 from okml.add.figures import images, quality, slider
 from okml.add.images import load_images
 from okml.add.quality import nearest
@@ -176,6 +176,10 @@ def test_ratios_are_those_of_the_table(experiment):
         )
         front = metrics[f"front_fd_ratio_{calls}"].mean
         assert front == pytest.approx(near / fd("default", calls))
+        methods = main(experiment.methods.frames["methods"]).filter(calls=calls)
+        row = main(front(experiment.methods.frames["methods"])).filter(calls=calls)
+        assert row["fd"].item() == methods["fd"].min()
+        assert row["ADD's fd"].item() == fd("default", calls)
     fronts = [metrics[f"front_fd_ratio_{calls}"].mean for calls in (1, 2, 4)]
     assert metrics["front_fd_ratio"].mean == pytest.approx(min(fronts))
 
