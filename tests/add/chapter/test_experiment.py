@@ -174,8 +174,8 @@ def test_ratios_are_those_of_the_table(experiment):
             [fd(name, calls) for name in rivals]
             + [fd(name, calls) for name, steps in SOLVED if steps == calls]
         )
-        front = metrics[f"front_fd_ratio_{calls}"].mean
-        assert front == pytest.approx(near / fd("default", calls))
+        ratio = metrics[f"front_fd_ratio_{calls}"].mean
+        assert ratio == pytest.approx(near / fd("default", calls))
         methods = main(experiment.methods.frames["methods"]).filter(calls=calls)
         row = main(front(experiment.methods.frames["methods"])).filter(calls=calls)
         assert row["fd"].item() == methods["fd"].min()
