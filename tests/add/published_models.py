@@ -13,6 +13,9 @@ import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from PIL import Image
 from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizer,
     CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
@@ -28,6 +31,7 @@ from transformers import (
 )
 
 from okml.add.full_scale.architectures import backbone_scheduler
+from okml.add.images.prompts import SENTENCE_MODEL, SENTENCE_WIDTH
 from okml.add.small.efficientnet import EfficientNetLite0
 from tests.add import pipelines
 from tests.tools.own_data import OwnData
@@ -61,13 +65,22 @@ def save(folder: Path) -> None:
         Dinov2Model(config).save_pretrained(folder / name)
     config = ViTConfig(num_hidden_layers=12, **sizes, **patches)
     ViTModel(config, add_pooling_layer=False).save_pretrained(folder / "dino_vits16")
+    save_sentence_encoder(folder / SENTENCE_MODEL)
 
 
 def publish(data: OwnData, models: Path) -> None:
     """Put all that the profile gpu fetches into a test's cache: saved models, and pictures."""
     for folder in models.iterdir():
-        data.snapshot(folder.name, folder)
+        if folder.name != SENTENCE_MODEL:
+            data.snapshot(folder.name, folder)
     data.files("coco_val2017", coco())
+    publish_emoji(data, models)
+
+
+def publish_emoji(data: OwnData, models: Path) -> None:
+    """Put all that a run on emoji fetches into a test's cache."""
+    encoder = models / SENTENCE_MODEL
+    data.files(SENTENCE_MODEL, {path.name: path for path in encoder.iterdir()})
     data.files("noto_emoji", emoji())
     weights = io.BytesIO()
     torch.save(EfficientNetLite0().state_dict(), weights)
@@ -129,6 +142,19 @@ def save_clip(folder: Path, seed: int, layers: int) -> None:
     CLIPModel(config).save_pretrained(folder)
     images = CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size=28)
     CLIPProcessor(images, tokens).save_pretrained(folder)
+
+
+def save_sentence_encoder(folder: Path) -> None:
+    """Save a BERT of one layer, of the true width, with a tokenizer of letters."""
+    torch.manual_seed(10)
+    letters = [chr(number) for number in range(ord("0"), ord("z") + 1)]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters)]
+    BertTokenizer(vocab={word: n for n, word in enumerate(words)}).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=SENTENCE_WIDTH, intermediate_size=32,
+        num_hidden_layers=1, num_attention_heads=2,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
 
 
 def picture(seed: int, side: tuple[int, int] = (40, 30)) -> Image.Image:

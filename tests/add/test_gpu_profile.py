@@ -44,8 +44,7 @@ def sizes() -> dict[str, Any]:
     """Return what the profile's numbers become; every other setting stays."""
     stated = chapter("add").profile("gpu").model_dump()
     emoji = stated["sets"][0] | {
-        "size": 16, "text": "words", "channels": [16, 32], "efficientnet_side": 32,
-        "most_images": 100,
+        "size": 16, "channels": [16, 32], "efficientnet_side": 32, "most_images": 100,
         "teacher": FEW | {"learning_rate": 1e-3}, "metric": FEW | {"learning_rate": 1e-3},
         "distillation": FEW, "samples": 20, "watch": 1, "teacher_steps": [1, 25],
         "solver_steps": [4], "progressive": {"from_steps": 2}, "arms": ["image_kept_at_noise"],

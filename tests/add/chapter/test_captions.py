@@ -1,6 +1,7 @@
 """Captions as prompts: encoders, their reader, the latent space of patches, and the pipeline."""
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -16,7 +17,10 @@ from okml.add.small.unet import CONDITION, small_unet
 from okml.add.study import Study
 from okml.add.target import Guided
 from okml.add.workbench import Requests, TrainedDenoiser, Workbench
+from okml.chapters import chapter
+from okml.ledger import load_claims
 from okml.training import History
+from tests.add import published_models
 from tests.add.chapter.tiny import tiny
 
 
@@ -141,3 +145,24 @@ def test_sentences_of_one_meaning_are_near_though_they_share_no_word():
     assert float(car.norm()) == pytest.approx(96**0.5, rel=1e-5)
     assert float(car @ vehicle) > float(car @ melon) + 0.2 * 96
     assert float(nothing.abs().sum()) == 0
+
+
+@pytest.mark.slow
+def test_the_whole_profile_night_measures_every_claim_with_a_bar_there(own_data, tmp_path):
+    published_models.save_sentence_encoder(tmp_path / "models" / "minilm_l6")
+    published_models.publish_emoji(own_data, tmp_path / "models")
+    stated = PROFILES["night"].main.model_dump()
+    few = {"steps": 2, "batch": 8}
+    emoji = stated | {name: stated[name] | few for name in ("teacher", "metric", "distillation")}
+    emoji |= {"size": 16, "channels": [16, 32], "efficientnet_side": 32, "samples": 20, "watch": 1}
+    emoji |= {"rates": [0.5, 2.0], "teacher_steps": [1, 2, 25], "solver_steps": [2]}
+    changes = {"sets": [emoji], "seeds": [0], "add.heads.kernel": 3, "speed.batch": 2}
+    profile = PROFILES["night"].override(changes | {"speed.teacher_steps": [50]})
+    record = chapter("add").run(profile, tmp_path / "run")
+    barred = [claim for claim in load_claims("add") if {"night", "any"} & claim.expect.keys()]
+    assert {"add.front", "add.four_steps", "add.caption"} < {claim.id for claim in barred}
+    assert not [claim.id for claim in barred if claim.metric not in record.metrics]
+    rates = pl.DataFrame(record.tables["rates"].columns)
+    assert rates["method"].unique(maintain_order=True).to_list() == list(TUNED)
+    for _, tried in rates.group_by("method"):
+        assert tried.filter("chosen")["FD"].to_list() == [tried["FD"].min()]
