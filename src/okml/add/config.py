@@ -51,7 +51,7 @@ SMOKE = AddProfile(
     sets=(
         SetSettings(
             images="digits", size=8, channels=(16, 32),
-            teacher=_steps(250, warmup=50, ema_decay=0.99),
+            teacher=_steps(500, warmup=50, ema_decay=0.99),
             metric=_steps(120, warmup=20),
             vit=VitSettings(width=48, depth=2), vit_training=_steps(200, warmup=50),
             distillation=DistillationRun(steps=80, batch=64, ema_decay=0.97),
