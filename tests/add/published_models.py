@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from PIL import Image
@@ -31,6 +33,7 @@ from transformers import (
 )
 
 from okml.add.full_scale.architectures import backbone_scheduler
+from okml.add.images import prompts
 from okml.add.images.prompts import SENTENCE_MODEL, SENTENCE_WIDTH
 from okml.add.small.efficientnet import EfficientNetLite0
 from tests.add import pipelines
@@ -68,17 +71,20 @@ def save(folder: Path) -> None:
     save_sentence_encoder(folder / SENTENCE_MODEL)
 
 
-def publish(data: OwnData, models: Path) -> None:
+def publish(data: OwnData, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put all that the profile gpu fetches into a test's cache: saved models, and pictures."""
     for folder in models.iterdir():
         if folder.name != SENTENCE_MODEL:
             data.snapshot(folder.name, folder)
     data.files("coco_val2017", coco())
-    publish_emoji(data, models)
+    publish_emoji(data, models, monkeypatch)
 
 
-def publish_emoji(data: OwnData, models: Path) -> None:
+def publish_emoji(data: OwnData, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put all that a run on emoji fetches into a test's cache."""
+    # A process keeps the encoder that it has loaded: the true one before this test, or after it.
+    own = cache(prompts._sentence_model.__wrapped__)
+    monkeypatch.setattr(prompts, "_sentence_model", own)
     encoder = models / SENTENCE_MODEL
     data.files(SENTENCE_MODEL, {path.name: path for path in encoder.iterdir()})
     data.files("noto_emoji", emoji())

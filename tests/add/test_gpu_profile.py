@@ -81,7 +81,7 @@ def gpu(
     own_data: OwnData, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Profile:
     """The profile in miniature, with all that it fetches in the cache."""
-    published_models.publish(own_data, models)
+    published_models.publish(own_data, models, monkeypatch)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     published_models.save_inception(Path(torch.hub.get_dir()))
     return chapter("add").profile("gpu", sizes())

@@ -13,7 +13,7 @@ from okml.add.images.prompts import caption_vectors
 from okml.add.quality import Captioner
 from okml.add.small.patches import PatchCodec
 from okml.add.small.pipeline import CaptionPipeline
-from okml.add.small.unet import CONDITION, small_unet
+from okml.add.small.unet import CONDITION, prompt_width, small_unet
 from okml.add.study import Study
 from okml.add.target import Guided
 from okml.add.workbench import Requests, TrainedDenoiser, Workbench
@@ -139,18 +139,30 @@ def test_a_saved_student_draws_for_a_caption_as_it_did(tmp_path, monkeypatch, pa
 
 @pytest.mark.realdata
 def test_sentences_of_one_meaning_are_near_though_they_share_no_word():
-    car, vehicle, melon, nothing = caption_vectors(
-        ["automobile", "sport utility vehicle", "melon", ""], 96, "sentences"
-    )
-    assert float(car.norm()) == pytest.approx(96**0.5, rel=1e-5)
-    assert float(car @ vehicle) > float(car @ melon) + 0.2 * 96
+    told = ["automobile", "rabbit", "soda", "physician", "infant", "melon", "boat", "clock"]
+    again = ["sport utility vehicle", "bunny", "fizzy drink", "doctor", "baby", "cantaloupe"]
+    again += ["ship", "wristwatch"]
+    width, own = prompt_width(PROFILES["night"].main.channels), np.eye(len(told), dtype=bool)
+
+    def nearer(encoder):
+        """Return by how much the cosine of one meaning exceeds that of two, on average."""
+        one, other = (caption_vectors(captions, width, encoder) for captions in (told, again))
+        cosines = (one @ other.T / width).numpy()
+        return cosines[own].mean() - cosines[~own].mean()
+
+    assert nearer("sentences") > 0.25
+    assert abs(nearer("words")) < 0.1
+    single, nothing = caption_vectors(["automobile", ""], width, "sentences")
+    assert float(single.norm()) == pytest.approx(width**0.5, rel=1e-5)
     assert float(nothing.abs().sum()) == 0
 
 
 @pytest.mark.slow
-def test_the_whole_profile_night_measures_every_claim_with_a_bar_there(own_data, tmp_path):
+def test_the_whole_profile_night_measures_every_claim_with_a_bar_there(
+    own_data, tmp_path, monkeypatch
+):
     published_models.save_sentence_encoder(tmp_path / "models" / "minilm_l6")
-    published_models.publish_emoji(own_data, tmp_path / "models")
+    published_models.publish_emoji(own_data, tmp_path / "models", monkeypatch)
     stated = PROFILES["night"].main.model_dump()
     few = {"steps": 2, "batch": 8}
     emoji = stated | {name: stated[name] | few for name in ("teacher", "metric", "distillation")}
