@@ -30,8 +30,8 @@ ClickModel = Literal["popularity", "regression"] | RankerKind
 class WorthSettings(Settings):
     """The ranges from which each world draws what a response adds to a user's good will.
 
-    Clicks and watching have the same range. A perfect ranker of clicks then keeps more users than a
-    perfect ranker of watching in about a fifth of the worlds, with their likes and hate counted.
+    Clicks and watching have the same range, so in some of the worlds a perfect ranker of clicks
+    keeps more users than a perfect ranker of watching; the step of the oracles counts them.
     """
 
     watch: tuple[Real, Real] = (-0.25, 0.75)
