@@ -179,7 +179,7 @@ def speed(frame: pl.DataFrame, quality: pl.DataFrame) -> Picture:
         frame: A frame of one batch size with ``network``, ``steps`` and ``ms an image``.
         quality: A frame with ``network``, ``steps`` and ``fd``.
     """
-    rows = frame.join(quality, on=["network", "steps"])
+    rows = frame.join(quality, on=["network", "steps"], maintain_order="left")
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 3.8))
         hover = {}

@@ -52,7 +52,7 @@ def steering(rows: pl.DataFrame) -> Picture:
     require(rows, "pushes")
     with style():
         figure, axes = plt.subplots(figsize=(6.5, 4))
-        for index in rows.filter(direction="random")["index"].unique():
+        for index in rows.filter(direction="random")["index"].unique(maintain_order=True):
             line = rows.filter(direction="random", index=index).sort("strength")
             label = "random directions" if index == 0 else None
             axes.plot(line["strength"], line["shift"], color=INK, alpha=0.25, lw=1, label=label)

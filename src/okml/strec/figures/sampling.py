@@ -26,7 +26,9 @@ def sampling_curve(curves: pl.DataFrame, kept: pl.DataFrame, released: pl.DataFr
         for color, (recipe,) in zip(
             PALETTE, curves.select("recipe").unique(maintain_order=True).rows(), strict=False
         ):
-            for number, seed in enumerate(curves.filter(recipe=recipe)["seed"].unique()):
+            for number, seed in enumerate(
+                curves.filter(recipe=recipe)["seed"].unique(maintain_order=True)
+            ):
                 line = curves.filter(recipe=recipe, seed=seed)
                 left.plot(
                     line["gap"] + 1, _standardized(line["score"]), color=color,
@@ -41,7 +43,7 @@ def sampling_curve(curves: pl.DataFrame, kept: pl.DataFrame, released: pl.DataFr
         counts = sorted(kept["count"].unique(), reverse=True)
         for color, count in zip(PALETTE, counts, strict=False):
             rows = kept.filter(recipe=main, count=count)
-            for number, seed in enumerate(rows["seed"].unique()):
+            for number, seed in enumerate(rows["seed"].unique(maintain_order=True)):
                 line = rows.filter(seed=seed)
                 right.plot(
                     line["gap"] + 1, line["kept"], color=color, marker="o", ms=2.5, lw=1,
