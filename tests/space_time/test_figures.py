@@ -67,13 +67,14 @@ def controls() -> pl.DataFrame:
 
 
 def prompts() -> pl.DataFrame:
+    """The best means over seeds are 0.55 and 0.35."""
     return pl.DataFrame(
         {
-            "set": ["cities"] * 4,
-            "prompt": ["empty", "empty", "random", "random"],
-            "seed": [0] * 4,
-            "depth": [0.0, 1.0, 0.0, 1.0],
-            "r2": [0.1, 0.55, 0.1, 0.35],
+            "set": ["cities"] * 6,
+            "prompt": ["empty"] * 3 + ["random"] * 3,
+            "seed": [0, 0, 1] * 2,
+            "depth": [0.0, 1.0, 1.0] * 2,
+            "r2": [0.1, 0.5, 0.6, 0.1, 0.3, 0.4],
         }
     )
 
@@ -244,7 +245,7 @@ def test_errors_are_shown_from_the_best_region_to_the_worst() -> None:
         strict=False,
     )
     alt = figures.errors_by_region(rows).alt
-    assert "from 50 km in B to 300 km in A_Land" in alt
+    assert "from 50 km in B to 300 km in A Land" in alt
     with pytest.raises(ParameterError, match="no regions with 5 test places"):
         figures.errors_by_region(rows.filter(region="C"))
 
@@ -279,5 +280,4 @@ def test_the_score_by_spelling_names_the_best_of_each_group() -> None:
         }
     )
     alt = figures.accuracy_by_spelling(rows).alt
-    assert "region in the name 0.62" in alt
-    assert "bare name 0.20" in alt
+    assert "region in the name 0.62, n-grams 0.70; bare name 0.20, n-grams 0.30" in alt

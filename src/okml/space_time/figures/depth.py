@@ -59,9 +59,11 @@ def accuracy_by_spelling(rows: pl.DataFrame) -> Picture:
     """
     groups = rows["names"].unique(maintain_order=True).to_list()
     prompts = [f for f in rows["features"].unique(maintain_order=True) if f.startswith("prompt")]
+    facts = []
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.2))
         for color, names in colored(groups):
+            best = []
             for dash, features in zip(("-", "--"), prompts, strict=False):
                 curve = (
                     rows.filter(features=features, names=names)
@@ -72,16 +74,15 @@ def accuracy_by_spelling(rows: pl.DataFrame) -> Picture:
                 axes.plot(
                     curve["depth"], curve["r2"], dash, color=color, label=f"{names}, {features}"
                 )
+                best.append(curve["r2"].to_numpy().max())
             letters = rows.filter(pl.col("depth").is_null(), names=names)["r2"].to_numpy().mean()
             axes.axhline(letters, color=color, linestyle=":", lw=1, label=f"{names}, n-grams")
+            facts.append(f"{names} {max(best):.2f}, n-grams {letters:.2f}")
         axes.set(xlabel="depth in the network (0: first block, 1: last)", ylabel="test R²")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
-    best = rows.filter(features=prompts[0]).group_by("names", maintain_order=True)
-    facts = ", ".join(
-        f"{row['names']} {row['r2']:.2f}" for row in best.agg(pl.col("r2").max()).to_dicts()
-    )
     return Picture(
-        figure, f"Test R² by depth, split by whether the name spells its region. Best: {facts}."
+        figure,
+        f"Test R² by depth, split by whether the name spells its region. Best: {'; '.join(facts)}.",
     )
 
 
@@ -107,7 +108,8 @@ def prompts(rows: pl.DataFrame) -> Picture:
             axes.set(title=title(name), xlabel="depth in the network")
             axes.legend()
         grid[0][0].set_ylabel("test R²")
-    best = rows.group_by("set", "prompt").agg(pl.col("r2").max()).sort("set", "prompt")
+    means = rows.group_by("set", "prompt", "depth").agg(pl.col("r2").mean())
+    best = means.group_by("set", "prompt").agg(pl.col("r2").max()).sort("set", "prompt")
     facts = ", ".join(
         f"{title(r['set'])} {r['prompt']} {r['r2']:.2f}" for r in best.iter_rows(named=True)
     )

@@ -126,10 +126,8 @@ def errors_by_region(rows: pl.DataFrame) -> Picture:
     )
     require(table, f"regions with {FEWEST} test places")
     shown = table if table.height <= 24 else pl.concat([table.head(12), table.tail(12)])
-    labels = [
-        f"{region.replace('_', ' ')} ({count})"
-        for region, count in shown.select("region", "count").iter_rows()
-    ]
+    shown = shown.with_columns(pl.col("region").str.replace_all("_", " "))
+    labels = [f"{row['region']} ({row['count']})" for row in shown.iter_rows(named=True)]
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 0.8 + 0.22 * shown.height))
         axes.barh(labels, shown["error_km"], color=PALETTE[0])

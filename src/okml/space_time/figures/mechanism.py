@@ -73,9 +73,9 @@ def steering(rows: pl.DataFrame) -> Picture:
     low, high = random["shift"].to_numpy().min(), random["shift"].to_numpy().max()
     return Picture(
         figure,
-        f"Log-odds of Asia over North America against the push along the longitude direction, from "
-        f"{ends[0]:.2f} to {ends[-1]:.2f} nats; {random['index'].n_unique()} random directions "
-        f"stay between {low:.2f} and {high:.2f}.",
+        "Change of the log-odds of Asia over North America against the push along the longitude "
+        f"direction, from {ends[0]:.2f} to {ends[-1]:.2f} nats; {random['index'].n_unique()} "
+        f"random directions stay between {low:.2f} and {high:.2f}.",
     )
 
 
