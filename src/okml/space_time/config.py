@@ -116,7 +116,7 @@ class SteeringSettings(Settings):
     random_directions: Count = 10  # the control: pushes of the same length
     ablated_neurons: Count = 3  # best space neurons set to zero one at a time
     matched_neurons: Count = 20  # the control: neurons of the same layers that fire as strongly
-    contexts: Count = 40  # geographic sentences whose loss is watched
+    contexts: Count = 40  # dictionary entries of each topic whose loss is watched
     swept_works: Annotated[Count, Field(ge=2)] = 20  # prompts under which time neurons are pinned
     swept_controls: Count = 9  # the control: the paper pins the first nine neurons of the layer
 
