@@ -6,7 +6,16 @@ import pytest
 
 from okml.chapters import CHAPTERS
 from okml.errors import RecordError
-from okml.ledger import Estimate, Run, load_claims, load_record, parse_claims, save_record
+from okml.ledger import (
+    Estimate,
+    Outcome,
+    Run,
+    chapter_rows,
+    load_claims,
+    load_record,
+    parse_claims,
+    save_record,
+)
 from okml.ledger import audit as auditing
 from okml.ledger.audit import RECORDED, audit, disagreements
 from okml.ledger.staleness import Staleness
@@ -188,6 +197,15 @@ def test_causes_type_no_result(chapter):
 
 def audit_of_claims(chapter):
     return [list(auditing._of_claim(claim)) for claim in load_claims(chapter)]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_what_does_not_reproduce_names_a_cause_and_nothing_else_does(chapter):
+    for row in chapter_rows(chapter):
+        if row.best.outcome is Outcome.NOT_REPRODUCED:
+            assert row.best.profile in row.claim.cause, row.claim.id
+        for profile in row.claim.cause:
+            assert row.verdicts[profile].outcome is Outcome.NOT_REPRODUCED, row.claim.id
 
 
 def test_a_malformed_revision_is_refused():
