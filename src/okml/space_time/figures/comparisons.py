@@ -94,7 +94,10 @@ def gain_over_cheap(rows: pl.DataFrame) -> Picture:
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set_yticks(where, labels)
         axes.invert_yaxis()
-        axes.set(xlabel="test R² of the language model less that of the best cheap explanation")
+        # The words are wider than the axes beside the names, so they start under these.
+        axes.set_xlabel(
+            "test R² of the language model less that of the best cheap explanation", loc="right"
+        )
     facts = "; ".join(
         f"{title(row['set'])} {row['difference']:.2f} [{row['low']:.2f}, {row['high']:.2f}] beside "
         f"{row['cheap']}"
