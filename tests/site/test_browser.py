@@ -60,8 +60,8 @@ async () => {
 
 # What scrolls can be reached by keys; the theme sees to it a while after the page's size changed.
 TAB_STOPS = """
-() => [...document.querySelectorAll("pre")].every(
-  (pre) => pre.scrollWidth <= pre.clientWidth || pre.tabIndex === 0
+() => [...document.querySelectorAll("pre, .pst-scrollable-table-container")].every(
+  (box) => box.scrollWidth <= box.clientWidth || box.tabIndex === 0
 )
 """
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from docutils import nodes
 
 from okml.chapters import CHAPTERS
+from okml.ledger import ClaimRow
 from okml.ledger.quoting import plain
 from okml.site import view
-from okml.site.badges import count_badges
+from okml.site.badges import count_badges, verdict_badge
 from okml.site.directives import PageDirective
 from okml.site.language import Lang, said, word
 from okml.site.markup import Child, element, tag
@@ -19,7 +20,7 @@ from okml.site.pictures import cover, picture
 
 
 class ChapterCards(PageDirective):
-    """``{chapter-cards}``: title, main claim, a picture from the run and the verdicts."""
+    """``{chapter-cards}``: title, a picture from the run, the main claim and the verdicts."""
 
     def render(self) -> list[nodes.Node]:
         """Return the cards of all chapters."""
@@ -33,17 +34,22 @@ class ChapterCards(PageDirective):
         title: Child = doc_link(docname) if docname in self.env.found_docs else chapter
         pages = [page_in(self.env, page, lang) for page in view.notebook_docnames(chapter)]
         run = [page for page in pages if page in self.env.found_docs]
-        claim = plain(said(rows[0].claim.text, lang)) if rows else None
         return tag(
             "article",
             tag("p", title, classes=["okml-card-title"]),
             *self._picture(chapter),
             None if run else note_of(word("will_test", lang)),
-            tag("p", claim, classes=["okml-card-claim"]) if claim else None,
+            self._claim(rows[0]) if rows else None,
             tag("p", *_spaced(count_badges(rows, lang)), classes=["okml-card-verdicts"]),
             self._notebooks(run) if run else None,
             classes=["okml-card"],
         )
+
+    def _claim(self, row: ClaimRow) -> element:
+        """Return a claim with its verdict, without which it would read as a finding."""
+        text = plain(said(row.claim.text, self.lang))
+        verdict = verdict_badge(row.best, self.lang)
+        return tag("p", text, " ", verdict, classes=["okml-card-claim"])
 
     def _notebooks(self, pages: list[str]) -> element:
         """Return links to the notebooks: one in words, several by number."""

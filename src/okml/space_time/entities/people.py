@@ -39,7 +39,9 @@ def load_people(path: Path | None = None) -> EntitySet:
         orient="row",
     )
     if frame.is_empty():
-        raise DataError("WordNet names no people with dates.", "Pass its data.noun.")
+        raise DataError(
+            f"{path or 'WordNet'} names no people with dates.", "Pass WordNet's data.noun."
+        )
     # Namesakes would put one string on both sides of the split.
     frame = frame.filter(
         pl.col("death_year") >= FIRST_DEATH_YEAR, pl.len().over("entity") == 1
