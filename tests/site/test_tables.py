@@ -103,8 +103,13 @@ def test_cards_name_claim_and_counts_and_say_what_is_not_run(built):
     cards = built.page("book/index").select(".okml-card")
     assert len(cards) == len(CHAPTERS)
     assert cards[0].select_one(".okml-card-title a").get_text() == "Space digest"
-    assert "A probe reads the map." in cards[0].get_text()
-    counts = [b.get_text(" ").split(maxsplit=1) for b in cards[0].select(".okml-badge")]
+    claim = cards[0].select_one(".okml-card-claim")
+    assert claim.get_text().startswith("A probe reads the map.")
+    assert claim.select_one(".okml-badge").get_text() == "direction holds · cpu"
+    counts = [
+        b.get_text(" ").split(maxsplit=1)
+        for b in cards[0].select(".okml-card-verdicts .okml-badge")
+    ]
     assert counts == [["1", "direction holds"], ["1", "not reproduced"], ["1", "cannot be tested"]]
     assert "Not run yet" not in cards[0].get_text()
     assert all("Not run yet" in card.get_text() for card in cards[1:])
