@@ -24,6 +24,17 @@ class Item(BaseModel):
     in_data_folder: bool = False  # for disk: whether it is in the data folder, not the run's
 
 
+def in_gib(what: str, size: float, follows_from: str, *, in_data_folder: bool = False) -> Item:
+    """Return an amount of memory or disk, of a size in bytes, as an item."""
+    return Item(what=what, value=size / GIB, unit="GiB", follows_from=follows_from,
+                in_data_folder=in_data_folder)  # fmt: skip
+
+
+def in_hours(what: str, seconds: float, follows_from: str) -> Item:
+    """Return a time in seconds as an item."""
+    return Item(what=what, value=seconds / 3600, unit="h", follows_from=follows_from)
+
+
 class Plan(BaseModel):
     """Parameters, memory, disk, data and hours of one chapter at one profile.
 

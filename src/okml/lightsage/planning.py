@@ -16,7 +16,7 @@ from okml.lightsage.arms import (
     tail_jobs,
 )
 from okml.lightsage.settings import DataName, LightsageProfile, TaskSettings
-from okml.plan import Item, Plan, downloads, reading
+from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading
 from okml.runtime import GIB
 
 
@@ -91,7 +91,7 @@ def plan(profile: LightsageProfile) -> Plan:
     by_hand = tuple({shop.name for shop in shops if shop.name == "coveo"})
     files = len(by_hand) * COVEO_GIB * GIB
     disk = [downloads(data), _checkpoints(profile, trainings)]
-    disk.append(_gib("Coveo's files", files, "its readme", in_data_folder=True))
+    disk.append(in_gib("Coveo's files", files, "its readme", in_data_folder=True))
     on_gpu = profile.budget.gpu_memory_gib > 0
     memory = PROCESS_GIB + loading.value + indices.value
     if not on_gpu:  # there the tables are, and each worker has its own
@@ -176,7 +176,7 @@ def _hours(
     cores = 1 if on_gpu else CPU_WORKERS
     what = f"trainings {how} on {data.name}" + (", SIGN" if tables > 1 else "")
     why = f"{count} trainings of {seconds:,.0f} s at {cores} a time ({why})"
-    return _h(what, count * seconds / cores, why)
+    return in_hours(what, count * seconds / cores, why)
 
 
 def _step(
@@ -225,7 +225,7 @@ def _lightgcn_memory(profile: LightsageProfile) -> Item:
         default=(0, 0),
     )
     why = f"4 bytes · {profile.width} · {vectors} · {nodes:,} + 8 · {edges:,}"
-    return _gib(
+    return in_gib(
         "LightGCN's vectors and graph", 4 * profile.width * vectors * nodes + 8 * edges, why
     )
 
@@ -237,7 +237,7 @@ def _graphs(profile: LightsageProfile) -> Item:
     events = drawn * len(profile.graphs) * size_of(profile.data).events
     events += sum(size_of(data).events for data in profile.real)
     why = f"{events:,} events over graphs, {EVENTS_PER_SECOND:,.0f} events/s"
-    return _h("graphs", events / EVENTS_PER_SECOND, why)
+    return in_hours("graphs", events / EVENTS_PER_SECOND, why)
 
 
 def _ranking(profile: LightsageProfile) -> Item:
@@ -249,13 +249,13 @@ def _ranking(profile: LightsageProfile) -> Item:
     scores = sum(3 * (data.test_pairs or PAIRS) * size_of(data).items for data in rows)
     rate = GPU_BYTES / 32 if profile.budget.gpu_memory_gib else RANKED_PER_SECOND
     why = f"{scores:,} scores of {len(rows)} arms and seeds, {rate:,.0f} a second"
-    return _h("ranking", scores / rate, why)
+    return in_hours("ranking", scores / rate, why)
 
 
 def _large_index(profile: LightsageProfile) -> Item:
     items = profile.index_items or 0
     why = f"{items:,} vectors, {INDEXED_PER_SECOND:,.0f} a second"
-    return _h("a large index", items / INDEXED_PER_SECOND, why)
+    return in_hours("a large index", items / INDEXED_PER_SECOND, why)
 
 
 def _tables(profile: LightsageProfile) -> Item:
@@ -270,7 +270,7 @@ def _tables(profile: LightsageProfile) -> Item:
         total += size.items * (8 * size.features + 41 * k * graphs + 4 * KEPT * profile.width)
         parts.append(f"{size.items:,} · (8 · {size.features} + 41 · {k} · {graphs} + "
                      f"{4 * KEPT} · {profile.width})")  # fmt: skip
-    return _gib("features, graphs and vectors", total, "bytes: " + "; ".join(parts))
+    return in_gib("features, graphs and vectors", total, "bytes: " + "; ".join(parts))
 
 
 def _score_bytes(profile: LightsageProfile) -> int:
@@ -282,7 +282,7 @@ def _logits(profile: LightsageProfile) -> Item:
     """Return the size of a batch's four score matrices: logits, mask, softmax, gradient."""
     pool = profile.recipe.batch + profile.negatives.count
     why = f"4 matrices · {profile.recipe.batch:,} · {pool:,} · 4 bytes"
-    return _gib("scores of a batch", 4 * _score_bytes(profile), why)
+    return in_gib("scores of a batch", 4 * _score_bytes(profile), why)
 
 
 def _indices(profile: LightsageProfile) -> Item:
@@ -291,7 +291,7 @@ def _indices(profile: LightsageProfile) -> Item:
     items = max(items, profile.index_items or 0)
     each = 3 * 4 * profile.width + 2 * (4 * profile.width + 512)
     why = f"{items:,} · (3 · 4 · {profile.width} + 2 · (4 · {profile.width} + 512))"
-    return _gib("indices", items * each, why)
+    return in_gib("indices", items * each, why)
 
 
 def _checkpoints(profile: LightsageProfile, trainings: list[Trainings]) -> Item:
@@ -306,13 +306,4 @@ def _checkpoints(profile: LightsageProfile, trainings: list[Trainings]) -> Item:
             each += size.items * profile.width  # some have a vector of each item
         numbers += count * each
     why = f"2 checkpoints · 12 bytes a parameter, {numbers:,} parameters"
-    return _gib("checkpoints on disk", 2 * 12 * numbers, why)
-
-
-def _gib(what: str, count: float, why: str, *, in_data_folder: bool = False) -> Item:
-    return Item(what=what, value=count / GIB, unit="GiB", follows_from=why,
-                in_data_folder=in_data_folder)  # fmt: skip
-
-
-def _h(what: str, seconds: float, why: str) -> Item:
-    return Item(what=what, value=seconds / 3600, unit="h", follows_from=why)
+    return in_gib("checkpoints on disk", 2 * 12 * numbers, why)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from okml.data import catalog
-from okml.plan import Item, Plan
+from okml.plan import Item, Plan, in_gib, in_hours
 from okml.runtime import GIB
 from okml.space_time import entities
 from okml.space_time.arms import Pass, all_passes, layers_kept, needs
@@ -83,17 +83,6 @@ def plan(profile: SpaceTimeProfile) -> Plan:
     )
 
 
-def _hours(what: str, seconds: float, follows_from: str) -> Item:
-    return Item(what=what, value=seconds / 3600, unit="h", follows_from=follows_from)
-
-
-def _gib(what: str, size: float, follows_from: str, *, in_data_folder: bool = False) -> Item:
-    return Item(
-        what=what, value=size / GIB, unit="GiB", follows_from=follows_from,
-        in_data_folder=in_data_folder,
-    )  # fmt: skip
-
-
 @dataclass(frozen=True)
 class _Counts:
     """What a profile reads and fits; each method counts one part of it."""
@@ -150,7 +139,7 @@ class _Counts:
             random = sum(self.rows[one.set] for one in own if one.prompt == "random")
             tokens = OWN_TOKENS * read + RANDOM_TOKENS * random
             why = f"{OWN_TOKENS} tokens, and {RANDOM_TOKENS} more where they are random"
-        return _hours(
+        return in_hours(
             f"reading with {model.name}",
             2 * parameters * tokens / rate,
             f"2 · {parameters:,} parameters in blocks · {read:,} names · {why}, at "
@@ -173,7 +162,7 @@ class _Counts:
             flops = sum(4 * n * d * min(n, d) + 22 * min(n, d) ** 3 for n in sets)
             formula = "4 n d m + 22 m³, m = min(n, d)"
         rate, states = self._probe_rate, size.n_layers + 1
-        return _hours(
+        return in_hours(
             f"probing {model.name}, all layers",
             self.draws * states * flops / rate,
             f"{self.draws} draws of rows · {states} states · {formula}, d = {d:,}, n in all "
@@ -188,7 +177,7 @@ class _Counts:
     def _streaming(self, model: ModelSettings) -> Item:
         times = sum(one.model == model for one in self.passes)
         weights = self.sizes[model.name].weight_bytes[model.dtype]
-        return _hours(
+        return in_hours(
             f"reading the weights of {model.name}",
             times * weights / DISK_BYTES,
             f"{times} passes · {weights / GIB:.1f} GiB at {DISK_BYTES / 1e9:g} GB/s",
@@ -200,7 +189,7 @@ class _Counts:
         chosen = self.draws * sum(self.rows[name] for name in (*sets, place))  # spelling: once more
         held = sum(self._held_out(name) * self.rows[name] for name in sets)
         names = (NGRAM_SEARCH + 1) * chosen + held
-        return _hours(
+        return in_hours(
             "cheap explanations",
             NGRAM_FIT * names,
             f"{names:,} names in fits to n-grams, to choose λ and to hold out blocks, at "
@@ -229,7 +218,7 @@ class _Counts:
                 flops += 4 * n * d**2 + 2 * held * (d**3 / 3 + 2 * n * d)
                 blocks += held
         step = MLP_STEP_GPU if self.on_gpu else MLP_STEP_CPU
-        return _hours(
+        return in_hours(
             "Tables 2 to 4 of all models",
             steps * step + flops / self._probe_rate,
             f"{steps:,} batches of the MLP, and 4 n d² + 2 (d³/3 + 2 n d) for each of {blocks} "
@@ -249,7 +238,7 @@ class _Counts:
         )
         size, rate = self.sizes[model.name], self.rate(model)
         blocks = size.n_layers * size.block_parameters
-        return _hours(
+        return in_hours(
             f"interventions in {model.name}",
             blocks * read * TEXT_TOKENS / rate,
             f"{read:,} texts of {TEXT_TOKENS} tokens through half of the blocks",
@@ -263,7 +252,7 @@ class _Counts:
         size = self.sizes[model.name]
         rate = GPU_SEARCH_FLOPS if self.on_gpu else CPU_SEARCH_FLOPS
         flops = searches * 2 * size.n_layers * size.block_parameters * names * 0.7
-        return _hours(
+        return in_hours(
             f"the neuron search in {model.name}",
             flops / rate,
             f"{searches} searches that project {names:,} names on all weights of the MLPs and rank "
@@ -277,26 +266,26 @@ class _Counts:
         what = f"weights of {model.name} in memory"
         if model.placement == "resident":
             kind = model.quantization or model.dtype
-            yield _gib(what, size.weight_bytes[kind], f"{size.parameters:,} parameters in {kind}")
+            yield in_gib(what, size.weight_bytes[kind], f"{size.parameters:,} parameters in {kind}")
         else:
             outside = size.parameters - size.n_layers * size.block_parameters
             held = 2 * size.block_parameters + outside
             why = f"two blocks and what is outside of them: {held:,} parameters in {model.dtype}"
-            yield _gib(what, held * width, why)
+            yield in_gib(what, held * width, why)
             tokens = largest * TOKENS
-            yield _gib(
+            yield in_gib(
                 f"hidden states of {model.name}",
                 tokens * d * width,
                 f"all {largest:,} names of the largest set: {tokens:,} tokens · {d:,} · "
                 f"{width} bytes",
             )
-        yield _gib(
+        yield in_gib(
             f"one batch in {model.name}",
             BATCH_WIDTHS * self.profile.batch_tokens * d * width,
             f"{self.profile.batch_tokens:,} tokens · {BATCH_WIDTHS} · {d:,} · {width} bytes: the "
             "residual stream and three maps of the MLP's inner width",
         )
-        yield _gib(
+        yield in_gib(
             f"probe of one layer of {model.name}",
             (5 * largest * d + 3 * d**2) * 8,
             f"5 copies of [{largest:,}, {d:,}] and 3 of [{d:,}, {d:,}] in float64",
@@ -306,7 +295,7 @@ class _Counts:
         name = self.profile.resident_model.name
         size = self.sizes[name]
         why = f"{size.parameters:,} parameters, drawn in float32 on the CPU"
-        return _gib(f"untrained control of {name}", size.weight_bytes["float32"], why)
+        return in_gib(f"untrained control of {name}", size.weight_bytes["float32"], why)
 
     def gathered(self) -> Item:
         """Count the largest pass of a resident model, whose layers wait for their probes."""
@@ -320,7 +309,7 @@ class _Counts:
         size, width = self.sizes[largest.model.name], self.width(largest.model)
         why = f"{size.n_layers + 1} states · {self.rows[largest.set]:,} names · {size.d_model:,} · "
         what = f"all layers of {largest.set} in {largest.model.name}"
-        return _gib(what, bytes_of(largest), f"{why}{width} bytes")
+        return in_gib(what, bytes_of(largest), f"{why}{width} bytes")
 
     @staticmethod
     def width(model: ModelSettings) -> int:
@@ -341,7 +330,7 @@ class _Counts:
             layers += count
         why = "all layers" if self.profile.keep_activations else "layers that a later step reads"
         why += f": {layers} layers of {len(self.passes)} passes, each names · width · {width} bytes"
-        return _gib("activations on disk", total, why)
+        return in_gib("activations on disk", total, why)
 
     def data(self) -> list[str]:
         """Return the entries of the catalog that a run fetches, each once."""
@@ -362,4 +351,4 @@ class _Counts:
         why = "sizes in the catalog, with the float32 copy of a GGUF file: "
         why += ", ".join(f"{name} {size / GIB:.1f}" for name, size in sizes.items())
         what = "data and model weights on disk"
-        return _gib(what, sum(sizes.values()), why, in_data_folder=True)
+        return in_gib(what, sum(sizes.values()), why, in_data_folder=True)

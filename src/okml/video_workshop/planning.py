@@ -10,7 +10,7 @@ from typing import get_args
 
 from okml.data import catalog
 from okml.errors import ParameterError
-from okml.plan import Item, Plan, downloads, reading
+from okml.plan import Item, Plan, downloads, in_gib, reading
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.training.recent import RECENT
@@ -106,7 +106,7 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
     memory = [*_memory(profile)]
     loading = reading(max(size_of(log).events for log in logs), LOADING_BYTES)
     names = tuple(log for log in logs if log in catalog())
-    checkpoints = _gib(
+    checkpoints = in_gib(
         "checkpoints on disk", sum(work.count * work.checkpoint for work in works),
         "12 bytes a parameter with Adam's moments, 4 if frozen",
     )  # fmt: skip
@@ -340,12 +340,6 @@ def _hours(profile: VideoWorkshopProfile, work: Work) -> Item:
     )
 
 
-def _gib(what: str, bytes_: float, follows_from: str, in_data_folder: bool = False) -> Item:
-    value = bytes_ / GIB
-    return Item(what=what, value=value, unit="GiB", follows_from=follows_from,
-                in_data_folder=in_data_folder)  # fmt: skip
-
-
 def _data(profile: VideoWorkshopProfile) -> tuple[WatchLogSettings, ...]:
     found = (profile.data, profile.cold_data, profile.world_data, profile.traffic_data)
     return tuple(dict.fromkeys(data for data in found if data is not None))
@@ -357,28 +351,28 @@ def _memory(profile: VideoWorkshopProfile) -> Iterator[Item]:
     model, items, rows = settings.base, item_bound(profile.data), profile.evaluation_batch
     numbers = parameters(model, items)
     weights = f"{items:,} items · {model.width} + blocks = {numbers:,}"
-    yield _gib("weights, gradients and Adam of the largest training", 16 * numbers,
+    yield in_gib("weights, gradients and Adam of the largest training", 16 * numbers,
                f"16 bytes · ({weights})")  # fmt: skip
     if settings.table in ("content", "hybrid_content"):
         read = [FEATURE_BYTES[name] // 4 for name in profile.data.features]
         width = sum(read or [TEXT_WIDTHS[profile.data.text]])
-        yield _gib("features of content", 4 * items * width,
+        yield in_gib("features of content", 4 * items * width,
                    f"4 bytes · {items:,} items · {width} numbers")  # fmt: skip
-    yield _gib("the latest finished trainings", 2 * RECENT * 4 * numbers,
+    yield in_gib("the latest finished trainings", 2 * RECENT * 4 * numbers,
                f"{RECENT} user models, {RECENT} recommenders · 4 bytes · {numbers:,}")  # fmt: skip
     tokens = max(how.batch, settings.downstream.batch) * model.length
     number = 2 if profile.mixed_precision == "bf16" else 4
-    yield _gib("activations of a step", number * ACTIVATIONS * tokens * model.layers * model.width,
-               f"{tokens:,} tokens · {ACTIVATIONS} · {model.layers} layers · {model.width} · "
-               f"{number} bytes")  # fmt: skip
+    held = number * ACTIVATIONS * tokens * model.layers * model.width
+    why = f"{tokens:,} tokens · {ACTIVATIONS} · {model.layers} layers · {model.width} · "
+    yield in_gib("activations of a step", held, f"{why}{number} bytes")
     positions, softmaxes = how.batch * model.length, 3 if how.weights.multi else 1
     matrix, told = 4 * positions * _classes(how.loss, items), f"{positions:,} positions"
     if isinstance(how.loss, ChunkedSoftmaxSettings):
         matrix, told = how.loss.chunk_bytes, "a chunk"
-    yield _gib("scores of a step", 3 * softmaxes * matrix,
+    yield in_gib("scores of a step", 3 * softmaxes * matrix,
                f"3 matrices · {softmaxes} softmaxes · {told}")  # fmt: skip
     most = max(item_bound(data) for data in _data(profile))
-    yield _gib("scores of a ranking", 2 * 4 * rows * most,
+    yield in_gib("scores of a ranking", 2 * 4 * rows * most,
                f"2 matrices · 4 bytes · {rows} rows · {most:,} items")  # fmt: skip
 
 
@@ -391,4 +385,4 @@ def _files(profile: VideoWorkshopProfile) -> Item:
     }
     told = ", ".join(f"{log} {size / GIB:.2f}" for log, size in found.items() if size)
     what = "unpacked logs and released vectors"
-    return _gib(what, sum(found.values()), told or "none", in_data_folder=True)
+    return in_gib(what, sum(found.values()), told or "none", in_data_folder=True)
