@@ -24,12 +24,14 @@ from okml.video_workshop.settings.stream import (
     LaunchSettings,
     SessionSettings,
     ShockSettings,
+    StrategyName,
     StrategySettings,
     StreamSettings,
     StreamTrainingSettings,
     WeeklySettings,
 )
 from okml.video_workshop.settings.users import (
+    Ablation,
     DownstreamSettings,
     LossWeights,
     MultiTaskHeadSettings,
@@ -42,6 +44,9 @@ from okml.video_workshop.settings.users import (
 LAST_ITEM_MODEL = UserModelSettings(
     length=20, width=32, layers=1, heads=1, dropout=0.1, actions=False, requests=False
 )
+
+# Each further softmax would cost as much as the backbone in the small profiles.
+ONE_SOFTMAX = LossWeights(multi=0)
 
 SMOKE = VideoWorkshopProfile(
     name="smoke",
@@ -66,9 +71,7 @@ SMOKE = VideoWorkshopProfile(
     users=UsersSettings(
         base=UserModelSettings(length=20, width=32, layers=1),
         smaller=UserModelSettings(length=20, width=16, layers=1),
-        pretraining=UserPretrainingSettings(
-            steps=40, learning_rate=3e-3, weights=LossWeights(multi=0)
-        ),
+        pretraining=UserPretrainingSettings(steps=40, learning_rate=3e-3, weights=ONE_SOFTMAX),
         downstream=DownstreamSettings(steps=20, learning_rate=3e-3),
         ablations=("item_alone",),
         test_rows=5,
@@ -134,6 +137,27 @@ def _few_sessions(items: int, sessions: int, periods: int) -> SessionSettings:
     )
 
 
+# What `cpu` and `night` share.
+BASE_ABLATIONS: tuple[Ablation, ...] = (
+    "shuffled", "item_alone", "intents", "intents_free", "content",
+)  # fmt: skip
+WEEKLY_MODEL = UserModelSettings(length=30, width=32, layers=1, heads=1)
+WEEKLY_ARMS: tuple[StrategyName, ...] = ("stale", "incremental", "replay", "rehearsal")
+MORE_WEEKLY_ARMS: tuple[StrategyName, ...] = ("distillation", "retrain")
+
+
+def _last_items(epochs: int, batch: int, patience: int) -> LeaveOneOutSettings:
+    return LeaveOneOutSettings(
+        arms=("id", "both", "noise"),
+        once=("content",),
+        model=LAST_ITEM_MODEL,
+        epochs=epochs,
+        patience=patience,
+        batch=batch,
+        learning_rate=5e-3,
+    )
+
+
 CPU = VideoWorkshopProfile(
     name="cpu",
     budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
@@ -146,28 +170,20 @@ CPU = VideoWorkshopProfile(
         epochs=6,
         batch=32,
         learning_rate=2e-3,
-        leave_one_out=LeaveOneOutSettings(
-            arms=("id", "both", "noise"),
-            once=("content",),
-            model=LAST_ITEM_MODEL,
-            epochs=4,
-            batch=32,
-            learning_rate=5e-3,
-        ),
+        leave_one_out=_last_items(epochs=4, batch=32, patience=6),
     ),
     users=UsersSettings(
         base=UserModelSettings(width=48),
         smaller=UserModelSettings(width=24, layers=1),
-        # Each further softmax would cost as much as the backbone here.
         pretraining=UserPretrainingSettings(
             steps=200,
             batch=32,
             learning_rate=5e-3,
             warmup_steps=20,
-            weights=LossWeights(multi=0),
+            weights=ONE_SOFTMAX,
         ),
         downstream=DownstreamSettings(steps=60, learning_rate=2e-3),
-        ablations=("shuffled", "item_alone", "intents", "intents_free", "content"),
+        ablations=BASE_ABLATIONS,
     ),
     goals=GoalsSettings(
         simulator=VideoSimSettings(recent=10, days=22),
@@ -181,12 +197,12 @@ CPU = VideoWorkshopProfile(
     stream=StreamSettings(
         weekly=WeeklySettings(
             training=StreamTrainingSettings(
-                model=UserModelSettings(length=30, width=32, layers=1, heads=1),
+                model=WEEKLY_MODEL,
                 learning_rate=2e-3,
                 base_epochs=8,
             ),
-            arms=("stale", "incremental", "replay", "rehearsal"),
-            more_arms=("distillation", "retrain"),
+            arms=WEEKLY_ARMS,
+            more_arms=MORE_WEEKLY_ARMS,
         ),
         sessions=(_few_sessions(items=1_500, sessions=500, periods=4),),
     ),
@@ -207,15 +223,7 @@ NIGHT = VideoWorkshopProfile(
         model=UserModelSettings(width=32, layers=1, dropout=0.1),
         epochs=3,
         learning_rate=2e-3,
-        leave_one_out=LeaveOneOutSettings(
-            arms=("id", "both", "noise"),
-            once=("content",),
-            model=LAST_ITEM_MODEL,
-            epochs=12,
-            patience=3,
-            batch=64,
-            learning_rate=5e-3,
-        ),
+        leave_one_out=_last_items(epochs=12, batch=64, patience=3),
     ),
     users=UsersSettings(
         base=UserModelSettings(width=64),
@@ -224,17 +232,17 @@ NIGHT = VideoWorkshopProfile(
             steps=450,
             learning_rate=3e-3,
             warmup_steps=50,
-            weights=LossWeights(multi=0),
+            weights=ONE_SOFTMAX,
         ),
         downstream=DownstreamSettings(steps=150, learning_rate=2e-3),
-        ablations=("shuffled", "item_alone", "intents", "intents_free", "content"),
+        ablations=BASE_ABLATIONS,
     ),
     world_data=WatchLogSettings(),  # the worlds are made of MovieLens-100K
     goals=CPU.goals.model_copy(update={"worlds": 8, "oracle_worlds": 20}),
     stream=StreamSettings(
         weekly=WeeklySettings(
             training=StreamTrainingSettings(
-                model=UserModelSettings(length=30, width=32, layers=1, heads=1),
+                model=WEEKLY_MODEL,
                 learning_rate=2e-3,
                 base_epochs=4,
                 update_epochs=2,
@@ -243,8 +251,8 @@ NIGHT = VideoWorkshopProfile(
             first=16,
             launches=LaunchSettings(first=16, last=30),
             shock=ShockSettings(period=24),
-            arms=("stale", "incremental", "replay", "rehearsal"),
-            more_arms=("distillation", "retrain"),
+            arms=WEEKLY_ARMS,
+            more_arms=MORE_WEEKLY_ARMS,
             strategies=StrategySettings(retrain_every=10),
         ),
         sessions=(_few_sessions(items=3_000, sessions=1_000, periods=6),),
