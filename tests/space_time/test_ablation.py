@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from okml.errors import DataError, ParameterError
 from okml.space_time.ablation import losses_without, matched_neurons
+from okml.space_time.experiments import pinning
 from okml.space_time.models import LanguageModel
 from okml.space_time.neurons import neuron_activations
 from tests.space_time.tiny_models import NEURONS, Prompts, sequence
@@ -61,3 +65,27 @@ def test_too_many_controls_are_an_error() -> None:
 def test_a_text_of_one_token_is_an_error(llama: LanguageModel) -> None:
     with pytest.raises(DataError, match="two tokens"):
         next(losses_without(llama, np.array([0, 1, 2]), np.array([0, 1, 3]), 0, [1]))
+
+
+def test_the_worst_tokens_are_named_with_what_stands_before_them() -> None:
+    """Three texts after a document start 0 each; the token and its context are cut from each."""
+    texts = [[0, 11, 12, 13], [0, 21], [0, 31, 32]]
+    untouched = [[1.0, 2.0, 3.0], [4.0], [5.0, 6.0]]
+    without = [[1.1, 2.9, 3.0], [4.3], [4.8, 6.7]]  # the neuron
+    losses = [
+        torch.tensor([*pair, [9.0] * len(pair[0])]) for pair in zip(untouched, without, strict=True)
+    ]
+    lm: Any = SimpleNamespace(tokenizer=SimpleNamespace(decode=lambda ids: " ".join(map(str, ids))))
+    ids, offsets = np.concatenate(texts), np.cumsum([0, *map(len, texts)])
+    found = pinning._worst_tokens(lm, ids, offsets, losses, "L3.5")
+    expected = [
+        (" ".join(map(str, text[1:at])), str(text[at]), old[at - 1], new[at - 1] - old[at - 1])
+        for text, old, new in zip(texts, untouched, without, strict=True)
+        for at in range(1, len(text))
+    ]
+    expected.sort(key=lambda row: -row[3])
+    expected = expected[: pinning.SHOWN_TOKENS]
+    assert found["neuron"].unique().to_list() == ["L3.5"]
+    assert found.select("context", "next_token").rows() == [row[:2] for row in expected]
+    assert found["loss"].to_list() == pytest.approx([row[2] for row in expected])
+    assert found["increase"].to_list() == pytest.approx([row[3] for row in expected], abs=1e-6)

@@ -62,11 +62,19 @@ def test_the_bandits_of_the_paper_end_at_their_closed_forms():
     """Chen et al. (2019): uncorrected r β; corrected the best; for lists of two the best two."""
     mixed = (RISING * FALLING / (RISING * FALLING).sum()).numpy()
     assert ascent(RISING, FALLING, "none", 1) == pytest.approx(mixed, abs=0.01)
+    assert mixed == pytest.approx(
+        [0.0455, 0.0818, 0.1091, 0.1273, 0.1364, 0.1364, 0.1273, 0.1091, 0.0818, 0.0455], abs=1e-4
+    )
     assert float(RISING.numpy() @ mixed) == pytest.approx(5.5)
     assert ascent(RISING, FALLING, "importance", 1) == pytest.approx(np.eye(10)[9], abs=0.01)
     assert ascent(TWO_GOOD, UNIFORM, "importance", 1) == pytest.approx(np.eye(10)[0], abs=0.01)
     split = ascent(TWO_GOOD, UNIFORM, "importance", 2)
     assert split == pytest.approx([10 / 19, 9 / 19] + [0] * 8, abs=0.01)
+    # The expected reward of a list of two, Σ r (1 - (1 - π)²), is largest there.
+    best, step = np.array([10 / 19, 9 / 19] + [0] * 8), np.array([1e-4, -1e-4] + [0] * 8)
+    worth = [float((TWO_GOOD.numpy() * (1 - (1 - policy) ** 2)).sum())
+             for policy in (best, best + step, best - step)]  # fmt: skip
+    assert worth[0] > max(worth[1:])
     three = ascent(TWO_GOOD, UNIFORM, "importance", 3)
     assert three[:2] == pytest.approx([0.5131, 0.4868], abs=0.01)
 
