@@ -42,7 +42,7 @@ class Hyperparameters(Settings):
     # cosine every curve ends flat, so it tells nothing of whether an arm would go on to rise.
     schedule: Literal["cosine", "constant"] = "cosine"
     gradient_clip: Positive = 1.0
-    evaluate_every: Count | None = None  # steps; None: only at the end
+    evaluate_every: Count | None = None  # steps; None: nothing is validated
     patience: Count | None = None  # validations without a new best
     mixed_precision: Literal["no", "bf16"] = "no"
 

@@ -23,6 +23,7 @@ SET_TITLES: Mapping[str, str] = {
     "cities": "Cities",
     "us_towns": "US towns",
     "people": "People",
+    "events": "Events",
     "films": "Films",
 }
 
