@@ -45,7 +45,6 @@ def measure_quality(study: Study) -> StepResult:
     summaries, without_seen, seeds = [], [], []
     starts: list[dict[str, Any]] = []  # costs of warm starts
     costs: list[dict[str, Any]] = []  # of the arms after them
-    still = 0  # arms that were still rising
     cells: list[Estimate] = []  # STRec less its best opponent
     for settings in profile.datasets:
         jobs = quality_jobs(profile, settings)
@@ -54,7 +53,6 @@ def measure_quality(study: Study) -> StepResult:
         hidden = RankedArms(study.data(settings).test.user)
         ranked, spent = train_and_rank(study, jobs, hidden)
         costs += spent
-        still += rising(study, jobs)
         named = pl.lit(settings.log).alias("data")
         table = summary(ranked, BACKBONE.name).join(
             budgets(study, jobs, spent), on="arm", maintain_order="left"
@@ -77,10 +75,11 @@ def measure_quality(study: Study) -> StepResult:
                 ("rising_causal", (STREC, CAUSAL)),
             ):
                 result.log(metric, rising(study, jobs, arms), exact=True)
-    result.log("rising_in_cells", still, exact=True)
+    whole = pl.concat(summaries)
+    result.log("rising_in_cells", int(whole["still rising"].sum()), exact=True)
     result.measure("cells_won", cells_won(cells), f"of {len(cells)}")
     result.frames = {
-        "summary": pl.concat(summaries),
+        "summary": whole,
         "seen_hidden": pl.concat(without_seen),
         "seeds": pl.concat(seeds),
         "costs": cost_frame(starts + costs),

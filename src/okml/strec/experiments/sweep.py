@@ -8,9 +8,8 @@ from typing import Any
 import polars as pl
 
 from okml.seqrec.comparison import RankedArms
-from okml.seqrec.convergence import still_rising
 from okml.steps import StepResult
-from okml.strec.arms import BACKBONE, stage_jobs, sweep_jobs
+from okml.strec.arms import BACKBONE, Job, stage_jobs, sweep_jobs
 from okml.strec.experiments.quality import (
     cost_frame,
     mean_of_rows,
@@ -20,7 +19,6 @@ from okml.strec.experiments.quality import (
 )
 from okml.strec.schedule import savings
 from okml.strec.study import Study
-from okml.training import History
 
 NDCG = "ndcg@10"
 BOTH = "both stages"
@@ -79,14 +77,13 @@ def measure_stages(study: Study) -> StepResult:
     """Measure the contribution of each stage and the effect of the first's length (Figure 6)."""
     profile, data = study.profile, study.data(study.profile.main)
     result, rows, ranked = StepResult(), [], RankedArms(data.test.user)
-    trainings: dict[str, list[History]] = defaultdict(list)
+    judged: dict[str, list[Job]] = defaultdict(list)
     for seed in profile.seeds[: profile.sweep_seeds]:
         ranks = {}
         for name, job in stage_jobs(profile, seed).items():
-            trained = study.train(job)
-            encoder = trained.encoder
+            encoder = study.train(job).encoder
             if name in (BOTH, SOFT.removesuffix(", soft")):
-                trainings[name].append(trained.history[-1])
+                judged[name].append(job)
             if job.stages[1]:
                 ranks[name] = study.evaluate(encoder, data)
             else:  # a soft mask during stage 1, a hard sample at inference
@@ -99,6 +96,6 @@ def measure_stages(study: Study) -> StepResult:
     result.measure(gain, ranked.difference(BOTH, HARD, NDCG))
     result.measure(soft, ranked.difference(SOFT, HARD, NDCG))
     result.compare(gain, soft, ranked.difference(BOTH, SOFT, NDCG))
-    result.log("rising_stages", sum(map(still_rising, trainings.values())), exact=True)
+    result.log("rising_stages", sum(rising(study, jobs) for jobs in judged.values()), exact=True)
     result.frames["stages"] = pl.DataFrame(rows)
     return result
