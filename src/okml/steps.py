@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 
 from okml import runlog
 from okml.code_key import full_name
+from okml.data import fetched_from
 from okml.kept import KeptResult, Needs, adopted, describe, load, needs_of, save
 from okml.ledger import DataUsed, Measurements, Run, RunRecord
 from okml.profile import Profile
@@ -38,6 +39,22 @@ class StepResult(Measurements):
     data: dict[str, DataUsed] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
+
+
+def files_used(name: str, files: Iterable[str] | None = None) -> dict[str, DataUsed]:
+    """Return files of an entry of the catalog, with source and hash, as a record lists them.
+
+    Args:
+        name: The entry.
+        files: Some of its files; without them all.
+
+    Raises:
+        DataError: If one of them cannot be had.
+    """
+    return {
+        f"{name}/{file}": DataUsed(source=used.source, sha256=used.sha256)
+        for file, used in fetched_from(name, files).items()
+    }
 
 
 class Steps:
