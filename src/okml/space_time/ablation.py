@@ -45,8 +45,7 @@ def losses_without(
     Raises:
         DataError: If a text has fewer than two tokens.
     """
-    config = lm.model.config
-    check_tokens(ids, offsets, config.vocab_size, config.max_position_embeddings)
+    check_tokens(ids, offsets, lm.model.config)
     if (np.diff(offsets) < 2).any():
         raise DataError("A text needs two tokens at least: the loss is of the next token.")
     zeroed = torch.tensor(list(neurons))

@@ -18,6 +18,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import Ridge
 
 from okml.errors import ParameterError
+from okml.space_time.batches import Rows
 from okml.space_time.metrics import Floats, group_codes
 from okml.space_time.ridge import Features, fit_ridge
 
@@ -28,7 +29,6 @@ SPARSE_LAMBDAS = 11
 PATIENCE = 2  # larger errors in succession that end the search for λ
 VALIDATION_SHARE = 0.1
 
-Rows = NDArray[np.int64]
 Texts = Sequence[str]
 WordVectors = Mapping[str, NDArray[np.floating[Any]]]  # the vector of each lower-case word, [d]
 

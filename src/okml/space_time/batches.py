@@ -24,8 +24,8 @@ def end_to_end(sequences: Iterable[ArrayLike]) -> tuple[Ids, Offsets]:
     return np.concatenate(parts), np.concatenate(([0], ends)).astype(np.int64)
 
 
-def check_tokens(ids: Ids, offsets: Offsets, vocabulary: int, longest: int) -> None:
-    """Check flat token ids and the offsets that cut them into sequences.
+def check_tokens(ids: Ids, offsets: Offsets, config: Any) -> None:
+    """Check flat token ids, and the offsets that cut them, against the configuration of a model.
 
     Raises:
         DataError: If a sequence is empty or too long, the offsets do not fit, or an id is not in
@@ -33,6 +33,7 @@ def check_tokens(ids: Ids, offsets: Offsets, vocabulary: int, longest: int) -> N
     """
     if offsets.ndim != 1 or len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != len(ids):
         raise DataError(f"Offsets must run from 0 to the number of token ids, {len(ids)}.")
+    longest, vocabulary = config.max_position_embeddings, config.vocab_size
     lengths = np.diff(offsets)
     if (lengths < 1).any():
         raise DataError(f"Entity {int(np.argmax(lengths < 1))} has no tokens.")

@@ -137,8 +137,7 @@ def finite(states: Tensor, layer: int, dtype: torch.dtype) -> Tensor:
 
 
 def _check(lm: LanguageModel, ids: Ids, offsets: Offsets) -> None:
-    config = lm.model.config
-    check_tokens(ids, offsets, config.vocab_size, config.max_position_embeddings)
+    check_tokens(ids, offsets, lm.model.config)
     first: nn.Module = lm.blocks[0]
     if any(block.training for block in (first, lm.model)):
         raise ParameterError("The model is in training mode; call `.eval()` on it.")

@@ -53,17 +53,14 @@ def pin_neuron(
         activations[rows, :, columns.to(activations.device).expand(len(rows))] = per_row[:, None]
         return (activations, *args[1:])
 
-    handle = mlp.down.register_forward_pre_hook(pin)
-    try:
+    with mlp.down.register_forward_pre_hook(pin):
         yield
-    finally:
-        handle.remove()
 
 
 def sweep_values(
     activations: Tensor,
     neuron: int,
-    multiples: Sequence[float] = (-6, -4, -2, 0, 2, 4, 6),
+    multiples: Sequence[float],
     quantile: float = 0.999,
 ) -> list[float]:
     """Return values to pin a neuron to: multiples of how strongly it fires on some prompts.
@@ -185,8 +182,7 @@ def steer(
         DataError: If the tokens do not fit the model.
         ParameterError: If a direction is of the wrong width or zero, or a position outside.
     """
-    config = lm.model.config
-    check_tokens(ids, offsets, config.vocab_size, config.max_position_embeddings)
+    check_tokens(ids, offsets, lm.model.config)
     lengths = np.diff(offsets)
     if positions.shape != lengths.shape or (positions < 0).any() or (positions >= lengths).any():
         raise ParameterError("Every prompt needs the position of its entity's last token.")

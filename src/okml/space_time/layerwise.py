@@ -75,8 +75,7 @@ def stream_layers(
     """
     weights, target, kind = _weights(lm), pick_device(device), lm.dtype
     skeleton, blocks = _skeleton(weights, kind, target)
-    config = skeleton.config
-    check_tokens(ids, offsets, config.vocab_size, config.max_position_embeddings)
+    check_tokens(ids, offsets, skeleton.config)
     batches = plan_batches(offsets, token_budget)
     n, n_layers = len(offsets) - 1, len(blocks)
 

@@ -32,8 +32,8 @@ from okml.space_time.batches import Ids, Offsets, Rows, check_tokens, plan_batch
 from okml.space_time.models import LanguageModel
 from okml.space_time.part_runs import up_to_block
 from okml.space_time.readings import Reading
+from okml.space_time.ridge import over_rms
 
-EPSILON = 1e-6
 COLUMNS_AT_A_TIME = 2_048  # neurons that are ranked together
 
 
@@ -139,8 +139,7 @@ def read_after(block: int, weight: str) -> int:
 
 
 def _unit_rows(lm: LanguageModel, reading: Reading, layer: int, rows: Rows) -> Tensor:
-    states = torch.from_numpy(reading.layer(layer)[rows]).to(lm.device)  # [n, d]
-    return states / (states.square().mean(dim=1, keepdim=True) + EPSILON).sqrt()
+    return over_rms(torch.from_numpy(reading.layer(layer)[rows]).to(lm.device))  # [n, d]
 
 
 def _directions(
@@ -178,7 +177,7 @@ def neuron_activations(
     Raises:
         DataError: If the tokens do not fit the model.
     """
-    check_tokens(ids, offsets, lm.model.config.vocab_size, lm.model.config.max_position_embeddings)
+    check_tokens(ids, offsets, lm.model.config)
     batches = plan_batches(offsets, token_budget)
     seen: list[Tensor] = []
 
@@ -186,13 +185,10 @@ def neuron_activations(
         entering = args[0].flatten(0, 1) if every_token else args[0][:, -1]
         seen.append(entering.float().cpu())
 
-    handle = lm.mlp(layer).down.register_forward_pre_hook(keep)
-    try:
-        with torch.inference_mode(), up_to_block(lm, layer):
-            for rows in progress(batches, f"neurons of block {layer}"):
-                lm.base(input_ids=read_batch(ids, offsets, rows, lm.device), use_cache=False)
-    finally:
-        handle.remove()
+    hook = lm.mlp(layer).down.register_forward_pre_hook(keep)
+    with hook, torch.inference_mode(), up_to_block(lm, layer):
+        for rows in progress(batches, f"neurons of block {layer}"):
+            lm.base(input_ids=read_batch(ids, offsets, rows, lm.device), use_cache=False)
     read = torch.cat(seen)
     return read if every_token else read[np.argsort(np.concatenate(batches))]
 

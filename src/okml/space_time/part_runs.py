@@ -57,16 +57,13 @@ def states_after(lm: LanguageModel, ids: Tensor, layer: int) -> Tensor:
     """Return what leaves block ``layer``, -1 the embedding, [B, T, d]; later blocks are not run."""
     found: list[Tensor] = []
     first = lm.block(max(layer, 0))
-    handle = (
+    hook = (
         first.register_forward_pre_hook(lambda _, args: found.append(args[0]))
         if layer < 0
         else first.register_forward_hook(lambda _, __, output: found.append(residual(output)))
     )
-    try:
-        with up_to_block(lm, max(layer, 0)), torch.inference_mode():
-            lm.base(input_ids=ids, use_cache=False)
-    finally:
-        handle.remove()
+    with hook, up_to_block(lm, max(layer, 0)), torch.inference_mode():
+        lm.base(input_ids=ids, use_cache=False)
     return found[0]
 
 

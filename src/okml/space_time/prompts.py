@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from okml.errors import DataError, ParameterError
+from okml.space_time.batches import Ids, Offsets, end_to_end
 from okml.space_time.entities import find
 from okml.space_time.entities.base import EntitySet
 from okml.space_time.names import without_period
@@ -147,20 +148,15 @@ class Tokens:
         offsets: The start of each sequence, and the end of the last, ``[n + 1]``.
     """
 
-    ids: npt.NDArray[np.int32]
-    offsets: npt.NDArray[np.int64]
+    ids: Ids
+    offsets: Offsets
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, index: int) -> npt.NDArray[np.int32]:
+    def __getitem__(self, index: int) -> Ids:
         """Return the ids of one sequence."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
-
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Tokens of each sequence, document start included, ``[n]``."""
-        return np.diff(self.offsets)
 
 
 def tokenize(
@@ -200,15 +196,10 @@ def tokenize(
 
     n_random = RANDOM_TOKENS if style.random else 0
     fillers = _random_ids(tokenizer, len(texts), n_random, seed)  # [n, n_random]
-    sequences = [
-        np.concatenate(([document_start], filler, ids))
-        for filler, ids in zip(fillers, encoded, strict=True)
-    ]
-    lengths = [len(ids) for ids in sequences]
-    return Tokens(
-        ids=np.concatenate(sequences).astype(np.int32),
-        offsets=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+    sequences = (
+        [document_start, *filler, *ids] for filler, ids in zip(fillers, encoded, strict=True)
     )
+    return Tokens(*end_to_end(sequences))
 
 
 def _random_ids(tokenizer: Any, n: int, count: int, seed: int) -> npt.NDArray[np.int64]:

@@ -61,7 +61,11 @@ def preprocess_rms(X: Features, device: torch.device | str | None = None) -> Ten
     A few rows whose last token is an attention sink are a hundred times as long as the rest; as
     they are, they decide the probe and its λ.
     """
-    rows = as_float64(X, device)
+    return over_rms(as_float64(X, device))
+
+
+def over_rms(rows: Tensor) -> Tensor:
+    """Return rows [n, d] divided by their root mean squares, in their type."""
     return rows / (rows.square().mean(dim=1, keepdim=True) + RMS_EPSILON).sqrt()
 
 
