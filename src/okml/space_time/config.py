@@ -134,10 +134,10 @@ class SpaceTimeProfile(Profile):
 
     models: AtLeastOne[ModelSettings]  # small to large; the last one is read in full
     sets: AtLeastOne[SetName]  # entity sets, section 2 of the paper
-    place_set: SetName  # the set of the headline claim on space: the paper's World
-    time_set: SetName  # the set of the headline claim on time: the paper's Entertainment
-    type_set: SetName  # the set of the claim on entity types: the paper's World
-    zip_set: SetName  # the set whose ZIP codes are decided by their digits: the paper's USA
+    place_set: SetName = "world_place"  # the set of the headline claim on space
+    time_set: SetName = "art"  # the set of the headline claim on time: the paper's Entertainment
+    type_set: SetName = "world_place"  # the set of the claim on entity types
+    zip_set: SetName = "us_place"  # the set whose ZIP codes are decided by their digits
     entities: Count | None = Field(default=None, ge=100)  # rows kept of each set; None: all
     zip_entities: Count | None = Field(default=None, ge=100)  # rows of zip_set in the ZIP check
     # Share of the kept rows that one seed draws (train and test apart). The paper has one split;
@@ -286,10 +286,6 @@ CPU = SpaceTimeProfile(
     seeds=(0, 1, 2),
     models=(SMOLLM2_BF16,),
     sets=(*RELEASED_SETS, "people"),
-    place_set="world_place",
-    time_set="art",
-    type_set="world_place",
-    zip_set="us_place",
     entities=2500,
     resample=0.8,
     prompt_sets=("world_place",),
@@ -308,10 +304,6 @@ NIGHT = SpaceTimeProfile(
     seeds=(0, 1, 2),
     models=(SMOLLM2_BF16,),
     sets=(*RELEASED_SETS, "people", "events"),
-    place_set="world_place",
-    time_set="art",
-    type_set="world_place",
-    zip_set="us_place",
     # What claims ask about, and two small sets. All prompts of all sets would take another hour.
     prompt_sets=("world_place", "people", "events"),
     prompts=("empty", "random"),
@@ -337,10 +329,6 @@ GPU = SpaceTimeProfile(
         _llama2("70b", 50, placement="layerwise"),
     ),
     sets=(*RELEASED_SETS, "historical_figure", "headline"),
-    place_set="world_place",
-    time_set="art",
-    type_set="world_place",
-    zip_set="us_place",
     prompt_sets=SETS,
     table_sets=SETS,
     held_out="paper",
