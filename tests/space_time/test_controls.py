@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,12 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from okml.space_time.baselines import ridge_predictions
+from okml.space_time.config import ProbeSettings
 from okml.space_time.entities import EntitySet
 from okml.space_time.experiments.controls import _measure_selectivity
 from okml.space_time.layers import Draw
 from okml.space_time.prompts import tokenize
-from okml.space_time.study import Study
+from okml.space_time.ridge import LambdaGrid
 from okml.steps import StepResult
 from tests.space_time.tiny_experiment import START, byte_tokenizer
 
@@ -50,17 +49,17 @@ def test_a_probe_that_sees_the_last_token_learns_the_task_of_last_tokens_by_hear
     start = tokenizer.convert_tokens_to_ids(START)
     test = places.test_mask()
     study: Any = SimpleNamespace(
-        profile=SimpleNamespace(place_set=PLACE, model=None, seeds=(seed,)),
-        probe_seeds=(seed,),
+        profile=SimpleNamespace(
+            place_set=PLACE, model=None, seeds=(seed,), probe=ProbeSettings(preprocess="raw")
+        ),
+        device="cpu",
+        lambdas=LambdaGrid(),
         entities=lambda name: places,
-        layers=lambda one, layer: [seen],
+        read=lambda one: SimpleNamespace(layer=lambda layer: seen),
         language_model=lambda model: None,
-        features=lambda activations: activations,
         tokens=lambda lm, name, prompt: tokenize(places, prompt, tokenizer, start, 0),
         rows=lambda name, seed: Draw(np.flatnonzero(~test), np.flatnonzero(test)),
-        probe=lambda X, y, rows: ridge_predictions(X, y, rows.train, rows.test),
     )
-    study.arm = partial(Study.arm, study)
     result = StepResult()
     _measure_selectivity(study, result, {PLACE: 1})
     assert result.values("place_token_task_r2") == pytest.approx([1], abs=1e-3)

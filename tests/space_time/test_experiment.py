@@ -6,7 +6,6 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -143,6 +142,19 @@ def test_a_kind_held_out_counts_once(dry_run: Any) -> None:
     assert record.metrics["type_heldout_proximity"].mean == pytest.approx(own)
     cheap = record.metrics["type_heldout_proximity_cheap"].mean
     assert cheap == pytest.approx(min(means.values()))
+    assert "heldout_errors" not in types.columns  # a list for each row would fill the record
+
+
+def test_every_draw_of_random_directions_is_kept_and_equal_searches_are_made_once(
+    dry_run: Any,
+) -> None:
+    experiment, record, _ = dry_run
+    assert [*record.metrics["neuron_rho"].values] == ["0"]  # every seed would read all names
+    assert [*record.metrics["neuron_rho_random"].values] == ["0", "1"]
+    best = experiment.neurons.frames["random_directions"]
+    draws = best.group_by("set", "target").agg(pl.col("draw").sort())
+    assert draws.height == 3  # longitude, latitude and years
+    assert all(drawn == [0, 1] for drawn in draws["draw"].to_list())
 
 
 def test_the_shift_is_half_of_what_lies_between_the_opposite_pushes(dry_run: Any) -> None:
@@ -356,10 +368,9 @@ def test_all_components_explain_what_least_squares_does() -> None:
     study.entities().test_mask.return_value = np.arange(200) >= 120
     study.entities().split_group = None
     study.entities().__len__.return_value = 200
-    study.layers.return_value = [states]
-    study.features.return_value = torch.from_numpy(states)
+    study.read().layer.return_value = states
+    study.profile.probe.preprocess, study.device = "raw", torch.device("cpu")
     study.rows.return_value = rows
-    study.probe, study.arm = partial(Study.probe, study), partial(Study.arm, study)
     frame = measure_components(study, {"world_place": 0, "art": 0}).frames["components"]
 
     known = np.column_stack([np.ones(200), states])

@@ -58,9 +58,12 @@ def test_a_seed_is_scored_on_the_rows_it_drew() -> None:
 def test_what_the_split_keeps_together_is_sampled_together() -> None:
     found = places("named_by")
     arm = {0: noisy(found, 20, 0, share=1)}
-    assert HeldOut(found).estimate(HeldOut(found).r2, arm).n == N // 6
-    clusters = np.arange(N) % 2
-    assert HeldOut(found, clusters).estimate(HeldOut(found).r2, arm).n == 2
+    together = HeldOut(found).estimate(HeldOut(found).r2, arm)
+    assert (together.n, together.over) == (N // 6, "groups of entities")
+    two = HeldOut(found, np.arange(N) % 2, over="halves").estimate(HeldOut(found).r2, arm)
+    assert (two.n, two.over) == (2, "halves")
+    alone = HeldOut(places()).estimate(HeldOut(found).r2, arm)
+    assert (alone.n, alone.over) == (N // 2, "entities")
 
 
 def test_arms_are_compared_on_the_same_rows() -> None:
@@ -85,10 +88,12 @@ def test_an_arm_in_which_nothing_is_drawn_stands_beside_every_seed() -> None:
     assert [*once.values] == ["1", "2"]
 
 
-def test_the_strongest_arm_has_the_largest_mean() -> None:
+def test_the_mean_of_an_arm_is_that_of_its_seeds() -> None:
     found, held_out = places(), HeldOut(places())
-    arms = {str(noise): {s: noisy(found, noise, s) for s in (0, 1)} for noise in (40, 5, 80)}
-    assert held_out.strongest(held_out.r2, arms) == "5"
+    arm = {seed: noisy(found, 20, seed) for seed in (0, 1, 2)}
+    mean = held_out.mean(held_out.r2, arm)
+    assert mean == pytest.approx(np.mean([*held_out.by_seed(held_out.r2, arm).values()]))
+    assert mean == pytest.approx(held_out.estimate(held_out.r2, arm).mean)
 
 
 def test_the_order_inside_regions_is_that_of_scipy() -> None:
@@ -119,11 +124,9 @@ def test_the_order_inside_regions_is_that_of_scipy() -> None:
 def test_predictions_survive_a_frame() -> None:
     found = places()
     arm = {seed: noisy(found, 20, seed) for seed in (4, 2)}
-    frames = []
-    for seed, p in arm.items():
-        rows = np.flatnonzero(~np.isnan(p[:, 0]))
-        frames.append(to_frame(rows, p[rows]).with_columns(seed=pl.lit(seed)))
-    again = from_frame(pl.concat(frames), (N, 2))
+    frame = to_frame(arm)
+    assert len(frame) == 2 * round(0.8 * found.test_mask().sum())
+    again = from_frame(frame, (N, 2))
     assert list(again) == [4, 2]
     for seed, p in arm.items():
         np.testing.assert_array_equal(again[seed], p)

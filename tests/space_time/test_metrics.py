@@ -83,7 +83,7 @@ def test_a_score_compares_predictions_with_the_truth_and_not_the_other_way_round
     p = np.array([[5.0], [5.5], [6.0]])
     # Only 10 has a closer prediction than its own, 6. Of the predictions, 6 alone has closer
     # truths than its own, both others: the wrong way round gives 2/9.
-    assert score(y, p, "time").proximity == pytest.approx(1 / 9)
+    assert score(y, p, "time")["proximity"] == pytest.approx(1 / 9)
 
 
 def test_proximity_by_hand_across_the_date_line() -> None:
@@ -157,13 +157,13 @@ def test_scores_gather_the_metrics() -> None:
     y, p = places(60), places(60) + RNG.normal(size=(60, 2))
     found = score(y, p, "space")
     km = np.diag(pairwise_km(y, p))
-    assert found.median_km == pytest.approx(np.median(km))
-    assert found.r2 == mean_r2(y, p)
-    assert found.spearman == mean_spearman(y, p)
-    assert found.proximity == proximity_errors(y, p, "space").mean()
+    assert found["median_km"] == pytest.approx(np.median(km))
+    assert found["r2"] == mean_r2(y, p)
+    assert found["spearman"] == mean_spearman(y, p)
+    assert found["proximity"] == proximity_errors(y, p, "space").mean()
     years = score(y[:, :1], p[:, :1], "time")
-    assert np.isnan(years.median_km)
-    assert years.r2 == r2(y[:, :1], p[:, :1])[0]
+    assert np.isnan(years["median_km"])
+    assert years["r2"] == r2(y[:, :1], p[:, :1])[0]
 
 
 def test_group_codes_skip_missing_labels() -> None:

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from okml.errors import ParameterError
+from okml.space_time import probes
 from okml.space_time.arms import prompts_read
 from okml.space_time.config import SpaceTimeProfile
 from okml.space_time.models import load_causal_lm
@@ -59,7 +60,7 @@ def test_states_are_prepared_as_the_profile_says_unless_told_otherwise(
     states = np.array([[3, 4], [0, -10]], np.float32)
     # The root mean squares are 5 / √2 and 10 / √2.
     of = {"raw": states, "rms": np.sqrt(2) * np.array([[0.6, 0.8], [0, -1]])}
-    found = {None: study.features(states), **{how: study.features(states, how) for how in of}}
+    found = {how: probes.prepared(study, states, how) for how in (None, *of)}
     for how, features in found.items():
         assert features.dtype == torch.float64
         np.testing.assert_allclose(features.cpu(), of[how or stated], atol=1e-5)

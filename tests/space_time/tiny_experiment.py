@@ -218,7 +218,7 @@ def hand_made(vectors: Path) -> Iterator[None]:
     """Replace the entity sets and word vectors by the hand-made ones."""
     with (
         mock.patch.dict(entities.REGISTRY, REGISTRY),
-        mock.patch("okml.space_time.study.fetched_from", _fetched_from),
+        mock.patch("okml.steps.fetched_from", _fetched_from),
         mock.patch("okml.space_time.study.fetch", return_value={"vectors.json": vectors}),
         mock.patch("okml.space_time.experiments.pinning.entries", _entries),
     ):

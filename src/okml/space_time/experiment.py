@@ -35,7 +35,7 @@ class Experiment(ChapterExperiment[SpaceTimeProfile, Study]):
     recorded = RECORDED
     data = step(describe_sets)
     depth = step(measure_depth)
-    spelling = step(measure_spelling, frame("prompts", "prompts"))
+    spelling = step(measure_spelling, frame("prompts", "prompts"), frame("controls", "letters"))
     map = step(measure_predictions, attrgetter("profile.place_set"), DEPTH[1])
     timeline = step(measure_predictions, attrgetter("profile.time_set"), DEPTH[1])
     controls = step(measure_controls, *DEPTH, attrgetter("chosen"))

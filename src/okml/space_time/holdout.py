@@ -24,10 +24,12 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from torch import Tensor
 
 from okml.errors import ParameterError
 from okml.runtime import progress
 from okml.space_time.baselines import choose_sparse_lambda, fit_sparse_ridge
+from okml.space_time.batches import Rows
 from okml.space_time.metrics import (
     Floats,
     Kind,
@@ -44,9 +46,9 @@ AXES = ("x", "y")
 
 
 def frequent_blocks(
-    groups: NDArray[Any] | list[Any], is_test: Mask, count: int, min_rows: int = 20
+    groups: NDArray[Any] | list[Any], is_test: Mask, min_rows: int = 20
 ) -> list[Any]:
-    """Return the ``count`` most frequent labels, most frequent first: the blocks of Table 3.
+    """Return the labels that can be held out, most frequent first: the blocks of Table 3.
 
     Labels with fewer than ``min_rows`` rows or without a test row are left out.
     """
@@ -54,92 +56,87 @@ def frequent_blocks(
     sizes = np.bincount(codes[codes >= 0], minlength=len(labels))
     tests = np.bincount(codes[(codes >= 0) & is_test], minlength=len(labels))
     order = np.argsort(-sizes, kind="stable")
-    return [labels[code] for code in order if sizes[code] >= min_rows and tests[code]][:count]
+    return [labels[code] for code in order if sizes[code] >= min_rows and tests[code]]
 
 
-def minority_types(types: NDArray[Any] | list[Any], is_test: Mask, min_rows: int = 20) -> list[Any]:
-    """Return all entity types but the most frequent: the blocks of Table 4.
-
-    Without the majority (populated places, songs) too little would be left to train on.
-    """
-    return frequent_blocks(types, is_test, len(types), min_rows)[1:]
-
-
-def paper_labels(
-    groups: NDArray[Any] | list[Any],
-    is_test: Mask,
-    listed: Sequence[Any] | None,
-    min_rows: int = 20,
-) -> list[Any]:
-    """Return those of the labels that the authors' code lists which can be held out, in its order.
-
-    Args:
-        groups: Label of each row.
-        is_test: The default split, [n].
-        listed: Their labels; None: all.
-        min_rows: A label with fewer rows says nothing.
-    """
-    found = frequent_blocks(groups, is_test, len(groups), min_rows)
-    return found if listed is None else [label for label in listed if label in found]
-
-
-def _refits(
-    X: Features | sparse.csr_matrix, y: Floats, train: Mask, lam: float | None,
-    device: torch.device | None,
-) -> Callable[[Mask], Floats]:  # fmt: skip
-    """Return a function that fits the probe to some rows, with one λ, and predicts all, [n, t].
+class Refits:
+    """The probe of a set, fitted again and again with one λ, each time to some of its rows.
 
     Dense features are summed once, and a refit takes off the moments of the rows that are left
     out. N-grams have too many columns for a Gram matrix: there conjugate gradients begin anew.
+
+    Args:
+        X: Features of all rows, preprocessed, [n, d]; dense activations or sparse n-grams.
+        y: Targets, [n, t].
+        is_test: The default split, [n].
+        lam: λ of all probes, as in the paper; by default the one chosen on the training rows.
+        device: The device that solves dense probes.
     """
-    rows = np.flatnonzero(train)
-    if sparse.issparse(X):
-        thin = sparse.csr_matrix(X)
-        chosen = choose_sparse_lambda(thin[rows], y[rows]) if lam is None else lam
 
-        def of_thin(kept: Mask) -> Floats:
-            fit = fit_sparse_ridge(thin[kept], y[kept], chosen)
-            return np.asarray(fit.predict(thin), dtype=np.float64).reshape(y.shape)
+    def __init__(
+        self,
+        X: Features | sparse.csr_matrix,
+        y: Floats,
+        is_test: Mask,
+        lam: float | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.y, self.is_test = y, is_test
+        train = np.flatnonzero(~is_test)
+        self.predict = (
+            _sparse_refits(sparse.csr_matrix(X), y, train, lam)
+            if sparse.issparse(X)
+            else _dense_refits(as_float64(X, device), y, train, lam)
+        )
+        self.nominal = self.predict(~is_test)
 
-        return of_thin
-    features = as_float64(X, device)
-    targets = as_float64(y, features.device)
-    everything = BlockMoments.of(features, targets)
-    penalty = fit_ridge(features[rows], targets[rows]).lam if lam is None else lam
 
-    def of_dense(kept: Mask) -> Floats:
-        out = torch.from_numpy(np.flatnonzero(~kept)).to(features.device)
-        left = everything - BlockMoments.of(features[out], targets[out], around=everything)
-        predicted = left.solve(penalty).predict(features)
-        return np.asarray(predicted.cpu().numpy(), dtype=np.float64)
+def _sparse_refits(
+    X: sparse.csr_matrix, y: Floats, train: Rows, lam: float | None
+) -> Callable[[Mask], Floats]:
+    """Return a function that fits the probe to some rows and predicts all, [n, t]."""
+    penalty = choose_sparse_lambda(X[train], y[train]) if lam is None else lam
 
-    return of_dense
+    def predict(kept: Mask) -> Floats:
+        fitted = fit_sparse_ridge(X[kept], y[kept], penalty)
+        return np.asarray(fitted.predict(X), dtype=np.float64).reshape(y.shape)
+
+    return predict
+
+
+def _dense_refits(X: Tensor, y: Floats, train: Rows, lam: float | None) -> Callable[[Mask], Floats]:
+    """Return a function that fits the probe to some rows and predicts all, [n, t]."""
+    targets = as_float64(y, X.device)
+    penalty = fit_ridge(X[train], targets[train]).lam if lam is None else lam
+    center = targets.mean(0)
+    X, targets = X - X.mean(0), targets - center  # sums of uncentered rows would lose digits
+    everything = BlockMoments.of(X, targets)
+
+    def predict(kept: Mask) -> Floats:
+        out = torch.from_numpy(np.flatnonzero(~kept)).to(X.device)
+        coef, intercept = (everything - BlockMoments.of(X[out], targets[out])).solve(penalty)
+        return np.asarray((X @ coef + intercept + center).cpu().numpy(), dtype=np.float64)
+
+    return predict
 
 
 def hold_out(
-    X: Features | sparse.csr_matrix,
-    y: Floats,
-    is_test: Mask,
+    probe: Refits,
     groups: NDArray[Any] | list[Any],
     blocks: Sequence[Any],
     kind: Kind,
-    lam: float | None = None,
-    device: torch.device | None = None,
+    *,
     matched: bool = False,
     swapped: bool = False,
 ) -> pl.DataFrame:
     """Hold out one block after the other and compare with the default split.
 
     Args:
-        X: Features of all rows, preprocessed, [n, d]; dense activations or sparse n-grams.
-        y: Targets, [n, t].
-        is_test: The default split, [n].
+        probe: The probe of the set.
         groups: Label of each row: its country or decade (Table 3), or its kind (Table 4).
             A row without a label is in no block and always trained on.
-        blocks: Labels to hold out; see :func:`frequent_blocks` and :func:`minority_types`.
+        blocks: Labels to hold out; see :func:`frequent_blocks`.
         kind: ``space`` or ``time``.
-        lam: λ of all probes, as in the paper; by default the one chosen on the training rows.
-        device: The device that solves dense probes.
         matched: Whether the third probe is fitted, too: ``heldout_matched``.
         swapped: Whether places are also scored with longitude taken for latitude, as in the
             authors' code: ``nominal_swapped`` and ``heldout_swapped``.
@@ -156,10 +153,8 @@ def hold_out(
     Raises:
         ParameterError: If a block is empty or has no test row.
     """
-    train = ~is_test
-    predicted_from = _refits(X, y, train, lam, device)
+    y, is_test, nominal = probe.y, probe.is_test, probe.nominal
     codes, labels = group_codes(groups)
-    nominal = predicted_from(train)
 
     def errors(predicted: Floats, evaluated: Mask, columns: slice = slice(None)) -> Floats:
         return proximity_errors(y[:, columns], predicted[:, columns], kind, evaluated)
@@ -167,10 +162,10 @@ def hold_out(
     rows = []
     for label in progress(blocks, "hold-outs"):
         block = codes == labels.index(label) if label in labels else np.zeros(len(y), bool)
-        tested = block & is_test
-        if not tested.any() or not (train & ~block).any():
+        tested, trained = block & is_test, ~block & ~is_test
+        if not tested.any() or not trained.any():
             raise ParameterError(f"Block {label!r} has no test row, or nothing is left without it.")
-        heldout = predicted_from(~block)
+        heldout = probe.predict(~block)
         heldout_errors = errors(heldout, block)
         rows.append(
             {
@@ -188,7 +183,7 @@ def hold_out(
             }
         )
         if matched:
-            without = errors(predicted_from(train & ~block), tested)
+            without = errors(probe.predict(trained), tested)
             rows[-1]["heldout_matched"] = float(without.mean())
         if swapped and kind == "space":
             back = slice(None, None, -1)

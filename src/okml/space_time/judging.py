@@ -36,14 +36,21 @@ class HeldOut:
         entity_set: The set, as the profile reads it.
         clusters: The label of the unit that each entity is sampled with, [n]; by default what the
             split keeps together, such as the works of a creator.
+        over: The name of these units.
     """
 
-    def __init__(self, entity_set: EntitySet, clusters: NDArray[Any] | None = None) -> None:
+    def __init__(
+        self,
+        entity_set: EntitySet,
+        clusters: NDArray[Any] | None = None,
+        over: str = "groups of entities",
+    ) -> None:
         self.y = entity_set.y()
         self.test = np.flatnonzero(entity_set.test_mask())
         if clusters is None and entity_set.split_group is not None:
             clusters = group_or_alone(entity_set.frame[entity_set.split_group].to_numpy())
         self.clusters = None if clusters is None else clusters[self.test]
+        self.over = "entities" if clusters is None else over
 
     def estimate(self, statistic: Statistic, *arms: Arm) -> Estimate:
         """Return a statistic of arms with its interval; all predict the same rows.
@@ -59,16 +66,12 @@ class HeldOut:
             lambda kept, seed: statistic(
                 _predicted(self.test[kept], by_seed[seed][0]), *by_seed[seed]
             ),
-            len(self.test), "entities", seeds=seeds, clusters=self.clusters,
+            len(self.test), self.over, seeds=seeds, clusters=self.clusters,
         )  # fmt: skip
 
-    def strongest(self, statistic: Statistic, arms: Mapping[str, Arm]) -> str:
-        """Return the name of the arm with the largest statistic, as a mean over its seeds."""
-
-        def mean(name: str) -> float:
-            return float(np.mean([*self.by_seed(statistic, arms[name]).values()]))
-
-        return max(arms, key=mean)
+    def mean(self, statistic: Statistic, arm: Arm) -> float:
+        """Return a statistic of an arm, as a mean over its seeds."""
+        return float(np.mean([*self.by_seed(statistic, arm).values()]))
 
     def by_seed(self, statistic: Statistic, arm: Arm) -> dict[int, float]:
         """Return a statistic of an arm on the test entities of each seed."""
@@ -112,14 +115,18 @@ def whole(n: int, rows: NDArray[np.int64], predicted: Floats) -> Floats:
     return found
 
 
-def to_frame(rows: NDArray[np.int64], predicted: Floats) -> pl.DataFrame:
-    """Return predictions [k, t] as a frame: ``row`` and ``predicted_0``, …."""
-    targets = {f"predicted_{column}": values for column, values in enumerate(predicted.T)}
-    return pl.DataFrame({"row": rows, **targets})
+def to_frame(arm: Arm) -> pl.DataFrame:
+    """Return an arm as a frame: ``seed``, ``row`` and ``predicted_0``, …, of what is tested."""
+    frames = []
+    for seed, predicted in arm.items():
+        rows = _predicted(np.arange(len(predicted)), predicted)
+        targets = {f"predicted_{column}": values for column, values in enumerate(predicted[rows].T)}
+        frames.append(pl.DataFrame({"seed": seed, "row": rows, **targets}))
+    return pl.concat(frames)
 
 
 def from_frame(frame: pl.DataFrame, shape: tuple[int, ...]) -> dict[int, Floats]:
-    """Return the arm of a frame that :func:`to_frame` made, with its column ``seed``.
+    """Return the arm of a frame that :func:`to_frame` made.
 
     Args:
         frame: The frame of predictions.

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from okml.space_time.entities import EntitySet
-from okml.space_time.judging import to_frame
+from okml.space_time.judging import to_frame, whole
 from okml.space_time.metrics import Floats, mean_r2, score
 from okml.space_time.ridge import Features, Lambdas, Preprocessing, RidgeFit, fit_ridge, preprocess
 
@@ -133,7 +133,6 @@ def layer_frames(
     for (seed, rows), *fits in zip(draws.items(), *layers, strict=True):
         true = y[rows.test]
         for fitted in fits:
-            scores = score(true, fitted.predicted, entity_set.kind)
             found.append(
                 {
                     "seed": seed,
@@ -142,14 +141,13 @@ def layer_frames(
                     "loo": fitted.fit.best_loo_mse,
                     "lambda": fitted.fit.lam,
                     "interior": fitted.fit.interior,
-                    **{metric: getattr(scores, metric) for metric in SCORES},
-                    "median_km": scores.median_km,
+                    **score(true, fitted.predicted, entity_set.kind),
                     **r2_by_spelling(true, fitted.predicted, spelled[rows.test]),
                 }
             )
         for role, fitted in _roles(fits, last).items():
-            predicted = to_frame(rows.test, fitted.predicted)
-            predictions.append(predicted.with_columns(seed=pl.lit(seed), role=pl.lit(role)))
+            predicted = to_frame({seed: whole(len(y), rows.test, fitted.predicted)})
+            predictions.append(predicted.with_columns(role=pl.lit(role)))
     best = pl.col("layer").sort_by("loo").first().over("seed")
     splits = {"r2_spelled": pl.Float64, "r2_bare": pl.Float64}  # may be null in every row
     curves = pl.DataFrame(found, schema_overrides=splits)

@@ -6,8 +6,7 @@ latitude in degrees, in this order, or years.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.spatial import KDTree
 
-Kind = Literal["space", "time"]
+from okml.space_time.entities.base import Kind
+
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -111,32 +111,20 @@ def _spread(values: Floats) -> float:
     return float(np.sqrt(values.var(axis=0).sum()))
 
 
-@dataclass(frozen=True)
-class ProbeScores:
-    """What is reported of a probe on the test rows.
+def score(y: Floats, p: Floats, kind: Kind) -> dict[str, float]:
+    """Return what is reported of predictions for test rows.
 
-    Attributes:
-        r2: Mean R² of the columns.
-        spearman: Mean Spearman ρ of the columns.
-        proximity: Mean proximity error among the rows given.
-        median_km: Median great-circle error; NaN for times.
+    Returns:
+        ``r2`` and ``spearman``, means of the columns; ``proximity``, the mean error among the rows
+        given; and ``median_km``, the median great-circle error, NaN for times.
     """
-
-    r2: float
-    spearman: float
-    proximity: float
-    median_km: float
-
-
-def score(y: Floats, p: Floats, kind: Kind) -> ProbeScores:
-    """Return all metrics of predictions for test rows."""
     km = great_circle_km(y, p) if kind == "space" else np.array([np.nan])
-    return ProbeScores(
-        r2=mean_r2(y, p),
-        spearman=mean_spearman(y, p),
-        proximity=float(proximity_errors(y, p, kind).mean()),
-        median_km=float(np.median(km)),
-    )
+    return {
+        "r2": mean_r2(y, p),
+        "spearman": mean_spearman(y, p),
+        "proximity": float(proximity_errors(y, p, kind).mean()),
+        "median_km": float(np.median(km)),
+    }
 
 
 def group_codes(groups: NDArray[Any] | list[Any]) -> tuple[NDArray[np.int64], list[Any]]:

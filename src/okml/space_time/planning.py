@@ -185,8 +185,8 @@ class _Counts:
 
     def _cheap(self) -> Item:
         """Count the fits to n-grams, beside which other cheap explanations are small."""
-        sets, place = self.profile.sets, self.profile.place_set
-        chosen = self.draws * sum(self.rows[name] for name in (*sets, place))  # spelling: once more
+        sets = self.profile.sets
+        chosen = self.draws * sum(self.rows[name] for name in sets)
         held = sum(self._held_out(name) * self.rows[name] for name in sets)
         names = (NGRAM_SEARCH + 1) * chosen + held
         return in_hours(

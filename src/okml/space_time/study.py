@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -15,27 +15,22 @@ import torch
 from numpy.typing import NDArray
 
 from okml.accelerator import pick_device
-from okml.data import fetch, fetched_from
+from okml.data import fetch
 from okml.errors import ParameterError
 from okml.kept import distinct, trainings_folder
-from okml.ledger import DataUsed
 from okml.space_time import entities
 from okml.space_time.arms import Pass, all_passes, layers_kept, needs
 from okml.space_time.baselines import WordVectors
 from okml.space_time.config import ModelSettings, SpaceTimeProfile
-from okml.space_time.entities import EntitySet, wordnet
+from okml.space_time.entities import EntitySet
 from okml.space_time.extract import read_layers
-from okml.space_time.judging import Arm, whole
 from okml.space_time.layers import Draw, LayerFit, fit_layer, layer_frames
 from okml.space_time.layerwise import open_layerwise, stream_layers
-from okml.space_time.metrics import Floats
 from okml.space_time.models import LanguageModel, load_causal_lm, randomize
 from okml.space_time.prompts import Tokens, tokenize
 from okml.space_time.readings import Reading, drafted, open_reading, rounded
-from okml.space_time.ridge import LambdaGrid, Preprocessing, fit_ridge, preprocess
+from okml.space_time.ridge import LambdaGrid
 from okml.training.ahead import train_ahead
-
-POOL_SEED = 0  # draws the rows of a set that is larger than the profile reads
 
 
 class Study:
@@ -58,9 +53,7 @@ class Study:
     @cache  # noqa: B019 - a study lives as long as its run
     def entities(self, name: str) -> EntitySet:
         """Return the entity set called ``name``, cut to the size the profile reads."""
-        found = self.all_entities(name)
-        limit = self.profile.entities
-        return found if limit is None or limit >= len(found) else found.sample(limit, POOL_SEED)
+        return self.all_entities(name).at_most(self.profile.entities)
 
     @cache  # noqa: B019
     def all_entities(self, name: str) -> EntitySet:
@@ -85,6 +78,12 @@ class Study:
         seeds = self.profile.seeds
         return seeds if self.profile.resample < 1 else seeds[:1]
 
+    @property
+    def lambdas(self) -> LambdaGrid:
+        """The candidates for λ."""
+        settings = self.profile.probe
+        return LambdaGrid(settings.lambda_exponents, settings.lambdas)
+
     @cached_property
     def word_vectors(self) -> WordVectors | None:
         """Static vectors of the words that occur in the sets, if the profile names some."""
@@ -101,21 +100,6 @@ class Study:
         width = 100  # each entry is the vector, then its norm and its rank
         return {word: np.array(table[word][:width]) for word in wanted if word in table}
 
-    def data_used(self, sets: Iterable[str]) -> dict[str, DataUsed]:
-        """Return the files behind entity sets, models and word vectors, with source and hash."""
-        wanted: list[tuple[str, tuple[str, ...] | None]]
-        wanted = [entities.find(name).data for name in sets]
-        # A local folder has no entry in the catalog; readings depend on the hash of its files.
-        wanted += [(m.name, None) for m in self.profile.models if not Path(m.name).is_dir()]
-        if self.profile.word_vectors is not None:
-            wanted.append((self.profile.word_vectors, None))
-        wanted.append(wordnet.DATA)  # text on which neurons are removed
-        return {
-            f"{name}/{file}": DataUsed(source=used.source, sha256=used.sha256)
-            for name, files in wanted
-            for file, used in fetched_from(name, files).items()
-        }
-
     def language_model(
         self, settings: ModelSettings, untrained_seed: int | None = None
     ) -> LanguageModel:
@@ -123,7 +107,7 @@ class Study:
 
         Args:
             settings: The model and how it is held. A ``layerwise`` one has no weights in memory: it
-                can be asked for tokens, and :meth:`activations` reads it block by block.
+                can be asked for tokens, and :meth:`read` reads it block by block.
             untrained_seed: The seed of freshly drawn weights in place of the trained ones.
 
         Raises:
@@ -166,7 +150,8 @@ class Study:
         carried = {self.read(need).listing.chosen for need in self.needs(one)}
         entity_set, storage = self.entities(one.set), self.profile.activation_dtype
         draws = {seed: self.rows(one.set, seed) for seed in self.probe_seeds}
-        lm = self._model_of(one)
+        untrained_seed = self.profile.seeds[0] if one.untrained else None
+        lm = self.language_model(one.model, untrained_seed)
         kept = layers_kept(self.profile, one, lm.n_layers)
         fitted: list[list[LayerFit]] = []
         best: tuple[float, int, torch.Tensor | None] = (math.inf, -1, None)
@@ -211,9 +196,6 @@ class Study:
         """Return the passes that a pass waits for."""
         return needs(self.profile, job)
 
-    def _model_of(self, one: Pass) -> LanguageModel:
-        return self.language_model(one.model, self.profile.seeds[0] if one.untrained else None)
-
     def _stream(self, lm: LanguageModel, one: Pass) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield the states of a pass after each layer, [n, d]."""
         tokens, budget = self.tokens(lm, one.set, one.prompt), self.profile.batch_tokens
@@ -221,47 +203,3 @@ class Study:
             device = self.device.type
             return stream_layers(lm, tokens.ids, tokens.offsets, device=device, token_budget=budget)
         return read_layers(lm, tokens.ids, tokens.offsets, token_budget=budget)
-
-    def layers(self, one: Pass, *layers: int) -> list[NDArray[np.float32]]:
-        """Return the residual stream of a pass after some layers that are kept, [n, d] each."""
-        reading = self.read(one)
-        return [reading.layer(layer) for layer in layers]
-
-    @property
-    def lambdas(self) -> LambdaGrid:
-        """The candidates for λ."""
-        settings = self.profile.probe
-        return LambdaGrid(settings.lambda_exponents, settings.lambdas)
-
-    def features(
-        self, states: NDArray[np.float32], how: Preprocessing | None = None
-    ) -> torch.Tensor:
-        """Prepare the residual stream of entities, [n, d], for a probe: float64."""
-        return preprocess(states, how or self.profile.probe.preprocess, self.device)
-
-    def probe(self, features: torch.Tensor, y: Floats, rows: Draw) -> Floats:
-        """Fit the linear probe on a seed's training rows and predict its test rows, [n_test, t]."""
-        fit = fit_ridge(features[rows.train], y[rows.train], self.lambdas)
-        return np.asarray(fit.predict(features[rows.test]).cpu().numpy())
-
-    def arm(
-        self, name: str, predict: Callable[[Draw, int], Floats], *, random: bool = False
-    ) -> Arm:
-        """Return what is predicted for a set, for every seed.
-
-        Args:
-            name: The name of the set.
-            predict: A function of the rows that a seed draws, and of the seed; it returns
-                predictions for the test rows, [n_test, t].
-            random: Whether a seed draws more than rows, such as initial weights. Other arms need
-                the first seed alone where every seed draws all rows.
-        """
-        seeds = self.profile.seeds if random else self.probe_seeds
-        drawn = {seed: self.rows(name, seed) for seed in seeds}
-        n = len(self.entities(name))
-        return {seed: whole(n, rows.test, predict(rows, seed)) for seed, rows in drawn.items()}
-
-    def probe_arm(self, name: str, features: torch.Tensor) -> Arm:
-        """Return what the linear probe of some features of a set, [n, d], predicts."""
-        y = self.entities(name).y()
-        return self.arm(name, lambda rows, _: self.probe(features, y, rows))

@@ -13,6 +13,7 @@ from okml.errors import DataError, ParameterError
 
 Kind = Literal["space", "time"]
 
+POOL_SEED = 0  # draws the entities of a set that is larger than a profile reads
 SPACE_TARGETS = ("longitude", "latitude")  # x first, as in the authors' probes
 
 
@@ -107,6 +108,10 @@ class EntitySet:
     def filter(self, predicate: pl.Expr) -> EntitySet:
         """Return the entities for which ``predicate`` holds, in the same order."""
         return replace(self, frame=self.frame.filter(predicate))
+
+    def at_most(self, n: int | None) -> EntitySet:
+        """Return the set, or a fixed sample of ``n`` entities of a larger one; None: all."""
+        return self if n is None or n >= len(self) else self.sample(n, POOL_SEED)
 
     def sample(self, n: int, seed: int) -> EntitySet:
         """Return ``n`` random entities in their order, with the test share of the whole set.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import sparse
 
 from okml.errors import ParameterError
 from okml.ledger import Estimate, estimate_statistic
+from okml.space_time import probes
 from okml.space_time.arms import asked
 from okml.space_time.baselines import (
     ngram_features,
@@ -24,8 +23,9 @@ from okml.space_time.baselines import (
     word_features,
     word_vector_features,
 )
+from okml.space_time.entities import EntitySet
 from okml.space_time.experiments.reading import probe_of
-from okml.space_time.judging import Arm, HeldOut, Statistic, less
+from okml.space_time.judging import Arm, HeldOut, Statistic, less, to_frame
 from okml.space_time.layers import EMBEDDING, SCORES, Draw
 from okml.space_time.metrics import Floats, mean_r2, score
 from okml.space_time.prompts import default_prompt
@@ -53,31 +53,50 @@ def measure_controls(
     holds the probe of every set to its strongest cheap explanation, with 95 % intervals of the
     difference: ``set``, ``question`` (R², or ρ inside regions), ``probe``, ``cheap`` (which one),
     ``cheap_value``, ``difference``, ``low`` and ``high``. The oracle is none of these: no name
-    tells it the region. It is measured by ``place_oracle_excess``.
+    tells it the region. It is measured by ``place_oracle_excess``. The frame ``letters`` has what
+    n-grams predict for the place set, in the form of :func:`okml.space_time.judging.to_frame`.
     """
     profile = study.profile
     arms = {name: _arms(study, name, predictions) for name in profile.sets}
     result = StepResult(frames={"controls": _scores(study, arms, layers)})
     margins: list[dict[str, Any]] = []
     for name, of_set in arms.items():
-        entity_set, key = study.entities(name), profile.stem(name)
-        held_out = HeldOut(entity_set)
-        margins.append({"set": name, "question": "R²"} | _measure_margin(
-            held_out, result, f"{key}_r2", held_out.r2, of_set
-        ))  # fmt: skip
-        if entity_set.kind == "space" and entity_set.region is not None:
-            metric = f"{key}_within_region_rho"
-            within = held_out.order_within(entity_set.frame[entity_set.region].to_list())
-            result.measure(metric, held_out.estimate(within, of_set[PROBE]), "ρ")
-            margins.append({"set": name, "question": "ρ inside regions"} | _measure_margin(
-                held_out, result, metric, within, of_set
-            ))  # fmt: skip
+        held_out, key = HeldOut(study.entities(name)), profile.stem(name)
+        for question in _questions(study.entities(name), held_out):
+            margin = _measure_margin(held_out, result, key, question, of_set)
+            margins.append({"set": name, "question": question.shown, **margin})
         if name in (profile.place_set, profile.time_set):
             _measure_gains(held_out, result, key, of_set)
     result.frames["margins"] = pl.DataFrame(margins)
+    result.frames["letters"] = to_frame(arms[profile.place_set][NGRAMS])
     _measure_selectivity(study, result, chosen)
     _measure_zip_codes(study, result)
     return result
+
+
+class Question(NamedTuple):
+    """What is asked of the probe and of its cheap explanations alike.
+
+    Attributes:
+        shown: The question as tables show it.
+        metric: The end of the name of its metrics.
+        unit: The unit of the statistic.
+        statistic: The statistic of what an arm predicts.
+        measured: Whether an earlier step has measured it for the probe.
+    """
+
+    shown: str
+    metric: str
+    unit: str
+    statistic: Statistic
+    measured: bool = False
+
+
+def _questions(entity_set: EntitySet, held_out: HeldOut) -> Iterator[Question]:
+    yield Question("R²", "r2", "R²", held_out.r2, measured=True)
+    if entity_set.kind == "space" and entity_set.region is not None:
+        within = held_out.order_within(entity_set.frame[entity_set.region].to_list())
+        yield Question("ρ inside regions", "within_region_rho", "ρ", within)
 
 
 def cheap_features(study: Study, name: str, train: NDArray[np.int64]) -> dict[str, Any]:
@@ -119,11 +138,11 @@ def _arms(study: Study, name: str, predictions: pl.DataFrame) -> dict[str, Arm]:
         EMBEDDED: probe_of(study, predictions, name, EMBEDDING),
     }
     for features in cheap[study.probe_seeds[0]]:
-        arms[features] = study.arm(name, partial(fitted, features=features))
+        arms[features] = probes.arm(study, name, partial(fitted, features=features))
     if entity_set.region is not None:
         regions = entity_set.frame[entity_set.region].to_list()
-        arms[ORACLE] = study.arm(
-            name, lambda rows, _: region_centroids(regions, y, rows.train, rows.test)
+        arms[ORACLE] = probes.arm(
+            study, name, lambda rows, _: region_centroids(regions, y, rows.train, rows.test)
         )
     return arms
 
@@ -142,9 +161,8 @@ def _scores(
             for seed, predicted in arm.items():
                 test = study.rows(name, seed).test
                 scores = score(entity_set.y()[test], predicted[test], entity_set.kind)
-                row = {metric: [getattr(scores, metric)] for metric in SCORES}
-                row |= {"set": [name], "seed": [seed], "features": [features]}
-                found.append(pl.DataFrame(row))
+                row = {"set": name, "seed": seed, "features": features, **scores}
+                found.append(pl.DataFrame([row]))
     shown = ["set", "features", "seed", *SCORES]
     return pl.concat([frame.select(shown) for frame in found])
 
@@ -163,27 +181,26 @@ def _measure_gains(
 
 
 def _measure_margin(
-    held_out: HeldOut,
-    result: StepResult,
-    metric: str,
-    statistic: Statistic,
-    arms: Mapping[str, Arm],
+    held_out: HeldOut, result: StepResult, key: str, question: Question, arms: Mapping[str, Arm]
 ) -> dict[str, Any]:
     """Compare a metric of the probe with its strongest cheap explanation; return a row to show.
 
     The strongest is chosen on the test names, which favors it over the probe.
     """
-    rivals = {name: arm for name, arm in arms.items() if name not in (PROBE, ORACLE)}
-    best = held_out.strongest(statistic, rivals)
-    control = re.sub("(r2|within_region_rho)$", r"cheap_\1", metric)
-    probe, cheap = (held_out.estimate(statistic, arm) for arm in (arms[PROBE], rivals[best]))
-    difference = held_out.estimate(less(statistic), arms[PROBE], rivals[best])
-    result.measure(control, cheap, "R²" if metric.endswith("r2") else "ρ")
+    metric, control = f"{key}_{question.metric}", f"{key}_cheap_{question.metric}"
+    statistic, unit = question.statistic, question.unit
+    scores = {name: held_out.mean(statistic, arm) for name, arm in arms.items() if name != ORACLE}
+    probe = scores.pop(PROBE)
+    best = max(scores, key=scores.__getitem__)
+    if not question.measured:
+        result.measure(metric, held_out.estimate(statistic, arms[PROBE]), unit)
+    result.measure(control, held_out.estimate(statistic, arms[best]), unit)
+    difference = held_out.estimate(less(statistic), arms[PROBE], arms[best])
     result.compare(metric, control, difference)
     return {
-        "probe": probe.mean,
+        "probe": probe,
         "cheap": best,
-        "cheap_value": cheap.mean,
+        "cheap_value": scores[best],
         "difference": difference.mean,
         "low": difference.low,
         "high": difference.high,
@@ -199,15 +216,15 @@ def _measure_selectivity(study: Study, result: StepResult, chosen: Mapping[str, 
     entity_set = study.entities(name)
     y = entity_set.y()
     model = study.profile.model
-    (states,) = study.layers(asked(model, name), chosen[name])
-    features = study.features(states)
+    features = probes.prepared(study, study.read(asked(model, name)).layer(chosen[name]))
     tokens = study.tokens(study.language_model(model), name, default_prompt(name))
     last = tokens.ids[tokens.offsets[1:] - 1]
     tasks = {seed: token_targets(last.tolist(), y, seed) for seed in study.profile.seeds}
-    learned = study.arm(
-        name, lambda rows, seed: study.probe(features, tasks[seed], rows), random=True
-    )
-    r2 = HeldOut(entity_set, clusters=last).estimate(
+    learned = probes.arm(
+        study, name, lambda rows, seed: probes.predict(study, features, tasks[seed], rows),
+        random=True,
+    )  # fmt: skip
+    r2 = HeldOut(entity_set, clusters=last, over="tokens").estimate(
         lambda rows, p, task: mean_r2(task[rows], p[rows]), learned, tasks
     )
     result.measure("place_token_task_r2", r2, "R²")
@@ -222,13 +239,11 @@ def _measure_zip_codes(study: Study, result: StepResult) -> None:
         )
     for key, kept in (("usa_zip", pl.col("entity_type") == "zip"),
                       ("usa_no_zip", pl.col("entity_type") != "zip")):  # fmt: skip
-        part = entity_set.filter(kept)
-        limit = study.profile.zip_entities
-        part = part if limit is None or limit >= len(part) else part.sample(limit, seed=0)
+        part = entity_set.filter(kept).at_most(study.profile.zip_entities)
         test = part.test_mask()
         rows = Draw(np.flatnonzero(~test), np.flatnonzero(test))
-        X: sparse.csr_matrix = ngram_features(part.text(), rows.train)
-        predicted = ridge_predictions(X, part.y(), rows.train, rows.test)
+        letters = ngram_features(part.text(), rows.train)
+        predicted = ridge_predictions(letters, part.y(), rows.train, rows.test)
         result.measure(f"{key}_ngram_r2", _r2_of(part.y()[rows.test], predicted), "R²")
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from okml.errors import ParameterError
 from okml.ledger import Estimate, estimate_difference, estimate_mean, estimate_statistic
+from okml.space_time import probes
 from okml.space_time.arms import asked
 from okml.space_time.baselines import ngram_features
+from okml.space_time.batches import Rows
 from okml.space_time.entities import find
 from okml.space_time.experiments.controls import EMBEDDED, NGRAMS, cheap_features
-from okml.space_time.holdout import frequent_blocks, hold_out, minority_types, paper_labels
+from okml.space_time.holdout import Refits, frequent_blocks, hold_out
 from okml.space_time.paper import BLOCKS, TYPES
 from okml.space_time.study import Study
 from okml.steps import StepResult
@@ -27,63 +29,65 @@ def measure_holdouts(study: Study, chosen: Mapping[str, int]) -> StepResult:
     """Hold out blocks and entity types, with the model's features and with n-grams alike.
 
     The sets of the claims are also held out with every other cheap explanation. The frames
-    ``blocks`` and ``types`` have the columns of :func:`okml.space_time.holdout.hold_out` and
-    ``set`` and ``features``.
+    ``blocks`` and ``types`` have the columns of :func:`okml.space_time.holdout.hold_out` except
+    the errors of single rows, and ``set`` and ``features``.
     """
-    blocks: list[pl.DataFrame] = []
-    types: list[pl.DataFrame] = []
+    found: dict[str, list[pl.DataFrame]] = {"blocks": [], "types": []}
     for name in study.profile.sets:
-        entity_set = study.entities(name)
-        found = _features(study, name, chosen[name])
-        for column, kept in ((entity_set.region, blocks), (entity_set.entity_type, types)):
-            labels = held_out_labels(study, name, column)
-            if column is None or not labels:
-                continue
-            groups = entity_set.frame[column].to_list()
-            for features, X in found.items():
-                rows = hold_out(
-                    X, entity_set.y(), entity_set.test_mask(), groups, labels, entity_set.kind,
-                    device=study.device, matched=features == MODEL,
-                )  # fmt: skip
-                kept.append(rows.with_columns(set=pl.lit(name), features=pl.lit(features)))
-    for found_blocks, name in ((blocks, study.profile.place_set), (types, study.profile.type_set)):
-        if not any(name in frame["set"] for frame in found_blocks):
+        entity_set, parts = study.entities(name), held_out_parts(study, name)
+        if not parts:
+            continue
+        for features, X in _features(study, name, chosen[name]).items():
+            probe = Refits(X, entity_set.y(), entity_set.test_mask(), device=study.device)
+            for part, (groups, labels) in parts.items():
+                matched = features == MODEL
+                rows = hold_out(probe, groups, labels, entity_set.kind, matched=matched)
+                found[part].append(rows.with_columns(set=pl.lit(name), features=pl.lit(features)))
+    for part, name in (("blocks", study.profile.place_set), ("types", study.profile.type_set)):
+        if not any(name in frame["set"] for frame in found[part]):
             raise ParameterError(
                 f"{name} has too few entities to hold out a part of them.",
                 "Raise `entities`, or lower `holdout_min_rows`.",
             )
-    frames = {"blocks": blocks, "types": types}
-    result = StepResult(frames={n: pl.concat(f, how="diagonal") for n, f in frames.items()})
-    _measure(study, result)
+    frames = {part: pl.concat(rows, how="diagonal") for part, rows in found.items()}
+    result = StepResult(frames={part: rows.drop("heldout_errors") for part, rows in frames.items()})
+    _measure_blocks(result, frames["blocks"].filter(set=study.profile.place_set))
+    _measure_types(result, frames["types"].filter(set=study.profile.type_set))
     return result
 
 
-def held_out_labels(study: Study, name: str, column: str | None) -> list[Any]:
-    """Return what is held out of a set: the regions or periods of Table 3, or the types of Table 4.
+def held_out_parts(study: Study, name: str) -> dict[str, tuple[list[Any], list[Any]]]:
+    """Return what is held out of a set, where there is something.
 
-    Args:
-        study: The study of the run.
-        name: The name of the set.
-        column: The set's column of regions or of entity types; None where it has none.
+    Returns:
+        For ``blocks``, the regions or periods of Table 3, and ``types``, those of Table 4: the
+        label of each entity, [n], and the labels to hold out.
     """
     entity_set, profile = study.entities(name), study.profile
-    if column is None:
-        return []
-    groups, is_test = entity_set.frame[column].to_list(), entity_set.test_mask()
-    of_types = column == entity_set.entity_type
-    if profile.held_out == "paper":
-        listed = (TYPES if of_types else BLOCKS)[find(name).paper_set]
-        return paper_labels(groups, is_test, listed, profile.holdout_min_rows)
-    if of_types:
-        found = minority_types(groups, is_test, profile.holdout_min_rows)
-    else:
-        found = frequent_blocks(groups, is_test, len(groups), profile.holdout_min_rows)
-    return found[: profile.holdout_blocks]
+    paper_set = find(name).paper_set
+    found = {}
+    for part, column, listed in (
+        ("blocks", entity_set.region, BLOCKS[paper_set]),
+        ("types", entity_set.entity_type, TYPES[paper_set]),
+    ):
+        if column is None:
+            continue
+        groups = entity_set.frame[column].to_list()
+        labels = frequent_blocks(groups, entity_set.test_mask(), profile.holdout_min_rows)
+        if profile.held_out == "frequent":
+            # Without the majority of the types too little would be left to train on.
+            most = profile.holdout_blocks
+            labels = labels[1 : 1 + most] if part == "types" else labels[:most]
+        elif listed is not None:
+            labels = [label for label in listed if label in labels]
+        if labels:
+            found[part] = (groups, labels)
+    return found
 
 
 def _features(study: Study, name: str, layer: int) -> dict[str, Any]:
-    found = study.layers(asked(study.profile.model, name), layer, -1)
-    states, embedded = (study.features(layer) for layer in found)
+    reading = study.read(asked(study.profile.model, name))
+    states, embedded = (probes.prepared(study, reading.layer(at)) for at in (layer, -1))
     train = np.flatnonzero(~study.entities(name).test_mask())
     if name in (study.profile.place_set, study.profile.type_set):
         cheap = {EMBEDDED: embedded, **cheap_features(study, name, train)}
@@ -92,15 +96,12 @@ def _features(study: Study, name: str, layer: int) -> dict[str, Any]:
     return {MODEL: states, **cheap}
 
 
-def _measure(study: Study, result: StepResult) -> None:
-    """Measure the means over held-out blocks and kinds, each beside its strongest cheap rival."""
-    blocks = result.frames["blocks"].filter(set=study.profile.place_set)
-    kinds = result.frames["types"].filter(set=study.profile.type_set)
+def _measure_blocks(result: StepResult, blocks: pl.DataFrame) -> None:
+    """Measure the means over held-out blocks, each beside its strongest cheap rival."""
     for features, suffix in ((MODEL, ""), (NGRAMS, "_ngram")):
-        of_blocks, of_kinds = (rows.filter(features=features) for rows in (blocks, kinds))
-        result.log(f"block_nominal_proximity{suffix}", float(np.nanmean(of_blocks["nominal"])))
-        result.log(f"block_norm_ratio{suffix}", float(np.nanmean(of_blocks["norm_ratio"])))
-        result.log(f"type_nominal_proximity{suffix}", float(np.nanmean(of_kinds["nominal"])))
+        rows = blocks.filter(features=features)
+        result.log(f"block_nominal_proximity{suffix}", float(np.nanmean(rows["nominal"])))
+        result.log(f"block_norm_ratio{suffix}", float(np.nanmean(rows["norm_ratio"])))
     matched = blocks.filter(features=MODEL)["heldout_matched"]
     result.log("block_matched_proximity", float(np.nanmean(matched)))
     for metric, column, sign in (
@@ -112,35 +113,33 @@ def _measure(study: Study, result: StepResult) -> None:
         result.measure(f"{metric}_cheap", estimate_mean(values[best], "blocks"))
         difference = estimate_difference(values[MODEL], values[best], "blocks")
         result.compare(metric, f"{metric}_cheap", difference)
-    errors = {name: _Errors(rows) for name, rows in _by_features(kinds)}
-    best = _strongest(
-        {name: -rows["heldout"].to_numpy().mean() for name, rows in _by_features(kinds)}
-    )
-    metric = "type_heldout_proximity"
-    own, cheap = errors[MODEL], errors[best]
-    result.measure(metric, own.estimate(own.mean))
-    result.measure(f"{metric}_cheap", cheap.estimate(cheap.mean))
-    difference = own.estimate(lambda kept, _: own.mean(kept, 0) - cheap.mean(kept, 0))
-    result.compare(metric, f"{metric}_cheap", difference)
 
 
-class _Errors:
-    """Proximity errors of the entities of all held-out kinds: means over kinds, each counted once.
+def _measure_types(result: StepResult, types: pl.DataFrame) -> None:
+    """Measure the means over held-out kinds of entity, beside the strongest cheap rival.
 
-    There are too few kinds to sample them, so the interval is over entities.
+    Each kind counts once. There are too few of them to sample, so the interval is over entities.
     """
+    for features, suffix in ((MODEL, ""), (NGRAMS, "_ngram")):
+        nominal = types.filter(features=features)["nominal"]
+        result.log(f"type_nominal_proximity{suffix}", float(np.nanmean(nominal)))
+    single = {name: rows.explode("heldout_errors") for name, rows in _by_features(types)}
+    errors = {name: rows["heldout_errors"].to_numpy() for name, rows in single.items()}
+    kinds = np.unique(single[MODEL]["block"].to_numpy(), return_inverse=True)[1]
 
-    def __init__(self, rows: pl.DataFrame) -> None:
-        single = rows.explode("heldout_errors")
-        self.errors = single["heldout_errors"].to_numpy()
-        self.kinds = np.unique(single["block"].to_numpy(), return_inverse=True)[1]
+    def mean(kept: Rows, name: str) -> float:
+        values, of = errors[name][kept], kinds[kept]
+        return float(np.mean([values[of == kind].mean() for kind in np.unique(of)]))
 
-    def mean(self, kept: NDArray[np.int64], _: int) -> float:
-        kinds, errors = self.kinds[kept], self.errors[kept]
-        return float(np.mean([errors[kinds == kind].mean() for kind in np.unique(kinds)]))
+    def estimate(statistic: Callable[[Rows], float]) -> Estimate:
+        return estimate_statistic(lambda kept, _: statistic(kept), len(kinds), "entities")
 
-    def estimate(self, statistic: Callable[[NDArray[np.int64], int], float]) -> Estimate:
-        return estimate_statistic(statistic, len(self.errors), "entities")
+    metric, everything = "type_heldout_proximity", np.arange(len(kinds))
+    best = _strongest({name: -mean(everything, name) for name in errors})
+    result.measure(metric, estimate(partial(mean, name=MODEL)))
+    result.measure(f"{metric}_cheap", estimate(partial(mean, name=best)))
+    difference = estimate(lambda kept: mean(kept, MODEL) - mean(kept, best))
+    result.compare(metric, f"{metric}_cheap", difference)
 
 
 def _by_features(rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -10,6 +10,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from okml.space_time import probes
 from okml.space_time.arms import table_pass
 from okml.space_time.batches import end_to_end
 from okml.space_time.judging import Arm, HeldOut, whole
@@ -25,7 +26,6 @@ from okml.space_time.neurons import (
     weight_cosines,
 )
 from okml.space_time.prompts import table_prompt
-from okml.space_time.ridge import fit_ridge
 from okml.space_time.study import Study
 from okml.steps import StepResult
 
@@ -42,8 +42,9 @@ def measure_neurons(study: Study) -> StepResult:
     that it was found for, in the sign that the search found. The control ``…_random`` is the same
     among as many random directions, the mean over several draws of them.
 
-    The frames ``neurons`` and ``random_directions`` are what the first seed finds, and ``views``
-    looks at the best of them for each target, and at those that the paper names, in three ways.
+    The frame ``neurons`` is what the first seed finds, ``random_directions`` the best direction of
+    each of its draws for each target, and ``views`` looks at the best neurons for each target, and
+    at those that the paper names, in three ways.
     """
     profile = study.profile
     claimed = {profile.place_set: "neuron_rho", profile.time_set: "time_neuron_rho"}
@@ -51,18 +52,20 @@ def measure_neurons(study: Study) -> StepResult:
     frames: dict[str, list[pl.DataFrame]] = {"neurons": [], "random_directions": [], "views": []}
     result = StepResult()
     for name in profile.table_sets:
-        metric = claimed.get(name, f"{name}_neuron_rho")
+        metric, of_set = claimed.get(name, f"{name}_neuron_rho"), pl.lit(name)
         neurons: dict[int, Floats] = {}
-        random: list[dict[int, Floats]] = [{} for _ in range(draws)]
-        for seed in profile.seeds:
-            searched, neurons[seed] = _search(study, name, seed, None)
-            for draw, arm in enumerate(random):
-                drawn, arm[seed] = _search(study, name, seed, (seed, draw))
+        for seed in _searching_seeds(study, name):
+            searched, neurons[seed] = _search(study, name, seed)
             if seed == first:
-                views = _views(study, name, searched)
-                shown = (strongest(searched, KEPT), strongest(drawn, KEPT), views)
-                for parts, rows in zip(frames.values(), shown, strict=True):
-                    parts.append(rows.with_columns(set=pl.lit(name)))
+                frames["neurons"].append(strongest(searched, KEPT).with_columns(set=of_set))
+                frames["views"].append(_views(study, name, searched).with_columns(set=of_set))
+        random: list[dict[int, Floats]] = [{} for _ in range(draws)]
+        for draw, arm in enumerate(random):
+            for seed in profile.seeds:
+                drawn, arm[seed] = _search(study, name, seed, (seed, draw))
+                if seed == first:
+                    best = strongest(drawn).with_columns(draw=pl.lit(draw), set=of_set)
+                    frames["random_directions"].append(best)
         _measure(HeldOut(study.entities(name)), result, metric, neurons, random)
     result.frames |= {frame: pl.concat(parts) for frame, parts in frames.items()}
     for row in result.frames["views"].filter("named").iter_rows(named=True):
@@ -72,8 +75,15 @@ def measure_neurons(study: Study) -> StepResult:
     return result
 
 
+def _searching_seeds(study: Study, name: str) -> tuple[int, ...]:
+    """Return the seeds whose searches differ: of those that read all names, the first alone."""
+    profile = study.profile
+    train = study.rows(name, profile.seeds[0]).train
+    return study.probe_seeds if profile.neurons.entities >= len(train) else profile.seeds
+
+
 def _search(
-    study: Study, name: str, seed: int, random_seed: Seed | None
+    study: Study, name: str, seed: int, random_seed: Seed | None = None
 ) -> tuple[pl.DataFrame, Floats]:
     """Search the training names of a seed among neurons, or among random directions.
 
@@ -152,17 +162,17 @@ def _seen(
 ) -> tuple[float, int, float]:
     """Return ρ of a neuron's activation on test names, its rank in the block, and the cosine."""
     profile, block = study.profile, row["layer"]
-    rows, y = study.rows(name, profile.seeds[0]), study.entities(name).y()
-    column = study.entities(name).targets.index(row["target"])
+    rows, entity_set = study.rows(name, profile.seeds[0]), study.entities(name)
+    true = entity_set.y()[:, [entity_set.targets.index(row["target"])]]
     read = rows.test[:VIEWED]
     tokens = study.tokens(lm, name, table_prompt(name))
     ids, offsets = end_to_end([tokens[at] for at in read])
     active = neuron_activations(lm, ids, offsets, block, token_budget=profile.batch_tokens)
-    found = rank_correlations(active, torch.from_numpy(y[read][:, [column]]))[:, 0]
+    found = rank_correlations(active, torch.from_numpy(true[read]))[:, 0]
     strength, own = found.abs().nan_to_num(0), float(found[row["neuron"]])
     reading = study.read(table_pass(profile.resident_model, name))
-    states = study.features(reading.layer(read_after(block, row["weight"])))
-    probe = fit_ridge(states[rows.train], y[rows.train], study.lambdas).coef[:, column]
-    cosines = weight_cosines(lm.mlp(block).neuron_weights()[row["weight"]], probe.cpu().numpy())
+    states = reading.layer(read_after(block, row["weight"]))
+    probe = probes.direction(study, name, states, rows, row["target"])
+    cosines = weight_cosines(lm.mlp(block).neuron_weights()[row["weight"]], probe)
     rank = 1 + int((strength > strength[row["neuron"]]).sum())
     return own, rank, float(cosines[row["neuron"]])

@@ -10,6 +10,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from okml.space_time import probes
 from okml.space_time.arms import asked, table_layer, table_pass, table_passes
 from okml.space_time.judging import Arm, HeldOut, less
 from okml.space_time.layers import Draw
@@ -36,10 +37,11 @@ def measure_probes(study: Study) -> StepResult:
     for one in table_passes(profile):
         model, name, held_out = one.model.name, one.set, HeldOut(study.entities(one.set))
         reading = study.read(one)
-        features = study.features(reading.layer(table_layer(profile, reading.listing.blocks)))
+        states = reading.layer(table_layer(profile, reading.listing.blocks))
+        features = probes.prepared(study, states)
         arms = {
-            "linear": study.probe_arm(name, features),
-            "MLP": study.arm(name, partial(_mlp, study, features, held_out.y), random=True),
+            "linear": probes.linear_arm(study, name, features),
+            "MLP": probes.arm(study, name, partial(_mlp, study, features, held_out.y), random=True),
         }
         for probe, arm in arms.items():
             paper = printed("Table 2", model, name, probe)
@@ -68,8 +70,8 @@ def measure_components(study: Study, chosen: Mapping[str, int]) -> StepResult:
     profile = study.profile
     result, found = StepResult(), []
     for name in profile.table_sets:
-        (states,) = study.layers(asked(profile.model, name), chosen[name])
-        features, held_out = study.features(states), HeldOut(study.entities(name))
+        states = study.read(asked(profile.model, name)).layer(chosen[name])
+        features, held_out = probes.prepared(study, states), HeldOut(study.entities(name))
         width = features.shape[1]
         counts = sorted({FEW, width, *(k for k in profile.probe.pca_dimensions if k < width)})
         arms = _by_components(study, name, features, counts)
@@ -100,7 +102,7 @@ def _by_components(
         fit = systems[seed].principal(count).fit(y[rows.train], study.lambdas)
         return fit.predict(features[rows.test]).cpu().numpy()
 
-    return {count: study.arm(name, partial(predict, count=count)) for count in counts}
+    return {count: probes.arm(study, name, partial(predict, count=count)) for count in counts}
 
 
 def _random_arms(study: Study, name: str, features: torch.Tensor) -> list[Arm]:
@@ -111,9 +113,9 @@ def _random_arms(study: Study, name: str, features: torch.Tensor) -> list[Arm]:
     def predict(rows: Draw, seed: int) -> Floats:
         drawn = generators[seed].standard_normal((features.shape[1], FEW))
         directions = torch.from_numpy(np.linalg.qr(drawn)[0]).to(features)
-        return study.probe(features @ directions, y, rows)
+        return probes.predict(study, features @ directions, y, rows)
 
-    return [study.arm(name, predict, random=True) for _ in range(DRAWS)]
+    return [probes.arm(study, name, predict, random=True) for _ in range(DRAWS)]
 
 
 def _measure_ratio(
@@ -158,12 +160,14 @@ def measure_scaling(study: Study, curves: pl.DataFrame, chosen: Mapping[str, int
         states = reading.layer(layer)
         norms = np.linalg.norm(states, axis=1)
         ratios[layer] = float(norms.max() / np.median(norms))
-        arms[other][layer] = study.probe_arm(name, study.features(states, other))
+        features = probes.prepared(study, states, other)
+        arms[other][layer] = probes.linear_arm(study, name, features)
         r2s = held_out.by_seed(held_out.r2, arms[other][layer])
         found.append(pl.DataFrame({"layer": layer, "seed": [*r2s], other: [*r2s.values()]}))
     worst = max(ratios, key=ratios.__getitem__)
     for layer in {worst, chosen[name]}:
-        arms[stated][layer] = study.probe_arm(name, study.features(reading.layer(layer)))
+        features = probes.prepared(study, reading.layer(layer))
+        arms[stated][layer] = probes.linear_arm(study, name, features)
     own = curves.filter(set=name, model="trained").select(
         "layer", "seed", pl.col("r2").alias(stated)
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import polars as pl
 
+from okml.space_time import probes
 from okml.space_time.arms import Pass, prompt_passes, prompts_read
 from okml.space_time.experiments.reading import probe_of
 from okml.space_time.judging import HeldOut, less
 from okml.space_time.metrics import mean_r2
 from okml.space_time.prompts import default_prompt
-from okml.space_time.ridge import fit_ridge
 from okml.space_time.study import Study
 from okml.steps import StepResult
 
@@ -26,14 +26,14 @@ def measure_prompts(study: Study) -> StepResult:
     result = StepResult(
         frames={"prompts": pl.concat([frames["curves"] for frames in measured.values()])}
     )
-    probes = {
+    arms = {
         one.prompt: probe_of(study, frames["predictions"], name)
         for one, frames in measured.items()
         if one.set == name
     }
     held_out = HeldOut(study.entities(name))
     gain = less(held_out.r2)
-    asked, empty, random = (probes[p] for p in (default_prompt(name), "empty", "random"))
+    asked, empty, random = (arms[p] for p in (default_prompt(name), "empty", "random"))
     result.measure("prompt_gain", held_out.estimate(gain, asked, empty), "R²")
     result.measure("random_prompt_drop", held_out.estimate(gain, empty, random), "R²")
     result.measure("question_drop", held_out.estimate(gain, empty, asked), "R²")
@@ -51,17 +51,18 @@ def measure_transfer(study: Study, layer: int) -> StepResult:
     name, seed = study.profile.place_set, study.profile.seeds[0]
     y, rows = study.entities(name).y(), study.rows(name, seed)
     states = {
-        prompt: study.layers(Pass(study.profile.model, name, prompt), layer)[0]
+        prompt: study.read(Pass(study.profile.model, name, prompt)).layer(layer)
         for prompt in prompts_read(study.profile, name)
     }
     found = []
     for fitted, own in states.items():
-        fit = fit_ridge(study.features(own[rows.train]), y[rows.train], study.lambdas)
+        fit = probes.fit(study, probes.prepared(study, own), y, rows)
         for scored, other in states.items():
             shift = other[rows.train].mean(axis=0) - own[rows.train].mean(axis=0)
             scores = {}
             for column, moved in (("r2", other), ("r2_centered", other - shift)):
-                predicted = fit.predict(study.features(moved[rows.test])).cpu().numpy()
+                features = probes.prepared(study, moved[rows.test])
+                predicted = fit.predict(features).cpu().numpy()
                 scores[column] = mean_r2(y[rows.test], predicted)
             found.append({"fitted": fitted, "scored": scored, **scores})
     return StepResult(frames={"transfer": pl.DataFrame(found)})

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from okml.ledger import DataUsed
 from okml.space_time.arms import asked, depth_passes
-from okml.space_time.entities import EntitySet
+from okml.space_time.entities import EntitySet, find, wordnet
 from okml.space_time.judging import Arm, HeldOut, from_frame, less
 from okml.space_time.layers import CHOSEN, EMBEDDING, HALF, LATE_BEST, LATE_WORST, SCORES, Draw
 from okml.space_time.metrics import great_circle_km
 from okml.space_time.study import Study
-from okml.steps import StepResult
+from okml.steps import StepResult, files_used
 
 
 def describe_sets(study: Study) -> StepResult:
@@ -31,10 +34,22 @@ def describe_sets(study: Study) -> StepResult:
                 "source": entity_set.source,
             }
         )
-    return StepResult(
-        frames={"sets": pl.DataFrame(found)},
-        data=study.data_used({*study.profile.sets, study.profile.zip_set}),
-    )
+    return StepResult(frames={"sets": pl.DataFrame(found)}, data=_data_used(study))
+
+
+def _data_used(study: Study) -> dict[str, DataUsed]:
+    """Return the files behind entity sets, models and word vectors, with source and hash."""
+    profile = study.profile
+    found = files_used(*wordnet.DATA)  # text on which neurons are removed
+    for name in (*profile.sets, profile.zip_set):
+        found |= files_used(*find(name).data)
+    # A local folder has no entry in the catalog; readings depend on the hash of its files.
+    whole = [model.name for model in profile.models if not Path(model.name).is_dir()]
+    if profile.word_vectors is not None:
+        whole.append(profile.word_vectors)
+    for name in whole:
+        found |= files_used(name)
+    return found
 
 
 def probe_of(

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import polars as pl
 
-from okml.space_time.baselines import ngram_features, ridge_predictions
+from okml.space_time.experiments.controls import NGRAMS
+from okml.space_time.judging import from_frame
 from okml.space_time.layers import r2_by_spelling, spells_region
 from okml.space_time.prompts import default_prompt
 from okml.space_time.study import Study
 from okml.steps import StepResult
 
 GROUPS = {"r2_spelled": "region in the name", "r2_bare": "bare name"}
-NGRAMS = "character n-grams"
 
 
-def measure_spelling(study: Study, prompts: pl.DataFrame) -> StepResult:
+def measure_spelling(study: Study, prompts: pl.DataFrame, letters: pl.DataFrame) -> StepResult:
     """Split the probe's score by whether a name spells its region, layer by layer.
 
     One probe is fitted on all training names; only the scoring is split. The frame ``spelling``
@@ -29,21 +29,18 @@ def measure_spelling(study: Study, prompts: pl.DataFrame) -> StepResult:
     Args:
         study: The study of the run.
         prompts: Scores by layer under every prompt.
+        letters: What n-grams predict.
     """
     name = study.profile.place_set
     entity_set, question = study.entities(name), default_prompt(name)
-    y, text = entity_set.y(), entity_set.text()
-    spelled = spells_region(text)
+    y, spelled = entity_set.y(), spells_region(entity_set.text())
     parts = [
         prompts.filter(set=name, prompt=prompt).with_columns(features=pl.lit(f"prompt: {prompt}"))
         for prompt in dict.fromkeys((question, "empty"))
     ]
-    for seed in study.probe_seeds:
-        rows = study.rows(name, seed)
-        predicted = ridge_predictions(
-            ngram_features(text, rows.train), y, rows.train, rows.test, seed=seed
-        )
-        scores = r2_by_spelling(y[rows.test], predicted, spelled[rows.test])
+    for seed, predicted in from_frame(letters, y.shape).items():
+        test = study.rows(name, seed).test
+        scores = r2_by_spelling(y[test], predicted[test], spelled[test])
         parts.append(pl.DataFrame({"features": NGRAMS, "seed": seed, **scores}))
     labels = ["features", "layer", "depth", "seed"]
     frame = (

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from okml.errors import ParameterError
 from okml.ledger import estimate_difference, estimate_mean
+from okml.space_time import probes
 from okml.space_time.arms import asked, steering_layer
 from okml.space_time.batches import end_to_end
 from okml.space_time.interventions import random_directions, steer
 from okml.space_time.models import LanguageModel
-from okml.space_time.ridge import fit_ridge
 from okml.space_time.study import Study
 from okml.steps import StepResult
 
@@ -33,9 +33,9 @@ def measure_steering(study: Study) -> StepResult:
     model = study.profile.resident_model
     lm = study.language_model(model)
     layer = steering_layer(study.profile, lm.n_layers)
-    (states,) = study.layers(asked(model, name), layer)  # [n, d]
+    states = study.read(asked(model, name)).layer(layer)  # [n, d]
     probed = {
-        f"{PUSHED} {seed}": _probe_direction(study, name, states, study.rows(name, seed).train)
+        f"{PUSHED} {seed}": probes.direction(study, name, states, study.rows(name, seed), PUSHED)
         for seed in study.probe_seeds
     }
     random = random_directions(lm.d_model, settings.random_directions, DIRECTION_SEED)
@@ -59,16 +59,6 @@ def measure_steering(study: Study) -> StepResult:
     difference = estimate_difference(own, control, "names")
     result.compare("steering_shift", "steering_shift_random", difference)
     return result
-
-
-def _probe_direction(
-    study: Study, name: str, states: NDArray[np.float32], train: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the direction of the residual stream along which the probe's longitude grows, [d]."""
-    entity_set = study.entities(name)
-    fit = fit_ridge(study.features(states[train]), entity_set.y()[train], study.lambdas)
-    column = entity_set.targets.index(PUSHED)
-    return np.asarray(fit.coef[:, column].cpu(), dtype=np.float64)
 
 
 def _spread(study: Study, name: str, test: NDArray[np.int64], count: int) -> list[str]:

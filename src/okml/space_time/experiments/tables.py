@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import polars as pl
 
+from okml.space_time import probes
 from okml.space_time.arms import Pass, holdout_layer, table_passes
-from okml.space_time.experiments.holdouts import held_out_labels
-from okml.space_time.holdout import hold_out
+from okml.space_time.experiments.holdouts import held_out_parts
+from okml.space_time.holdout import Refits, hold_out
 from okml.space_time.paper import printed
 from okml.space_time.study import Study
 from okml.steps import StepResult
 
+TABLES = {"blocks": "Table 3", "types": "Table 4"}
 ROWS = ("nominal", "heldout")
 SCHEMA = {
     "table": pl.String, "model": pl.String, "set": pl.String, "row": pl.String,
@@ -48,17 +50,12 @@ def _of_pass(study: Study, one: Pass) -> pl.DataFrame:
     """Return the rows of Tables 3 and 4 of one model and set."""
     entity_set, reading = study.entities(one.set), study.read(one)
     layer = holdout_layer(study.profile, one.model, reading.listing.blocks)
-    features = study.features(reading.layer(layer))
+    features = probes.prepared(study, reading.layer(layer))
+    probe = Refits(features, entity_set.y(), entity_set.test_mask(), device=study.device)
     found = []
-    for table, column in (("Table 3", entity_set.region), ("Table 4", entity_set.entity_type)):
-        labels = held_out_labels(study, one.set, column)
-        if column is None or not labels:
-            continue
-        groups = entity_set.frame[column].to_list()
-        blocks = hold_out(
-            features, entity_set.y(), entity_set.test_mask(), groups, labels, entity_set.kind,
-            device=study.device, swapped=True,
-        )  # fmt: skip
+    for part, (groups, labels) in held_out_parts(study, one.set).items():
+        table = TABLES[part]
+        blocks = hold_out(probe, groups, labels, entity_set.kind, swapped=True)
         errors = pl.col("^(nominal|heldout)(_swapped)?$")
         scores = blocks.select(errors.fill_nan(None).mean()).row(0, named=True)
         found += [
