@@ -114,6 +114,11 @@ def neurons() -> pl.DataFrame:
     )
 
 
+def directions() -> pl.DataFrame:
+    """The best of two draws reach 0.41 and 0.45."""
+    return pl.DataFrame({"draw": [0, 0, 1, 1], "rho": [0.2, -0.41, 0.45, 0.3]})
+
+
 def margins() -> pl.DataFrame:
     return pl.DataFrame(
         {
@@ -154,11 +159,11 @@ def sizes() -> pl.DataFrame:
 def sweep() -> pl.DataFrame:
     return pl.DataFrame(
         {
-            "prompt": ["A by B was written in 19"] * 6,
-            "neuron": ["L3.70"] * 6,
-            "value": [None, -2.0, 2.0] * 2,
-            "token": ["5", "5", "5", "6", "6", "6"],
-            "probability": [0.5, 0.8, 0.2, 0.4, 0.1, 0.7],
+            "prompt": ["A by B was written in 19"] * 9,
+            "neuron": ["L3.70"] * 6 + ["L4.80"] * 3,
+            "value": [None, -2.0, 2.0] * 2 + [None, -7.0, 7.0],
+            "token": ["5", "5", "5", "6", "6", "6", "5", "5", "5"],
+            "probability": [0.5, 0.8, 0.2, 0.4, 0.1, 0.7, 0.5, 0.5, 0.6],
         }
     )
 
@@ -176,7 +181,7 @@ CASES: dict[str, Case] = {
                    ["Cities 0.30 with 2 and 0.80 with all 576"]),
     "blocks": (figures.held_out_blocks, blocks(), (OUTLINE,),
                ["2 held-out regions", "displacements is 0.80"]),
-    "neurons": (figures.neurons, neurons(), (0.43,),
+    "neurons": (figures.neurons, neurons(), (directions(),),
                 ["L4.80", "ρ 0.65 for longitude", "reach 0.43"]),
     "margins": (figures.gain_over_cheap, margins(), (),
                 ["Cities -0.05 [-0.12, 0.02] beside letters", "People 0.20 [0.11, 0.29]"]),
@@ -184,7 +189,8 @@ CASES: dict[str, Case] = {
                  ["from -1.50 to 1.25 nats", "2 random directions", "between -0.44 and 0.33"]),
     "sizes": (figures.model_sizes, sizes(), (),
               ["World 0.20 (p1)", "World 0.50 (p2)", "World 0.70 (l2)"]),
-    "sweep": (figures.neuron_sweep, sweep(), (), ["L3.70", "from -2.0 to 2.0", "1 prompts"]),
+    "sweep": (figures.neuron_sweep, sweep(), (),
+              ["L3.70 from -2.0 to 2.0", "L4.80 from -7.0 to 7.0", "1 prompts"]),
 }  # fmt: skip
 
 
@@ -266,6 +272,20 @@ def test_more_sets_than_colors_are_all_drawn() -> None:
     rows = pl.concat([controls().with_columns(set=pl.lit(name)) for name in names])
     svg = figures.controls(rows).svg
     assert all(f">{name}<" in svg for name in names)
+
+
+def test_a_pinned_neuron_has_panels_of_its_own() -> None:
+    svg = figures.neuron_sweep(sweep()).svg
+    assert svg.count("A by B was written in 19 …") == 2
+    for neuron in ("L3.70", "L4.80"):
+        assert svg.count(f"pinned activation, {neuron}<") == 1
+
+
+def test_tables_show_sets_as_figures_do() -> None:
+    rows = pl.DataFrame({"set": ["world_place", "made_by_hand"], "r2": [0.5, 0.4]})
+    assert figures.titled(rows).to_dict(as_series=False) == {
+        "set": ["World", "made_by_hand"], "r2": [0.5, 0.4],
+    }  # fmt: skip
 
 
 def test_the_score_by_spelling_names_the_best_of_each_group() -> None:

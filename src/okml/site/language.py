@@ -158,6 +158,7 @@ _UNITS = {
     "blocks": "блоки",
     "days": "дни",
     "entities": "объекты",
+    "groups of entities": "группы объектов",
     "images": "картинки",
     "items": "товары",
     "names": "названия",
@@ -168,6 +169,7 @@ _UNITS = {
     "sentences": "предложения",
     "sessions": "сессии",
     "texts": "тексты",
+    "tokens": "токены",
     "users": "пользователи",
     "visitors": "посетители",
 }

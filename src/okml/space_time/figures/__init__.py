@@ -1,6 +1,6 @@
 """The pictures of the chapter; each takes the rows a step measured and returns a Picture."""
 
-from okml.space_time.figures.common import title
+from okml.space_time.figures.common import title, titled
 from okml.space_time.figures.comparisons import (
     controls,
     gain_over_cheap,
@@ -34,6 +34,7 @@ __all__ = [
     "steering",
     "timeline",
     "title",
+    "titled",
     "true_and_probed_map",
     "world_outline",
 ]

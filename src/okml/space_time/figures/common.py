@@ -33,9 +33,19 @@ def title(name: str) -> str:
     return SET_TITLES.get(name, name)
 
 
+def titled(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with the names of entity sets, in the column ``set``, as figures show them."""
+    return rows.with_columns(pl.col("set").replace(SET_TITLES))
+
+
 def colored(names: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Pair each name with a color; colors come again when there are more names."""
     return zip(cycle(PALETTE), names, strict=False)
+
+
+def mean_by(rows: pl.DataFrame, x: str, y: str) -> pl.DataFrame:
+    """Return the mean of ``y`` over all rows with the same ``x``, in the order of ``x``."""
+    return rows.group_by(x).agg(pl.col(y).mean()).sort(x)
 
 
 def require(rows: pl.DataFrame, what: str) -> None:

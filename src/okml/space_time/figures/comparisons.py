@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from okml.plotting import INK, PALETTE, Picture, style
-from okml.space_time.figures.common import colored, median, require, thinned, title
+from okml.space_time.figures.common import colored, mean_by, median, require, thinned, title
 
 
 def timeline(rows: pl.DataFrame, caption: str) -> Picture:
@@ -119,9 +119,7 @@ def principal_components(rows: pl.DataFrame) -> Picture:
             panels, ("r2", "rho"), ("test R²", "test Spearman ρ"), strict=True
         ):
             for name in rows["set"].unique(maintain_order=True):
-                curve = (
-                    rows.filter(set=name).group_by("components").agg(pl.col(metric).mean())
-                ).sort("components")
+                curve = mean_by(rows.filter(set=name), "components", metric)
                 axes.plot(curve["components"], curve[metric], "o-", ms=3, label=title(name))
             axes.set(xscale="log", xlabel="principal components kept", ylabel=label)
         panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import polars as pl
 
 from okml.plotting import Picture, style
-from okml.space_time.figures.common import colored, require, title
+from okml.space_time.figures.common import colored, mean_by, require, title
 
 
 def accuracy_by_layer(layers: pl.DataFrame, metric: str = "r2", label: str = "test R²") -> Picture:
@@ -65,12 +65,7 @@ def accuracy_by_spelling(rows: pl.DataFrame) -> Picture:
         for color, names in colored(groups):
             best = []
             for dash, features in zip(("-", "--"), prompts, strict=False):
-                curve = (
-                    rows.filter(features=features, names=names)
-                    .group_by("depth")
-                    .agg(pl.col("r2").mean())
-                    .sort("depth")
-                )
+                curve = mean_by(rows.filter(features=features, names=names), "depth", "r2")
                 axes.plot(
                     curve["depth"], curve["r2"], dash, color=color, label=f"{names}, {features}"
                 )
@@ -101,9 +96,7 @@ def prompts(rows: pl.DataFrame) -> Picture:
         for axes, name in zip(grid[0], sets, strict=True):
             chosen = rows.filter(set=name)
             for prompt in chosen["prompt"].unique(maintain_order=True):
-                curve = (
-                    chosen.filter(prompt=prompt).group_by("depth").agg(pl.col("r2").mean())
-                ).sort("depth")
+                curve = mean_by(chosen.filter(prompt=prompt), "depth", "r2")
                 axes.plot(curve["depth"], curve["r2"], label=prompt)
             axes.set(title=title(name), xlabel="depth in the network")
             axes.legend()

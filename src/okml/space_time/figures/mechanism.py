@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import textwrap
+from itertools import product
 
 import matplotlib.pyplot as plt
 import polars as pl
 
 from okml.plotting import INK, PALETTE, Picture, style
-from okml.space_time.figures.common import colored, require
+from okml.space_time.figures.common import colored, mean_by, require
 
 
-def neurons(rows: pl.DataFrame, random: float) -> Picture:
+def neurons(rows: pl.DataFrame, random: pl.DataFrame) -> Picture:
     """Draw the best neurons of each target beside the best random direction (Figure 5).
 
     Args:
         rows: Columns ``target``, ``layer``, ``neuron``, ``rho``; several a target.
-        random: The largest absolute ρ among as many random directions.
+        random: Columns ``draw``, ``rho``: the best of as many random directions, drawn once or
+            several times; the mean over draws is shown.
     """
     require(rows, "neurons")
+    reached = random.group_by("draw").agg(pl.col("rho").abs().max())["rho"].to_numpy().mean()
     best = rows.sort(pl.col("rho").abs(), descending=True).group_by("target", maintain_order=True)
     shown = best.head(5)
     labels = [f"L{layer}.{neuron}" for layer, neuron in shown.select("layer", "neuron").iter_rows()]
@@ -28,7 +31,7 @@ def neurons(rows: pl.DataFrame, random: float) -> Picture:
         figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.26 * shown.height))
         axes.barh(range(shown.height), shown["rho"].abs(), color=colors)
         axes.set_yticks(range(shown.height), labels)
-        axes.axvline(random, color=INK, linestyle="--", label="best random direction")
+        axes.axvline(reached, color=INK, linestyle="--", label="best random direction")
         for color, target in colored(targets):
             axes.barh(0, 0, color=color, label=target)
         axes.invert_yaxis()
@@ -38,7 +41,7 @@ def neurons(rows: pl.DataFrame, random: float) -> Picture:
     return Picture(
         figure,
         f"Best neurons for each target. The best is L{top['layer']}.{top['neuron']} with absolute "
-        f"ρ {abs(top['rho']):.2f} for {top['target']}; random directions reach {random:.2f}.",
+        f"ρ {abs(top['rho']):.2f} for {top['target']}; random directions reach {reached:.2f}.",
     )
 
 
@@ -56,9 +59,7 @@ def steering(rows: pl.DataFrame) -> Picture:
             line = rows.filter(direction="random", index=index).sort("strength")
             label = "random directions" if index == 0 else None
             axes.plot(line["strength"], line["shift"], color=INK, alpha=0.25, lw=1, label=label)
-        line = (
-            rows.filter(direction="probe").group_by("strength").agg(pl.col("shift").mean())
-        ).sort("strength")
+        line = mean_by(rows.filter(direction="probe"), "strength", "shift")
         axes.plot(
             line["strength"], line["shift"], "o-", color=PALETTE[1], label="longitude direction"
         )
@@ -84,27 +85,34 @@ def neuron_sweep(rows: pl.DataFrame) -> Picture:
 
     Args:
         rows: Columns ``prompt``, ``neuron``, ``value`` (null: untouched), ``token``,
-            ``probability``.
+            ``probability``; a row of panels a neuron.
     """
     require(rows, "pinned neurons")
-    prompts = rows["prompt"].unique(maintain_order=True).to_list()
+    pinned = rows.drop_nulls("value")
+    prompts, swept = (rows[name].unique(maintain_order=True) for name in ("prompt", "neuron"))
+    size = (4.2 * len(prompts), 3.4 * len(swept))
     with style():
         figure, grid = plt.subplots(
-            1, len(prompts), figsize=(4.2 * len(prompts), 3.4), sharey=True, squeeze=False
+            len(swept), len(prompts), figsize=size, sharey=True, squeeze=False
         )
-        for axes, prompt in zip(grid[0], prompts, strict=True):
-            pinned = rows.filter(pl.col("value").is_not_null(), prompt=prompt)
-            for token in pinned["token"].unique(maintain_order=True):
-                line = pinned.filter(token=token).sort("value")
+        for (neuron, prompt), axes in zip(product(swept, prompts), grid.flat, strict=True):
+            panel = pinned.filter(neuron=neuron, prompt=prompt)
+            for token in panel["token"].unique(maintain_order=True):
+                line = panel.filter(token=token).sort("value")
                 axes.plot(line["value"], line["probability"], "o-", ms=3, label=repr(token))
             axes.set_title(textwrap.fill(f"{prompt} …", 34), fontsize=8)
-            axes.set_xlabel("pinned activation")
+            axes.set_xlabel(f"pinned activation, {neuron}")
             axes.legend(fontsize=7)
-        grid[0][0].set_ylabel("probability of the next token")
-    neuron = rows["neuron"][0]
+        for axes in grid[:, 0]:
+            axes.set_ylabel("probability of the next token")
+    ends = pinned.group_by("neuron", maintain_order=True).agg(
+        low=pl.col("value").min(), high=pl.col("value").max()
+    )
+    facts = ", ".join(
+        f"{row['neuron']} from {row['low']:.1f} to {row['high']:.1f}" for row in ends.to_dicts()
+    )
     return Picture(
         figure,
-        f"Probabilities of the next token while neuron {neuron} is pinned to values from "
-        f"{rows['value'].drop_nulls().to_numpy().min():.1f} to "
-        f"{rows['value'].drop_nulls().to_numpy().max():.1f}, for {len(prompts)} prompts.",
+        f"Probabilities of the next token under {len(prompts)} prompts while a neuron is pinned: "
+        f"{facts}.",
     )
