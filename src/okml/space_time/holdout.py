@@ -30,9 +30,9 @@ from okml.errors import ParameterError
 from okml.runtime import progress
 from okml.space_time.baselines import choose_sparse_lambda, fit_sparse_ridge
 from okml.space_time.batches import Rows
+from okml.space_time.entities.base import Kind
 from okml.space_time.metrics import (
     Floats,
-    Kind,
     Mask,
     group_codes,
     mean_r2,

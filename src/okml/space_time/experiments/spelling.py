@@ -56,9 +56,9 @@ def measure_spelling(study: Study, prompts: pl.DataFrame, letters: pl.DataFrame)
     for seed in study.probe_seeds:
         for group, names in GROUPS.items():
             curve = asked.filter(names=names, seed=seed)["r2"]
-            letters = frame.filter(features=NGRAMS, names=names, seed=seed)["r2"]
+            of_letters = frame.filter(features=NGRAMS, names=names, seed=seed)["r2"]
             key = group.removeprefix("r2_")
             if len(curve):
                 result.log(f"place_{key}_best_r2", float(curve.to_numpy().max()), seed=seed)
-                result.log(f"place_{key}_ngram_r2", float(letters[0]), seed=seed)
+                result.log(f"place_{key}_ngram_r2", float(of_letters[0]), seed=seed)
     return result
