@@ -26,12 +26,15 @@ PLACE: Columns = {
 # The columns that are read of each file.
 COLUMNS: dict[str, Columns] = {
     "world_place": {
-        **PLACE,
+        "name": pl.String,
         "entity_subtype": pl.String,
         "country": pl.String,
+        "latitude": pl.Float64,
+        "longitude": pl.Float64,
         "page_views": pl.Float64,
         "entity_type": pl.String,
         "population": pl.Float64,
+        "is_test": pl.Boolean,
     },
     "us_place": {
         **PLACE,
