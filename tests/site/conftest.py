@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from sphinx.util.console import nocolor
 from sphinx.util.docutils import docutils_namespace
 
 from okml.ledger import Claim, DataUsed, Estimate, Provenance, RunRecord, record_path, report
+from okml.paths import repository_root
 from okml.profile import canonical_hash
 from okml.runtime import Commit, Environment
 from okml.site import view
+from okml.site.labels import LISTED
 
 CLAIMS = [
     Claim.model_validate(
@@ -214,7 +217,8 @@ def small_book(folder: Path) -> Iterator[Book]:
     The ledger reads claims and records of a repository of the book's own.
     """
     root = folder / "root"
-    root.mkdir()
+    (root / LISTED).parent.mkdir(parents=True)
+    shutil.copy(repository_root() / LISTED, root / LISTED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OKML_ROOT", str(root))
         patch.setattr(

@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from okml.chapters import CHAPTERS, Chapter
+from okml.ledger import load_claims, load_record
+from okml.ledger.report import RECORDED
 from okml.paths import build_dir, repository_root
 from okml.plotting import Picture, style
 from okml.site import labels
@@ -29,11 +31,47 @@ def test_every_label_that_a_notebook_shows_has_a_translation_or_is_a_name(path):
     assert lacking == set(), f"{labels.LISTED} lacks {sorted(lacking)}"
 
 
-def test_a_translation_is_russian_and_keeps_every_number():
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *STAGED], ids=lambda path: path.stem)
+def test_every_picture_of_a_russian_page_is_described_in_russian(path):
+    notebook = nbformat.read(path, as_version=4)
+    shown = [
+        labels.translated(output.get("data", {}).get("text/html", ""))
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+    ]
+    alternatives = [
+        alt for each in shown for alt in re.findall(r' (?:aria-label|alt)="(.*?)"', each)
+    ]
+    assert alternatives
+    assert [alt for alt in alternatives if not re.search("[А-яё]", alt)] == []
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_what_tooltips_say_of_the_number_of_a_claim_is_translated(chapter):
+    metrics = {claim.metric for claim in load_claims(chapter)} - {None}
+    said = set()
+    for record in filter(None, (load_record(chapter, name) for name in RECORDED)):
+        for metric in metrics & record.metrics.keys():
+            estimates = [record.metrics[metric], *record.differences.get(metric, {}).values()]
+            said |= {text for e in estimates for text in (e.unit, e.over, e.estimator)}
+    assert said
+    assert {text for text in said if labels.in_russian(text) is None} == set()
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_the_history_of_a_control_is_translated(chapter):
+    changes = [change for claim in load_claims(chapter) for change in claim.changes()]
+    values = [each for c in changes for each in (c.before, c.after) if each and " than " in each]
+    assert [value for value in values if " than " in labels.label_in(value, "ru")] == []
+    assert [labels.label_in(value, "en") for value in values] == values
+
+
+def test_a_translation_is_russian_and_keeps_every_number_and_every_place_in_its_order():
     odd = {
         english: russian
         for english, russian in LISTED.items()
-        if not re.search("[А-яё]", russian) or english.count("#") != russian.count("#")
+        if not re.search("[А-яё]", re.sub(r"\{\w+\}", "", russian))
+        or labels.PLACEHOLDER.findall(english) != labels.PLACEHOLDER.findall(russian)
     }
     assert odd == {}
 
@@ -56,8 +94,27 @@ def test_a_translation_is_russian_and_keeps_every_number():
         ("a label that nobody has translated", None),
         ("query, a label that nobody has translated", None),
         ("Query", None),
+        # A sentence, of parts, of numbers and of places for other labels.
+        (
+            "HR@10 of each graph (shop (synthetic)): weak 0.293, weak, as few edges -0.345.",
+            "HR@10 каждого графа (магазин (синтетический)): слабые 0.293, слабые, рёбер столько же "
+            "-0.345.",
+        ),
+        (
+            "The best is causal SASRec with 0.0267 at 0.37 MFLOP; the cheapest, recency 1-1-1, has "
+            "0.0192 at 0.11.",
+            "Лучшее – каузальный SASRec, 0.0267 при 0.37 MFLOP; самое дешёвое, новизна 1-1-1, "
+            "0.0192 при 0.11.",
+        ),
+        ("R² of 0.2, random 0.1.", None),
+        ("LightSAGE 0.661, random 0.002", "LightSAGE 0.661, случайно 0.002"),
+        ("The best is nobody's label with 0.02 at 0.3 MFLOP", None),
+        ("Oslo, Old Town (Norway): off by 1,074 km", "Oslo, Old Town (Норвегия): ошибка 1,074 км"),
+        ("Alien (1979) (Horror, War), 6 days before the newest",
+         "Alien (1979) (ужасы, военный), за 6 дн. до последнего"),
+        ("Alien (1979) (Horror, Ballet), 6 days before the newest", None),
     ],
-)
+)  # fmt: skip
 def test_a_label_is_listed_or_made_of_its_parts_or_a_name(english, russian):
     assert labels.in_russian(english) == russian
 
@@ -68,16 +125,45 @@ def test_the_texts_of_a_figure_change_and_nothing_else():
         axes = figure.add_subplot(title="query", xlabel="items & users")
         axes.semilogy([1, 1000], label="strong")
         axes.legend()
-        drawn = Picture(figure, "Four words say it.").html
-    assert set(labels.missing(drawn)) == {"items & users"}
+        axes.scatter([1, 2], [1, 2], gid="points")
+        hover = {"points": ["strong: 1", 'said "so" & so']}
+        drawn = Picture(figure, "HR@10 of each graph: strong 0.5.", hover).html
+    assert set(labels.missing(drawn)) == {"items & users", 'said "so" & so'}
     russian = labels.translated(drawn)
     texts = [
         "".join(element.itertext())
         for element in ElementTree.fromstring(russian).iter("{http://www.w3.org/2000/svg}text")
     ]
     assert {"запрос", "сильные", "items & users"} <= set(texts)
-    rest = [labels.TEXT.sub("", labels.FRAME.sub("", each)) for each in (russian, drawn)]
+    root = ElementTree.fromstring(russian)[0]
+    assert root.get("aria-label") == "HR@10 каждого графа: сильные 0.5."
+    tooltips = [title.text for title in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert tooltips == ["сильные: 1", 'said "so" & so']
+    rest = [
+        labels.ALTERNATIVE.sub("", labels.TEXT.sub("", labels.FRAME.sub("", each)))
+        for each in (russian, drawn)
+    ]
     assert rest[0] == rest[1]
+
+
+def test_an_alternative_without_a_translation_is_named():
+    with style():
+        drawn = Picture(plt.figure(), "Four words say it.").html
+    assert list(labels.missing(drawn)) == ["Four words say it."]
+    assert 'aria-label="Four words say it."' in labels.translated(drawn)
+
+
+def test_the_stops_of_a_slider_change():
+    shown = (
+        '<div class="okml-steps s1"><fieldset><legend>The same samples, one row at a time</legend>'
+        '<label><input type="radio" name="s1row" class="row0" checked>teacher</label></fieldset>'
+        '<img class="at0_0" alt="The same samples, one row at a time: teacher, seed 0" src="x">'
+        "</div>"
+    )
+    russian = labels.translated(shown)
+    assert re.findall(r">([^<>]+)<", russian) == ["Те же картинки, по одной строке", "учитель"]
+    assert 'alt="Те же картинки, по одной строке: учитель, запуск 0"' in russian
+    assert list(labels.missing(shown)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,10 @@
-import pytest
+from pathlib import Path
 
-from okml.site.language import counted, place_in_paper
+import pytest
+import sphinx_book_theme
+
+from okml.site.extension import TEMPLATES
+from okml.site.language import counted, place_in_paper, theme_word
 
 
 @pytest.mark.parametrize(
@@ -32,3 +36,20 @@ def test_nouns_agree_with_their_number(n, english, russian):
 def test_places_in_a_paper_are_told_in_the_language_of_the_page(source, russian):
     assert place_in_paper(source, "en") == source
     assert place_in_paper(source, "ru") == russian
+
+
+def test_hints_of_links_to_headings_are_in_the_language_of_the_page(built):
+    for page, hint in (
+        ("digests", "Link to this heading"),
+        ("ru/digests", "Ссылка на этот раздел"),
+    ):
+        links = built.page(f"book/{page}/space_time").select("a.headerlink")
+        assert {link["title"] for link in links} == {hint}
+
+
+def test_a_template_of_ours_takes_the_place_of_one_of_the_theme():
+    theme = Path(sphinx_book_theme.__file__).parent / "theme/sphinx_book_theme/components"
+    for name in ("toggle-primary-sidebar.html", "toggle-secondary-sidebar.html"):
+        title = (theme / name).read_text("utf-8").partition('title="')[2].partition('"')[0]
+        assert f"""title="{{{{ _('{title}') }}}}\"""" in (TEMPLATES / name).read_text("utf-8")
+        assert theme_word(title, "ru") != title

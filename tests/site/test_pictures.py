@@ -44,6 +44,7 @@ def shown(tmp_path_factory, drawn):
 
 def test_each_theme_has_an_image_with_the_alternative_that_loads_when_it_is_in_view(shown):
     images = shown[0].find_all("img")
+    assert shown[0]["lang"] == "en"
     assert [image["class"] for image in images] == [["only-light"], ["only-dark"]]
     assert [image["alt"] for image in images] == [ALT, ALT]
     assert {image["loading"] for image in images} == {"lazy"}

@@ -9,7 +9,8 @@ from okml.ledger import Estimate, Text, format_estimate
 from okml.ledger.quoting import Quote, parts
 from okml.ledger.staleness import Staleness
 from okml.site import view
-from okml.site.language import Lang, counted, said, unit_word, word
+from okml.site.labels import label_in
+from okml.site.language import Lang, counted, said, word
 from okml.site.markup import Child, abbreviation, element, note, tag
 
 
@@ -26,15 +27,16 @@ def explained(estimate: Estimate, lang: Lang) -> str:
     elif estimate.interval is None:
         how = word("bare", lang)
     else:
-        how = f"{word('interval', lang)}: {estimate.estimator}"
+        how = f"{word('interval', lang)}: {label_in(estimate.estimator, lang)}"
     known = estimate.sd is not None and not estimate.undefined
     spread = f"{word('sd', lang)} {estimate.sd:.3g}" if known else ""
-    return "; ".join(filter(None, (estimate.unit, sampled(estimate, lang), how, spread)))
+    unit = label_in(estimate.unit, lang)
+    return "; ".join(filter(None, (unit, sampled(estimate, lang), how, spread)))
 
 
 def sampled(estimate: Estimate, lang: Lang) -> str:
     """Return the number of units and seeds as text: ``users: 494, seeds: 3``."""
-    counts = [f"{unit_word(estimate.over, lang)}: {estimate.n:,}"] if estimate.n else []
+    counts = [f"{label_in(estimate.over, lang)}: {estimate.n:,}"] if estimate.n else []
     if estimate.seeds:
         counts.append(f"{word('seeds', lang).lower()}: {estimate.seeds}")
     return ", ".join(counts)

@@ -11,6 +11,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
+from okml.paths import repository_root
 from okml.site import (
     cards,
     claim_pages,
@@ -29,6 +30,7 @@ from okml.site.benchmarks import Benchmark
 from okml.site.findings import Findings
 from okml.site.gpu_check import GpuCheckTable
 from okml.site.kills import KillsTable
+from okml.site.labels import LISTED
 from okml.site.roles import ROLES, finish_marks
 from okml.site.search import setup_search
 from okml.site.tables import ClaimsTable, Scoreboard
@@ -50,9 +52,9 @@ DIRECTIVES = {
 
 
 def _code_hash() -> str:
-    """Return a hash of the code that renders pages: a change of it makes every page stale."""
+    """Return a hash of what renders pages, code and labels: a change makes every page stale."""
     package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
+    digest = hashlib.sha256((repository_root() / LISTED).read_bytes())
     for folder in ("ledger", "site"):
         for path in sorted([*(package / folder).glob("*.py"), *(package / folder).glob("*.yml")]):
             digest.update(path.read_bytes())

@@ -2,6 +2,8 @@
 
 A figure is drawn and a table is rendered in English, by the run of a notebook or from a record. On
 a Russian page the texts inside are exchanged: an SVG holds them as text, so nothing is drawn again.
+So are the text alternatives and the tooltips of figures, whose sentences are put together of labels
+and numbers.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 
 import yaml
@@ -16,15 +19,26 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from okml.paths import repository_root
+from okml.site.language import Lang
 
 LISTED = "book/ru/labels.yml"
 # Texts of our figures and tables. A formula is no label: it holds elements.
-TEXT = re.compile(r"(<(text|th|td|caption)\b[^>]*>)([^<]+)(?=</\2>)")
+TEXT = re.compile(
+    r"(?P<before><(?P<of>text|title|th|td|caption|legend)\b[^>]*>|<label><input\b[^>]*>)"
+    r"(?P<label>[^<]+)(?=</)"
+)
+ALTERNATIVE = re.compile(r'(?P<before>\s(?:aria-label|alt)=")(?P<label>[^"]+)')
 VALUE = "td"  # of a table: a word is translated, a name that is not listed stays
-OURS = re.compile(r'<figure class="okml-figure"|<table class="okml-table"')
+OURS = re.compile(r'<figure class="okml-figure"|<table class="okml-table"|<div class="okml-steps\b')
 NUMBER = r"(?:(?<!\w)-)?\d[\d,.]*(?<![,.])"
 NUMBERS = re.compile(rf"(?<=profile )[a-z]+|(?<![\w@.]){NUMBER}(?:, {NUMBER})*")
-BETWEEN = re.compile(r"(, |; |: | \+ | \| | / | → | \(|\)(?= |$))")
+PLACEHOLDER = re.compile(r"#|\{\}|\{name\}")
+PLACES = {
+    "#": rf"({NUMBER}(?:, {NUMBER})*)",
+    "{}": r"([^\W\d](?:.*?[\w)+])?)",  # begins with a letter and ends with a word
+    "{name}": r"(.+?)",
+}
+BETWEEN = re.compile(r"(, |; |: |\. |\.$| \+ | \| | / | → | \(|\)(?=[ ,;:.]|$)| (?=[+-]?\d))")
 # In a drawing by matplotlib: its frame, and each text with its style and its place.
 FRAME = re.compile(r'<svg\b([^>]*?viewBox="([^"]*)"[^>]*)>')
 SIZES = re.compile(r'width="[^"]*" height="[^"]*"')
@@ -35,36 +49,115 @@ UPWARD = "rotate(-90"
 QUOTED = re.compile(r"(?<![*\w])\*([A-Za-z][^*\n]*)\*(?![*\w])")
 
 
+@dataclass(frozen=True)
+class _Phrase:
+    """A listed label with places for other labels, and its translation."""
+
+    english: re.Pattern[str]
+    places: list[str]
+    russian: str
+
+    def translated(self, label: str) -> str | None:
+        """Return the translation of a label of this form; None for another label."""
+        found = self.english.fullmatch(label)
+        if found is None:
+            return None
+        parts = []
+        for place, part in zip(self.places, found.groups(), strict=True):
+            russian = part if place == "#" else in_russian(part)
+            if russian is None and place == "{}":
+                return None
+            parts.append(russian or part)
+        filled = iter(parts)
+        return PLACEHOLDER.sub(lambda _: next(filled), self.russian)
+
+
+@dataclass(frozen=True)
+class _List:
+    """What the list holds: labels by their texts, phrases, and what both languages share."""
+
+    labels: dict[str, str]
+    phrases: list[_Phrase]
+    same: re.Pattern[str]
+    longest: int  # number of parts of a listed label, with what stands between them
+
+
 @cache
-def _listed() -> tuple[dict[str, str], re.Pattern[str]]:
-    """Return the translations, and the labels that are the same in both languages."""
+def _listed() -> _List:
     found = yaml.safe_load((repository_root() / LISTED).read_text("utf-8"))
     labels = {NUMBERS.sub("#", english): russian for english, russian in found["labels"].items()}
-    return labels, re.compile("|".join(found["same"]))
+    phrases = [
+        _Phrase(
+            re.compile("".join(PLACES.get(part, re.escape(part)) for part in _split(english))),
+            PLACEHOLDER.findall(english),
+            russian,
+        )
+        for english, russian in labels.items()
+        if "{" in english
+    ]
+    longest = max(len(BETWEEN.split(english)) for english in labels)
+    return _List(labels, phrases, re.compile("|".join(found["same"])), longest)
 
 
+def _split(english: str) -> list[str]:
+    """Return the texts of a label and the placeholders between them."""
+    return re.split(f"({PLACEHOLDER.pattern})", english)
+
+
+@cache
 def in_russian(label: str) -> str | None:
     """Return a label in Russian: as listed, or put together of its parts; None if it is missing."""
-    labels, same = _listed()
-    numbers = iter(NUMBERS.findall(label))
-    if (found := labels.get(NUMBERS.sub("#", label))) is not None:
+    return _as_listed(label) or _if_the_same(label) or _of_parts(label)
+
+
+def label_in(label: str, lang: Lang) -> str:
+    """Return a label in the language of a page; a name that is not listed stays."""
+    return label if lang == "en" else in_russian(label) or label
+
+
+def _as_listed(label: str) -> str | None:
+    listed = _listed()
+    if (found := listed.labels.get(NUMBERS.sub("#", label))) is not None:
+        numbers = iter(NUMBERS.findall(label))
         return re.sub("#", lambda _: next(numbers), found)
-    if same.fullmatch(label):
-        return label
-    if len(parts := BETWEEN.split(label)) == 1:
-        return None
-    known = [part if n % 2 or not part else in_russian(part) for n, part in enumerate(parts)]
-    return None if None in known else "".join(filter(None, known))
+    known = (phrase.translated(label) for phrase in listed.phrases)
+    return next(filter(None, known), None)
+
+
+def _if_the_same(label: str) -> str | None:
+    return label if _listed().same.fullmatch(label) else None
+
+
+def _of_parts(label: str) -> str | None:
+    """Return a label put together of the longest listed runs of its parts, and of names."""
+    parts = BETWEEN.split(label)  # a part, what stands after it, a part, …
+    rest = {len(parts) + 1: ""}  # what is left from a part on, in Russian
+    for start in range(len(parts) - 1, -1, -2):
+        ends = range(start + 1, min(len(parts), start + _listed().longest) + 1, 2)
+        runs = [("".join(parts[start:end]), end) for end in ends if end + 1 in rest]
+        known = [(_as_listed(run), end) for run, end in reversed(runs)]
+        known += [(_if_the_same(run), end) for run, end in runs]
+        for russian, end in known:
+            if russian is not None:
+                rest[start] = "".join([russian, *parts[end : end + 1], rest[end + 1]])
+                break
+    return rest.get(0)
 
 
 def translated(shown: str) -> str:
     """Return the HTML of a figure or a table with Russian labels; other HTML as it is."""
+    if not OURS.match(shown):
+        return shown
 
     def exchange(found: re.Match[str]) -> str:
-        label = " ".join(html.unescape(found[3]).split())
-        return found[1] + html.escape(in_russian(label) or label, quote=False)
+        label = _label(found)
+        return found["before"] + html.escape(in_russian(label) or label, found.re is ALTERNATIVE)
 
-    return _with_room(TEXT.sub(exchange, shown)) if OURS.match(shown) else shown
+    return _with_room(ALTERNATIVE.sub(exchange, TEXT.sub(exchange, shown)))
+
+
+def _label(found: re.Match[str]) -> str:
+    return " ".join(html.unescape(found["label"]).split())
 
 
 def _with_room(shown: str) -> str:
@@ -92,10 +185,12 @@ def _with_room(shown: str) -> str:
 
 def missing(shown: str) -> Iterator[str]:
     """Yield the labels of a figure or a table that have no translation."""
-    for _, element, text in TEXT.findall(shown) if OURS.match(shown) else ():
-        label = " ".join(html.unescape(text).split())
-        if element != VALUE and in_russian(label) is None:
-            yield label
+    if not OURS.match(shown):
+        return
+    texts = (found for found in TEXT.finditer(shown) if found["of"] != VALUE)
+    for found in (*texts, *ALTERNATIVE.finditer(shown)):
+        if in_russian(_label(found)) is None:
+            yield _label(found)
 
 
 def quoted(words: str) -> str:

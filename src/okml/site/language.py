@@ -152,27 +152,6 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     ),
 }
 
-
-# Russian names of the sampled units that steps name.
-_UNITS = {
-    "blocks": "блоки",
-    "days": "дни",
-    "entities": "объекты",
-    "groups of entities": "группы объектов",
-    "images": "картинки",
-    "items": "товары",
-    "names": "названия",
-    "pairs": "пары",
-    "prompts": "промпты",
-    "repeats": "повторы",
-    "requests": "запросы",
-    "sentences": "предложения",
-    "sessions": "сессии",
-    "texts": "тексты",
-    "tokens": "токены",
-    "users": "пользователи",
-    "visitors": "посетители",
-}
 # The places of a paper that claims name as their source.
 _PLACES = {
     "abstract": "аннотация",
@@ -200,6 +179,19 @@ _THEME = {
     "Print to PDF": "Напечатать в PDF",
     "Source repository": "Репозиторий",
     "Suggest edit": "Предложить правку",
+    "Color mode": "Цветовая тема",
+    "Light": "Светлая",
+    "Dark": "Тёмная",
+    "System Settings": "Как в системе",
+    "Version warning": "Предупреждение о версии",
+    "Toggle primary sidebar": "Показать или убрать оглавление книги",
+    "Toggle secondary sidebar": "Показать или убрать содержание страницы",
+    "Toggle hidden content": "Показать или убрать скрытое",
+    "Link to this heading": "Ссылка на этот раздел",
+    "Link to this equation": "Ссылка на эту формулу",
+    "Link to this table": "Ссылка на эту таблицу",
+    "Link to this image": "Ссылка на этот рисунок",
+    "Link to this term": "Ссылка на этот термин",
 }
 
 
@@ -236,11 +228,6 @@ def place_in_paper(source: str, lang: Lang) -> str:
 def theme_word(text: str, lang: Lang) -> str:
     """Return a text of the theme in a language, or unchanged without a translation."""
     return _THEME.get(text, text) if lang == "ru" else text
-
-
-def unit_word(unit: str, lang: Lang) -> str:
-    """Return the name of a sampled unit in a language, or unchanged without a translation."""
-    return _UNITS.get(unit, unit) if lang == "ru" else unit
 
 
 def counted(n: int, key: str, lang: Lang) -> str:

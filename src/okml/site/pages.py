@@ -29,6 +29,8 @@ from okml.site.markup import Child, element, tag
 
 FILTER_SCRIPT = "okml-tables.js"
 HOME = "book/index"
+# What Sphinx and MyST-NB write on pages in the language of the book.
+HINT = re.compile(r'(?<= )(title|aria-label)="(Link to this \w+|Toggle hidden content)"')
 LETTERS = {"en": re.compile("[A-Za-z]"), "ru": re.compile("[А-Яа-я]")}
 IN_NO_CONTENTS = (CLAIM_PAGES, twin(CLAIM_PAGES))
 MADE = (*IN_NO_CONTENTS, twin(NOTEBOOK_PAGES))  # by the build, from other files
@@ -101,6 +103,9 @@ def page_context(
     context["language"] = lang
     if lang == "ru":  # the book's language is English, and so are the words of its theme
         context["_"] = lambda text: theme_word(text, lang)
+        context["body"] = HINT.sub(
+            lambda hint: f'{hint[1]}="{theme_word(hint[2], lang)}"', context.get("body", "")
+        )
         context["root_doc"] = page_in(app.env, HOME, lang)
     if pagename.startswith(MADE):  # there is no source of this name to edit or to run
         context["page_source_suffix"] = ""
@@ -176,6 +181,9 @@ def keep_to_the_language(
     context["root_title"] = app.env.titles[context["root_doc"]].astext()
     if lang == "ru":
         context["translate"] = lambda text: theme_word(str(text), lang)
+        for button in context.get("header_buttons", []):
+            if button["type"] == "group":  # which the theme does not translate
+                button["tooltip"] = theme_word(button["tooltip"], lang)
     _, *neighbors = getattr(app.builder, "relations", {}).get(pagename, (None, None, None))
     for name, neighbor in zip(("prev", "next"), neighbors, strict=True):
         if neighbor is not None and page_language(neighbor) != lang:

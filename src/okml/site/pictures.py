@@ -30,7 +30,7 @@ from okml.paths import atomic_write
 from okml.site import view
 from okml.site.language import page_language
 from okml.site.markup import element, tag
-from okml.site.pages import page_in
+from okml.site.pages import LETTERS, page_in
 
 COVER = "cover"  # tag of the cell with the chapter's cover figure; by default the first figure
 FIGURE = '<figure class="okml-figure"><svg'  # start of the HTML of a Picture
@@ -150,8 +150,9 @@ def picture(env: BuildEnvironment, svg: str, *, tooltips: bool = True) -> elemen
         over = f'<svg viewBox="{view}" aria-hidden="true">{circles}</svg>'
         layers.append(nodes.raw("", over, format="html"))
     style = f"width: {width}; aspect-ratio: {' / '.join(view.split()[2:])}"
-    # The alternative and the tooltips are in English on every page.
-    return tag("div", *layers, classes=["okml-picture"], attrs={"style": style, "lang": "en"})
+    # Of the alternative and the tooltips: a chapter without Russian words has none in Russian.
+    lang = "ru" if LETTERS["ru"].search(alt) else "en"
+    return tag("div", *layers, classes=["okml-picture"], attrs={"style": style, "lang": lang})
 
 
 def _kept(env: BuildEnvironment, drawing: str) -> Path:

@@ -15,6 +15,7 @@ from okml.site.badges import counts, icon, verdict_badge
 from okml.site.directives import PageDirective
 from okml.site.domain import ROW, domain_of, link
 from okml.site.estimates import number, prose, sampled, stale_note
+from okml.site.labels import label_in
 from okml.site.language import Lang, place_in_paper, said, word
 from okml.site.markup import (
     Child,
@@ -158,7 +159,10 @@ def change_note(change: Change, lang: Lang) -> element:
     where = [word(f"changed.{change.what}", lang)]
     if change.what == "bar" and change.profile != "any":
         where.append(change.profile)
-    moved = f"{_signs(change.before or '—')} → {_signs(change.after or '—')}"
+    before, after = change.before or "—", change.after or "—"
+    if change.what == "control":  # else names of metrics and numbers
+        before, after = label_in(before, lang), label_in(after, lang)
+    moved = f"{_signs(before)} → {_signs(after)}"
     shown = note(f"{change.date}, {' '.join(where)}: {moved}. ", *prose(change.why, lang))
     shown["classes"].append("okml-revised")
     return shown
