@@ -8,7 +8,7 @@ chapters that each page shows, so that a new record rebuilds exactly the pages t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,15 @@ class ClaimDomain(Domain):  # type: ignore[misc]
     label = "Claims"
     object_types = {"claim": ObjType("claim", "claim")}  # noqa: RUF012 - as Sphinx declares it
     initial_data: dict[str, Any] = {"places": {}, "uses": {}}  # noqa: RUF012
-    data_version = 2
+    data_version = 3
 
     @property
-    def places(self) -> dict[tuple[str, str, Lang], tuple[str, str]]:
-        """The (page, anchor) of each (claim, kind, language)."""
+    def places(self) -> dict[tuple[str, str, Lang], set[str]]:
+        """The pages that have a place of each (claim, kind, language); the first by name counts.
+
+        A page is read in a process that knows some of the pages that were read before, whichever
+        were ready. So what a page registers must not depend on other pages.
+        """
         return self.data["places"]  # type: ignore[no-any-return]
 
     @property
@@ -66,13 +70,12 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         return self.data["uses"]  # type: ignore[no-any-return]
 
     def claim_place(self, claim: str, kind: str, docname: str) -> str | None:
-        """Register this page as a place of a claim and return the anchor; None if one exists."""
-        place = (claim, kind, page_language(docname))
-        if place in self.places:
+        """Register this page as a place of a claim and return the anchor; None if it has one."""
+        pages = self.places.setdefault((claim, kind, page_language(docname)), set())
+        if docname in pages:
             return None
-        anchor: str = nodes.make_id(f"{kind}-{claim}")
-        self.places[place] = (docname, anchor)
-        return anchor
+        pages.add(docname)
+        return _anchor(claim, kind)
 
     def use(self, chapter: str, docname: str) -> None:
         """Register that a page shows content of a chapter."""
@@ -88,14 +91,16 @@ class ClaimDomain(Domain):  # type: ignore[misc]
     def clear_doc(self, docname: str) -> None:
         """Remove the entries of a page that is read again or deleted."""
         self.uses.pop(docname, None)
-        for key in [key for key, (page, _) in self.places.items() if page == docname]:
-            del self.places[key]
+        for key in [key for key, pages in self.places.items() if docname in pages]:
+            self.places[key].remove(docname)
+            if not self.places[key]:
+                del self.places[key]
 
-    def merge_domaindata(self, docnames: list[str], otherdata: dict[str, Any]) -> None:
-        """Add the entries of a parallel reader; of two pages the first in their order counts."""
-        for key, place in otherdata["places"].items():
-            if place[0] in docnames:
-                self.places[key] = min(place, self.places.get(key, place))
+    def merge_domaindata(self, docnames: Iterable[str], otherdata: dict[str, Any]) -> None:
+        """Add what a parallel reader found on its pages."""
+        for key, pages in otherdata["places"].items():
+            if read := pages.intersection(docnames):
+                self.places.setdefault(key, set()).update(read)
         self.uses.update({k: v for k, v in otherdata["uses"].items() if k in docnames})
 
     def resolve_xref(
@@ -111,7 +116,7 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         """Link to the claim's place; without one, return the content, or nothing if optional."""
         for place in _wanted(typ, page_language(fromdocname)):
             if (target, *place) in self.places:
-                page, anchor = self.places[target, *place]
+                page, anchor = min(self.places[target, *place]), _anchor(target, place[0])
                 link = make_refnode(builder, fromdocname, page, anchor, contnode)
                 link["classes"] += node["classes"]
                 return link
@@ -126,9 +131,13 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         for claim in sorted({claim for claim, *_ in self.places}):
             for kind in (CELL, PAGE, DIGEST, ROW):
                 if (claim, kind, "en") in self.places:
-                    page, anchor = self.places[claim, kind, "en"]
-                    yield claim, claim, "claim", page, anchor, 1
+                    page = min(self.places[claim, kind, "en"])
+                    yield claim, claim, "claim", page, _anchor(claim, kind), 1
                     break
+
+
+def _anchor(claim: str, kind: str) -> str:
+    return str(nodes.make_id(f"{kind}-{claim}"))
 
 
 def domain_of(env: BuildEnvironment) -> ClaimDomain:

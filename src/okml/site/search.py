@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import re
+from collections.abc import Iterable
 from importlib import resources
-from typing import Any
+from typing import Any, TextIO
 
 import snowballstemmer
+import sphinx.search
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.search.en import SearchEnglish
 from sphinx.search.ru import russian_stopwords
 
 CYRILLIC = re.compile("[а-яё]", re.IGNORECASE)
+CELL = re.compile("</(?:td|th|caption|legend|label)>")
 # The search in the page must use the stemmer of the index; both stemmers define `Stemmer`.
 SCRIPT = """
 var Stemmer = (function () {{
@@ -55,7 +60,57 @@ class SearchBoth(SearchEnglish):  # type: ignore[misc]
             return str(self.russian.stemWord(re.sub("ё", "е", word.lower())))
         return str(super().stem(word))
 
+    def word_filter(self, word: str) -> bool:
+        """Tell whether a word is kept: a search in the page skips stop words and numbers too."""
+        return not (word.isdecimal() or word.lower() in self.stopwords)
+
+
+class Index(sphinx.search.IndexBuilder):  # type: ignore[misc]
+    """Sphinx's index as a function of the pages alone.
+
+    Sphinx's own tells which pages were written when: it keeps words that no page has any longer,
+    lists index entries in the order of writing, and loses those of pages that a build leaves.
+    """
+
+    def load(self, stream: TextIO, format: Any) -> None:
+        """Read the index of the build before, with the index entries."""
+        text = stream.read()
+        super().load(io.StringIO(text), format)
+        frozen = format.loads(text)
+        self._index_entries.clear()
+        for entry, places in frozen["indexentries"].items():
+            for page, anchor, is_main in places:
+                of_page = self._index_entries.setdefault(frozen["docnames"][page], [])
+                of_page.append((entry, anchor, "main" if is_main else ""))
+
+    def prune(self, docnames: Iterable[str]) -> None:
+        """Keep what was found on some pages."""
+        super().prune(docnames)
+        for page in self._index_entries.keys() - set(docnames):
+            del self._index_entries[page]
+
+    def freeze(self) -> dict[str, Any]:
+        """Return the content of the file."""
+        self._objtypes.clear()
+        self._objnames.clear()
+        for words in (self._mapping, self._title_mapping):
+            for word in [word for word, pages in words.items() if not pages]:
+                del words[word]
+        frozen: dict[str, Any] = super().freeze()
+        frozen["indexentries"] = {k: sorted(v) for k, v in frozen["indexentries"].items()}
+        return frozen
+
+
+def keep_cells_apart(app: Sphinx, doctree: nodes.document) -> None:
+    """Put a space after each cell of a raw table: Sphinx drops tags and would join the words."""
+    for raw in doctree.findall(nodes.raw):
+        if raw["format"] == "html" and CELL.search(text := raw.astext()):
+            raw.children = []
+            raw += nodes.Text(CELL.sub(r"\g<0> ", text))
+
 
 def setup_search(app: Sphinx) -> None:
-    """Register the language; ``html_search_language: en-ru`` selects it."""
+    """Register the language, which ``html_search_language: en-ru`` selects, and the index."""
     app.add_search_language(SearchBoth)
+    sphinx.search.IndexBuilder = Index
+    app.connect("doctree-read", keep_cells_apart)
