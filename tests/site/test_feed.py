@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from okml.paths import repository_root
 from okml.site import feed
 from tests.site.conftest import CLAIMS, record
 
@@ -97,3 +98,27 @@ def test_without_a_history_the_feed_is_empty_and_the_same_each_time(tmp_path):
     atom = ElementTree.fromstring(feed._feed([], "en", "").writeString("utf-8"))
     assert atom.find(f"{ATOM}updated").text == "1970-01-01T00:00:00+00:00"
     assert atom.find(f"{ATOM}entry") is None
+
+
+def test_a_shallow_clone_tells_no_change_and_not_the_last_ones_alone(history, tmp_path_factory):
+    root, commit = history
+    for gain in ([0.3, 0.4], [0.2, 0.4], [0.1, 0.2]):
+        commit(gain=gain)
+    assert len(feed.verdict_changes(root)) == 2
+    for depth, found in ((2, 0), (9, 2)):  # the second has the whole history
+        clone = tmp_path_factory.mktemp("clone")
+        command = ["git", "clone", "-q", f"--depth={depth}", f"file://{root}", str(clone)]
+        subprocess.run(command, check=True, capture_output=True)
+        assert feed.is_shallow(clone) == (not found)
+        assert len(feed.verdict_changes(clone)) == found
+
+
+@pytest.mark.parametrize(
+    "path", sorted((repository_root() / ".github/workflows").glob("*.yml")), ids=lambda p: p.stem
+)
+def test_every_workflow_that_builds_the_site_has_the_whole_history(path):
+    for job in yaml.safe_load(path.read_text("utf-8"))["jobs"].values():
+        steps = job["steps"]
+        if any(step.get("run") in ("make book", ".ci/run") for step in steps):
+            (checkout,) = [s for s in steps if s.get("uses", "").startswith("actions/checkout")]
+            assert checkout["with"]["fetch-depth"] == 0

@@ -180,6 +180,16 @@ def test_pages_with_defects_are_not_published(root, monkeypatch):
     assert not (root / "_build/site").exists()
 
 
+@pytest.mark.parametrize("shallow", [True, False])
+def test_a_shallow_clone_is_told_what_its_site_lacks(root, monkeypatch, capsys, shallow):
+    monkeypatch.setattr(stage, "is_shallow", lambda path: shallow and path == root)
+    monkeypatch.setattr(stage, "_run_jupyter_book", lambda folder: folder)
+    monkeypatch.setattr(stage.check, "problems", lambda built: ["a defect"])
+    with pytest.raises(stage.BookError, match="a defect"):
+        stage.build("smoke")
+    assert ("git fetch --unshallow" in capsys.readouterr().err) == shallow
+
+
 def test_a_new_site_takes_the_place_of_the_last_one_in_one_step(tmp_path, monkeypatch):
     built, site = tmp_path / "built", tmp_path / "site"
     built.mkdir()

@@ -2,7 +2,8 @@
 
 The history is Git's: the claims and the records of each commit, judged by today's rules. A record
 that today's code cannot read is passed over, so a claim's history starts with its first verdict
-that can be told, and that one is no change.
+that can be told, and that one is no change. A shallow clone has only the end of the history and
+could tell some changes, which would look like all, so it tells none.
 """
 
 from __future__ import annotations
@@ -95,8 +96,15 @@ def _feed(changes: Sequence[VerdictChange], lang: Lang, base: str) -> Atom1Feed:
     return feed
 
 
+def is_shallow(root: Path) -> bool:
+    """Tell whether a clone lacks the beginning of its history."""
+    return _git(root, "rev-parse", "--is-shallow-repository").strip() == b"true"
+
+
 def verdict_changes(root: Path) -> list[VerdictChange]:
-    """Return all changes of verdicts in the history of a repository, the oldest first."""
+    """Return all changes of verdicts in a repository, the oldest first; none if it is shallow."""
+    if is_shallow(root):
+        return []
     found: list[VerdictChange] = []
     claims: dict[str, list[Claim]] = {}
     records: dict[str, dict[str, RunRecord]] = {chapter: {} for chapter in CHAPTERS}

@@ -29,6 +29,7 @@ from okml.paths import atomic_write, build_dir, exchange, repository_root
 from okml.runtime import allotted_cores
 from okml.site import check
 from okml.site.claim_pages import claim_sources
+from okml.site.feed import is_shallow
 from okml.site.labels import LISTED
 from okml.site.language import NOTEBOOK_PAGES, twin
 from okml.site.scales import records_of, show_records
@@ -72,6 +73,12 @@ def build(profile: str) -> Path:
             built pages have a defect. The message lists all of them.
     """
     executed = executed_notebooks(profile)
+    if is_shallow(repository_root()):
+        print(
+            "This clone is shallow, so the site's feed of verdicts will be empty: "
+            "`git fetch --unshallow` brings the history.",
+            file=sys.stderr,
+        )
     stage = build_dir() / "stage"
     if _sync(staged_files(executed), stage):
         # Sphinx would leave the page of a removed source, and links to it would pass the checks.
