@@ -5,7 +5,8 @@ import json
 import jsonschema
 import pytest
 
-from okml.ledger.findings import Finding
+from okml.chapters import CHAPTERS
+from okml.ledger.findings import Finding, load_findings
 from okml.site import claim_pages, findings
 from tests.site.conftest import small_book
 
@@ -26,13 +27,16 @@ def built(tmp_path_factory):
         book.write(
             "book/index.md", "# Home\n\n```{findings}\n```\n\n```{toctree}\n:glob:\n\n/**\n```\n"
         )
+        book.write("book/ru/found.md", "# Нашли\n\n```{findings} space_time\n```\n")
+        book.write("book/lost.md", "# Lost\n\n```{findings} strec\n```\n")
         both = [
             Finding.model_validate({"claim": claim, **SENTENCES})
             for claim in ("space_time.map", "space_time.size")
         ]
         patch.setattr(findings, "load_findings", lambda: both)
         book.build()
-    assert book.warnings == ""
+    [warning] = book.warnings.splitlines()
+    assert "lost.md:3: WARNING: There is no finding of a chapter 'strec'." in warning
     return book
 
 
@@ -65,6 +69,21 @@ def test_a_finding_says_what_its_verdict_allows_with_the_number_of_the_record(bu
         "claims/space_time/map.html"
     )
     assert second.select_one(".okml-finding").get_text().startswith("fails: 0.350")
+
+
+def test_a_page_may_show_the_findings_of_one_chapter(built):
+    found = [each.get_text() for each in built.page("book/ru/found").select(".okml-finding")]
+    assert found[0] == "holds: 0.410 [0.400, 0.420]."
+    assert len(found) == 2
+    assert built.page("book/lost").select(".okml-finding") == []
+
+
+@pytest.mark.parametrize("folder", ["", "ru/"])
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_digest_opens_with_what_its_chapter_found(chapter, folder):
+    text = (claim_pages.repository_root() / f"book/{folder}digests/{chapter}.md").read_text("utf-8")
+    shown = f"```{{findings}} {chapter}\n```" in text
+    assert shown == any(found.claim.startswith(f"{chapter}.") for found in load_findings())
 
 
 def test_the_ledger_is_valid_by_its_own_schema_and_holds_every_claim(built):

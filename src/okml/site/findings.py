@@ -1,9 +1,10 @@
-"""What we found: the sentences, numbers and figures that the landing page opens with."""
+"""What we found: the sentences, numbers and figures that the landing page and digests open with."""
 
 from __future__ import annotations
 
 from docutils import nodes
 
+from okml.errors import ParameterError
 from okml.ledger import Estimate, Outcome, Text
 from okml.ledger.findings import Finding, filled, load_findings
 from okml.site import view
@@ -16,18 +17,31 @@ from okml.site.markup import Child, element, note, tag
 from okml.site.pictures import figure_of_claim, picture
 
 
+def _chapter(finding: Finding) -> str:
+    return finding.claim.partition(".")[0]
+
+
 def _is_open(finding: Finding) -> bool:
     return view.find(finding.claim).best.outcome is Outcome.UNDECIDED
 
 
 class Findings(PageDirective):
-    """``{findings}``: each finding with its number, its figure and a link to its claim."""
+    """``{findings}``: each finding with its number, its figure and a link to its claim.
+
+    An argument names the chapter whose findings are shown; without one all are.
+    """
+
+    optional_arguments = 1
 
     def render(self) -> list[nodes.Node]:
         """Return the list of the findings; those that are open come last."""
-        self.uses()
+        self.uses(*self.arguments)
         self._drawn: set[str] = set()
         findings = sorted(load_findings(), key=_is_open)
+        if self.arguments:
+            findings = [each for each in findings if _chapter(each) == self.arguments[0]]
+            if not findings:
+                raise ParameterError(f"There is no finding of a chapter {self.arguments[0]!r}.")
         return [tag("ol", *map(self._finding, findings), classes=["okml-findings"])]
 
     def _finding(self, finding: Finding) -> element:
