@@ -25,6 +25,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, 
 from okml.chapters import CHAPTERS, Chapter
 from okml.ledger import load_claims
 from okml.paths import build_dir
+from okml.profile import PROFILE_NAMES
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -516,11 +517,26 @@ def test_a_verdict_is_in_sight_beside_its_claim(opened, name, size):
 def test_a_wide_table_scrolls_in_its_own_box_by_keyboard(page):
     page.set_viewport_size(PHONE)
     go(page, SCOREBOARD)
-    box = page.locator(".okml-scroll").last
+    box = page.locator(".okml-scroll").first
     assert box.evaluate("box => box.scrollWidth > box.clientWidth")
     box.focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_function("box => box.scrollLeft > 0", arg=box.element_handle())
+
+
+@pytest.mark.parametrize("name", [RUSSIAN, SCOREBOARD])
+def test_a_claim_is_a_card_on_a_phone(opened, name):
+    box = opened(name, size=PHONE).locator(".okml-scroll").last
+    assert box.evaluate("box => box.scrollWidth <= box.clientWidth")
+    row = box.locator("tbody tr").first
+    assert row.locator(".okml-text, .okml-badge").evaluate_all(
+        "parts => parts.every((part) => part.checkVisibility())"
+    )
+    numbers = row.locator("td:visible .okml-number").all_inner_texts()
+    assert numbers
+    assert len(numbers) <= len(PROFILE_NAMES)  # not the paper's figure, not the control's
+    heights = box.locator("tbody tr").evaluate_all("rows => rows.map((row) => row.clientHeight)")
+    assert sum(heights) / len(heights) < PHONE["height"] / 2
 
 
 def shown(page: Page) -> int:
