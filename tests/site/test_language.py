@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import sphinx_book_theme
 
-from okml.site.extension import TEMPLATES
+from okml import site
 from okml.site.language import counted, place_in_paper, theme_word
 
 
@@ -51,5 +51,7 @@ def test_a_template_of_ours_takes_the_place_of_one_of_the_theme():
     theme = Path(sphinx_book_theme.__file__).parent / "theme/sphinx_book_theme/components"
     for name in ("toggle-primary-sidebar.html", "toggle-secondary-sidebar.html"):
         title = (theme / name).read_text("utf-8").partition('title="')[2].partition('"')[0]
-        assert f"""title="{{{{ _('{title}') }}}}\"""" in (TEMPLATES / name).read_text("utf-8")
+        assert f"""title="{{{{ _('{title}') }}}}\"""" in (
+            Path(site.__file__).parent / "templates" / name
+        ).read_text("utf-8")
         assert theme_word(title, "ru") != title
