@@ -40,7 +40,7 @@ def test_the_one_figure_of_the_guide_is_drawn_by_the_call_of_its_notebook(folder
     text = (repository_root() / f"book/{folder}guides/gpu.md").read_text("utf-8")
     [code] = re.findall(r"python - <<'END'\n(.*?)END\n", text, re.DOTALL)
     *_, assignment, writing = ast.parse(code).body
-    call = ast.unparse(assignment.value)
+    call = ast.get_source_segment(code, assignment.value)
     notebook = json.loads(chapter("periodic_behavior").notebook.read_text("utf-8"))
     cells = ["".join(cell["source"]) for cell in notebook["cells"]]
     assert any(call in cell for cell in cells)
