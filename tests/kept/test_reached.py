@@ -11,6 +11,7 @@ from okml.code_key import package_sources
 from okml.steps import Steps
 from okml.strec.experiment import Experiment
 from okml.training import ahead
+from tests.second_device.smallest import small_strec
 from tests.strec.tiny import changed, put_logs, tiny
 from tests.tools.own_data import OwnData
 
@@ -75,11 +76,14 @@ def part_of(module, qualified_name):
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory):
-    # One training of each kind.
+    # One training of each kind, on three layers instead of eight.
+    whole, small = tiny(), small_strec()
+    modern, faithful = whole.recipes
+    shifted = changed(faithful.relaxation, shifts=faithful.relaxation.shifts[-3:])
     profile = changed(
-        tiny(), datasets=(changed(tiny().main, short_lengths=(5,)),), extra_rankings=("content",),
-        causal=changed(tiny().causal, layers=(2,)), mixers=("informer", "flash", "hstu"),
-        references=("gru4rec", "bert4rec", "mamba4rec"),
+        small, extra_rankings=("content",), mixers=("informer", "flash", "hstu"),
+        references=("gru4rec", "bert4rec", "mamba4rec"), mixed_precision=whole.mixed_precision,
+        recipes=(modern, changed(faithful, relaxation=shifted)),
     )  # fmt: skip
     with (
         pytest.MonkeyPatch.context() as patch,

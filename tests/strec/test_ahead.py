@@ -8,16 +8,19 @@ import pytest
 import torch
 
 from okml.strec.arms import CAUSAL, Arm, Job, sampled
+from okml.strec.config import PROFILES
 from okml.strec.study import Study
 from okml.training import ahead
 from okml.training.ahead import train_ahead
-from tests.strec.tiny import put_logs, tiny
+from tests.second_device.smallest import small_strec
+from tests.strec.tiny import changed, put_logs
 
 
 @pytest.mark.slow
 def test_trained_ahead_is_as_trained_in_turn(own_data, tmp_path):
     put_logs(own_data)
-    profile = tiny(rate_factors=[1.0, 2.0])
+    precision = PROFILES["gpu"].mixed_precision
+    profile = changed(small_strec(), rate_factors=(1.0, 2.0), mixed_precision=precision)
     main, seed = profile.main, profile.seeds[0]
     threads = torch.get_num_threads()
     job = Job(main, sampled("strec", main, profile.recipe), seed, profile.recipe)

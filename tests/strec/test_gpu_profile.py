@@ -235,8 +235,8 @@ def test_jobs_are_each_listed_once_and_belong_to_the_profile(name):
 
 def test_every_mixer_is_in_use_at_gpu():
     profile = PROFILES["gpu"]
-    wanted = {(job.arm, job.data, job.recipe) for job in all_jobs(profile)}  # of all seeds
-    built = [build(arm, 3, profile, data, recipe) for arm, data, recipe in wanted]
+    wanted = {job.arm.name: job for job in all_jobs(profile)}  # of all seeds, data and recipes
+    built = [build(job.arm, 3, profile, job.data, job.recipe) for job in wanted.values()]
     used = {type(encoder.blocks[0].mixer) for encoder in built if isinstance(encoder, Backbone)}
     assert used == set(MIXERS.values())
 
