@@ -76,14 +76,21 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def torch_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which torch-fidelity finds the weights of its Inception."""
+    folder = tmp_path_factory.mktemp("torch")
+    published_models.save_inception(folder / "hub")
+    return folder
+
+
 @pytest.fixture
 def gpu(
-    own_data: OwnData, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_data: OwnData, models: Path, torch_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Profile:
     """The profile in miniature, with all that it fetches in the cache."""
     published_models.publish(own_data, models, monkeypatch)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    published_models.save_inception(Path(torch.hub.get_dir()))
+    monkeypatch.setenv("TORCH_HOME", str(torch_home))
     return chapter("add").profile("gpu", sizes())
 
 
@@ -178,16 +185,16 @@ def test_scores_are_drawn_in_a_precision_that_pure_noise_can_bear(gpu: Profile) 
 
 
 def test_features_for_fid_are_those_of_torchmetrics(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    torch_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from torchmetrics.image.fid import NoTrainInceptionV3
 
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    weights = str(published_models.save_inception(Path(torch.hub.get_dir())))
+    monkeypatch.setenv("TORCH_HOME", str(torch_home))
+    (weights,) = (torch_home / "hub" / "checkpoints").iterdir()
     peer = NoTrainInceptionV3(
         "inception-v3-compat",
         ["2048"],
-        weights,
+        str(weights),
         antialias=False,  # as TensorFlow 1 did
     )
     pixels = torch.randint(256, (1, 3, 32, 32), dtype=torch.uint8, generator=tiny.generator(0))
