@@ -1,8 +1,9 @@
 """The built book as a reader meets it, in Chromium: links, themes, widths, filters, search.
 
-One browser serves all tests. A page that tests only look at is opened once and stays open; a test
-that changes a page gets a tab of its own. Every wait is for a state of the page, and its ceiling
-is so high that a busy machine does not reach it, only a page that hangs.
+One browser serves all tests of this file and ends with them. A page that tests only look at is
+opened once and stays open; a test that changes a page gets a tab of its own. Every wait is for a
+state of the page, and its ceiling is so high that a busy machine does not reach it, only a page
+that hangs.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def give_up(reason: str) -> None:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def folder() -> Path:
     """The built site."""
     found = build_dir() / "site"
@@ -132,7 +133,7 @@ def folder() -> Path:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(folder: Path) -> Iterator[str]:
     """Serve the built site and return its address."""
 
@@ -151,7 +152,7 @@ def site(folder: Path) -> Iterator[str]:
     server.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     program = shutil.which("chromium")
     if program is None:
@@ -163,7 +164,7 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def context(browser: Browser, site: str) -> Iterator[BrowserContext]:
     made = browser.new_context(viewport=WIDE, base_url=site, color_scheme="light")
     made.set_default_timeout(CEILING)
@@ -189,7 +190,7 @@ def page(context: BrowserContext) -> Iterator[Page]:
 Opener = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def opened(context: BrowserContext) -> Opener:
     """Return a page that stays open for every test that only looks at it."""
 
