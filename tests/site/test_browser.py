@@ -117,6 +117,26 @@ async (image) => {
 """
 
 
+# The texts of a figure's file that lie outside of it, as the browser sets them.
+OUTSIDE = """
+async (image) => {
+  const file = await (await fetch(image.src)).text();
+  const drawing = new DOMParser().parseFromString(file, "image/svg+xml").documentElement;
+  document.body.append(drawing);
+  const { width, height } = drawing.viewBox.baseVal;
+  const frame = drawing.getBoundingClientRect();
+  const scale = width / frame.width;
+  const lost = [...drawing.querySelectorAll("text")].filter((text) => {
+    const box = text.getBoundingClientRect();
+    const [left, right] = [box.left - frame.left, box.right - frame.left].map((x) => x * scale);
+    return left < -4 || right > width + 4;
+  });
+  drawing.remove();
+  return lost.map((text) => text.textContent);
+}
+"""
+
+
 def give_up(reason: str) -> None:
     """Skip, or fail where the browser tests were asked to run."""
     if os.environ.get("OKML_REQUIRE_BROWSER"):
@@ -212,12 +232,13 @@ def opened(context: BrowserContext) -> Opener:
 
 @dataclass
 class Visit:
-    """What was seen of a page on a phone."""
+    """What was seen of a page on a phone, and of a Russian notebook's figures on a wide screen."""
 
     width: int = 0
     unread_formulas: int = 0
     foreign: list[str] = field(default_factory=list)  # requests to another host
     errors: list[str] = field(default_factory=list)  # of scripts, and answers that are errors
+    outside: list[list[str]] = field(default_factory=list)  # of each figure the texts beyond it
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +263,11 @@ def visits(context: BrowserContext, folder: Path, site: str) -> dict[str, Visit]
         go(tab, name)
         visit.width = tab.evaluate("document.documentElement.scrollWidth")
         visit.unread_formulas = tab.locator("mjx-merror").count()
+        if name in RUSSIAN_NOTEBOOKS:
+            tab.set_viewport_size(WIDE)
+            figures = tab.locator(".okml-picture > img.only-light").all()
+            visit.outside = [figure.evaluate(OUTSIDE) for figure in figures]
+            tab.set_viewport_size(PHONE)
     tab.close()
     assert len(seen) > 3 * len(CHAPTERS)
     return seen
@@ -394,7 +420,7 @@ def test_only_the_table_of_all_claims_is_wider_than_a_laptops_page(opened, name)
 
 def test_a_dark_page_is_printed_as_a_light_one(page):
     page.emulate_media(color_scheme="dark")
-    go(page, NOTEBOOK)
+    go(page, SPACE)
     theme = "document.documentElement.dataset.theme"
     page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = {theme} }})")
     page.pdf()
@@ -412,31 +438,10 @@ def test_the_table_of_all_claims_fits_on_a_sheet(opened):
     assert fits
 
 
-# The texts of a figure's file that lie outside of it, as the browser sets them.
-OUTSIDE = """
-async (image) => {
-  const file = await (await fetch(image.src)).text();
-  const drawing = new DOMParser().parseFromString(file, "image/svg+xml").documentElement;
-  document.body.append(drawing);
-  const { width, height } = drawing.viewBox.baseVal;
-  const frame = drawing.getBoundingClientRect();
-  const scale = width / frame.width;
-  const lost = [...drawing.querySelectorAll("text")].filter((text) => {
-    const box = text.getBoundingClientRect();
-    const [left, right] = [box.left - frame.left, box.right - frame.left].map((x) => x * scale);
-    return left < -4 || right > width + 4;
-  });
-  drawing.remove();
-  return lost.map((text) => text.textContent);
-}
-"""
-
-
 @pytest.mark.parametrize("name", RUSSIAN_NOTEBOOKS)
-def test_the_russian_labels_of_a_figure_have_room_in_it(opened, name):
-    images = opened(name).locator(".okml-picture > img.only-light")
-    assert images.count() > 3
-    assert [lost for image in images.all() for lost in image.evaluate(OUTSIDE)] == []
+def test_the_russian_labels_of_a_figure_have_room_in_it(visits, name):
+    assert len(visits[name].outside) > 3
+    assert [label for labels in visits[name].outside for label in labels] == []
 
 
 @pytest.mark.parametrize("theme", THEMES)
