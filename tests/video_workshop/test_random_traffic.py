@@ -45,16 +45,14 @@ def log():
     return of_watched(planted(), recent=5)
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setattr(study_module, "load_watched", lambda settings: planted())
+def profile(epochs):
     goals = CPU.goals
-    network = goals.constrained.network.model_copy(update={"batch": 128, "epochs": 4})
+    few = {"batch": 128, "epochs": epochs}
+    network = goals.constrained.network.model_copy(update=few)
     constrained = goals.constrained.model_copy(update={"network": network, "multipliers": (0.3,)})
-    ranker = goals.ranker.model_copy(update={"batch": 128, "epochs": 4})
+    ranker = goals.ranker.model_copy(update=few)
     changes = {"traffic": SETTINGS, "constrained": constrained, "ranker": ranker}
-    profile = CPU.model_copy(
+    return CPU.model_copy(
         update={
             "traffic_data": WatchLogSettings(log="kuairand_pure", text="tfidf"),
             "goals": goals.model_copy(update=changes),
@@ -62,8 +60,19 @@ def study(tmp_path_factory):
             "device": "cpu",
         }
     )
-    yield GoalsStudy(profile, tmp_path_factory.mktemp("run"))
-    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def study_of(tmp_path_factory):
+    """Return a function that opens a study of the planted log, given the epochs of trainings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study_module, "load_watched", lambda settings: planted())
+        yield lambda epochs: GoalsStudy(profile(epochs), tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def study(study_of):
+    return study_of(4)
 
 
 def test_the_first_of_each_user_against_a_loop():
@@ -212,7 +221,8 @@ def test_bait_wins_the_clicks_and_loses_the_watching(study):
         assert picture.alt
 
 
-def test_every_seed_is_given_the_interval_of_their_mean(study):
+def test_every_seed_is_given_the_interval_of_their_mean(study_of):
+    study = study_of(1)
     result = measure_traffic(study)
     for name in ("traffic_goals_watch_gain", "traffic_constrained_watch_gain_pct"):
         low, high = result.metrics[name].interval
