@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from okml.periodic_behavior.arms import ARMS
+from okml.periodic_behavior.arms import ARMS, all_jobs
 from okml.periodic_behavior.dynamics import equilibrium_angle
 from okml.periodic_behavior.experiments import (
     measure_frequency,
@@ -55,6 +55,13 @@ def courses(**changed: np.ndarray) -> pl.DataFrame:
             every = round(10 * 1e-5 / product)
             rows.append(course("invariant", rates, seed, sawtooth(max(every, 3))))
     return pl.concat(rows, how="vertical_relaxed")
+
+
+def test_one_arm_leaves_weight_decay_out_and_the_others_have_all_of_it() -> None:
+    assert {job.arm for job in all_jobs(PROFILE) if job.decay == 0} == {"no_decay"}
+    assert {job.arm for job in all_jobs(PROFILE) if job.decay == job.rates.weight_decay} == {
+        *ARMS
+    } - {"no_decay"}
 
 
 def test_peaks_count_after_the_transient() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -125,6 +126,17 @@ def test_a_model_that_is_not_in_memory_has_no_untrained_control(
     study = Study(profile, tmp_path)
     with pytest.raises(ParameterError, match="has no untrained control"):
         study.language_model(profile.model, untrained_seed=0)
+
+
+def test_passes_share_the_cards_of_a_machine_and_follow_one_another_on_a_cpu(
+    profile: SpaceTimeProfile, tmp_path: Path
+) -> None:
+    study, cpu, card = Study(profile, tmp_path), torch.device("cpu"), torch.device("cuda")
+    with mock.patch("okml.space_time.study.train_ahead") as ahead:
+        for device in (cpu, card):
+            study.device = device
+            study.read_ahead()
+    assert [call.kwargs["places"] for call in ahead.call_args_list] == [[cpu], None]
 
 
 def test_a_model_stays_until_another_is_asked_for(

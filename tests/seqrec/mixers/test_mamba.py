@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from transformers import MambaConfig
 
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.mixers import Shape
@@ -53,4 +54,5 @@ def test_first_steps_lie_between_a_thousandth_and_a_tenth():
     step = torch.nn.functional.softplus(mixer.step.bias)
     assert 1e-3 <= step.min() < 2e-3
     assert 0.05 < step.max() <= 0.1 + 1e-6
+    assert mixer.convolution.kernel_size == (MambaConfig().conv_kernel,)  # of Gu and Dao
     assert mixer.log_decay[5].exp().tolist() == pytest.approx(range(1, 33))
