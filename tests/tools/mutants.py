@@ -7,7 +7,7 @@ from itertools import accumulate
 from textwrap import shorten
 
 LOGGING = {"debug", "info", "warning", "warn", "error", "exception", "log"}
-SYMMETRIC = {"min", "max", "minimum", "maximum", "gcd", "isclose"}
+SYMMETRIC = {"min", "max", "minimum", "maximum", "gcd", "isclose", "corr"}
 NOT_CODE = {"annotation", "returns", "decorator_list"}
 FLIPS: dict[type, list[type]] = {
     ast.Lt: [ast.LtE, ast.GtE], ast.LtE: [ast.Lt, ast.Gt], ast.Gt: [ast.GtE, ast.LtE],

@@ -25,6 +25,7 @@ EXAMPLES = {
 WHOLE = [
     "x = f(a, a)",
     "x = min(a, b)",
+    "x = pl.corr(a, b, method=m)",
     "x = f(*a, b)",
     "x = y",
     "x: Literal[1] = y",
