@@ -121,9 +121,8 @@ def downloads(names: Iterable[str], what: str = "data on disk") -> Item:
 
 def reading(events: int, bytes_an_event: int) -> Item:
     """Return the memory needed to read the largest log."""
-    return Item(
-        what="the largest log while it is read",
-        value=bytes_an_event * events / GIB,
-        unit="GiB",
-        follows_from=f"{events:,} events · {bytes_an_event} bytes",
+    return in_gib(
+        "the largest log while it is read",
+        bytes_an_event * events,
+        f"{events:,} events · {bytes_an_event} bytes",
     )

@@ -23,8 +23,7 @@ from okml.add.images.prompts import SENTENCE_MODEL
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.small.unet import small_unet
 from okml.data import entry
-from okml.plan import Item, Plan, downloads
-from okml.runtime import GIB
+from okml.plan import Item, Plan, downloads, in_gib, in_hours
 
 # What the hours of small networks assume, measured in seconds of a core of its own, in which a step
 # of a teacher of the digits takes 0.04 and one of their students 0.13; two run at a time.
@@ -52,9 +51,7 @@ def plan(profile: AddProfile) -> Plan:
     hours = [_small_hours(profile, settings, jobs, on_gpu) for settings in profile.sets]
     hours += [_sampling(profile, settings, on_gpu) for settings in profile.sets]
     if not on_gpu:
-        hours.append(
-            Item(what="starting", value=START_SECONDS / 3600, unit="h", follows_from="measured")
-        )
+        hours.append(in_hours("starting", START_SECONDS, "measured"))
     rows = profile.published.settings()
     hours += [_row_hours(name, settings) for name, settings in rows.items()]
     hours += _released_hours(profile)
@@ -123,11 +120,10 @@ def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job], on
         pixels = looks * run.batch * settings.efficientnet_side**2
         operations += EFFICIENTNET_SLOWER * EFFICIENTNET_FLOPS * pixels
     rate, workers = (SMALL_GPU_FLOPS, 1) if on_gpu else (CPU_FLOPS, CPU_WORKERS)
-    return Item(
-        what=f"{len(own)} trainings on {settings.images}",
-        value=(operations / rate + seconds) / workers / 3600,
-        unit="h",
-        follows_from=f"{passes:,.0f} passes over an image · {flops / 1e6:.1f} MFLOP, with features "
+    return in_hours(
+        f"{len(own)} trainings on {settings.images}",
+        (operations / rate + seconds) / workers,
+        f"{passes:,.0f} passes over an image · {flops / 1e6:.1f} MFLOP, with features "
         f"{operations / 1e12:.1f} TFLOP at {rate / 1e12:g} TFLOP/s, and {seconds:,.0f} s of "
         f"{steps:,.0f} steps; {workers} at a time",
     )
@@ -152,11 +148,10 @@ def _sampling(profile: AddProfile, settings: SetSettings, on_gpu: bool) -> Item:
     rate = SMALL_GPU_FLOPS if on_gpu else CPU_FLOPS
     judged = seeds * (len(settings.teacher_steps) + len(settings.solver_steps))
     judged += len(arms) * len(profile.student_steps)
-    return Item(
-        what=f"samples of {settings.images}",
-        value=(calls * settings.samples * flops / rate + judged * JUDGING_SECONDS) / 3600,
-        unit="h",
-        follows_from=f"{calls} calls · {settings.samples:,} images · {flops / 1e6:.1f} MFLOP at "
+    return in_hours(
+        f"samples of {settings.images}",
+        calls * settings.samples * flops / rate + judged * JUDGING_SECONDS,
+        f"{calls} calls · {settings.samples:,} images · {flops / 1e6:.1f} MFLOP at "
         f"{rate / 1e12:g} TFLOP/s, and {JUDGING_SECONDS:g} s to judge each of {judged} sets",
     )
 
@@ -213,11 +208,10 @@ def _released_hours(profile: AddProfile) -> list[Item]:
         return []
     tera = sum(count * UNET_TERA[name] for name, count in calls.items()) + images * DECODE_TERA
     return [
-        Item(
-            what="Table 2, released students and guided teachers",
-            value=COCO_IMAGES * tera * 1e12 / SUSTAINED_TF32 / 3600,
-            unit="h",
-            follows_from=f"{COCO_IMAGES:,} captions · {tera:,.0f} TFLOP at "
+        in_hours(
+            "Table 2, released students and guided teachers",
+            COCO_IMAGES * tera * 1e12 / SUSTAINED_TF32,
+            f"{COCO_IMAGES:,} captions · {tera:,.0f} TFLOP at "
             f"{SUSTAINED_TF32 / 1e12:g} TFLOP/s in TF32",
         )
     ]
@@ -295,10 +289,9 @@ def _checkpoints(profile: AddProfile, jobs: list[Job], rows: dict[str, FullScale
     published = sum(
         CHECKPOINTS * 16 * PUBLISHED_PARAMETERS[f"unet.{s.student}"] for s in rows.values()
     )
-    return Item(
-        what="checkpoints on disk",
-        value=(small + published) / GIB,
-        unit="GiB",
-        follows_from=f"16 bytes a parameter: {len(jobs)} small trainings, "
+    return in_gib(
+        "checkpoints on disk",
+        small + published,
+        f"16 bytes a parameter: {len(jobs)} small trainings, "
         f"{CHECKPOINTS} of each of {len(rows)} rows",
     )

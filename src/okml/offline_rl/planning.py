@@ -18,8 +18,7 @@ from okml.offline_rl.arms import (
 )
 from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 from okml.offline_rl.simulator import ITEMS
-from okml.plan import Item, Plan, downloads, reading
-from okml.runtime import GIB
+from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading
 from okml.training.recent import RECENT
 
 
@@ -230,11 +229,10 @@ def _training(
         of_step = CPU_STEP + (CPU_STEP_MORE if slow else 0.0)
         seconds += steps * of_step / CPU_CORES
         beside = f" + {steps:,} steps · {1000 * of_step:g} ms / {CPU_CORES} cores"
-    return Item(
-        what=f"{data.log}: {what}",
-        value=seconds / 3600,
-        unit="h",
-        follows_from=f"{told} · {positions:,} positions · "
+    return in_hours(
+        f"{data.log}: {what}",
+        seconds,
+        f"{told} · {positions:,} positions · "
         f"({flops / 1e6:.2f} MFLOP at {rate / 1e12:g} TFLOP/s + {means / 1e6:.2f} at "
         f"{means_rate / 1e12:g}){beside}",
     )
@@ -252,11 +250,10 @@ def _ranking(profile: OfflineRLProfile, trainings: Counter[tuple[LogSettings, Ar
         size = size_of(data)
         row = data.length * token_flops(data.actor, data.length) + 2 * size.items * data.actor.width
         total += 3 * count * size.tests * row
-    return Item(
-        what="rankings of the tests",
-        value=total / rate / 3600,
-        unit="h",
-        follows_from=f"3 · {sum(trainings.values())} trainings; a row reads a whole state and "
+    return in_hours(
+        "rankings of the tests",
+        total / rate,
+        f"3 · {sum(trainings.values())} trainings; a row reads a whole state and "
         f"scores all items, at {rate / 1e12:g} TFLOP/s",
     )
 
@@ -284,21 +281,19 @@ def _parameters(data: LogSettings) -> tuple[int, int]:
 def _weights(profile: OfflineRLProfile) -> Item:
     actor, critics = max(_parameters(data) for data in profile.datasets)
     numbers = 4 * (actor + critics) + critics + actor
-    return Item(
-        what="weights, gradients and Adam, and target copies",
-        value=4 * numbers / GIB,
-        unit="GiB",
-        follows_from=f"4 bytes · (4 · ({actor:,} + {critics:,}) + copies of both)",
+    return in_gib(
+        "weights, gradients and Adam, and target copies",
+        4 * numbers,
+        f"4 bytes · (4 · ({actor:,} + {critics:,}) + copies of both)",
     )
 
 
 def _kept(profile: OfflineRLProfile) -> Item:
     actor, critics = max(_parameters(data) for data in profile.datasets)
-    return Item(
-        what="the latest finished trainings",
-        value=RECENT * 4 * (2 * actor + critics) / GIB,
-        unit="GiB",
-        follows_from=f"{RECENT} · 4 bytes · (2 · {actor:,} of two steps + {critics:,})",
+    return in_gib(
+        "the latest finished trainings",
+        RECENT * 4 * (2 * actor + critics),
+        f"{RECENT} · 4 bytes · (2 · {actor:,} of two steps + {critics:,})",
     )
 
 
@@ -313,21 +308,17 @@ def _activations(profile: OfflineRLProfile) -> Item:
         if numbers > found:
             found = numbers
             told = f"{tokens:,} tokens · (34 · {data.actor.layers} · {data.actor.width} + critics)"
-    return Item(
-        what="activations of a step", value=number * found / GIB, unit="GiB",
-        follows_from=f"{told} · {number} bytes",
-    )  # fmt: skip
+    return in_gib("activations of a step", number * found, f"{told} · {number} bytes")
 
 
 def _scores(profile: OfflineRLProfile) -> Item:
     """Return the memory of three chunk-sized matrices, and of the item vectors' gradient."""
     chunk = max(profile.chunk_bytes, 4 * 2**24)
     items = max(size_of(data).items * data.actor.width for data in profile.datasets)
-    return Item(
-        what="scores of a chunk, and the gradient of the item vectors",
-        value=(3 * chunk + 8 * items) / GIB,
-        unit="GiB",
-        follows_from=f"3 matrices of {chunk / 2**20:,.0f} MiB, and 8 bytes · {items:,}",
+    return in_gib(
+        "scores of a chunk, and the gradient of the item vectors",
+        3 * chunk + 8 * items,
+        f"3 matrices of {chunk / 2**20:,.0f} MiB, and 8 bytes · {items:,}",
     )
 
 
@@ -338,9 +329,8 @@ def _checkpoints(profile: OfflineRLProfile, trainings: Counter[tuple[LogSettings
         actor, critics = _parameters(data)
         numbers = 3 * actor + (4 * critics if arm.method == "crr" else 0)
         total += 2 * count * 4 * numbers
-    return Item(
-        what="checkpoints on disk",
-        value=total / GIB,
-        unit="GiB",
-        follows_from=f"2 checkpoints · 12 bytes a parameter, {sum(trainings.values())} trainings",
+    return in_gib(
+        "checkpoints on disk",
+        total,
+        f"2 checkpoints · 12 bytes a parameter, {sum(trainings.values())} trainings",
     )

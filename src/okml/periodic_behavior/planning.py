@@ -9,8 +9,7 @@ from okml.periodic_behavior.arms import ARMS, all_jobs
 from okml.periodic_behavior.images import CHANNELS
 from okml.periodic_behavior.networks import build
 from okml.periodic_behavior.settings import PeriodicBehaviorProfile, ProblemSettings
-from okml.plan import Item, Plan, downloads
-from okml.runtime import GIB
+from okml.plan import Item, Plan, downloads, in_gib, in_hours
 
 LOOP_S = 6e-3  # seconds of a step beside its arithmetic: the loop, and kernels that start
 FLOPS = {"cpu": 1.5e10, "gpu": 1e13}  # sustained, in float32; one core, one H100
@@ -30,11 +29,10 @@ def plan(profile: PeriodicBehaviorProfile) -> Plan:
         flops = step_flops(profile, problem)
         seconds = LOOP_S + flops / FLOPS["gpu" if on_gpu else "cpu"]
         hours.append(
-            Item(
-                what=f"trainings on {problem.images}, {problem.network} ({number + 1})",
-                value=count * steps * seconds / workers / 3600,
-                unit="h",
-                follows_from=f"{count} trainings · {steps:,} steps · ({LOOP_S:g} s + "
+            in_hours(
+                f"trainings on {problem.images}, {problem.network} ({number + 1})",
+                count * steps * seconds / workers,
+                f"{count} trainings · {steps:,} steps · ({LOOP_S:g} s + "
                 f"{flops / 1e9:.3g} GFLOP), {workers} at a time",
             )
         )
@@ -42,11 +40,10 @@ def plan(profile: PeriodicBehaviorProfile) -> Plan:
     largest = max(memory, key=lambda item: item.value)
     names = tuple(dict.fromkeys(problem.images for problem in profile.problems))
     stored = downloads(names)
-    kept = Item(
-        what="checkpoints and courses",
-        value=len(jobs) * 3 * 4 * max(_weights(profile, each) for each in profile.problems) / GIB,
-        unit="GiB",
-        follows_from=f"{len(jobs)} trainings · 3 · 4 bytes a weight",
+    kept = in_gib(
+        "checkpoints and courses",
+        len(jobs) * 3 * 4 * max(_weights(profile, each) for each in profile.problems),
+        f"{len(jobs)} trainings · 3 · 4 bytes a weight",
     )
     return Plan(
         chapter=profile.chapter,
@@ -83,10 +80,9 @@ def _memory(profile: PeriodicBehaviorProfile, problem: ProblemSettings) -> Item:
     # Three copies of a layer's output: of convolution, normalization and non-linearity.
     activations = 3 * 4 * layers * min(problem.batch, problem.examples) * problem.channels * pixels
     weights = 3 * 4 * _weights(profile, problem)
-    return Item(
-        what=f"{problem.network} on {problem.images}: images, activations, weights",
-        value=(2 * images + activations + weights) / GIB,
-        unit="GiB",
-        follows_from=f"2 · {images / 2**20:,.0f} MiB + {activations / 2**20:,.0f} MiB + "
+    return in_gib(
+        f"{problem.network} on {problem.images}: images, activations, weights",
+        2 * images + activations + weights,
+        f"2 · {images / 2**20:,.0f} MiB + {activations / 2**20:,.0f} MiB + "
         f"{weights / 2**20:,.0f} MiB",
     )

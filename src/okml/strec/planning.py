@@ -10,8 +10,7 @@ from typing import cast
 import torch
 
 from okml.data.logs import entry_of
-from okml.plan import Item, Plan, downloads, reading
-from okml.runtime import GIB
+from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
 from okml.strec.arms import BACKBONE, Job, all_jobs, build, mixer_arms, tries
@@ -192,11 +191,10 @@ def _hours(profile: StrecProfile, group: Group, count: int) -> Item:
     rate = _rate(profile)
     scoring = 2 * SIZES[group.data.log].items * profile.network.width * group.targets
     flops = PASSES * (group.encoder + scoring)
-    return Item(
-        what=f"{group.data.log}: {group.what}",
-        value=count * group.epochs * group.rows * flops / rate / 3600,
-        unit="h",
-        follows_from=f"{count} trainings · {group.epochs} epochs · {group.rows:,} rows · "
+    return in_hours(
+        f"{group.data.log}: {group.what}",
+        count * group.epochs * group.rows * flops / rate,
+        f"{count} trainings · {group.epochs} epochs · {group.rows:,} rows · "
         f"{PASSES} · ({group.encoder / 1e6:.1f} + {scoring / 1e6:.1f}) MFLOP at "
         f"{rate / 1e12:g} TFLOP/s",
     )
@@ -214,11 +212,10 @@ def _ranking(profile: StrecProfile, trainings: Counter[Group]) -> Item:
     flops = full + 2 * size.items * profile.network.width
     tests, rows = 2 * trainings.total(), min(main.validation_rows or size.tests, size.tests)
     validations = sum(group.validations * count for group, count in trainings.items())
-    return Item(
-        what="rankings of validation and test",
-        value=(tests * size.tests + validations * rows) * flops / _rate(profile) / 3600,
-        unit="h",
-        follows_from=f"({tests} tests · {size.tests:,} + {validations} validations · {rows:,} rows)"
+    return in_hours(
+        "rankings of validation and test",
+        (tests * size.tests + validations * rows) * flops / _rate(profile),
+        f"({tests} tests · {size.tests:,} + {validations} validations · {rows:,} rows)"
         f" · {flops / 1e6:.1f} MFLOP",
     )
 
@@ -245,22 +242,20 @@ def _parameters(profile: StrecProfile, data: DataSettings) -> int:
 
 def _weights(profile: StrecProfile) -> Item:
     parameters = max(_parameters(profile, data) for data in profile.datasets)
-    return Item(
-        what="weights, gradients and Adam",
-        value=16 * parameters / GIB,
-        unit="GiB",
-        follows_from=f"16 bytes · {parameters:,} parameters: items times width, and blocks",
+    return in_gib(
+        "weights, gradients and Adam",
+        16 * parameters,
+        f"16 bytes · {parameters:,} parameters: items times width, and blocks",
     )
 
 
 def _kept(profile: StrecProfile) -> Item:
     parameters = max(_parameters(profile, data) for data in profile.datasets)
     kinds = 4  # warm starts, causal encoders, references, arms
-    return Item(
-        what="the latest finished trainings",
-        value=kinds * RECENT * 4 * parameters / GIB,
-        unit="GiB",
-        follows_from=f"{kinds} kinds · {RECENT} · 4 bytes · {parameters:,}",
+    return in_gib(
+        "the latest finished trainings",
+        kinds * RECENT * 4 * parameters,
+        f"{kinds} kinds · {RECENT} · 4 bytes · {parameters:,}",
     )
 
 
@@ -282,11 +277,10 @@ def _activations(profile: StrecProfile) -> Item:
         encoder = cast(Backbone, build(arm, 1, profile, main, profile.recipe))
         kept[arm.name] = _kept_bytes(encoder.settings, bf16)
     name = max(kept, key=kept.__getitem__)
-    return Item(
-        what="activations of a step",
-        value=(1 + PASSING) * rows * kept[name] / GIB,
-        unit="GiB",
-        follows_from=f"{rows:,} rows of {main.length} tokens · {kept[name] / 2**20:.2f} MiB kept, "
+    return in_gib(
+        "activations of a step",
+        (1 + PASSING) * rows * kept[name],
+        f"{rows:,} rows of {main.length} tokens · {kept[name] / 2**20:.2f} MiB kept, "
         f"counted of the largest encoder, {name}; and {PASSING:.0%} for gradients on the way and "
         "what only a GPU keeps in float32",
     )
@@ -306,11 +300,10 @@ def _kept_bytes(settings: BackboneSettings, bf16: bool) -> int:
 def _logits(profile: StrecProfile) -> Item:
     """Return the memory of three chunk-sized matrices: logits, probabilities, ranking scores."""
     chunk = max(getattr(recipe.loss, "chunk_bytes", 0) for recipe in profile.recipes)
-    return Item(
-        what="scores of a chunk",
-        value=3 * max(chunk, 4 * 2**24) / GIB,
-        unit="GiB",
-        follows_from=f"3 matrices of {max(chunk, 4 * 2**24) / 2**20:,.0f} MiB",
+    return in_gib(
+        "scores of a chunk",
+        3 * max(chunk, 4 * 2**24),
+        f"3 matrices of {max(chunk, 4 * 2**24) / 2**20:,.0f} MiB",
     )
 
 
@@ -322,9 +315,8 @@ def _checkpoints(profile: StrecProfile, trainings: Counter[Group]) -> Item:
         parameters = _parameters(profile, data)
         total += 2 * count * 12 * parameters
         parts.append(f"{count} of {data.log} with {parameters:,} parameters")
-    return Item(
-        what="checkpoints on disk",
-        value=total / GIB,
-        unit="GiB",
-        follows_from="2 checkpoints · 12 bytes a parameter, trainings: " + ", ".join(parts),
+    return in_gib(
+        "checkpoints on disk",
+        total,
+        "2 checkpoints · 12 bytes a parameter, trainings: " + ", ".join(parts),
     )

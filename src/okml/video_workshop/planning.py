@@ -10,7 +10,7 @@ from typing import get_args
 
 from okml.data import catalog
 from okml.errors import ParameterError
-from okml.plan import Item, Plan, downloads, in_gib, reading
+from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.training.recent import RECENT
@@ -108,7 +108,7 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
     names = tuple(log for log in logs if log in catalog())
     checkpoints = in_gib(
         "checkpoints on disk", sum(work.count * work.checkpoint for work in works),
-        "12 bytes a parameter with Adam's moments, 4 if frozen",
+        "12 bytes a parameter with Adam's moments, 4 if frozen"
     )  # fmt: skip
     stored = [downloads(names), _files(profile), checkpoints]
     device = sum(item.value for item in memory)
@@ -317,11 +317,10 @@ def _rollouts(profile: VideoWorkshopProfile) -> Item:
         + (goals.traffic.days if profile.traffic_data is None else 0)
     )  # fmt: skip
     days = len(profile.worlds) * of_world + goals.oracle_worlds * len(ORACLES) * simulator.days
-    return Item(
-        what="roll-outs of the simulator",
-        value=days * people * DAY_SECONDS / 3600,
-        unit="h",
-        follows_from=f"{days:,} days · {people:,} users · {1e6 * DAY_SECONDS:g} microseconds",
+    return in_hours(
+        "roll-outs of the simulator",
+        days * people * DAY_SECONDS,
+        f"{days:,} days · {people:,} users · {1e6 * DAY_SECONDS:g} microseconds",
     )
 
 
@@ -330,11 +329,10 @@ def _hours(profile: VideoWorkshopProfile, work: Work) -> Item:
     rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
     step = GPU_STEP_SECONDS if on_gpu else CPU_STEP_SECONDS
     seconds = PASSES * work.positions * work.flops / rate + step
-    return Item(
-        what=work.what,
-        value=work.count * work.steps * seconds / 3600,
-        unit="h",
-        follows_from=f"{work.count} trainings · {work.steps:,} steps · ({PASSES} · "
+    return in_hours(
+        work.what,
+        work.count * work.steps * seconds,
+        f"{work.count} trainings · {work.steps:,} steps · ({PASSES} · "
         f"{work.positions:,} positions · {work.flops / 1e6:.2f} MFLOP at {rate / 1e12:g} TFLOP/s "
         f"+ {1000 * step:g} ms)",
     )

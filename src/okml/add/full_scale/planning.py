@@ -24,7 +24,7 @@ from okml.add.full_scale.architectures import (
     FeatureName,
 )
 from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
-from okml.plan import Item
+from okml.plan import Item, in_gib, in_hours
 from okml.runtime import GIB
 
 # 10^12 operations of a forward pass of one example.
@@ -77,7 +77,7 @@ class Need:
 def needs(settings: FullScaleSettings) -> Need:
     """Return memory and hours of one distillation on one GPU."""
     passing = max(_gradient(settings), _step(settings), key=lambda item: item.value)
-    context = _memory("the driver's context, fragmentation", HEADROOM_GIB * GIB, "assumed")
+    context = in_gib("the driver's context, fragmentation", HEADROOM_GIB * GIB, "assumed")
     memory = (*_static(settings), passing, context)
     operations = step_operations(settings) / 1e12
     hours = _hours(settings)
@@ -86,11 +86,6 @@ def needs(settings: FullScaleSettings) -> Need:
         follows_from="passes of UNet, decoder, features and teacher, section 9.3 of the notes",
     )  # fmt: skip
     return Need(sum(item.value for item in memory), hours.value, (*memory, work, hours))
-
-
-def _memory(what: str, amount: float, follows_from: str) -> Item:
-    """Return an amount of bytes as an item."""
-    return Item(what=what, value=amount / GIB, unit="GiB", follows_from=follows_from)
 
 
 def micro_batch(settings: FullScaleSettings) -> int:
@@ -109,18 +104,18 @@ def _static(settings: FullScaleSettings) -> list[Item]:
     towers, autoencoders = text_towers(settings), len({settings.student, settings.teacher})
     features, heads = _feature_parameters(settings.features), _head_parameters(settings)
     return [
-        _memory(
+        in_gib(
             "student: weights, gradient, both moments" + ", average" * averaged,
             student * bytes_,
             f"{student:,} x {bytes_} bytes, float32",
         ),
-        _memory("teacher", teacher * half, f"{teacher:,} x {half} bytes"),
-        _memory(
+        in_gib("teacher", teacher * half, f"{teacher:,} x {half} bytes"),
+        in_gib(
             "text towers",
             towers * half,
             f"{towers:,} x {half} bytes; captions are encoded as they are used",
         ),
-        _memory(
+        in_gib(
             "autoencoder, feature network, heads",
             half * (autoencoders * PUBLISHED_PARAMETERS["vae"] + features) + 16 * heads,
             f"{autoencoders} x 83.7 M x {half} bytes, {features / 1e6:.0f} M x {half} bytes, "
@@ -161,7 +156,7 @@ def _gradient(settings: FullScaleSettings) -> Item:
     parts = [UNET_GIB[settings.student][kept], DECODE_GIB[kept], FEATURE_GIB[settings.features]]
     recomputed = DECODE_RECOMPUTED_GIB * kept
     activations = (batch * sum(parts) + recomputed) * (settings.side / 512) ** 2
-    return _memory(
+    return in_gib(
         "passing: half-precision copies that autocast holds, activations",
         student * 2 + activations * GIB,
         f"{student:,} x 2 bytes + {batch} x "
@@ -175,7 +170,7 @@ def _step(settings: FullScaleSettings) -> Item:
     """Return what AdamW takes for a moment: on a GPU it works on all weights at once."""
     student = _unet(settings.student)
     what = "passing: roots of AdamW's second moments"
-    return _memory(what, student * 4, f"{student:,} x 4 bytes")
+    return in_gib(what, student * 4, f"{student:,} x 4 bytes")
 
 
 def host_memory(settings: FullScaleSettings, examples: int = EXAMPLES) -> tuple[Item, ...]:
@@ -196,25 +191,25 @@ def host_memory(settings: FullScaleSettings, examples: int = EXAMPLES) -> tuple[
     copies, index = 1 + (training.ema_decay is not None), examples * INDEX_BYTES
     waiting = training.workers * PREFETCH * training.batch_size * 3 * 4 * settings.side**2
     return (
-        _memory(
+        in_gib(
             "memory while networks are loaded",
             half * both + 4 * student + index,
             f"{both:,} x {half} bytes of pipelines, {student:,} x 4 bytes of the student, "
             f"{examples:,} x {INDEX_BYTES} bytes of the index",
         ),
-        _memory(
+        in_gib(
             "memory while a checkpoint is read",
             half * frozen + (8 + 4 * copies) * student + index,
             f"{frozen:,} x {half} bytes of frozen networks, {student:,} x {8 + 4 * copies} bytes "
             "of weights and moments, the index",
         ),
-        _memory(
+        in_gib(
             "memory while a checkpoint is written",
             4 * copies * student + (1 + training.workers) * index + waiting,
             f"{student:,} x {4 * copies} bytes, {1 + training.workers} indices, {training.workers} "
             f"x {PREFETCH} steps of {training.batch_size} images that wait",
         ),
-        _memory(
+        in_gib(
             "memory while the student is evaluated",
             4 * (copies + 1) * student,
             f"{student:,} x {4 * (copies + 1)} bytes: a checkpoint's weights, and the network",
@@ -253,12 +248,10 @@ def _teacher_operations(settings: FullScaleSettings) -> float:
 def _hours(settings: FullScaleSettings) -> Item:
     examples = (settings.training.max_steps or 0) * settings.training.batch_size
     operations = step_operations(settings) * examples
-    return Item(
-        what="training on one H100",
-        value=operations / SUSTAINED / 3600,
-        unit="h",
-        follows_from=f"{examples:,} examples = {operations:.3g} operations, {SUSTAINED:.3g} a "
-        "second sustained",
+    return in_hours(
+        "training on one H100",
+        operations / SUSTAINED,
+        f"{examples:,} examples = {operations:.3g} operations, {SUSTAINED:.3g} a second sustained",
     )
 
 
