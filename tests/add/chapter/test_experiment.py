@@ -106,6 +106,20 @@ def test_controls_are_what_they_say(experiment):
     assert anchors.filter(images="one Gaussian a class, in pixels")["FD"][0] == pytest.approx(own)
 
 
+def test_each_network_is_described_once_and_the_accuracy_is_of_the_one_that_judges(experiment):
+    rows, bench = main(experiment.networks.frames["networks"]), experiment.study.main
+    assert rows["network"].to_list() == [
+        "metric network", "F of the discriminator", "c_img", "teacher, and each student",
+    ]  # fmt: skip
+    judged, kept = bench.judge.network, bench.images.test
+    with torch.no_grad():
+        right = judged(kept.pixels.to(bench.device)).argmax(1).cpu() == kept.labels
+    (parameters, accuracy) = rows.select("parameters", "test accuracy").row(0)
+    assert parameters == sum(weight.numel() for weight in judged.parameters())
+    assert accuracy == pytest.approx(float(right.double().mean()))
+    assert experiment.made.metrics["metric_network_accuracy"].mean == pytest.approx(accuracy)
+
+
 def test_a_block_is_an_image_of_each_class(experiment):
     bench = experiment.study.main
     labels = bench.requests(0).labels.numpy()
