@@ -5,6 +5,8 @@ import json
 import pytest
 
 from okml.chapters import CHAPTERS
+from okml.site import view
+from okml.site.verdicts import short_reason
 from tests.site.conftest import NOTEBOOK, PAGES, record, save
 
 CHANGED = "older settings"  # the claims and records are made up
@@ -189,3 +191,36 @@ def test_a_damaged_record_is_a_warning(book):
     path.write_text(path.read_text().replace("0.42", "0.99"))
     book.build()
     assert "its hash does not match" in book.warnings
+
+
+def test_the_verdicts_of_recorded_scales_stand_side_by_side_with_what_they_turn_on(book):
+    book.write("book/digests/side.md", "# Side by side\n\n```{verdicts} space_time\n```\n")
+    book.write("book/ru/digests/side.md", "# Рядом\n\n```{verdicts} space_time\n```\n")
+    book.build()
+    assert book.warnings == ""
+    table = book.page("book/digests/side").select_one("table.okml-table")
+    assert cells(table.thead.tr) == ["Claim", "cpu"]  # smoke is no evidence, the others not run
+    assert [cells(row) for row in table.tbody.find_all("tr")] == [
+        ["A probe reads the map. space_time.map", "direction holds"],
+        ["Size helps. space_time.size", "not reproduced The whole interval misses the bar."],
+        ["It understands. space_time.meaning", "cannot be tested"],
+        ["All", "1 direction holds 1 not reproduced 1 cannot be tested"],
+    ]
+    save(record("night", r2=[0.05, 0.2], shuffled_r2=[0.0, 0.01], gain=[0.6, 0.7]))
+    book.build()
+    table = book.page("book/digests/side").select_one("table.okml-table")
+    assert cells(table.thead.tr) == ["Claim", "cpu", "night"]
+    rows = [cells(row) for row in table.tbody.find_all("tr")]
+    assert rows[1][2] == "undecided Nothing was learned."
+    russian = book.page("book/ru/digests/side").select_one("table.okml-table")
+    assert cells(russian.tbody.find_all("tr")[1])[1:] == [
+        "не воспроизведено Интервал целиком не достигает порога.",
+        "не решено Ничего не выучено.",
+    ]
+
+
+def test_the_cause_of_a_failure_stays_on_the_page_of_its_claim():
+    found = view.rows("strec")
+    [failed] = [each for each in found if each.claim.id == "strec.sparsity_band"]
+    assert short_reason(failed, "night").en == "The whole interval misses the bar."
+    assert failed.verdicts["night"].reason.en.startswith("The whole interval misses the bar. The")

@@ -34,6 +34,7 @@ from okml.site.labels import LISTED
 from okml.site.roles import ROLES, finish_marks
 from okml.site.search import setup_search
 from okml.site.tables import ClaimsTable, Scoreboard
+from okml.site.verdicts import Verdicts
 
 STATIC = Path(__file__).parent / "static"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -48,6 +49,7 @@ DIRECTIVES = {
     "provenance": provenance.ProvenanceFrame,
     "run-status": run_status.RunStatus,
     "scoreboard": Scoreboard,
+    "verdicts": Verdicts,
 }
 
 

@@ -146,6 +146,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "this_build": ("smoke, this build", "smoke, эта сборка"),
     "total": ("All", "Всего"),
     "verdict": ("Verdict", "Вердикт"),
+    "verdicts": (
+        "What each recorded scale decided, and what kept it from more",
+        "Что решил каждый записанный масштаб и что помешало решить больше",
+    ),
     "will_test": (
         "Not run yet. What the chapter will test:",
         "Ещё не запускалась. Что глава проверит:",

@@ -1,0 +1,67 @@
+"""The verdicts of a chapter at its recorded scales, side by side, each with what kept it open."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from docutils import nodes
+
+from okml.ledger import ClaimRow, Outcome, Text, judge
+from okml.ledger.report import RECORDED
+from okml.profile import ProfileName
+from okml.site import view
+from okml.site.badges import badge
+from okml.site.directives import PageDirective
+from okml.site.domain import link
+from okml.site.estimates import prose
+from okml.site.language import word
+from okml.site.markup import Child, note, row, scrolling_table, tag
+
+
+class Verdicts(PageDirective):
+    """``{verdicts} chapter``: each claim's verdict at each recorded scale, and their numbers."""
+
+    required_arguments = 1
+
+    def render(self) -> list[nodes.Node]:
+        """Return the table of one chapter."""
+        chapter = self.arguments[0]
+        found = view.rows(chapter)
+        self.uses(chapter)
+        scales = [name for name in RECORDED if view.record(chapter, name) is not None]
+        header = [(word("claim", self.lang), ""), *((name, "") for name in scales)]
+        body = [
+            row(self._claim(each), *(self._verdict(each, name) for name in scales))
+            for each in found
+        ]
+        total = row(
+            [word("total", self.lang)],
+            *(self._counts([each.verdicts[name].outcome for each in found]) for name in scales),
+        )
+        return [scrolling_table(word("verdicts", self.lang), header, [*body, total])]
+
+    def _claim(self, found: ClaimRow) -> list[Child | None]:
+        claim = found.claim
+        page = link(claim.id, "page", tag("code", claim.id, classes=["okml-id"]))
+        return [tag("span", *prose(claim.text, self.lang)), note(page)]
+
+    def _verdict(self, found: ClaimRow, profile: ProfileName) -> list[Child | None]:
+        outcome, why = found.verdicts[profile].outcome, short_reason(found, profile)
+        return [badge(outcome, self.lang), note(*prose(why, self.lang)) if why else None]
+
+    def _counts(self, outcomes: list[Outcome]) -> list[Child | None]:
+        counted = Counter(outcomes)
+        number = {each: tag("span", str(n), classes=["okml-count"]) for each, n in counted.items()}
+        shown = [badge(each, self.lang, prefix=number[each]) for each in Outcome if each in number]
+        return [part for each in shown for part in (each, " ")]
+
+
+def short_reason(found: ClaimRow, profile: ProfileName) -> Text | None:
+    """Return what the verdict at a scale turns on, without the cause that the claim names.
+
+    The cause is a paragraph, which stands on the claim's page; here it would hide the comparison.
+    """
+    if found.verdicts[profile].outcome not in (Outcome.UNDECIDED, Outcome.NOT_REPRODUCED):
+        return None
+    bare = found.claim.model_copy(update={"cause": {}})
+    return judge(bare, view.record(found.claim.chapter, profile)).reason
