@@ -1,5 +1,7 @@
 """Captions as prompts: encoders, their reader, the latent space of patches, and the pipeline."""
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 import pytest
@@ -8,6 +10,7 @@ import torch
 from okml.add.arms import ALTERNATIVES, TUNED, TUNING_SEED, Job, distillations, tunings
 from okml.add.config import PROFILES
 from okml.add.exports import small_pipeline
+from okml.add.figures import images
 from okml.add.images.base import as_bytes
 from okml.add.images.prompts import caption_vectors
 from okml.add.quality import Captioner
@@ -54,6 +57,17 @@ def test_patches_are_squares_of_pixels_in_channels():
     assert latents[0, :4, 0, 1].tolist() == images[0, 0, :2, 2:].flatten().tolist()
     assert torch.equal(PatchCodec(2).decode(latents), images)
     assert torch.equal(PatchCodec(1).encode(images), images)
+
+
+def test_long_captions_touch_neither_each_other_nor_the_edge():
+    told = ("smiling cat face with heart-shaped eyes", "high-speed train with bullet nose", "elf")
+    rows = {name: normal(3, 3, 8, 8).clamp(-1, 1) for name in ("student, 1", "teacher, 25")}
+    figure = images.sheet(images.frame(rows, told), "Two rows of three pictures.")._figure
+    figure.draw_without_rendering()
+    boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
+    assert len(boxes) == len(told)
+    assert all(one.x1 <= other.x0 for one, other in pairwise(boxes))
+    assert max(box.y1 for box in boxes) <= figure.bbox.y1
 
 
 def test_guidance_goes_on_from_the_empty_prompt_through_the_told_one():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -15,6 +16,9 @@ from torch import Tensor
 
 from okml.add.images.base import as_bytes
 from okml.plotting import INK, Picture, style
+
+LETTERS = 17  # of a caption to an inch, on average
+LINE = 0.12  # inches of each of its lines but the first
 
 
 def as_picture(png: str) -> NDArray[np.float64]:
@@ -59,17 +63,20 @@ def sheet(frame: pl.DataFrame, alt: str, captions: bool = True, size: float = 0.
     Args:
         frame: A frame of :func:`frame`; rows are drawn in their order of appearance.
         alt: The text alternative.
-        captions: Whether captions are drawn: above the first row only where all rows share
-            them, else above each.
+        captions: Whether captions are drawn, in lines as wide as a picture: above the first row
+            only where all rows share them, else above each.
         size: The side of a picture in inches.
     """
     names = frame["row"].unique(maintain_order=True).to_list()
     columns = int(frame["column"].max()) + 1  # type: ignore[arg-type]
     shared = frame.group_by("column").agg(pl.col("caption").n_unique())["caption"].max() == 1
-    height = size + (0.2 if captions and not shared else 0.04)
+    told = {each: textwrap.fill(each, int(LETTERS * size)) for each in frame["caption"].unique()}
+    more = LINE * max(each.count("\n") for each in told.values()) if captions else 0.0
+    height = size + (0.2 + more if captions and not shared else 0.04)
     with style():
         figure, grid = plt.subplots(
-            len(names), columns, figsize=(size * columns + 1.5, height * len(names) + 0.3),
+            len(names), columns,
+            figsize=(size * columns + 1.5, height * len(names) + 0.3 + more * shared),
             squeeze=False,
         )  # fmt: skip
         for axes in grid.flat:
@@ -83,7 +90,7 @@ def sheet(frame: pl.DataFrame, alt: str, captions: bool = True, size: float = 0.
                 axes = grid[place, item["column"]]
                 axes.imshow(as_picture(item["png"]), interpolation="nearest")
                 if captions and (place == 0 or not shared):
-                    axes.set_title(item["caption"], fontsize=7, pad=2)
+                    axes.set_title(told[item["caption"]], fontsize=7, pad=2)
             grid[place, 0].set_ylabel(
                 name, rotation=0, ha="right", va="center", fontsize=9, color=INK
             )
