@@ -94,6 +94,12 @@ def test_every_way_to_few_steps_tries_as_many_rates_before_its_own_trainings():
     assert not tunings(PROFILES["cpu"])
 
 
+def test_what_claims_of_night_compare_runs_with_all_its_seeds():
+    # The interval of one training covers its images alone.
+    assert len(PROFILES["night"].seeds) == 5
+    assert not PROFILES["night"].main.arms_once
+
+
 def test_a_training_waits_for_those_that_choose_its_rate(tmp_path):
     profile = PROFILES["night"]
     study, main = Study(profile, tmp_path), profile.main
@@ -188,6 +194,8 @@ def test_the_whole_profile_night_measures_every_claim_with_a_bar_there(
     barred = [claim for claim in load_claims("add") if {"night", "any"} & claim.expect.keys()]
     assert {"add.front", "add.four_steps", "add.caption"} < {claim.id for claim in barred}
     assert not [claim.id for claim in barred if claim.metric not in record.metrics]
+    measured = [claim for claim in load_claims("add") if claim.metric in record.metrics]
+    assert not [claim.id for claim in measured if claim not in barred]
     rates = pl.DataFrame(record.tables["rates"].columns)
     assert rates["method"].unique(maintain_order=True).to_list() == list(TUNED)
     for _, tried in rates.group_by("method"):
