@@ -1,6 +1,7 @@
 """Captions as prompts: encoders, their reader, the latent space of patches, and the pipeline."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -9,6 +10,7 @@ import torch
 
 from okml.add.arms import ALTERNATIVES, TUNED, TUNING_SEED, Job, distillations, tunings
 from okml.add.config import PROFILES
+from okml.add.experiments.pictures import columns
 from okml.add.exports import small_pipeline
 from okml.add.figures import images
 from okml.add.images.base import as_bytes
@@ -68,6 +70,16 @@ def test_long_captions_touch_neither_each_other_nor_the_edge():
     assert len(boxes) == len(told)
     assert all(one.x1 <= other.x0 for one, other in pairwise(boxes))
     assert max(box.y1 for box in boxes) <= figure.bbox.y1
+
+
+def test_pictures_are_of_captions_from_all_over_the_file():
+    held_out, drawn = SimpleNamespace(test=range(163)), SimpleNamespace(samples=500)
+    bench = SimpleNamespace(free_captions=True, images=held_out, settings=drawn)
+    assert columns(bench).tolist() == list(range(0, 160, 16))
+    held_out.test = range(7)
+    assert columns(bench).tolist() == list(range(7))
+    bench.free_captions = False  # requests take the classes in turn
+    assert columns(bench).tolist() == list(range(10))
 
 
 def test_guidance_goes_on_from_the_empty_prompt_through_the_told_one():
@@ -196,6 +208,10 @@ def test_the_whole_profile_night_measures_every_claim_with_a_bar_there(
     assert not [claim.id for claim in barred if claim.metric not in record.metrics]
     measured = [claim for claim in load_claims("add") if claim.metric in record.metrics]
     assert not [claim.id for claim in measured if claim not in barred]
+    # Several images of a caption are no independent sample.
+    assert {record.metrics[name].over for name in ("student_accuracy", "student_copied")} == {
+        "captions"
+    }
     rates = pl.DataFrame(record.tables["rates"].columns)
     assert rates["method"].unique(maintain_order=True).to_list() == list(TUNED)
     for _, tried in rates.group_by("method"):

@@ -53,14 +53,22 @@ def measure_prompts(study: Study) -> StepResult:
                         "FD": judged.quality.fd,
                     }
                 )
+        sampled = _sampled(bench)
         for metric, values in right.items():
-            result.measure(kind + metric, estimate_mean(values, "images"))
+            result.measure(kind + metric, estimate_mean(values, **sampled))
         own, misled = (right[name] for name in ("student_accuracy", "misled_accuracy"))
-        difference = estimate_difference(own, misled, "images")
+        difference = estimate_difference(own, misled, **sampled)
         result.compare(f"{kind}student_accuracy", f"{kind}misled_accuracy", difference)
     result.frames["prompts"] = pl.DataFrame(rows)
     result.log("chance_accuracy", 1 / len(study.main.images.classes), exact=True)
     return result
+
+
+def _sampled(bench: Workbench) -> dict[str, Any]:
+    """Return the units of intervals: images, or the captions of which several images are drawn."""
+    if bench.free_captions:
+        return {"over": "captions", "clusters": bench.blocks}
+    return {"over": "images"}
 
 
 def _tellings(requests: Requests) -> dict[str, Requests]:
@@ -171,9 +179,10 @@ def _measure_copies(result: StepResult, bench: Workbench) -> None:
         {seed: bench.judged(method, 1, seed).copied for seed in seeds}
         for method in ("default", "training images")
     )
-    result.measure(f"{kind}student_copied", estimate_mean(student, "images"))
-    result.measure(f"{kind}replayed_copied", estimate_mean(replayed, "images"))
-    difference = estimate_difference(student, replayed, "images")
+    sampled = _sampled(bench)
+    result.measure(f"{kind}student_copied", estimate_mean(student, **sampled))
+    result.measure(f"{kind}replayed_copied", estimate_mean(replayed, **sampled))
+    difference = estimate_difference(student, replayed, **sampled)
     result.compare(f"{kind}student_copied", f"{kind}replayed_copied", difference)
 
 

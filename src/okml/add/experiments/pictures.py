@@ -35,7 +35,8 @@ def _same_noise(bench: Workbench, _: int) -> pl.DataFrame:
 
 
 def _of_seed(bench: Workbench, seed: int) -> pl.DataFrame:
-    requests = _first(bench.requests(seed), COLUMNS)
+    shown = columns(bench)
+    requests = _taken(bench.requests(seed), shown)
     rows = {
         f"teacher, {steps}": bench.draw_with_teacher(requests, steps)
         for steps in bench.settings.teacher_steps
@@ -45,14 +46,13 @@ def _of_seed(bench: Workbench, seed: int) -> pl.DataFrame:
         rows[f"student, {steps}"] = bench.draw(student, requests, steps)
     for job in method_jobs(bench.profile):
         if job.settings == bench.settings and job.seed == seed and job.what in ALTERNATIVES:
-            drawn = bench.sample(job.what, 1, seed)
-            rows[f"{job.what}, 1"] = drawn[:COLUMNS]
+            rows[f"{job.what}, 1"] = bench.sample(job.what, 1, seed)[shown]
     return frame(rows, requests.captions, bench.images.name)
 
 
 def _walk(bench: Workbench, seed: int) -> pl.DataFrame:
     """Return one prompt drawn from noises between two noises."""
-    requests = _first(bench.requests(seed), COLUMNS)
+    requests = _taken(bench.requests(seed), columns(bench))
     share = torch.linspace(0, 1, WALK).reshape(-1, 1, 1, 1)
     noise = spherical(requests.noise[:1], requests.noise[1:2], share)
     told = requests.prompts[3:4].expand(WALK, -1)
@@ -95,10 +95,21 @@ def _failures(bench: Workbench, seed: int) -> pl.DataFrame:
     return frame({"student, 1": samples[worst]}, captions, bench.images.name)
 
 
-def _first(requests: Requests, count: int) -> Requests:
+def columns(bench: Workbench) -> Tensor:
+    """Return the numbers of the requests that are shown, at most ``COLUMNS`` of them.
+
+    The first ones are of one class each. Free captions come in the order of their file, in which
+    neighbours are alike, so those are taken at equal distances.
+    """
+    known = len(bench.images.test) if bench.free_captions else COLUMNS
+    count = min(known, bench.settings.samples)
+    return torch.arange(0, count, max(1, count // COLUMNS))[:COLUMNS]
+
+
+def _taken(requests: Requests, rows: Tensor) -> Requests:
     return Requests(
-        requests.noise[:count],
-        requests.labels[:count],
-        requests.prompts[:count],
-        requests.captions[:count],
+        requests.noise[rows],
+        requests.labels[rows],
+        requests.prompts[rows],
+        tuple(requests.captions[row] for row in rows),
     )
