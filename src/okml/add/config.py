@@ -97,7 +97,7 @@ CPU = AddProfile(
 # chooses among as many learning rates.
 NIGHT = AddProfile(
     name="night",
-    budget=Budget(minutes=90, memory_gib=12, disk_gib=1),
+    budget=Budget(minutes=90, memory_gib=12, disk_gib=2),
     seeds=(0, 1, 2, 3, 4),
     add=SMALL.model_copy(
         update={
