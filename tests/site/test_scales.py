@@ -97,6 +97,21 @@ def test_outputs_that_cannot_be_told_apart_are_left_as_they_are():
     assert list(replay(notebook, recorded("cpu", 0.25))) == [0]
 
 
+def test_names_of_a_comprehension_are_not_those_of_other_cells():
+    shown = (
+        "(rows,) = (experiment.controls.frames[name] for name in ['controls'])\nTable(rows, 'R.')"
+    )
+    notebook = new_notebook(
+        cells=[
+            new_code_cell(SETUP, outputs=[html("smoke protocol")]),
+            new_code_cell("name = experiment.study.place_set"),
+            new_code_cell(shown, outputs=[html("smoke rows")]),
+        ]
+    )
+    (rows,) = replay(notebook, recorded("cpu", 0.25))[2]
+    assert "0.250" in rows.output["data"]["text/html"]
+
+
 def test_settings_that_have_gone_do_not_hide_a_record():
     settings = chapter("space_time").profile("cpu").model_dump(mode="json")
     older = recorded("cpu", 0.25, {**settings, "gone": 1})

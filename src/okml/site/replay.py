@@ -14,6 +14,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from symtable import SymbolTable, symtable
 from types import SimpleNamespace
 from typing import Any
 
@@ -99,22 +100,24 @@ class _Statement:
 
     @cached_property
     def reads(self) -> frozenset[str]:
-        names = (n for n in ast.walk(self.node) if isinstance(n, ast.Name))
         added = (n.target for n in ast.walk(self.node) if isinstance(n, ast.AugAssign))
-        read = {n.id for n in names if isinstance(n.ctx, ast.Load)}
-        return frozenset(read | {n.id for n in added if isinstance(n, ast.Name)})
+        of_scopes = (
+            name.get_name()
+            for scope in _scopes(self._names)
+            for name in scope.get_symbols()
+            if name.is_referenced() and (scope is self._names or name.is_global())
+        )
+        return frozenset(of_scopes) | {n.id for n in added if isinstance(n, ast.Name)}
 
     @cached_property
     def writes(self) -> frozenset[str]:
-        found = set()
-        for n in ast.walk(self.node):
-            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store):
-                found.add(n.id)
-            elif isinstance(n, ast.Import | ast.ImportFrom):
-                found |= {(alias.asname or alias.name).split(".")[0] for alias in n.names}
-            elif isinstance(n, ast.FunctionDef | ast.ClassDef):
-                found.add(n.name)
-        return frozenset(found)
+        names = self._names.get_symbols()
+        return frozenset(n.get_name() for n in names if n.is_assigned() or n.is_imported())
+
+    @cached_property
+    def _names(self) -> SymbolTable:
+        """The names of the statement; those of its comprehensions and functions are their own."""
+        return symtable(ast.unparse(self.node), f"<cell {self.cell}>", "exec")
 
     @cached_property
     def asks(self) -> frozenset[str]:
@@ -134,6 +137,13 @@ class _Statement:
             return eval(compile(ast.Expression(self.node), where, "eval"), names)
         exec(compile(ast.Module([self.node], []), where, "exec"), names)
         return None
+
+
+def _scopes(table: SymbolTable) -> Iterator[SymbolTable]:
+    """Yield a table of names and those of all scopes inside."""
+    yield table
+    for inner in table.get_children():
+        yield from _scopes(inner)
 
 
 def _statements(notebook: NotebookNode) -> list[_Statement]:
