@@ -91,3 +91,18 @@ def test_labels_of_neighboring_points_cover_neither_each_other_nor_a_point():
     spots = axes.transData.transform(list(zip(x, y, strict=True)))
     assert not any(box.contains(*spot) for box in boxes for spot in spots)
     plt.close(figure)
+
+
+def test_in_a_crowd_only_the_first_labels_are_written():
+    x = [1 + 0.001 * place for place in range(30)]
+    with style():
+        figure, axes = plt.subplots()
+        axes.scatter(x, x)
+        axes.scatter([5], [5])
+        label_points(axes, [*x, 5], [*x, 5], [*map("number {}".format, range(30)), "far"],
+                     crowded=True)  # fmt: skip
+    written = [text.get_text() for text in axes.texts]
+    assert written[0] == "number 0"
+    assert written[-1] == "far"
+    assert len(written) < 31
+    plt.close(figure)

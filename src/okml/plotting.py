@@ -105,7 +105,13 @@ def style() -> Any:
 
 
 def label_points(
-    axes: Axes, x: Iterable[float], y: Iterable[float], labels: Iterable[str], size: float = 7
+    axes: Axes,
+    x: Iterable[float],
+    y: Iterable[float],
+    labels: Iterable[str],
+    size: float = 7,
+    *,
+    crowded: bool = False,
 ) -> None:
     """Write a label beside each point, on the first side where it covers no point and no label.
 
@@ -115,6 +121,7 @@ def label_points(
         y: The y coordinate of each point.
         labels: The label of each point.
         size: The font size in points.
+        crowded: Leave a label out that would cover something on every side; the first ones win.
     """
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
     points = list(zip(x, y, strict=True))
@@ -128,6 +135,10 @@ def label_points(
             box = text.get_window_extent()
             if not any(box.overlaps(other) for other in taken):
                 break
+        else:
+            if crowded:
+                text.remove()
+                continue
         taken.append(box)
 
 

@@ -261,6 +261,38 @@ def test_a_block_without_a_direction_does_not_spoil_the_mean() -> None:
     assert "displacements is 0.90" in figures.held_out_blocks(rows, OUTLINE).alt
 
 
+def test_every_block_has_a_tooltip_and_the_first_ones_have_their_names() -> None:
+    crowd = pl.concat([blocks().head(1).with_columns(block=pl.lit(f"Land_{i}")) for i in range(40)])
+    picture = figures.held_out_blocks(crowd, OUTLINE)
+    assert titles(picture) == [f"Land {i}: cosine 0.90" for i in range(40)]
+    assert ">Land 0</text>" in picture.svg
+    assert ">Land 39</text>" not in picture.svg
+
+
+def test_of_many_regions_those_with_the_most_places_are_drawn() -> None:
+    rows = pl.DataFrame(
+        {"region": ["Small"] * 5 + [f"L{i}" for i in range(24) for _ in range(6)]}
+    ).with_columns(error_km=pl.int_range(pl.len()).cast(pl.Float64))
+    picture = figures.errors_by_region(rows)
+    assert "24 regions, from 8 km in L0" in picture.alt
+    assert "Small" not in picture.svg
+
+
+def test_prompts_of_many_sets_have_rows_of_panels() -> None:
+    rows = pl.concat([prompts().with_columns(set=pl.lit(name)) for name in ("a", "b", "c")])
+    svg = ElementTree.fromstring(figures.prompts(rows).svg)
+    width, height = (float(svg.get(side, "").removesuffix("pt")) for side in ("width", "height"))
+    assert width < 1.5 * height
+
+
+def test_a_long_prompt_is_cut_where_it_begins() -> None:
+    rows = sweep().with_columns(prompt=pl.lit(f"{'long ' * 9}song by B was written in 19"))
+    svg = figures.neuron_sweep(rows).svg
+    assert ">… " in svg
+    assert svg.count("song by B was written in 19 …") == 2
+    assert "long " * 9 not in svg
+
+
 def test_families_are_lines_of_their_own() -> None:
     svg = figures.model_sizes(sizes()).svg
     for label in ("World, Pythia, measured", "World, Llama-2, measured", "World, Llama-2, paper"):

@@ -52,7 +52,8 @@ def controls(rows: pl.DataFrame) -> Picture:
     names = rows["features"].unique(maintain_order=True).to_list()
     mean = rows.group_by("set", "features").agg(pl.col("r2").mean())
     with style():
-        figure, axes = plt.subplots(figsize=(8.5, 0.9 + 0.42 * len(names)))
+        group = max(0.42, 0.11 * len(sets))  # inches; a bar must stay visible among many sets
+        figure, axes = plt.subplots(figsize=(8.5, 0.9 + group * len(names)))
         height = 0.8 / len(sets)
         for index, (color, name) in enumerate(colored(sets)):
             values = dict(mean.filter(set=name).select("features", "r2").iter_rows())
@@ -87,9 +88,9 @@ def gain_over_cheap(rows: pl.DataFrame) -> Picture:
     require(shown, "margins")
     where, gain = np.arange(shown.height), shown["difference"].to_numpy()
     ends = np.stack([gain - shown["low"].to_numpy(), shown["high"].to_numpy() - gain])
-    labels = [f"{title(row['set'])}: {row['cheap']}" for row in shown.to_dicts()]
+    labels = [f"{title(row['set'])}\n{row['cheap']}" for row in shown.to_dicts()]
     with style():
-        figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.4 * shown.height))
+        figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.45 * shown.height))
         axes.errorbar(gain, where, xerr=ends, fmt="o", color=PALETTE[0], capsize=3)
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set_yticks(where, labels)
@@ -114,7 +115,7 @@ def principal_components(rows: pl.DataFrame) -> Picture:
     """
     require(rows, "components")
     with style():
-        figure, panels = plt.subplots(1, 2, figsize=(10, 3.8), sharex=True)
+        figure, panels = plt.subplots(1, 2, figsize=(9.5, 3.8), sharex=True)
         for axes, metric, label in zip(
             panels, ("r2", "rho"), ("test R²", "test Spearman ρ"), strict=True
         ):

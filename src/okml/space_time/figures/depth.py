@@ -90,17 +90,23 @@ def prompts(rows: pl.DataFrame) -> Picture:
     require(rows, "prompts")
     sets = rows["set"].unique(maintain_order=True).to_list()
     with style():
+        columns = min(2, len(sets))  # a row of more would be too small to read
+        rows_of_panels = -(-len(sets) // columns)
         figure, grid = plt.subplots(
-            1, len(sets), figsize=(5.2 * len(sets), 3.8), sharey=True, squeeze=False
-        )
-        for axes, name in zip(grid[0], sets, strict=True):
+            rows_of_panels, columns, figsize=(5.2 * columns, 3.8 * rows_of_panels),
+            sharey=True, squeeze=False,
+        )  # fmt: skip
+        for unused in grid.flat[len(sets) :]:
+            unused.remove()
+        for axes, name in zip(grid.flat, sets, strict=False):
             chosen = rows.filter(set=name)
             for prompt in chosen["prompt"].unique(maintain_order=True):
                 curve = mean_by(chosen.filter(prompt=prompt), "depth", "r2")
                 axes.plot(curve["depth"], curve["r2"], label=prompt)
             axes.set(title=title(name), xlabel="depth in the network")
             axes.legend()
-        grid[0][0].set_ylabel("test R²")
+        for axes in grid[:, 0]:
+            axes.set_ylabel("test R²")
     means = rows.group_by("set", "prompt", "depth").agg(pl.col("r2").mean())
     best = means.group_by("set", "prompt").agg(pl.col("r2").max()).sort("set", "prompt")
     facts = ", ".join(

@@ -14,10 +14,11 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from okml.data import fetch
-from okml.plotting import INK, PALETTE, Picture, style
+from okml.plotting import INK, PALETTE, Picture, label_points, style
 from okml.space_time.figures.common import median, require, thinned
 
 FEWEST = 5  # test places of a region whose median error is drawn
+REGIONS = 24  # regions of that figure
 Outline = Sequence[np.ndarray]  # polylines [points, 2] of (longitude, latitude) in degrees
 
 
@@ -72,12 +73,18 @@ def _draw_outline(axes: Axes, outline: Outline) -> None:
 def held_out_blocks(rows: pl.DataFrame, outline: Outline) -> Picture:
     """Draw each held-out country: its true center, its predicted center and the training mean.
 
+    Where there is no room for all names, the first rows have theirs; tooltips have every name.
+
     Args:
         rows: Columns ``block``, ``true_x``, ``true_y``, ``predicted_x``, ``predicted_y``,
-            ``mean_x``, ``mean_y`` (degrees), ``cosine``.
+            ``mean_x``, ``mean_y`` (degrees), ``cosine``; the largest block first.
         outline: The coastlines to draw.
     """
     require(rows, "held-out regions")
+    names = [name.replace("_", " ") for name in rows["block"]]
+    labels = [
+        f"{name}: cosine {cosine:.2f}" for name, cosine in zip(names, rows["cosine"], strict=True)
+    ]
     with style():
         figure, axes = plt.subplots(figsize=(9, 4.4))
         _draw_outline(axes, outline)
@@ -86,14 +93,12 @@ def held_out_blocks(rows: pl.DataFrame, outline: Outline) -> Picture:
                 "",
                 (row["predicted_x"], row["predicted_y"]),
                 (row["true_x"], row["true_y"]),
-                arrowprops={"arrowstyle": "->", "color": PALETTE[1], "lw": 1.1, "alpha": 0.8},
+                arrowprops={"arrowstyle": "->", "color": PALETTE[1], "lw": 0.9, "alpha": 0.6},
             )
-            name = row["block"].replace("_", " ")
-            axes.annotate(
-                name, (row["true_x"], row["true_y"]), fontsize=7, xytext=(2, 3),
-                textcoords="offset points",
-            )  # fmt: skip
-        axes.scatter(rows["true_x"], rows["true_y"], s=22, color=PALETTE[0], label="true center")
+        axes.scatter(
+            rows["true_x"], rows["true_y"], s=22, color=PALETTE[0], label="true center",
+            gid="centers",
+        )  # fmt: skip
         axes.scatter(
             rows["predicted_x"], rows["predicted_y"], s=14, color=PALETTE[1],
             label="center predicted without ever seeing it",
@@ -104,16 +109,18 @@ def held_out_blocks(rows: pl.DataFrame, outline: Outline) -> Picture:
         )  # fmt: skip
         axes.set(xlabel="longitude, °", ylabel="latitude, °", xlim=(-180, 180), ylim=(-60, 85))
         axes.legend(loc="lower left", fontsize=8)
+        label_points(axes, rows["true_x"], rows["true_y"], names, crowded=True)
     return Picture(
         figure,
         f"World map with {rows.height} held-out regions: arrows lead from the true center to the "
         f"center predicted by a probe that never saw the region; the mean cosine of the "
         f"displacements is {np.nanmean(rows['cosine'].to_numpy()):.2f}.",
+        {"centers": labels},
     )
 
 
 def errors_by_region(rows: pl.DataFrame) -> Picture:
-    """Draw the median error of each region, the best and the worst (great circle, km).
+    """Draw the median error of the regions with the most test places (great circle, km).
 
     Args:
         rows: Columns ``region``, ``error_km``; one row a test entity.
@@ -122,11 +129,11 @@ def errors_by_region(rows: pl.DataFrame) -> Picture:
         rows.group_by("region")
         .agg(pl.len().alias("count"), pl.col("error_km").median())
         .filter(pl.col("count") >= FEWEST)
-        .sort("error_km")
     )
     require(table, f"regions with {FEWEST} test places")
-    shown = table if table.height <= 24 else pl.concat([table.head(12), table.tail(12)])
-    shown = shown.with_columns(pl.col("region").str.replace_all("_", " "))
+    # Of many regions the best and the worst would be those with few places, by chance.
+    largest = table.sort("count", "region", descending=[True, False]).head(REGIONS)
+    shown = largest.sort("error_km").with_columns(pl.col("region").str.replace_all("_", " "))
     labels = [f"{row['region']} ({row['count']})" for row in shown.iter_rows(named=True)]
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 0.8 + 0.22 * shown.height))
@@ -136,8 +143,8 @@ def errors_by_region(rows: pl.DataFrame) -> Picture:
     worst, best = shown.row(-1, named=True), shown.row(0, named=True)
     return Picture(
         figure,
-        f"Median error by region, from {best['error_km']:,.0f} km in {best['region']} to "
-        f"{worst['error_km']:,.0f} km in {worst['region']}.",
+        f"Median error of {shown.height} regions, from {best['error_km']:,.0f} km in "
+        f"{best['region']} to {worst['error_km']:,.0f} km in {worst['region']}.",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -10,6 +9,8 @@ import polars as pl
 
 from okml.plotting import INK, PALETTE, Picture, style
 from okml.space_time.figures.common import colored, mean_by, require
+
+LONGEST = 42  # characters of a prompt over its panel
 
 
 def neurons(rows: pl.DataFrame, random: pl.DataFrame) -> Picture:
@@ -85,12 +86,12 @@ def neuron_sweep(rows: pl.DataFrame) -> Picture:
 
     Args:
         rows: Columns ``prompt``, ``neuron``, ``value`` (null: untouched), ``token``,
-            ``probability``; a row of panels a neuron.
+            ``probability``; a row of panels a neuron. A long prompt is cut: its end asks.
     """
     require(rows, "pinned neurons")
     pinned = rows.drop_nulls("value")
     prompts, swept = (rows[name].unique(maintain_order=True) for name in ("prompt", "neuron"))
-    size = (4.2 * len(prompts), 3.4 * len(swept))
+    size = (3.4 * len(prompts), 3.4 * len(swept))
     with style():
         figure, grid = plt.subplots(
             len(swept), len(prompts), figsize=size, sharey=True, squeeze=False
@@ -100,9 +101,10 @@ def neuron_sweep(rows: pl.DataFrame) -> Picture:
             for token in panel["token"].unique(maintain_order=True):
                 line = panel.filter(token=token).sort("value")
                 axes.plot(line["value"], line["probability"], "o-", ms=3, label=repr(token))
-            axes.set_title(textwrap.fill(f"{prompt} …", 34), fontsize=8)
+            axes.set_title(f"{_end_of(prompt)} …", fontsize=8)
             axes.set_xlabel(f"pinned activation, {neuron}")
-            axes.legend(fontsize=7)
+            axes.legend(fontsize=7, loc="upper center", ncols=5, handlelength=1, columnspacing=0.9)
+        grid[0, 0].set_ylim(top=1.2 * pinned["probability"].to_numpy().max())  # for the legends
         for axes in grid[:, 0]:
             axes.set_ylabel("probability of the next token")
     ends = pinned.group_by("neuron", maintain_order=True).agg(
@@ -116,3 +118,7 @@ def neuron_sweep(rows: pl.DataFrame) -> Picture:
         f"Probabilities of the next token under {len(prompts)} prompts while a neuron is pinned: "
         f"{facts}.",
     )
+
+
+def _end_of(prompt: str) -> str:
+    return prompt if len(prompt) <= LONGEST else f"… {prompt[-LONGEST:].lstrip()}"
