@@ -121,4 +121,7 @@ def neuron_sweep(rows: pl.DataFrame) -> Picture:
 
 
 def _end_of(prompt: str) -> str:
-    return prompt if len(prompt) <= LONGEST else f"… {prompt[-LONGEST:].lstrip()}"
+    """Return the last words of a prompt that is too long."""
+    if len(prompt) <= LONGEST:
+        return prompt
+    return f"… {prompt[-LONGEST:].partition(' ')[2]}"
