@@ -116,7 +116,7 @@ def test_rows_are_kept_one_by_one(
     assert table.filter(row="teacher", steps=25).select("guidance", "FID").row(0) == (3, 42)
 
 
-def test_what_training_leaves_is_given_back_before_images_are_drawn(
+def test_what_training_and_drawing_leave_is_given_back_before_what_follows(
     study: Study, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Network:
@@ -131,20 +131,23 @@ def test_what_training_leaves_is_given_back_before_images_are_drawn(
 
     @wraps(published.train)
     def train(settings: Any, folder: Path) -> None:
+        assert not [network for network in left if network() is not None]
         left.append(weakref.ref(Network()))
 
     def evaluate(*given: Any) -> dict[str, float]:
         assert left[-1]() is None
+        left.append(weakref.ref(Network()))
         return score(*given)
 
     monkeypatch.setattr(published, "train", train)
     monkeypatch.setattr(published, "evaluate", evaluate)
     gc.disable()
     try:
-        published.measure_row(study, "default")
+        for row in ROWS[:2]:
+            published.measure_row(study, row)
     finally:
         gc.enable()
-    assert len(left) == 1
+    assert len(left) == 4
 
 
 def test_claims_compare_scores_of_rows(study: Study, calls: list[str]) -> None:
