@@ -1,9 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from okml.errors import ParameterError
 from okml.seqrec.comparison import RankedArms
-from okml.strec.experiments.quality import per_seed, summary
+from okml.strec.experiments.quality import cost_row, per_seed, summary
 
 USERS = np.array([0, 0, 1, 2, 2, 2])
 
@@ -46,6 +48,20 @@ def test_the_summary_has_a_row_an_arm_and_nothing_for_the_reference():
     assert found["sd"][0] == pytest.approx(
         np.std([comparison().metric("a", "ndcg@10", s) for s in (0, 1)], ddof=1)
     )
+
+
+def test_the_cost_of_a_training_by_hand():
+    arm = SimpleNamespace(name="a", training="rows", length=None)
+    job = SimpleNamespace(arm=arm, seed=3, data=SimpleNamespace(log="ml_100k", length=16))
+    encoder = SimpleNamespace(flops=lambda length: 1_000_000 * length)
+    trained = SimpleNamespace(
+        rate=1.0, seconds=4.0, targets=600, validation=0.1, slope=None, encoder=encoder
+    )
+    found = cost_row(job, trained)
+    assert found["targets/s"] == 150
+    assert found["MFLOP"] == 16
+    arm.length = 6
+    assert cost_row(job, trained)["MFLOP"] == 6
 
 
 def test_ranks_of_other_rows_are_refused():
