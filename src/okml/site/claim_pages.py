@@ -124,7 +124,7 @@ class ClaimPage(PageDirective):
         found = figure_of_claim(self.env, claim)
         if found is None:
             return []
-        made = caption(claim.partition(".")[0], found.scale, self.lang)
+        made = caption(view.chapter_of(claim), found.scale, self.lang)
         return [made, tag("figure", picture(self.env, found.svg), classes=["okml-figure"])]
 
     def _cite(self, found: ClaimRow) -> element:

@@ -163,7 +163,7 @@ def link(claim: str, kind: str, content: nodes.Element, *, optional: bool = Fals
 
 def is_digest(docname: str, claim: str) -> bool:
     """Tell whether a page is the digest of a claim's chapter."""
-    return docname.split("/")[-2:] == ["digests", claim.partition(".")[0]]
+    return docname.split("/")[-2:] == ["digests", view.chapter_of(claim)]
 
 
 def outdated_pages(

@@ -17,10 +17,6 @@ from okml.site.markup import Child, element, note, tag
 from okml.site.pictures import figure_of_claim, picture
 
 
-def _chapter(finding: Finding) -> str:
-    return finding.claim.partition(".")[0]
-
-
 def _is_open(finding: Finding) -> bool:
     return view.find(finding.claim).best.outcome is Outcome.UNDECIDED
 
@@ -37,11 +33,13 @@ class Findings(PageDirective):
         """Return the list of the findings; those that are open come last."""
         self.uses(*self.arguments)
         self._drawn: set[str] = set()
-        findings = sorted(load_findings(), key=_is_open)
+        findings = load_findings()
         if self.arguments:
-            findings = [each for each in findings if _chapter(each) == self.arguments[0]]
+            (chapter,) = self.arguments
+            findings = [each for each in findings if view.chapter_of(each.claim) == chapter]
             if not findings:
-                raise ParameterError(f"There is no finding of a chapter {self.arguments[0]!r}.")
+                raise ParameterError(f"There is no finding of a chapter {chapter!r}.")
+        findings.sort(key=_is_open)
         return [tag("ol", *map(self._finding, findings), classes=["okml-findings"])]
 
     def _finding(self, finding: Finding) -> element:

@@ -87,7 +87,7 @@ class ClaimFigure:
 
 def figure_of_claim(env: BuildEnvironment, claim: str) -> ClaimFigure | None:
     """Return the first figure below the mark of a claim, in the same section of its notebook."""
-    for english in view.notebook_docnames(claim.partition(".")[0]):
+    for english in view.notebook_docnames(view.chapter_of(claim)):
         page = page_in(env, english, page_language(env.docname))
         cells = view.notebook(Path(env.srcdir) / f"{page}.ipynb")["cells"]
         for cell in _section(cells, f"{{tests}}`{claim}`"):

@@ -122,7 +122,7 @@ class MeasuredRole(LedgerRole):
     def render(self) -> Nodes:
         """Return the number, or a note that this scale was not run."""
         shown = quoted(self.text, self.lang)
-        domain_of(self.env).use(self.text.partition(".")[0], self.env.docname)
+        domain_of(self.env).use(view.chapter_of(self.text), self.env.docname)
         return [shown]
 
 

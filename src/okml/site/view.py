@@ -107,13 +107,18 @@ def _staleness(_sha256: str, chapter: str, profile: ProfileName) -> Staleness | 
     return staleness(found) if found else None
 
 
+def chapter_of(name: str) -> str:
+    """Return the chapter of a claim or a metric, such as ``strec`` of ``strec.memory``."""
+    return name.partition(".")[0]
+
+
 def find(claim_id: str) -> ClaimRow:
     """Return the row of one claim.
 
     Raises:
         ParameterError: If no chapter lists it.
     """
-    chapter = claim_id.partition(".")[0]
+    chapter = chapter_of(claim_id)
     for row in rows(chapter):
         if row.claim.id == claim_id:
             return row
