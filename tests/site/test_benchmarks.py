@@ -55,6 +55,17 @@ def test_the_ratio_says_how_many_times_better(book, benchmark, changes, ratio):
     assert "Test processor" in text
 
 
+def test_a_russian_page_says_it_in_russian(book, benchmark):
+    benchmark(about="Memory is that of a process, libraries included.", what="peak memory")
+    book.write("book/ru/benchmarks.md", "# Замеры\n\n```{benchmark}\n```\n")
+    book.build()
+    assert book.warnings == ""
+    text = book.page("book/ru/benchmarks").get_text()
+    assert "Память – всего процесса, вместе с библиотеками." in text
+    assert "пик памяти" in text
+    assert "0.5 с" in text
+
+
 def test_commands_in_what_was_measured_are_code(book, benchmark):
     benchmark(about="Not here: `okml plan add --profile gpu` says why.")
     book.build()

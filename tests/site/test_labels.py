@@ -9,10 +9,11 @@ import polars as pl
 import pytest
 import yaml
 
+from okml.benchmark import read_benchmark
 from okml.chapters import CHAPTERS, Chapter
 from okml.ledger import load_claims, load_record
 from okml.ledger.report import RECORDED
-from okml.paths import build_dir, repository_root
+from okml.paths import build_dir, repository_root, results_dir
 from okml.plotting import Picture, style
 from okml.site import labels
 from okml.site.translation import untranslated
@@ -57,6 +58,18 @@ def test_what_tooltips_say_of_the_number_of_a_claim_is_translated(chapter):
             said |= {text for e in estimates for text in (e.unit, e.over, e.estimator)}
     assert said
     assert {text for text in said if labels.in_russian(text) is None} == set()
+
+
+RECORDS = sorted(results_dir().glob("benchmarks/*.json"))
+BENCHMARKS = [path for path in RECORDS if path.stem not in ("survival", "gpu_check")]
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_what_a_recorded_benchmark_says_is_translated(path):
+    record = read_benchmark(path)
+    said = {record.title, record.what, *(check.what for check in record.checks)}
+    said |= {text for each in record.comparisons for text in (each.what, each.unit, each.peer)}
+    assert {text for text in said if text and labels.in_russian(text) is None} == set()
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)

@@ -10,6 +10,7 @@ from okml.benchmark import BenchmarkRecord, MachineRecord, read_benchmark
 from okml.errors import OkmlError
 from okml.paths import repository_root, results_dir
 from okml.site.directives import PageDirective
+from okml.site.labels import label_in
 from okml.site.language import Lang, word
 from okml.site.markup import element, note, row, scrolling_table, tag
 from okml.site.provenance import hardware, short_hash, when
@@ -57,35 +58,40 @@ class Benchmark(RecordDirective):
         if path is None:
             return missing(f"{name}: {word('benchmark_missing', self.lang)}")
         record = read_benchmark(path)
-        agreed = "; ".join(f"{check.what}: {check.difference:.1e}" for check in record.checks)
+        agreed = "; ".join(
+            f"{label_in(check.what, self.lang)}: {check.difference:.1e}" for check in record.checks
+        )
         return [
             _table(record, self.lang),
-            _what(record),
+            _what(record, self.lang),
             made(record, self.lang, f". {word('agreement', self.lang)}: {agreed}"),
         ]
 
 
-def _what(record: BenchmarkRecord) -> nodes.Node:
+def _what(record: BenchmarkRecord, lang: Lang) -> nodes.Node:
     """Return the description of a benchmark, with text in backticks as code."""
-    parts = record.what.split("`")
+    parts = label_in(record.what, lang).split("`")
     return nodes.paragraph(
         "", "", *(nodes.literal("", p) if i % 2 else nodes.Text(p) for i, p in enumerate(parts))
     )
 
 
 def _table(record: BenchmarkRecord, lang: Lang) -> element:
-    rows = [
-        row(
-            [item.what],
-            [f"{number(item.okml_value)} {item.unit}"],
-            [f"{number(item.peer_value)} {item.unit}", note(item.peer)],
-            [tag("strong", f"{item.ratio:.2f}×")],
-            [str(item.repeats)],
+    rows = []
+    for item in record.comparisons:
+        unit = label_in(item.unit, lang)
+        rows.append(
+            row(
+                [label_in(item.what, lang)],
+                [f"{number(item.okml_value)} {unit}"],
+                [f"{number(item.peer_value)} {unit}", note(label_in(item.peer, lang))],
+                [tag("strong", f"{item.ratio:.2f}×")],
+                [str(item.repeats)],
+            )
         )
-        for item in record.comparisons
-    ]
     keys = ("quantity", "okml", "peer", "ratio", "repeats")
-    return scrolling_table(record.title, [(word(key, lang), "") for key in keys], rows)
+    header = [(word(key, lang), "") for key in keys]
+    return scrolling_table(label_in(record.title, lang), header, rows)
 
 
 def number(value: float) -> str:

@@ -95,7 +95,8 @@ def _listed() -> _List:
         for english, russian in labels.items()
         if "{" in english
     ]
-    longest = max(len(BETWEEN.split(english)) for english in labels)
+    # A label is split before each of its numbers.
+    longest = max(len(BETWEEN.split(english.replace("#", "0"))) for english in labels)
     return _List(labels, phrases, re.compile("|".join(found["same"])), longest)
 
 
