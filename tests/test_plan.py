@@ -10,7 +10,7 @@ import pytest
 from okml import plan as plan_module
 from okml.data import CatalogEntry
 from okml.lightsage.datasets.coveo import COLUMNS, WHERE
-from okml.plan import Item, Plan, fits_budget
+from okml.plan import Item, Plan, over_budget
 from okml.profile import Budget, Profile
 from okml.runtime import on_one_disk
 
@@ -161,18 +161,21 @@ def test_a_machine_without_gpu_has_no_gpu_memory(
 
 
 @pytest.mark.parametrize(
-    ("change", "fits"),
+    ("change", "exceeded"),
     [
-        ({}, True),
-        ({"hours": 2.01}, False),
-        ({"memory_gib": 50.1}, False),
-        ({"disk_gib": 201.0}, False),
-        ({"gpu_memory_gib": 41.0}, False),
+        ({}, []),
+        ({"hours": 2.01}, ["120.6 minutes"]),
+        ({"memory_gib": 50.1}, ["50.1 GiB of memory"]),
+        ({"disk_gib": 201.0}, ["201.0 GiB of disk"]),
+        ({"gpu_memory_gib": 41.0}, ["41.0 GiB of GPU memory"]),
+        ({"hours": 3.0, "disk_gib": 201.0}, ["180.0 minutes", "201.0 GiB of disk"]),
     ],
 )
 def test_a_budget_bounds_every_quantity(
-    profile: Profile, change: dict[str, float], fits: bool
+    profile: Profile, change: dict[str, float], exceeded: list[str]
 ) -> None:
     budget = Budget(minutes=120, memory_gib=50, disk_gib=200, gpu_memory_gib=40)
     stated = profile.model_copy(update={"budget": budget})
-    assert fits_budget(made(**change), stated) is fits
+    found = over_budget(made(**change), stated)
+    assert len(found) == len(exceeded)
+    assert all(what in each for what, each in zip(exceeded, found, strict=True))

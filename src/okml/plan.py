@@ -95,15 +95,20 @@ class Plan(BaseModel):
         ]
 
 
-def fits_budget(plan: Plan, profile: Profile) -> bool:
-    """Tell whether a plan stays within the budget of its profile."""
+def over_budget(plan: Plan, profile: Profile) -> list[str]:
+    """Return what exceeds the budget of a profile, as sentences; an empty list if the plan fits."""
     budget = profile.budget
-    return (
-        plan.hours * 60 <= budget.minutes
-        and plan.memory_gib <= budget.memory_gib
-        and plan.disk_gib <= budget.disk_gib
-        and plan.gpu_memory_gib <= budget.gpu_memory_gib
-    )
+    bounds = {
+        "minutes": (plan.hours * 60, budget.minutes),
+        "GiB of memory": (plan.memory_gib, budget.memory_gib),
+        "GiB of disk": (plan.disk_gib, budget.disk_gib),
+        "GiB of GPU memory": (plan.gpu_memory_gib, budget.gpu_memory_gib),
+    }
+    return [
+        f"{plan.chapter} plans {planned:,.1f} {what} at {profile.name}; its budget is {bound:g}"
+        for what, (planned, bound) in bounds.items()
+        if planned > bound
+    ]
 
 
 def downloads(names: Iterable[str], what: str = "data on disk") -> Item:

@@ -2,7 +2,7 @@ import pytest
 
 from okml.offline_rl.config import PROFILES
 from okml.offline_rl.planning import plan
-from okml.plan import fits_budget
+from okml.plan import over_budget
 from tests.offline_rl.tiny import changed
 from tests.scales import modest
 
@@ -10,7 +10,7 @@ from tests.scales import modest
 @pytest.mark.parametrize("name", list(PROFILES))
 def test_every_profile_fits_its_budget(name):
     profile = PROFILES[name]
-    assert fits_budget(plan(profile), profile)
+    assert over_budget(plan(profile), profile) == []
     assert modest(profile)
 
 

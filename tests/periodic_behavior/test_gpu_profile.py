@@ -9,7 +9,7 @@ from okml.periodic_behavior.arms import ARMS, all_jobs
 from okml.periodic_behavior.config import PROFILES
 from okml.periodic_behavior.experiment import Experiment
 from okml.periodic_behavior.planning import plan, step_flops
-from okml.plan import fits_budget
+from okml.plan import over_budget
 from tests.deciding import deciding_estimates
 from tests.periodic_behavior.tiny import put_images, tiny
 from tests.scales import modest
@@ -61,7 +61,7 @@ def test_courses_have_an_epoch_a_row_and_figures_say_what_they_show(experiment):
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_every_profile_fits_its_budget(name):
-    assert fits_budget(plan(PROFILES[name]), PROFILES[name])
+    assert over_budget(plan(PROFILES[name]), PROFILES[name]) == []
     assert modest(PROFILES[name])
 
 

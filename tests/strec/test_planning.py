@@ -1,6 +1,6 @@
 import pytest
 
-from okml.plan import fits_budget
+from okml.plan import over_budget
 from okml.strec.config import PROFILES
 from okml.strec.planning import plan
 from tests.scales import modest
@@ -10,7 +10,7 @@ from tests.strec.tiny import changed
 @pytest.mark.parametrize("name", PROFILES)
 def test_every_profile_fits_its_budget(name):
     profile = PROFILES[name]
-    assert fits_budget(plan(profile), profile)
+    assert over_budget(plan(profile), profile) == []
     assert modest(profile)
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from okml.errors import ParameterError
-from okml.plan import fits_budget
+from okml.plan import over_budget
 from okml.video_workshop.config import PROFILES
 from okml.video_workshop.planning import SIZES, item_bound, parameters, plan
 from okml.video_workshop.settings.data import WatchLogSettings
@@ -21,7 +21,7 @@ from tests.scales import modest
 def test_every_profile_fits_its_budget(name):
     profile = PROFILES[name]
     made = plan(profile)
-    assert fits_budget(made, profile), made
+    assert over_budget(made, profile) == []
     assert modest(profile)
 
 
