@@ -1,11 +1,13 @@
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from okml.errors import ParameterError
 from okml.seqrec.comparison import RankedArms
 from okml.strec.experiments.quality import cost_row, per_seed, summary
+from okml.strec.figures import quality
 
 USERS = np.array([0, 0, 1, 2, 2, 2])
 
@@ -67,3 +69,13 @@ def test_the_cost_of_a_training_by_hand():
 def test_ranks_of_other_rows_are_refused():
     with pytest.raises(ParameterError, match="3 ranks for 6 rows"):
         comparison().add("c", 0, np.ones(3))
+
+
+def test_the_figure_of_rankings_shows_one_that_has_no_name_of_its_own():
+    rows = [("backbone", None), ("strec", 0.1), ("of my own", 0.2), ("newest 5", 0.3)]
+    gains = pl.DataFrame(rows, ["arm", "difference"], orient="row").with_columns(
+        data=pl.lit("log"), **{f"difference {end}": "difference" for end in ("low", "high")}
+    )
+    drawn = quality.ablation(gains, "log", ["strec", "of my own"])
+    assert "of my own +0.2000, learned from gaps (STRec) +0.1000" in drawn.alt
+    assert "newest" not in drawn.alt

@@ -267,7 +267,7 @@ def test_figures_draw_what_the_steps_found(experiment):
         sampling.sampling_curve(*(e.sampling.frames[n] for n in ("curves", "kept", "released"))),
         sampling.case_study(e.case.frames["case"], main.schedule),
         quality.arms(e.quality.frames["summary"], main.log),
-        quality.ablation(e.quality.frames["summary"], main.log),
+        quality.ablation(e.quality.frames["summary"], main.log, ["strec", "recency"]),
         quality.sweep_quality(e.sweep.frames["sweep"], e.sweep.frames["backbone"]),
         quality.sweep_cost(e.efficiency.frames["schedules"]),
         quality.pareto(e.pareto()),

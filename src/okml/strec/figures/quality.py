@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.axes import Axes
@@ -30,12 +32,13 @@ def arms(summary: pl.DataFrame, data: str) -> Picture:
     return Picture(figure, f"NDCG@10 of each arm on {data}: {facts}.")
 
 
-def ablation(summary: pl.DataFrame, data: str) -> Picture:
+def ablation(summary: pl.DataFrame, data: str, rankings: Collection[str]) -> Picture:
     """Draw the difference of each ranking with the same schedule from the backbone, by user.
 
     Args:
         summary: Columns ``data``, ``arm``, ``difference``, ``difference low`` and ``high``.
         data: The name of the data set.
+        rankings: The names of the arms that sample.
     """
     names = {
         "strec": "learned from gaps (STRec)",
@@ -45,7 +48,7 @@ def ablation(summary: pl.DataFrame, data: str) -> Picture:
         "content": "learned from content",
         "recency": "the newest",
     }
-    rows = summary.filter(pl.col("data") == data, pl.col("arm").is_in(list(names)))
+    rows = summary.filter(pl.col("data") == data, pl.col("arm").is_in(list(rankings)))
     rows = rows.with_columns(
         pl.col("arm").replace(names),
         **{"ndcg@10": "difference", "low": "difference low", "high": "difference high"},
