@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import get_args
 from unittest import mock
 
 import numpy as np
@@ -19,6 +20,7 @@ from okml.lightsage.arms import (
     Arm,
     Job,
     all_jobs,
+    baseline_arm,
     variant_arm,
 )
 from okml.lightsage.config import PROFILES
@@ -27,7 +29,7 @@ from okml.lightsage.experiments.graphs import GAINS, REACHING
 from okml.lightsage.graph import edges_of
 from okml.lightsage.graph.ablation import GRAPHS
 from okml.lightsage.network.encoder import VARIANTS
-from okml.lightsage.settings import TailSettings
+from okml.lightsage.settings import BaselineName, TailSettings
 from okml.lightsage.study import Study
 from okml.training import History
 from okml.training.ahead import train_ahead
@@ -206,6 +208,27 @@ def test_lightgcn_learns_from_users_or_from_the_item_graph_as_its_name_says(tmp_
     # Between users and items in the one graph, between items alone in the other.
     assert (users.edges.max(0) >= shop.items).all()
     assert items.edges.max() < shop.items
+
+
+def test_each_baseline_is_built_as_its_name_says(tmp_path):
+    opened, called = Study(tiny(), tmp_path), []
+    data, kinds = opened.profile.data, ("item2vec", "lightgcn", "pinsage")
+
+    def training(kind):
+        def train(self, job):
+            called.append(kind)
+            return study.TrainedVectors(torch.ones(SHOP.items, 8), None)
+
+        return train
+
+    with mock.patch.multiple(Study, **{f"_train_{kind}": training(kind) for kind in kinds}):
+        for name in get_args(BaselineName):
+            if isinstance(baseline_arm(opened.profile, data, name), Arm):
+                continue  # an encoder, built from its configuration
+            called.clear()
+            opened.scorer(Job(data, 0, name, rate=1.0))
+            expected = [kind for kind in kinds if name.startswith(kind)]
+            assert called == expected, f"Study.scorer needs a case for {name!r}"
 
 
 def test_jobs_are_each_listed_once_and_all_that_the_run_trains(experiment):
