@@ -4,10 +4,11 @@ import importlib
 import re
 from functools import cache
 from graphlib import TopologicalSorter
+from typing import get_args
 
 import pytest
 
-from okml.chapters import CHAPTERS
+from okml.chapters import CHAPTERS, chapter
 from tests.tools.nearest import ROOT, imported
 
 PACKAGE = ROOT / "src/okml"
@@ -17,6 +18,11 @@ LAYERS = [
     [name for name in line.split("  ")[0].replace(",", " ").split() if name]
     for line in SECTION.split("```text")[2].split("```")[0].strip().splitlines()
 ]
+# Rows on arms: the chapter, and the names in the columns: stated in, picked by, built by.
+ARMS = []
+for line in SECTION.split("| built by |\n")[1].split("\n\n")[0].splitlines()[1:]:
+    first, *names = ([*re.findall(r"`([\w.]+)`", column)] for column in line.split("|")[1:-1])
+    ARMS.append((first[0] if first else ARMS[-1][0], *names))
 WORDS = re.findall(r"^\| `(\w+)` \| `okml\.([\w.]+)` \|", SECTION, re.MULTILINE)
 
 
@@ -72,3 +78,39 @@ def test_each_word_lives_where_the_page_says(word, module):
 
 def test_twenty_words_are_enough():
     assert 10 <= len(WORDS) <= 20
+
+
+def defined(chapter_name, dotted):
+    """Return what a chapter's package defines: of a module, or of a class in one."""
+    *path, owner, name = f"okml.{chapter_name}.{dotted}".split(".")
+    if owner[0].isupper():
+        return getattr(getattr(importlib.import_module(".".join(path)), owner), name)
+    return getattr(importlib.import_module(".".join([*path, owner])), name)
+
+
+def values(profile, dotted):
+    """Return the values of a profile's field, in all elements of the lists on the way to it."""
+    found = [profile]
+    for name in dotted.split("."):
+        fields = [getattr(each, name) for each in found]
+        found = [part for each in fields for part in (each if isinstance(each, tuple) else [each])]
+    return found
+
+
+def test_arms_are_stated_picked_and_built_where_the_page_says():
+    assert sorted({name for name, *_ in ARMS}) == sorted(CHAPTERS)
+    for name, stated, picked, built in ARMS:
+        assert all(defined(name, each) for each in (*stated, *built))
+        profiles = chapter(name).profiles().values()
+        for field in picked:
+            assert any(values(profile, field) for profile in profiles), f"{name}: {field}"
+
+
+def test_each_arm_that_is_picked_by_name_is_picked_by_some_profile():
+    apart = {"default", "distilgpt2_start"}  # always runs; needs weights that a person names
+    for name, stated, picked, _ in ARMS:
+        names = defined(name, stated[0])
+        names = {*names} if isinstance(names, dict) else {*get_args(names)}
+        profiles = chapter(name).profiles().values()
+        ran = {each for profile in profiles for field in picked for each in values(profile, field)}
+        assert not picked or names - ran <= apart, f"{name} never runs {names - ran - apart}"

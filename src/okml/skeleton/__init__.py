@@ -103,6 +103,11 @@ def _listed(name: str, title: str, root: Path) -> dict[Path, str]:
         ("_toc.yml", f"{russian}{last}\n{sections}", f"{russian}{name}\n"),
         ("README.md", rf"\| `{last}` \| [^|\n]*\|\n", f"| `{name}` | {title} |\n"),
         ("CONTRIBUTING.md", f"{last}(?=  +the chapters)", f", {name}"),
+        (
+            "CONTRIBUTING.md",
+            rf"\| `{last}` \| `arms\.[^\n]*\n",
+            f"| `{name}` | `arms.ARMS` | `arms` | `study.Study.train` |\n",
+        ),
     )
     found: dict[Path, str] = {}
     for file, anchor, addition in additions:
