@@ -304,7 +304,7 @@ def report(
             metavar="FILE",
             exists=True,
             dir_okay=False,
-            help="Write the counts of verdicts into this file instead.",
+            help="Write findings and counts of verdicts into this file instead.",
         ),
     ] = None,
     audit: Annotated[
@@ -315,7 +315,8 @@ def report(
     ] = False,
 ) -> None:
     """Show the ledger: each claim, what the paper says, and what was measured at each scale."""
-    from okml.ledger import chapter_rows, format_estimate, put_summary
+    from okml.ledger import chapter_rows, format_estimate
+    from okml.ledger.summary import put_summary
 
     names = [chapter(name).name for name in chapters] if chapters else list(CHAPTERS)
     if into is not None:
@@ -407,7 +408,7 @@ def fetch_data(
     from okml.data.by_hand import UNVOUCHED
 
     for name in set(names) - UNVOUCHED.keys():
-        entry(name)  # raises for a misspelt name before anything is fetched
+        entry(name)  # raises for a misspelled name before anything is fetched
     for name in names:
         for file, path in fetch(name, force=force).items():
             out.print(f"{name}/{file}  {path}")

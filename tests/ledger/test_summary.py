@@ -1,4 +1,4 @@
-"""The counts in the README: those of the records, and nothing else in the file changes."""
+"""Findings and counts in the README: those of the records, and nothing else in the file changes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ import pytest
 
 from okml.chapters import CHAPTERS
 from okml.errors import RecordError
-from okml.ledger import chapter_rows, put_summary, summary_table
-from okml.ledger.report import BEGIN, END
+from okml.ledger import chapter_rows
+from okml.ledger.findings import load_findings
+from okml.ledger.report import RECORDED
+from okml.ledger.summary import (
+    BEGIN,
+    END,
+    decided_findings,
+    put_summary,
+    summary,
+    summary_table,
+)
 from okml.ledger.verdicts import Outcome
 from okml.paths import repository_root
 
@@ -16,10 +25,22 @@ def cells(line):
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_the_readme_has_the_counts_of_the_records():
+def test_the_readme_has_findings_and_counts_of_the_records():
     readme = (repository_root() / "README.md").read_text("utf-8")
     shown = readme.split(BEGIN)[1].split(END)[0].strip()
-    assert shown == summary_table(list(CHAPTERS)), "run `okml report --into README.md`"
+    assert shown == summary(list(CHAPTERS)), "run `okml report --into README.md`"
+
+
+def test_what_is_said_to_be_found_is_decided():
+    listed = decided_findings(list(CHAPTERS))
+    for finding in load_findings():
+        rows = chapter_rows(finding.claim.partition(".")[0])
+        (verdict,) = (row.best_of(RECORDED) for row in rows if row.claim.id == finding.claim)
+        decided = verdict.outcome not in (Outcome.UNDECIDED, Outcome.NOT_RUN)
+        assert listed.count(f"(`{finding.claim}`, ") == decided
+        if decided:
+            assert f"*{verdict.outcome.value}* (`{finding.claim}`, {verdict.profile})" in listed
+    assert "{" not in listed
 
 
 def test_every_claim_is_counted_once():
@@ -37,8 +58,8 @@ def test_only_what_is_between_the_marks_changes(tmp_path):
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter {END}\n", "utf-8")
     for _ in range(2):
         put_summary(page, ["add"])
-        table = summary_table(["add"])
-        assert page.read_text("utf-8") == f"before\n{BEGIN}\n{table}\n{END}\nafter {END}\n"
+        text = summary(["add"])
+        assert page.read_text("utf-8") == f"before\n{BEGIN}\n{text}\n{END}\nafter {END}\n"
 
 
 @pytest.mark.parametrize("text", ["nothing", f"{END} {BEGIN}"])

@@ -35,7 +35,7 @@ from okml.ledger.records import (
     run_dir,
     save_record,
 )
-from okml.ledger.report import ClaimRow, chapter_rows, format_estimate, put_summary, summary_table
+from okml.ledger.report import ClaimRow, chapter_rows, format_estimate
 from okml.ledger.verdicts import LABELS, Outcome, Verdict, judge
 
 __all__ = [
@@ -72,10 +72,8 @@ __all__ = [
     "load_claims",
     "load_record",
     "parse_claims",
-    "put_summary",
     "read_record",
     "record_path",
     "run_dir",
     "save_record",
-    "summary_table",
 ]

@@ -1,0 +1,71 @@
+"""The summary of the ledger for the README: what was found, and the claims by outcome."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from okml.errors import RecordError
+from okml.ledger.findings import filled, load_findings
+from okml.ledger.report import RECORDED, chapter_rows, format_estimate
+from okml.ledger.verdicts import Outcome
+from okml.paths import atomic_write
+
+BEGIN, END = "<!-- ledger: rendered by `okml report --into` -->", "<!-- end of the ledger -->"
+
+
+def decided_findings(chapters: list[str]) -> str:
+    """Return the findings that a recorded run decides, as a Markdown list with their verdicts."""
+    best = {row.claim.id: row.best_of(RECORDED) for name in chapters for row in chapter_rows(name)}
+    lines = []
+    for finding in load_findings():
+        verdict = best.get(finding.claim)
+        sentence = finding.sentence(verdict) if verdict else None
+        if verdict is None or sentence is None or verdict.outcome is Outcome.UNDECIDED:
+            continue
+        text = "".join(
+            part if isinstance(part, str) else format_estimate(part)
+            for part in filled(sentence.en, verdict)
+        )
+        lines.append(f"- {text} *{verdict.outcome.value}* (`{finding.claim}`, {verdict.profile})")
+    return "\n".join(lines)
+
+
+def summary_table(chapters: list[str]) -> str:
+    """Return the number of claims of each chapter by outcome, as a Markdown table with sums."""
+    counted = {
+        name: Counter(row.best_of(RECORDED).outcome for row in chapter_rows(name))
+        for name in chapters
+    }
+    counted["all"] = sum(counted.values(), Counter())
+    header = ("claims of", *(outcome.value for outcome in Outcome))
+    lines = [header, ("---", *("--:" for _ in Outcome))]
+    for name, found in counted.items():
+        label = name if name == "all" else f"`{name}`"
+        lines.append((label, *(str(found[outcome] or "") for outcome in Outcome)))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def summary(chapters: list[str]) -> str:
+    """Return the findings that are decided, and the claims of each chapter by outcome."""
+    return f"{decided_findings(chapters)}\n\n{summary_table(chapters)}".strip()
+
+
+def put_summary(path: Path, chapters: list[str]) -> None:
+    """Replace the content between the two marks of a text file by the summary.
+
+    Raises:
+        RecordError: If the file cannot be read, or does not have both marks, in order.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path} cannot be read: {error}.") from None
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise RecordError(
+            f"{path} has no place for the ledger.", f"Add the lines {BEGIN} and {END}."
+        )
+    with atomic_write(path) as handle:
+        handle.write(f"{before}{BEGIN}\n{summary(chapters)}\n{END}{after}")
