@@ -159,7 +159,7 @@ def prepare(
 ) -> NotebookJob:
     """Check the parameters of a run before it starts.
 
-    An unknown or misspelt parameter, of which papermill only warns, is an error here.
+    An unknown or misspelled parameter, of which papermill only warns, is an error here.
 
     Args:
         chapter: The chapter to run.

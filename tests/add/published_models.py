@@ -164,7 +164,7 @@ def save_sentence_encoder(folder: Path) -> None:
 
 
 def picture(seed: int, side: tuple[int, int] = (40, 30)) -> Image.Image:
-    """Return a smooth picture of two colours."""
+    """Return a smooth picture of two colors."""
     rng = np.random.default_rng(seed)
     across = np.linspace(0, 1, side[0])[None, :, None]
     colours = rng.integers(0, 255, (2, 3))

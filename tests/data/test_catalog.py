@@ -53,7 +53,7 @@ def test_a_file_is_verified_with_the_strongest_hash_that_is_known():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"licence": "MIT"}, "licence"),  # a misspelt field
+        ({"licence": "MIT"}, "licence"),  # a misspelled field
         ({"files": [{**FILE, "size": 3}]}, "size"),
         ({"files": [{"name": "a.txt"}]}, "sha256, git_blob or md5 is needed"),
         ({"files": [{"name": "a.txt", "md5": "0" * 40}]}, "md5"),

@@ -14,7 +14,7 @@ from okml.add.settings import AugmentSettings
 
 
 def augment(images: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
-    """Return images with changed colours, moved, and with a square blanked.
+    """Return images with changed colors, moved, and with a square blanked.
 
     Args:
         images: ``[B, C, H, W]``.

@@ -93,7 +93,7 @@ CPU = AddProfile(
     ),
 )  # fmt: skip
 
-# Captioned colour pictures. The teacher is guided, as people sample it, and every way to few steps
+# Captioned color pictures. The teacher is guided, as people sample it, and every way to few steps
 # chooses among as many learning rates.
 NIGHT = AddProfile(
     name="night",

@@ -62,13 +62,13 @@ def exports(study: Study) -> dict[str, ModelExport]:
 def student_scheduler(trained_with: Any, terminal_snr: TerminalSnr) -> LCMScheduler:
     """Return the scheduler of diffusers that samples as :func:`okml.add.sampling.sample_student`.
 
-    That of consistency models noises each estimate afresh, too, and takes the same timesteps for
-    1, 2 and 4 steps: 999; 999 and 499; 999, 749, 499 and 249. It starts from noise alone. With so
-    large a scaling of timesteps, its skip connection vanishes.
+    The scheduler of latent consistency models adds new noise to each estimate, too, and takes the
+    same timesteps for 1, 2 and 4 steps: 999; 999 and 499; 999, 749, 499 and 249. It starts from
+    noise alone. Its scaling of timesteps is so large that its skip connection vanishes.
 
     Args:
         trained_with: The diffusers scheduler of the base model.
-        terminal_snr: How the student's last timestep lost its signal.
+        terminal_snr: The way in which the student's last timestep lost its signal.
     """
     rescaled = {"rescale_betas_zero_snr": True} if terminal_snr == "rescale" else {}
     scheduler: LCMScheduler = LCMScheduler.from_config(

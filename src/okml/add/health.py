@@ -62,7 +62,7 @@ class CollapseMonitor:
             heads: The number of heads.
 
         Raises:
-            TrainingError: On collapse of the student, if the settings say so.
+            TrainingError: If the student collapsed and the settings say to stop then.
         """
         self.flat = self.flat + 1 if spread < self.settings.least_spread else 0
         chance = 2 * heads

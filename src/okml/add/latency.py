@@ -41,7 +41,7 @@ class LatencyTable:
     """One row for each number of steps, and their memory.
 
     Attributes:
-        rows: One row a number of steps, in the order of the samplers.
+        rows: The latency of each number of steps, in the order of the samplers.
         reserved_gib: The memory that the allocator took from the driver in each round: what the
             driver's tool shows, less the context; NaN on a CPU.
     """

@@ -32,8 +32,8 @@ CPU_STEP, GPU_STEP = 0.04, 0.02  # seconds of a step beside the operations of th
 CPU_HEADS = 0.07  # more with a discriminator
 CPU_WORKERS = 2
 PASSES = 3  # forward, and twice that backward
-# Of EfficientNet on a core in a step: real and generated images, and twice that backward; its
-# convolutions of single channels are slower by so much.
+# A step runs EfficientNet on real and on generated images, and backward at twice the cost. On a
+# core its convolutions of single channels are slower than their operations tell, by a factor.
 EFFICIENTNET_FLOPS = 4 * 0.8e9 / 224**2  # for each pixel of its input
 EFFICIENTNET_SLOWER = 2.5
 JUDGING_SECONDS = 0.5  # of a set of samples, left-out groups included

@@ -78,7 +78,7 @@ class SetSettings(Settings):
     most_images: Count | None = Field(default=None, ge=100)  # kept of train and of test; None: all
     text: TextEncoder = "words"
     patch: Count = 1  # side in pixels of the squares that the diffusion network sees as one place
-    # Of teacher and student at each resolution, multiples of 8.
+    # Channels of teacher and student at each resolution, multiples of 8.
     channels: tuple[Width, ...] = Field(min_length=1)
     teacher: SupervisedSettings
     metric: SupervisedSettings
@@ -94,8 +94,8 @@ class SetSettings(Settings):
     arms: Distinct[ArmName] = ()
     arms_once: Distinct[ArmName] = ()
     alternatives: Distinct[Alternative] = ()
-    # Factors on the learning rate of students. Of several, each way of distilling takes the one
-    # with the lowest distance at one step, on a seed that counts nowhere else.
+    # Factors on the learning rate of students. Each way of distilling takes the factor with the
+    # lowest distance at one step, on a seed that counts nowhere else.
     rates: AtLeastOne[Positive] = (1.0,)
     consistency: ConsistencySettings = ConsistencySettings()
     progressive: ProgressiveSettings = ProgressiveSettings()

@@ -14,7 +14,7 @@ from okml.add.frechet import frechet_distance, moments
 from okml.add.images import ImageSet
 from okml.add.small.classifier import MetricNetwork
 
-NEIGHBOURS = 3  # that make a neighbourhood
+NEIGHBOURS = 3  # that make a neighborhood
 PENALTY = 0.1  # of the ridge regression, beside features of unit variance
 CHUNK = 1000  # images compared with the training images at a time
 
@@ -32,7 +32,7 @@ class Quality:
         spread: The standard deviation of pixels within a caption.
         precision: The share of samples that lies among the real images.
         recall: The share of real images that lies among the samples.
-        coverage: The share of real images with a sample in their neighbourhood.
+        coverage: The share of real images with a sample in their neighborhood.
         copied: The share nearer to a training image than 95 % of unseen real images are.
     """
 
@@ -187,12 +187,12 @@ def overlap(real: Tensor, around_real: Tensor, generated: Tensor) -> dict[str, f
     """Return precision, recall and coverage, shares in [0, 1], of two sets of features.
 
     Precision and recall are those of Kynkäänniemi et al. (2019): a point lies among a set if it
-    is within the k-th neighbour distance of one of its points. Coverage is that of Naeem et al.
+    is within the k-th neighbor distance of one of its points. Coverage is that of Naeem et al.
     (2020).
 
     Args:
         real: The features of real images, ``[n, d]``.
-        around_real: The distance of each to its k-th neighbour, ``[n]``; see :func:`radius`.
+        around_real: The distance of each to its k-th neighbor, ``[n]``; see :func:`radius`.
         generated: The features of generated images, ``[m, d]``.
     """
     between = torch.cdist(real, generated)  # [n, m]
@@ -233,5 +233,5 @@ def copy_limit(held_out: Tensor, training: Tensor) -> Tensor:
 
 
 def radius(points: Tensor) -> Tensor:
-    """Return the distance of each point to its k-th neighbour, itself not counted, ``[n]``."""
+    """Return the distance of each point to its k-th neighbor, itself not counted, ``[n]``."""
     return torch.cdist(points, points).kthvalue(NEIGHBOURS + 1, dim=1).values

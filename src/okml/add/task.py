@@ -413,7 +413,7 @@ def _encoded(encoder: nn.Module | None, condition: Condition) -> Condition:
 def draws_of(batch: Examples, stream: int) -> torch.Generator:
     """Return the random numbers of one phase on a micro-batch."""
     generator = torch.Generator(batch.images.device)
-    # A step of a large odd number keeps streams of neighbouring seeds apart.
+    # A step of a large odd number keeps streams of neighboring seeds apart.
     return generator.manual_seed((batch.seed + stream * 0x9E3779B97F4A7C15) % 2**63)
 
 

@@ -402,7 +402,8 @@ class Workbench:
     def requests(self, seed: int, count: int | None = None) -> Requests:
         """Return the requests of a sampling seed.
 
-        Held-out captions in turn where captions are free; else each class equally often.
+        They have the held-out captions in turn where captions are free, else each class equally
+        often.
         """
         count = count or self.settings.samples
         test, classes = self.images.test, self.images.classes

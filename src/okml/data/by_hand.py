@@ -21,7 +21,7 @@ class Unvouched:
     Attributes:
         name: The name of its folder below a data folder.
         title: A one-line description.
-        license: The name of the licence that its origin states.
+        license: The name of the license that its origin states.
         url: The page that serves its files.
         files: The files that are read, each with its possible names.
         bytes: The size of all files that its origin states; ``None`` when unknown.

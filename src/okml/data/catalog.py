@@ -1,4 +1,4 @@
-"""The catalog: every data set and model by name, with licence, citation, hashes and sources."""
+"""The catalog: every data set and model by name, with license, citation, hashes and sources."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class License(Frozen):
     url: str
     redistribute: bool  # whether others may pass the file on
     notice: str = ""  # attribution or condition to show beside results
-    accept: bool = False  # whether OKML_ACCEPT must name the licence before a download
+    accept: bool = False  # whether OKML_ACCEPT must name the license before a download
 
 
 class File(Frozen):

@@ -224,7 +224,7 @@ def _bring_snapshot(found: CatalogEntry, snapshot: HubCommit, cache: Path) -> No
 def _require_leave_to_go_out(
     found: CatalogEntry, missing: list[str], cache: Path, offline: bool | None
 ) -> None:
-    """Raise unless the network is on and the licence, where it requires that, is accepted."""
+    """Raise unless the network is on and the license, where it requires that, is accepted."""
     listed = _some(missing)
     if offline is None:
         offline = os.environ.get("OKML_OFFLINE", "0") not in ("", "0")

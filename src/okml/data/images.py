@@ -16,7 +16,7 @@ from okml.errors import DataError
 
 UNSIGNED_BYTE = 8  # type code of the IDX format
 CIFAR_SHAPE = (3, 32, 32)  # an image's channels, rows and columns
-# Of each CIFAR, the files of training images and the bytes of labels before each image.
+# The files of training images of each CIFAR, and the bytes of labels before each image.
 CIFAR = {
     "cifar10": ([f"cifar-10-batches-bin/data_batch_{number}.bin" for number in range(1, 6)], 1),
     "cifar100": (["cifar-100-binary/train.bin"], 2),  # coarse and fine

@@ -143,8 +143,8 @@ class Adjacency:
         """Return some rows of ``A @ table``: weighted means of neighbors, float32 ``[r, F]``.
 
         Args:
-            table: Vectors of all nodes, ``[N, F]``. Of a table on another device, or of another
-                type, only the vectors that these rows read are copied.
+            table: Vectors of all nodes, ``[N, F]``. If the table is on another device, or has
+                another type, only the vectors that these rows read are copied.
             rows: Consecutive rows.
         """
         starts = self.starts[rows.start : rows.stop + 1]

@@ -89,7 +89,7 @@ class CriticFit:
     """One fit on one log.
 
     Attributes:
-        job: Which fit, with its rate.
+        job: The fit, with its learning rate.
         actor: The actor of stage 1, which stays as it is.
         settings: The settings of CRR that the values follow.
         device: The device on which batches are built.

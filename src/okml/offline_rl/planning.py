@@ -211,9 +211,9 @@ def _training(
     Args:
         profile: The settings of the run.
         data: The log.
-        what: What is trained.
+        what: The name of the trainings.
         epochs: The epochs of all trainings together.
-        told: How they come about.
+        told: The reckoning of these epochs, in words.
         token: The operations for one position; see :func:`_token`.
         slow: Whether a step has an LSTM or convolutions.
     """

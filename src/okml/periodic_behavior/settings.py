@@ -53,7 +53,8 @@ class PeriodicBehaviorProfile(Profile):
 
     problems: AtLeastOne[ProblemSettings]  # claims are decided on the first
     rates: RateSettings  # of all arms
-    # Of scale-invariant weights on the first problem alone: what the frequency depends on.
+    # Scale-invariant weights are also trained with these, on the first problem, to see what the
+    # frequency depends on.
     decays: AtLeastOne[Decay]  # other weight decays, at the same learning rate
     learning_rates: AtLeastOne[LearningRate]  # other learning rates, at the same product
     last_norm: Positive = 10.0  # of the fixed last layer's weights, as in the authors' code

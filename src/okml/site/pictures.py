@@ -150,7 +150,7 @@ def picture(env: BuildEnvironment, svg: str, *, tooltips: bool = True) -> elemen
         over = f'<svg viewBox="{view}" aria-hidden="true">{circles}</svg>'
         layers.append(nodes.raw("", over, format="html"))
     style = f"width: {width}; aspect-ratio: {' / '.join(view.split()[2:])}"
-    # Of the alternative and the tooltips: a chapter without Russian words has none in Russian.
+    # The language of the alternative and the tooltips, which a chapter may have in English alone.
     lang = "ru" if LETTERS["ru"].search(alt) else "en"
     return tag("div", *layers, classes=["okml-picture"], attrs={"style": style, "lang": lang})
 

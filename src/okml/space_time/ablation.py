@@ -36,7 +36,7 @@ def losses_without(
         ids: Flat token ids of the texts.
         offsets: The start of each text, and the end of the last, [n + 1].
         layer: Block of the neurons.
-        neurons: Those that are zeroed, one at a time, [V].
+        neurons: The numbers of the neurons that are zeroed, one at a time, [V].
         token_budget: Tokens in one forward pass.
 
     Yields:

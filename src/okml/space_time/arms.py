@@ -1,4 +1,4 @@
-"""Which model reads which set under which prompt, stated once for the experiments and the plan."""
+"""The passes of a run, stated once: each model reads a set of names under a prompt."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Kept:
     """Layers of a pass that stay on disk once all of them were probed.
 
     Attributes:
-        layers: Their numbers; -1 is the embedding.
+        layers: The numbers of the layers; -1 is the embedding.
         chosen: Whether the layer that leave-one-out picks stays, too.
     """
 

@@ -163,8 +163,8 @@ def region_centroids(
 def token_targets(last_tokens: Sequence[Hashable], y: Floats, seed: int) -> Floats:
     """Give each last token a random place or time of its own: a control task, [n, t].
 
-    After Hewitt & Liang (2019). The new target depends on the name's last token alone, and is
-    drawn from the true targets, so that it is spread like them. How well a probe learns it
+    The task follows Hewitt & Liang (2019). The new target depends on the name's last token alone,
+    and is drawn from the true targets, so that it is spread like them. How well a probe learns it
     tells how much it can memorize by token identity; where training names share their last token
     with test names that is not nothing.
     """

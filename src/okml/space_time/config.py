@@ -233,7 +233,7 @@ def _llama2(size: str, holdout_layer: int, **held: Any) -> ModelSettings:
     )
 
 
-# Of Llama-2-7B, Appendix B; the time neurons were found on the set Entertainment.
+# Neurons of Llama-2-7B in Appendix B; those of time were found on the set Entertainment.
 PAPER_NEURONS = (
     NamedNeuron(layer=19, neuron=3610, set="art"),
     NamedNeuron(layer=18, neuron=9387, set="art"),

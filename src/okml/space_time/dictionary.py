@@ -21,7 +21,7 @@ def entries(topic: Topic, count: int) -> list[str]:
     those of ``neither`` of kinds of things that people made.
 
     Args:
-        topic: What the entries tell.
+        topic: The topic of the entries.
         count: The number of entries; all if there are fewer.
 
     Raises:

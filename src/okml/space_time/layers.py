@@ -66,7 +66,7 @@ def fit_layer(
 
     Args:
         layer: -1 for the embedding, l for the output of block l.
-        states: Its states, [n, d].
+        states: The states of the layer, [n, d].
         y: Targets, [n, t].
         draws: Training and test rows.
         how: Preprocessing of rows.

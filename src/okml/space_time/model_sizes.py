@@ -69,8 +69,8 @@ class ModelSize:
     """How large a model is, without its weights.
 
     Attributes:
-        parameters: All of them, tied ones once.
-        block_parameters: Those of one decoder layer.
+        parameters: Number of parameters; tied ones count once.
+        block_parameters: Number of parameters of one decoder layer.
         n_layers: Number of decoder layers.
         d_model: Width of the residual stream.
         vocabulary: Number of token ids.

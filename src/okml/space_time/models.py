@@ -201,7 +201,7 @@ def load_causal_lm(
     """Load a causal language model in eval mode.
 
     Args:
-        name_or_path: A folder with ``config.json``, weights and tokenizer, or a catalogued name.
+        name_or_path: A folder with ``config.json``, weights and tokenizer, or a cataloged name.
         dtype: Type of weights and activations: float32, bfloat16 or float16.
         device: The device of the model; ``auto`` takes the accelerator if there is one.
         quantization: ``int8`` (LLM.int8, what the paper used for 70B) or ``nf4``, on a GPU.

@@ -73,8 +73,8 @@ def going_on_after(lm: LanguageModel, layer: int, states: Tensor) -> Iterator[No
 
     Args:
         lm: The language model. The ids that it is called with still say how many rows there are.
-        layer: The number of the block, or -1: then all blocks run, as without this.
-        states: What leaves it, [B, T, d]; for all rows if B is 1.
+        layer: The number of the block; with -1 all blocks run, as outside the context.
+        states: The output of the block, [B, T, d]; the same for all rows if B is 1.
     """
     before: dict[int, nn.Module] = {at: _Through() for at in range(layer)}
     with _replaced(lm, before | ({layer: _Given(states)} if layer >= 0 else {})):

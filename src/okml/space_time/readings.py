@@ -62,7 +62,7 @@ class Reading:
 
     Attributes:
         folder: The folder of the files.
-        listing: What they are.
+        listing: The sizes and layers that the files hold.
     """
 
     folder: Path

@@ -61,7 +61,7 @@ class STRec(Backbone):
         """Raise an error, since dropped items have no vector.
 
         Raises:
-            ParameterError: In all cases.
+            ParameterError: The method always raises it.
         """
         raise ParameterError("STRec has a vector for the newest item only.", "Call `last`.")
 

@@ -1,4 +1,4 @@
-"""Consistency distillation: neighbours on one trajectory must lead to the same image.
+"""Consistency distillation: neighbors on one trajectory must lead to the same image.
 
 Song et al. (2023), with the skipping grid and the boundary of latent consistency models (Luo et
 al., 2023); no guidance, and in pixel space.
@@ -91,7 +91,7 @@ class ConsistencyDistillation(TrainingTask):
         return (Phase(self.loss, ("student",), "student"),)
 
     def loss(self, batch: Examples) -> Losses:
-        """Return the pseudo-Huber distance between the ends of two neighbours."""
+        """Return the pseudo-Huber distance between the ends of two neighbors."""
         draws = torch.Generator(batch.images.device).manual_seed(batch.seed % 2**63)
         clean, condition = batch.images, batch.condition
         grid = self.grid.to(clean.device)

@@ -19,7 +19,7 @@ STUDENT: Drawn = ("default", 1)
 TEACHER = "teacher, DDIM"
 SOLVER = "teacher, DPM-Solver++"
 FLOOR: Drawn = ("training images", 1)
-# Of the first set that is seen through features trained elsewhere, wherever it stands.
+# Measured on the first set of the profile whose features were trained elsewhere.
 PUBLISHED_FEATURES = "published_features_fd_ratio"
 DISTILLATION_ALONE = ("distillation_only", "distillation_faster")
 

@@ -53,9 +53,9 @@ TAPS = 5  # of a feature network: the tokens it starts from, and four blocks
 SUSTAINED = 0.35 * 989e12
 SUSTAINED_TF32 = 0.35 * 495e12  # scores are drawn in float32
 PREFETCH = 2  # steps that torch's loader keeps ready for each worker
-# Of an example in the index of the shards, in bytes; workers get their own as they read it.
+# Bytes of an example in the index of the shards; each worker holds a copy once it has read it.
 INDEX_BYTES = 1300
-# Of an example in a shard, in bytes: JPEG, latents, both embeddings, caption.
+# Bytes of an example in a shard: JPEG, latents, both embeddings, caption.
 EXAMPLE_BYTES = 190_000
 
 
@@ -64,8 +64,8 @@ class Need:
     """What a distillation takes.
 
     Attributes:
-        gpu_memory_gib: Of the GPU, at the peak.
-        hours: Of the training.
+        gpu_memory_gib: Peak memory of the GPU.
+        hours: Hours of the training.
         items: The arithmetic.
     """
 
@@ -180,8 +180,8 @@ def host_memory(settings: FullScaleSettings, examples: int = EXAMPLES) -> tuple[
     checkpoint is read, the frozen networks with the first batch after that.
 
     Args:
-        settings: Which.
-        examples: In its shards.
+        settings: The settings of the distillation.
+        examples: The number of examples in its shards.
     """
     student, teacher = _unet(settings.student), _unet(settings.teacher)
     families, half = {settings.student, settings.teacher}, _frozen_bytes(settings)

@@ -122,7 +122,7 @@ def _note_origin(folder: Path, origin: dict[str, Any]) -> None:
     """Say beside the shards what they were made of, or raise if they were made of something else.
 
     Raises:
-        DataError: If they were.
+        DataError: If the shards were made of other images or settings.
     """
     note = folder / "origin.json"
     if note.exists() and (before := json.loads(note.read_text(encoding="utf-8"))) != origin:

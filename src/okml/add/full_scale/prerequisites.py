@@ -17,7 +17,7 @@ from okml.data import check_obtainable, fetch
 from okml.errors import DataError, OkmlError
 from okml.runtime import progress
 
-# Of the extra `add`, by the name that Python imports.
+# Packages of the extra `add`, by the name that Python imports.
 PACKAGES = {
     "torch_fidelity": "torch-fidelity",
     "webdataset": "webdataset",
@@ -29,7 +29,7 @@ def entries(rows: Mapping[str, FullScaleSettings], released: ReleasedSettings) -
 
     Args:
         rows: The settings of each row.
-        released: What is scored and timed as it is.
+        released: The published models that are scored and timed without training.
     """
     names = [TURBO[name] for name in released.students]
     names += [PIPELINES[name] for name in released.teachers]
@@ -49,7 +49,7 @@ def require(rows: Mapping[str, FullScaleSettings], released: ReleasedSettings) -
 
     Args:
         rows: The settings of each row of Table 1.
-        released: What is scored and timed as it is.
+        released: The published models that are scored and timed without training.
 
     Raises:
         DataError: If packages, shards, accepted licenses, models or data are missing.

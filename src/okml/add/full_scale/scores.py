@@ -86,7 +86,7 @@ class ClipSimilarity(nn.Module):
 
     Args:
         model: A CLIP model.
-        tokenize: Its tokenizer.
+        tokenize: The tokenizer of the model.
     """
 
     def __init__(self, model: CLIPModel, tokenize: Tokenize) -> None:

@@ -72,7 +72,7 @@ class ImageSet:
 
     @property
     def channels(self) -> int:
-        """1 for grey images, 3 for colour."""
+        """1 for gray images, 3 for color."""
         return self.train.pixels.shape[1]
 
     @property

@@ -1,4 +1,4 @@
-"""Handwritten digits: 1,797 grey images of 8 by 8 pixels that come with scikit-learn."""
+"""Handwritten digits: 1,797 gray images of 8 by 8 pixels that come with scikit-learn."""
 
 from __future__ import annotations
 

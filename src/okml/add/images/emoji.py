@@ -1,4 +1,4 @@
-"""Captioned colour pictures: the Noto emoji with their Unicode names as captions."""
+"""Captioned color pictures: the Noto emoji with their Unicode names as captions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fashion-MNIST (Xiao et al., 2017): 70,000 grey photos of clothes in ten classes."""
+"""Fashion-MNIST (Xiao et al., 2017): 70,000 gray photos of clothes in ten classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLASSES = (
     "t-shirt", "trouser", "pullover", "dress", "coat",
     "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
-# Of the decompressed files, which are the publisher's whoever compressed them.
+# SHA-256 of the decompressed files: the archives of mirrors were compressed anew.
 CONTENT = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",

@@ -28,7 +28,7 @@ class SupervisedSettings(Settings):
     learning_rate: LearningRate
     warmup_steps: Whole = 100
     ema_decay: Fraction | None = None
-    # Share of prompts replaced by "no prompt", for classifier-free guidance. Teachers only.
+    # Share of a teacher's prompts replaced by "no prompt", for classifier-free guidance.
     prompt_dropout: BelowOne = 0.1
 
 

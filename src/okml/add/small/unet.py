@@ -22,7 +22,7 @@ def small_unet(size: int, image_channels: int, channels: tuple[int, ...]) -> Den
 
     Args:
         size: The height and width of the images.
-        image_channels: The number of colour channels, 1 or 3.
+        image_channels: The number of color channels, 1 or 3.
         channels: The width at each resolution; each resolution is half of the one before.
     """
     plain = len(channels) - 1

@@ -60,7 +60,7 @@ class ImpressionLog:
         frame: The impressions ordered by time, ``IMPRESSION_SCHEMA``.
         videos: The features of videos that are known before any impression, ``VIDEO_SCHEMA``.
         source: The source that served the files.
-        license: The id of the data's licence.
+        license: The id of the data's license.
         notice: The attribution or condition to show beside results.
 
     Raises:

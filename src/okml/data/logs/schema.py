@@ -78,7 +78,7 @@ class EventLog:
         frame: The events, ``EVENT_SCHEMA``.
         time_resolution_seconds: The resolution of the file's times: 1, or 86,400 for days.
         source: The source of the files, as described by ``okml.data.fetched_from``.
-        license: The id of the data's licence.
+        license: The id of the data's license.
         notice: The attribution or condition to show beside results.
         titles: The titles of items, ``TITLE_SCHEMA``; ``None`` if the data set has none.
         clock: Whether ``time`` is a Unix time, a period or a position in the user's history.

@@ -52,7 +52,7 @@ def uniform_split(n: int, seed: int, share: float = TEST_SHARE) -> npt.NDArray[n
     """Put ``floor(share * n)`` of ``n`` rows on the test side, at random.
 
     Returns:
-        Which rows are for testing, ``[n]``.
+        Whether each row is for testing, ``[n]``.
     """
     is_test = np.zeros(n, dtype=bool)
     rng = np.random.default_rng(seed)
@@ -67,7 +67,7 @@ def group_split(groups: pl.Series, seed: int, share: float = TEST_SHARE) -> npt.
     many and small. A null is no group and stays on the training side.
 
     Returns:
-        Which rows are for testing, ``[n]``.
+        Whether each row is for testing, ``[n]``.
     """
     distinct = groups.drop_nulls().unique(maintain_order=True)
     chosen = distinct.filter(pl.Series(uniform_split(len(distinct), seed, share), dtype=pl.Boolean))

@@ -175,7 +175,7 @@ def measure_sweep(study: Study, neurons: pl.DataFrame) -> StepResult:
         firing = neuron_activations(lm, tokens.ids[: offsets[-1]], offsets, layer)
         others = matched_neurons(firing, neuron, settings.swept_controls)
         values = sweep_values(firing, neuron, SWEEP)
-        # Of the controls the two ends of the sweep are enough.
+        # Only the two ends of the sweep are compared with the controls.
         ends = [sweep_values(firing, other, (SWEEP[0], SWEEP[-1])) for other in others]
         pinned = [*[neuron] * len(values), *np.repeat(others, 2).tolist()]
         pins = [*values, *(value for pair in ends for value in pair)]

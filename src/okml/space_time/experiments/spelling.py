@@ -29,7 +29,7 @@ def measure_spelling(study: Study, prompts: pl.DataFrame, letters: pl.DataFrame)
     Args:
         study: The study of the run.
         prompts: Scores by layer under every prompt.
-        letters: What n-grams predict.
+        letters: The values that n-grams predict.
     """
     name = study.profile.place_set
     entity_set, question = study.entities(name), default_prompt(name)

@@ -119,7 +119,8 @@ class UsersSettings(Settings):
     base: UserModelSettings = UserModelSettings()
     # The smaller model that `base` is compared with; its length is the same.
     smaller: UserModelSettings = UserModelSettings(width=32)
-    # Of all models. Those with content need a log whose items have titles or tags.
+    # The item representation of all models. One that reads content needs a log whose items have
+    # titles or tags.
     table: UserTable = "id"
     pretraining: UserPretrainingSettings = UserPretrainingSettings()
     downstream: DownstreamSettings = DownstreamSettings()
