@@ -4,19 +4,23 @@ import ast
 import json
 from types import SimpleNamespace
 
+import nbformat
 import polars as pl
 import pytest
 from docutils import nodes
 from docutils.utils import new_document
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from okml.chapters import CHAPTERS, chapter
+from okml.chapters import CHAPTERS, Chapter, chapter
 from okml.ledger import RecordedTable
+from okml.paths import repository_root
 from okml.profile import canonical_hash
+from okml.site.drawing import drawn_by, imported
 from okml.site.replay import recorded_experiment, replay
 from okml.site.scales import frame_scales, show_records
 from tests.site.conftest import record, save
 
+NOTEBOOKS = [path for name in CHAPTERS for path in Chapter(name).notebooks]
 SETUP = """
 import polars as pl
 from okml.space_time.experiment import Experiment
@@ -133,19 +137,48 @@ def test_the_page_names_scale_commit_and_date_and_folds_this_builds_run(book):
     save(found.model_copy(update={"sha256": found.digest()}))
     page = new_document("notebooks/space_time")
     parts = [nodes.container("", nodes.paragraph("", part)) for part in ("a", "b", "twin")]
-    scales = {"first": [["cpu", ""], ["smoke", "There are no rows."]], "more": [["smoke", 1]]}
+    scales = {
+        "first": [["cpu", ""], ["smoke", "There are no rows."]],
+        "more": [["smoke", 1]],
+        "drawn": [["src/okml/space_time/figures/maps.py", 7]],
+    }
     metadata = {"okml": scales}
     page += nodes.container(
         "", nodes.container(), nodes.container("", *parts), cell_metadata=metadata
     )
-    frame_scales(SimpleNamespace(env=SimpleNamespace(docname="notebooks/space_time")), page)
+    config = SimpleNamespace(html_theme_options={})
+    env = SimpleNamespace(docname="notebooks/space_time", config=config)
+    frame_scales(SimpleNamespace(env=env), page)
     first, a, second, b, folded = page[0][1].children
     assert first.astext().startswith("cpu · seeds: ")
     assert "2026-01-02 · abcdef0123 · Test processor, 2 cores" in first.astext()
+    assert first.astext().endswith(" · src/okml/space_time/figures/maps.py:7")
     assert second.astext() == "smoke, this build · no recorded run shows this. There are no rows."
     assert [a.astext(), b.astext()] == ["a", "b"]
     assert folded["tag"] == "details"
     assert [part.astext() for part in folded] == ["The same from smoke, this build", "twin"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_figure_of_a_step_names_the_code_that_draws_it(path):
+    notebook = nbformat.read(path, as_version=4)
+    names = imported(notebook)
+    found = {}
+    for cell in notebook.cells:
+        if "okml-figure" in str(cell.get("outputs")) and "experiment." in cell.source:
+            found[cell.source] = drawn_by(cell.source, names)
+    assert found
+    assert [source for source, places in found.items() if not places] == []
+    for file, line in {place for places in found.values() for place in places}:
+        start = (repository_root() / file).read_text("utf-8").splitlines()[line - 1]
+        assert start.startswith(("def ", "@")), f"{file}:{line}"
+
+
+def test_only_functions_of_figures_are_named_as_what_draws():
+    names = {"figures": "okml.lightsage.figures", "Table": "okml.tables.Table"}
+    [(path, _)] = drawn_by("figures.scheme()\nfigures.scheme()\nTable(figures.gone())", names)
+    assert path == "src/okml/lightsage/figures.py"
+    assert drawn_by("scheme()\nTable([])", names) == []
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -124,7 +124,8 @@ class ClaimPage(PageDirective):
         found = figure_of_claim(self.env, claim)
         if found is None:
             return []
-        made = caption(view.chapter_of(claim), found.scale, self.lang)
+        code = [source_link(self.env, *place) for place in found.drawn]
+        made = caption(view.chapter_of(claim), found.scale, self.lang, code=code)
         return [made, tag("figure", picture(self.env, found.svg), classes=["okml-figure"])]
 
     def _cite(self, found: ClaimRow) -> element:

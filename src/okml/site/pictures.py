@@ -78,11 +78,13 @@ class ClaimFigure:
         page: The page of the notebook.
         svg: The drawing.
         scale: The profile of the run that it shows.
+        drawn: The lines of the code that draws it: path and line.
     """
 
     page: str
     svg: str
     scale: str
+    drawn: list[tuple[str, int]]
 
 
 def figure_of_claim(env: BuildEnvironment, claim: str) -> ClaimFigure | None:
@@ -93,9 +95,9 @@ def figure_of_claim(env: BuildEnvironment, claim: str) -> ClaimFigure | None:
         for cell in _section(cells, f"{{tests}}`{claim}`"):
             svg = next(_drawings([cell]), None)
             if svg is not None:
-                first = cell["metadata"].get("okml", {}).get("first", [])
-                scale = next((scale for scale, _ in first if scale), "smoke")
-                return ClaimFigure(page, svg, scale)
+                shows = cell["metadata"].get("okml", {})
+                scale = next((scale for scale, _ in shows.get("first", []) if scale), "smoke")
+                return ClaimFigure(page, svg, scale, shows.get("drawn", []))
     return None
 
 

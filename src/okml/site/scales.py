@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from docutils import nodes
@@ -14,11 +14,13 @@ from okml.ledger import RunRecord
 from okml.ledger.report import RECORDED
 from okml.profile import ProfileName
 from okml.site import view
+from okml.site.drawing import drawn_by, imported
 from okml.site.estimates import stale_note
 from okml.site.language import Lang, page_language, word
 from okml.site.markup import Child, element, tag
 from okml.site.provenance import hardware, short_hash, when
 from okml.site.replay import Shown, replay
+from okml.site.repository import source_link
 
 logger = logging.getLogger(__name__)
 
@@ -37,16 +39,21 @@ def show_records(notebook: NotebookNode, records: Mapping[ProfileName, RunRecord
 
     The metadata of such a cell say what its outputs are: ``first`` has the scale of each of the
     cell's own outputs, in order, and the reason if no record shows it; ``more`` has the scales of
-    the outputs after them, with their numbers.
+    the outputs after them, with their numbers; ``drawn``, if there is one, has the lines of code
+    that draw the figures.
 
     Args:
         notebook: An executed notebook, which is changed.
         records: The records of its chapter, of the best scale first.
     """
     shown = {name: replay(notebook, record) for name, record in records.items()}
+    names = imported(notebook)
     for number in sorted({cell for cells in shown.values() for cell in cells}):
         of_scale = {name: cells[number] for name, cells in shown.items() if number in cells}
-        _put(notebook.cells[number], of_scale)
+        cell = notebook.cells[number]
+        _put(cell, of_scale)
+        if places := drawn_by(cell.source, names):
+            cell.metadata[KEY]["drawn"] = places
 
 
 def _put(cell: NotebookNode, of_scale: Mapping[ProfileName, list[Shown]]) -> None:
@@ -91,19 +98,25 @@ def frame_scales(app: Sphinx, doctree: nodes.document) -> None:
         if len(parts) != len(scales["first"]) + sum(count for _, count in scales["more"]):
             logger.warning("A cell shows another number of outputs.", location=page, type="okml")
             continue
+        code = [source_link(app.env, *place) for place in scales.get("drawn", [])]
         box.children = []
-        box += _framed(chapter, scales, parts, lang)
+        box += _framed(chapter, scales, parts, lang, code)
 
 
 def _framed(
-    chapter: str, scales: Mapping[str, list[list[str]]], parts: list[nodes.Node], lang: Lang
+    chapter: str,
+    scales: Mapping[str, list[list[str]]],
+    parts: list[nodes.Node],
+    lang: Lang,
+    code: list[element],
 ) -> list[nodes.Node]:
     first, rest = parts[: len(scales["first"])], iter(parts[len(scales["first"]) :])
     framed: list[nodes.Node] = []
     labelled = zip(first, scales["first"], strict=True)
     for (scale, reason), group in groupby(labelled, key=lambda each: tuple(each[1])):
         if scale:
-            framed.append(caption(chapter, scale, lang, reason))
+            framed.append(caption(chapter, scale, lang, reason, code))
+            code = []  # once a cell
         framed += [part for part, _ in group]
     for scale, count in scales["more"]:
         summary = tag("summary", word("other_scale", lang).format(_named(scale, lang)))
@@ -117,14 +130,17 @@ def _named(scale: str, lang: Lang) -> str:
     return word("this_build", lang) if scale == BUILD else scale
 
 
-def caption(chapter: str, scale: str, lang: Lang, reason: str = "") -> element:
-    """Return the origin of what stands below: scale, seeds, date, commit and machine.
+def caption(
+    chapter: str, scale: str, lang: Lang, reason: str = "", code: Sequence[element] = ()
+) -> element:
+    """Return the origin of what stands below: scale, seeds, date, commit, machine and code.
 
     Args:
         chapter: The name of the chapter.
         scale: The profile of the record; that of the build's own run says no more.
         lang: The language of the page.
         reason: Why no record shows it.
+        code: Links to the code that draws it.
     """
     record = next((view.record(chapter, name) for name in RECORDED if name == scale), None)
     facts: list[Child | None] = [tag("strong", _named(scale, lang))]
@@ -136,4 +152,5 @@ def caption(chapter: str, scale: str, lang: Lang, reason: str = "") -> element:
         facts += [stale_note(view.stale_since(chapter, record.profile), lang)]
     elif reason:
         facts.append(f" · {word('no_record_shows', lang)} {reason}")
+    facts += [part for link in code for part in (" · ", link)]
     return tag("p", *facts, classes=["okml-scale"])
