@@ -6,6 +6,7 @@ import pytest
 
 from okml.chapters import CHAPTERS
 from okml.site import view
+from okml.site.provenance import duration
 from okml.site.verdicts import short_reason
 from tests.site.conftest import NOTEBOOK, PAGES, record, save
 
@@ -134,6 +135,12 @@ def test_status_lists_records_and_executed_notebooks(built):
         "61 s",
         "all cells ran (1 cell)",
     ]
+
+
+def test_durations_have_the_units_of_the_language():
+    seconds = [61, 300, 3 * 3600]
+    assert [duration(each, "en") for each in seconds] == ["61 s", "5 min", "3.0 h"]
+    assert [duration(each, "ru") for each in seconds] == ["61 с", "5 мин", "3.0 ч"]
 
 
 def test_a_notebook_page_ends_with_its_provenance(built):

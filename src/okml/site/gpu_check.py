@@ -9,6 +9,7 @@ from okml.errors import RecordError
 from okml.site.benchmarks import RecordDirective, made, missing, number
 from okml.site.language import Lang, word
 from okml.site.markup import element, row, scrolling_table, tag
+from okml.site.provenance import duration
 
 
 class GpuCheckTable(RecordDirective):
@@ -34,7 +35,7 @@ def _table(record: GpuCheck, lang: Lang) -> element:
     rows = []
     for part in record.parts:
         state = part.failed or word("done", lang)
-        rows.append(row([tag("strong", part.what)], [f"{part.seconds:.0f} s"], [state]))
+        rows.append(row([tag("strong", part.what)], [duration(part.seconds, lang)], [state]))
         rows += [row([each.what], [_value(each)], [_beside(each)]) for each in part.measured]
     keys = ("quantity", "measured", "beside")
     header = [(word(key, lang), "") for key in keys]

@@ -33,14 +33,14 @@ def _table(record: Survival, lang: Lang) -> element:
         found = [each for each in record.kills if each.work == work]
         hit = sum((Counter(each.processes) for each in found), Counter[str]())
         roles = ", ".join(f"{role} {count}" for role, count in sorted(hit.items()))
-        rows.append(row([word(f"killed.{work}", lang), note(roles)], *_cells(found, signals)))
-    rows.append(row([tag("strong", word("total", lang))], *_cells(record.kills, signals)))
+        rows.append(row([word(f"killed.{work}", lang), note(roles)], *_cells(found, signals, lang)))
+    rows.append(row([tag("strong", word("total", lang))], *_cells(record.kills, signals, lang)))
     keys = ("gone", "whole", "equal", "slowest")
     header = [word("killed", lang), *signals, *(word(key, lang) for key in keys)]
     return scrolling_table(word("kills_title", lang), [(title, "") for title in header], rows)
 
 
-def _cells(found: Sequence[Kills], signals: Sequence[str]) -> list[list[Child]]:
+def _cells(found: Sequence[Kills], signals: Sequence[str], lang: Lang) -> list[list[Child]]:
     kills = sum(each.kills for each in found)
     well = (
         sum(each.gone for each in found),
@@ -50,5 +50,5 @@ def _cells(found: Sequence[Kills], signals: Sequence[str]) -> list[list[Child]]:
     return [
         *([str(sum(e.kills for e in found if e.signal == signal))] for signal in signals),
         *([f"{count} / {kills}"] for count in well),
-        [f"{max(each.slowest_s for each in found):.1f} s"],
+        [f"{max(each.slowest_s for each in found):.1f} {word('unit.s', lang)}"],
     ]

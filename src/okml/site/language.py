@@ -145,6 +145,9 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "this_language": ("English", "Русский"),
     "this_build": ("smoke, this build", "smoke, эта сборка"),
     "total": ("All", "Всего"),
+    "unit.h": ("h", "ч"),
+    "unit.min": ("min", "мин"),
+    "unit.s": ("s", "с"),
     "verdict": ("Verdict", "Вердикт"),
     "verdicts": (
         "What each recorded scale decided, and what kept it from more",

@@ -61,7 +61,7 @@ def footer(env: BuildEnvironment, chapter: str, lang: Lang) -> element:
         )
     facts: list[Fact] = [(word("profile", lang), [profile])]
     if run is not None and run.started:
-        facts.append((word("notebook", lang), [_executed(run)]))
+        facts.append((word("notebook", lang), [_executed(run, lang)]))
     if record is None:
         facts.append((word("run", lang), [word("not_run", lang)]))
     else:
@@ -86,7 +86,7 @@ def record_facts(record: RunRecord, lang: Lang) -> list[Fact]:
         (word("seeds", lang), [", ".join(map(str, record.seeds))]),
         (word("code", lang), [commit(record, lang)]),
         (word("settings", lang), [short_hash(record.settings_sha256)]),
-        (word("started", lang), [f"{when(made.started)}, {duration(made.seconds)}"]),
+        (word("started", lang), [f"{when(made.started)}, {duration(made.seconds, lang)}"]),
         (word("hardware", lang), [hardware(made.environment, lang)]),
         (word("peak_memory", lang), [f"{made.peak_memory_gib:.1f} GiB"]),
         (word("software", lang), [software(made.environment)]),
@@ -97,8 +97,8 @@ def record_facts(record: RunRecord, lang: Lang) -> list[Fact]:
     return facts
 
 
-def _executed(run: NotebookRun) -> str:
-    return f"{when(run.started or '')}, {duration(run.seconds or 0)}"
+def _executed(run: NotebookRun, lang: Lang) -> str:
+    return f"{when(run.started or '')}, {duration(run.seconds or 0, lang)}"
 
 
 def commit(record: RunRecord, lang: Lang) -> element:
@@ -118,13 +118,13 @@ def when(iso: str) -> str:
     return iso[:16].replace("T", " ")
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float, lang: Lang) -> str:
     """Format a duration in seconds, minutes or hours."""
     if seconds < 120:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f} {word('unit.s', lang)}"
     if seconds < 2 * 3600:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+        return f"{seconds / 60:.0f} {word('unit.min', lang)}"
+    return f"{seconds / 3600:.1f} {word('unit.h', lang)}"
 
 
 def hardware(machine: Environment, lang: Lang) -> str:

@@ -65,7 +65,7 @@ class RunStatus(PageDirective):
             [page],
             [tag("code", run.profile)],
             [when(run.started)],
-            [duration(run.seconds or 0)],
+            [duration(run.seconds or 0, lang)],
             [f"{result} ({counted(run.cells, 'cells', lang)})"],
         )
 
@@ -79,7 +79,7 @@ def _cells(record: RunRecord, lang: Lang) -> list[list[Child | None]]:
     machine = hardware(made.environment, lang)
     return [
         [when(made.started)],
-        [duration(made.seconds)],
+        [duration(made.seconds, lang)],
         [", ".join(map(str, record.seeds))],
         [commit(record, lang)],
         [abbreviation(machine, software(made.environment))],
