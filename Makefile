@@ -36,7 +36,7 @@ $(READY): pyproject.toml src/okml/__init__.py
 book:  ## Create the environment, run the chapters, build the site
 	$(STAGES) book environment chapters site
 
-environment: $(READY)
+environment: $(READY)  ## Create the environment alone
 	@:
 
 chapters: $(READY)
