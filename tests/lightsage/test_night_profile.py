@@ -17,7 +17,8 @@ from tests.tools.own_data import OwnData
 
 pytestmark = pytest.mark.slow
 
-# Sizes alone; ten validations and two rates as at night.
+STEPS = 5  # each with a validation, of which a line at the end needs three
+# Sizes alone; two rates as at night.
 SIZES: dict[str, Any] = {
     name: SMALLER[name]
     for name in (
@@ -27,9 +28,9 @@ SIZES: dict[str, Any] = {
     )
 } | {
     "seeds": [0, 1],
-    "recipe.steps": 10,
+    "recipe.steps": STEPS,
     "recipe.evaluate_every": 1,
-    "lightgcn.recipe.steps": 10,
+    "lightgcn.recipe.steps": STEPS,
     "lightgcn.recipe.evaluate_every": 1,
 }  # fmt: skip
 # What a log of purchases alone cannot say.
@@ -76,8 +77,8 @@ def test_every_trained_arm_chose_among_the_same_rates_and_took_the_same_steps(
         assert study.tuned(job).rate == max(tried, key=study.validation).rate
         history = study.train(job).history
         if history is not None:
-            assert history.steps == 10
-            assert history.frame["ndcg@10"].drop_nulls().len() == 10
+            assert history.steps == STEPS
+            assert history.frame["ndcg@10"].drop_nulls().len() == STEPS
 
 
 def test_the_rival_is_the_best_on_validation_and_the_gain_is_over_it(experiment: Any) -> None:
