@@ -1,4 +1,4 @@
-"""E6 from end to end at the smallest sizes, and its figures."""
+"""The experiments on streams from end to end at the smallest sizes, and its figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The experiment E2 from end to end at the smallest sizes, and its figures."""
+"""The experiments on user models from end to end at the smallest sizes, and its figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""E5 and E6: countries, decades and kinds of entity that the probe never saw (Tables 3 and 4)."""
+"""Countries, decades and kinds of entity that the probe never saw (Tables 3 and 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""E9: single neurons that follow a coordinate (Figure 5)."""
+"""Single neurons that follow a coordinate (Figure 5)."""
 
 from __future__ import annotations
 

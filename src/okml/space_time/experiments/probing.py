@@ -1,4 +1,4 @@
-"""E2, E7 and the scaling check: the linear probe beside others (Table 2, Figure 4)."""
+"""The linear probe beside others (Table 2, Figure 4)."""
 
 from __future__ import annotations
 

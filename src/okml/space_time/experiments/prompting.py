@@ -1,4 +1,4 @@
-"""E3 and E4: what the prompt changes, and probes carried from one prompt to another (Figure 3)."""
+"""What the prompt changes, and probes carried from one prompt to another (Figure 3)."""
 
 from __future__ import annotations
 

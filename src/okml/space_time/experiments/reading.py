@@ -1,4 +1,4 @@
-"""E1 and E8: accuracy by layer, maps and timelines (Figures 1, 2, 9 and 10)."""
+"""Accuracy by layer, maps and timelines (Figures 1, 2, 9 and 10)."""
 
 from __future__ import annotations
 

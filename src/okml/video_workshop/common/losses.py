@@ -16,7 +16,7 @@ class ExistingItems(ItemLoss):
     """A full softmax whose classes are the items that exist.
 
     An item that did not exist is not a negative: in the denominator, its vector would be pushed
-    away from all users before its first event (pitfall P3 of the spec).
+    away from all users before its first event.
 
     Args:
         loss: Loss over all rows of the given matrix, without sampled negatives.

@@ -72,7 +72,7 @@ class IntentFeed(nn.Module):
 HOURS = 24
 
 # Upper ends, in seconds, of the buckets of the gap between two events of a user: 0, a minute, ten
-# minutes, an hour, a day, a week; the last bucket is open (spec 4.5).
+# minutes, an hour, a day, a week; the last bucket is open.
 GAP_ENDS = (0, 60, 600, 3_600, 86_400, 7 * 86_400)
 STD = 0.02  # standard deviation of all initial weights
 

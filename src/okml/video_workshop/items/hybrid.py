@@ -2,7 +2,7 @@
 
 Netflix's foundation model mixes a row and metadata by the age of a title. An ungated sum
 explains everything by the row, and is as bad as a hash on new items; so the mix depends on
-evidence, and training plays some items new in every batch (pitfall P17 of the spec).
+evidence, and training plays some items new in every batch.
 """
 
 from __future__ import annotations

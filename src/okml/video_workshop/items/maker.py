@@ -62,7 +62,7 @@ def size_of(table: ItemTable) -> TableSize:
 
 @dataclass(frozen=True, eq=False)
 class TableMaker:
-    """Makes the tables of one training set; quantizers are fitted on its items only (pitfall P5).
+    """Makes the tables of one training set; quantizers are fitted on its items only.
 
     Attributes:
         modalities: Function from a seed to the features of all items by modality, ``[items + 1,

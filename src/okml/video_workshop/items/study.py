@@ -45,7 +45,7 @@ class ColdRanks:
     Attributes:
         full: Ranks among all items, ``[r]``.
         among_cold: Ranks of cold targets among cold items, ``[cold rows]``: the value of content
-            without the popularity advantage of warm items (pitfall P4).
+            without the popularity advantage of warm items.
     """
 
     full: Ranks
@@ -137,7 +137,7 @@ class ItemsStudy(Study):
         """Rank all targets among all items, and cold targets among cold items.
 
         Items of a history are left out. Items with the same codes have equal scores; half of the
-        ties precede the target, so that they favor no arm (pitfall P7).
+        ties precede the target, so that they favor no arm.
         """
         split, scorer = self.split, encoder_scorer(model)
         candidates = torch.from_numpy(split.cold).to(self.device)

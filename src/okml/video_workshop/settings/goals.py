@@ -91,7 +91,7 @@ Correction = Literal["none", "importance", "capped"]
 
 
 class PolicyNetworkSettings(Settings):
-    """The softmax policy and its training; spec 3.5.1 and 4.7."""
+    """The softmax policy and its training."""
 
     width: Width = 16  # of the state and of item vectors
     epochs: Count = 3
@@ -101,7 +101,7 @@ class PolicyNetworkSettings(Settings):
 
 
 class ReinforceSettings(Settings):
-    """E4: REINFORCE on a log."""
+    """REINFORCE on a log, with off-policy corrections."""
 
     network: PolicyNetworkSettings = PolicyNetworkSettings()
     gamma: BelowOne = 0.9  # discount of later requests of a session
@@ -111,7 +111,7 @@ class ReinforceSettings(Settings):
 
 
 class ConstrainedSettings(Settings):
-    """E5: actor-critics with constraints."""
+    """Actor-critics with constraints."""
 
     network: PolicyNetworkSettings = PolicyNetworkSettings()
     log_days: Count = 5
@@ -128,7 +128,7 @@ class ConstrainedSettings(Settings):
 
 
 class TrafficSettings(Settings):
-    """E3 and E5 on random impressions, which are unbiased for every ranker.
+    """Rankers and policies on random impressions, which are unbiased for every ranker.
 
     The first days of a log train, the middle ones choose the strength of constraints, the last ones
     evaluate.
@@ -149,7 +149,7 @@ class TrafficSettings(Settings):
 
 
 class GoalsSettings(Settings):
-    """E3, E4 and E5, in the simulator and on random traffic."""
+    """The experiments on objectives, in the simulator and on random traffic."""
 
     simulator: VideoSimSettings = VideoSimSettings()
     ranker: RankerSettings = RankerSettings()

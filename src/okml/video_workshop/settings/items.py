@@ -1,4 +1,4 @@
-"""The settings of the experiment on new items, E1 of the spec."""
+"""The settings of the experiments on item representations."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LeaveOneOutSettings(Settings):
 
     arms: AtLeastOne[LastItemArm] = ("id", "both", "noise", "content")
     once: Distinct[LastItemArm] = ()  # also compared, with the first seed only
-    features: Distinct[Modality] = ()  # released vectors; empty: those of E1
+    features: Distinct[Modality] = ()  # released vectors; empty: those of the new-item experiment
     model: UserModelSettings = UserModelSettings(
         length=10, width=1024, layers=2, heads=2, dropout=0.1, actions=False, requests=False
     )

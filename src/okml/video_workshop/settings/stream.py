@@ -46,7 +46,7 @@ class StreamTrainingSettings(Settings):
 
 
 class LaunchSettings(Settings):
-    """The simulated launches of items; spec E6."""
+    """The simulated launches of items."""
 
     share: Share = 0.15  # of the items with enough events
     least_events: Count = 20
@@ -57,7 +57,7 @@ class LaunchSettings(Settings):
 
 
 class ShockSettings(Settings):
-    """The simulated shift of taste; spec E6."""
+    """The simulated shift of taste."""
 
     period: Count = 20  # the first one after it
     genres: Count = 2  # the most frequent ones

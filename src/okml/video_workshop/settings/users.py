@@ -39,7 +39,7 @@ UserTable = Literal["id", "content", "sid_unigram", "hybrid_sid", "hybrid_conten
 
 
 class MultiTaskHeadSettings(Settings):
-    """Sizes of multi-task heads, MMoE and a shared bottom of as many units; spec 4.6."""
+    """Sizes of multi-task heads, MMoE and a shared bottom of as many units."""
 
     experts: Count = 4
     expert_width: Width = 64
@@ -48,7 +48,7 @@ class MultiTaskHeadSettings(Settings):
 
 
 class UserModelSettings(Settings):
-    """Sizes of a causal transformer over events; spec 4.5."""
+    """Sizes of a causal transformer over events."""
 
     length: Count = 50  # events of a history, T
     width: Width = 64  # d
@@ -80,7 +80,7 @@ class UserModelSettings(Settings):
 
 
 class LossWeights(Settings):
-    """Weights of the auxiliary losses of pre-training; spec 4.5."""
+    """Weights of the auxiliary losses of pre-training."""
 
     action: NonNegative = 0.2  # the action on the next item
     multi: NonNegative = 0.3  # the items two and three steps ahead
@@ -114,7 +114,7 @@ class DownstreamSettings(Settings):
 
 
 class UsersSettings(Settings):
-    """Experiment E2."""
+    """The experiments on one user model under several recommenders."""
 
     base: UserModelSettings = UserModelSettings()
     # The smaller model that `base` is compared with; its length is the same.

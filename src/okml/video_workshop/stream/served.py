@@ -23,7 +23,7 @@ from okml.video_workshop.settings.stream import (
 )
 from okml.video_workshop.stream.periods import DAY, Stream, sample_targets
 
-# Ages of an item at an event, in days: the first week, the next three, later (spec E6).
+# Ages of an item at an event, in days: the first week, the next three, later.
 YOUNG = "0-7 d"
 AGES = {YOUNG: (0, 7), "8-28 d": (7, 28), "older": (28, float("inf"))}
 
@@ -124,7 +124,7 @@ def simulate_shock(
     return keep_events(interactions, ~late | ~has[interactions.items] | drawn)
 
 
-FEW = 5  # events; users with fewer form a slice (spec 4.10)
+FEW = 5  # events; users with fewer form a slice
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Pre-training on all events: the next items, the next action, the next genres; spec 4.5."""
+"""Pre-training on all events: the next items, the next action, the next genres."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def all_jobs(profile: VideoWorkshopProfile) -> list[GoalJob]:
 
 
 def train_goals(study: GoalsStudy) -> StepResult:
-    """Run E3, E4 and E5 in parallel, and return their seconds."""
+    """Run the experiments of the theme in parallel, and return their seconds."""
     jobs = all_jobs(study.profile)
     train_ahead(study, jobs)
     rows = [

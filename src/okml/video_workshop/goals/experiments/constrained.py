@@ -1,4 +1,4 @@
-"""E5: constrained actor-critics, which raise watching without loss in other responses."""
+"""Constrained actor-critics, which raise watching without loss in other responses."""
 
 from __future__ import annotations
 

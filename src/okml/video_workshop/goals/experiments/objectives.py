@@ -1,4 +1,4 @@
-"""E3: rankers under different objectives on the log of one world, and their returning users.
+"""Rankers under different objectives on the log of one world, and their returning users.
 
 What clicks, watching, likes and hate are worth to the users is drawn with the world.
 """

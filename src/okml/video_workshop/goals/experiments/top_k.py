@@ -1,4 +1,4 @@
-"""E4: top-K off-policy corrected REINFORCE in the simulator."""
+"""Top-K off-policy corrected REINFORCE in the simulator."""
 
 from __future__ import annotations
 

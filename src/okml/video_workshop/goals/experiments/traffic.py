@@ -1,4 +1,4 @@
-"""E3 and E5 on logged feedback: rankers and policies evaluated on random impressions.
+"""Logged feedback: rankers and policies evaluated on random impressions.
 
 KuaiRand has such impressions; at reduced scale, a log of the simulator replaces it, where the
 truth is also known.

@@ -1,4 +1,4 @@
-"""E1: recommendation of new items by different item representations."""
+"""Recommendation of new items by different item representations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""E6: stale, updated and retrained models; intervals of updates; sessions of two shops."""
+"""Stale, updated and retrained models; intervals of updates; sessions of two shops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""E6: what is new to a model in service: launched items, and a sudden shift of users' taste."""
+"""What is new to a model in service: launched items, and a sudden shift of users' taste."""
 
 from __future__ import annotations
 

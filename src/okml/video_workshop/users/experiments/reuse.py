@@ -1,4 +1,4 @@
-"""E2: one pre-trained user model under several recommenders, and the effects of changing it."""
+"""One pre-trained user model under several recommenders, and the effects of changing it."""
 
 from __future__ import annotations
 
