@@ -6,14 +6,14 @@ from okml.lightsage.datasets import synthetic_shop
 from okml.lightsage.planning import plan, size_of
 from okml.plan import over_budget
 from tests.lightsage.tiny import SHOP, changed, tiny
-from tests.scales import modest
+from tests.scales import beyond_scale
 
 
 @pytest.mark.parametrize("name", ["smoke", "cpu", "night", "gpu"])
 def test_every_profile_fits_its_budget(name):
     profile = PROFILES[name]
     assert over_budget(plan(profile), profile) == []
-    assert modest(profile)
+    assert beyond_scale(profile) == []
 
 
 def test_the_size_of_a_synthetic_shop_follows_from_its_settings():

@@ -4,14 +4,14 @@ from okml.offline_rl.config import PROFILES
 from okml.offline_rl.planning import plan
 from okml.plan import over_budget
 from tests.offline_rl.tiny import changed
-from tests.scales import modest
+from tests.scales import beyond_scale
 
 
 @pytest.mark.parametrize("name", list(PROFILES))
 def test_every_profile_fits_its_budget(name):
     profile = PROFILES[name]
     assert over_budget(plan(profile), profile) == []
-    assert modest(profile)
+    assert beyond_scale(profile) == []
 
 
 def test_hours_of_stage_1_follow_from_parameters():

@@ -12,7 +12,7 @@ from okml.periodic_behavior.planning import plan, step_flops
 from okml.plan import over_budget
 from tests.deciding import deciding_estimates
 from tests.periodic_behavior.tiny import put_images, tiny
-from tests.scales import modest
+from tests.scales import beyond_scale
 from tests.tools.own_data import recorded
 
 # Of networks that learned for three steps nothing need be defined.
@@ -62,7 +62,7 @@ def test_courses_have_an_epoch_a_row_and_figures_say_what_they_show(experiment):
 @pytest.mark.parametrize("name", PROFILES)
 def test_every_profile_fits_its_budget(name):
     assert over_budget(plan(PROFILES[name]), PROFILES[name]) == []
-    assert modest(PROFILES[name])
+    assert beyond_scale(PROFILES[name]) == []
 
 
 def test_the_operations_of_a_step_are_those_of_its_products():

@@ -10,7 +10,7 @@ from okml.errors import ParameterError
 from okml.plan import Plan, over_budget
 from okml.space_time.config import PROFILES
 from okml.space_time.planning import plan
-from tests.scales import modest
+from tests.scales import beyond_scale
 
 GIB = 2**30
 # q and o [8192, 8192], k and v [1024, 8192], three maps of the MLP [28672, 8192], two norms
@@ -38,7 +38,7 @@ def test_every_profile_fits_its_budget(name: str, tmp_path: Path) -> None:
     profile = chapter("space_time").profile(name)
     assert over_budget(chapter("space_time").plan(profile), profile) == []
     assert not (tmp_path / "empty").exists()
-    assert modest(profile)
+    assert beyond_scale(profile) == []
 
 
 def test_the_gpu_profile_fits_one_80_gb_card(gpu: Plan) -> None:

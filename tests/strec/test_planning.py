@@ -3,7 +3,7 @@ import pytest
 from okml.plan import over_budget
 from okml.strec.config import PROFILES
 from okml.strec.planning import plan
-from tests.scales import modest
+from tests.scales import beyond_scale
 from tests.strec.tiny import changed
 
 
@@ -11,7 +11,7 @@ from tests.strec.tiny import changed
 def test_every_profile_fits_its_budget(name):
     profile = PROFILES[name]
     assert over_budget(plan(profile), profile) == []
-    assert modest(profile)
+    assert beyond_scale(profile) == []
 
 
 def test_hours_follow_from_the_arithmetic_of_the_spec():

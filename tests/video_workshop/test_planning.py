@@ -14,7 +14,7 @@ from okml.video_workshop.stream.arms import (
     shard_jobs,
     shock_jobs,
 )
-from tests.scales import modest
+from tests.scales import beyond_scale
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -22,7 +22,7 @@ def test_every_profile_fits_its_budget(name):
     profile = PROFILES[name]
     made = plan(profile)
     assert over_budget(made, profile) == []
-    assert modest(profile)
+    assert beyond_scale(profile) == []
 
 
 def test_the_gpu_profile_reads_the_data_of_the_spec():
