@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import polars as pl
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from torch_fidelity import FeatureExtractorInceptionV3
 
 from okml.add.exports import student_pipeline
 from okml.add.full_scale import run
@@ -205,7 +207,18 @@ def test_features_for_fid_are_those_of_torchmetrics(
     assert found.std() > 0
 
 
+@pytest.fixture
+def small_inception(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the network of FID read images at the least side it can, and load it once.
+
+    At its own side it takes most of the time of a whole profile; a test above compares that.
+    """
+    monkeypatch.setattr(FeatureExtractorInceptionV3, "INPUT_IMAGE_SIZE", 75)
+    monkeypatch.setattr(run, "InceptionFeatures", cache(run.InceptionFeatures))
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_inception")
 def test_the_whole_profile(gpu: Profile, tmp_path: Path) -> None:
     """Prepare, train, score, time and record: each step runs on what is on disk."""
     raw = str(pipelines.raw_shard(tmp_path / "raw", count=10))
