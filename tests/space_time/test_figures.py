@@ -293,6 +293,11 @@ def test_a_long_prompt_is_cut_where_it_begins() -> None:
     assert "long " * 9 not in svg
 
 
+def test_a_neuron_is_drawn_once_however_many_weights_it_has() -> None:
+    twice = pl.concat([neurons(), neurons().with_columns(rho=pl.col("rho") / 2)])
+    assert figures.neurons(twice, directions()).svg.count(">L4.80</text>") == 1
+
+
 def test_families_are_lines_of_their_own() -> None:
     svg = figures.model_sizes(sizes()).svg
     for label in ("World, Pythia, measured", "World, Llama-2, measured", "World, Llama-2, paper"):

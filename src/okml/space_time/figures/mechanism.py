@@ -23,8 +23,10 @@ def neurons(rows: pl.DataFrame, random: pl.DataFrame) -> Picture:
     """
     require(rows, "neurons")
     reached = random.group_by("draw").agg(pl.col("rho").abs().max())["rho"].to_numpy().mean()
-    best = rows.sort(pl.col("rho").abs(), descending=True).group_by("target", maintain_order=True)
-    shown = best.head(5)
+    ranked = rows.sort(pl.col("rho").abs(), descending=True)
+    # A neuron has several weights to project on; the best one stands for it.
+    once = ranked.unique(["target", "layer", "neuron"], keep="first", maintain_order=True)
+    shown = once.group_by("target", maintain_order=True).head(5)
     labels = [f"L{layer}.{neuron}" for layer, neuron in shown.select("layer", "neuron").iter_rows()]
     targets = shown["target"].unique(maintain_order=True).to_list()
     colors = [PALETTE[targets.index(target)] for target in shown["target"]]
