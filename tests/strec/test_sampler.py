@@ -1,4 +1,5 @@
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from okml.strec.gap_table import RELEASED_TABLE, freeze_to_table
 from okml.strec.sampler import (
     LAST,
     PADDED,
+    Ranking,
     Sampler,
     SamplerSettings,
     draw_noise,
@@ -59,7 +61,7 @@ def test_equal_gaps_give_zero_scores_and_finite_gradients():
     assert scores.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("ranking", ["gap", "position", "content", "recency", "random"])
+@pytest.mark.parametrize("ranking", get_args(Ranking))
 @pytest.mark.parametrize("training", [True, False])
 def test_the_newest_item_is_first_and_padding_last(ranking, training):
     model = sampler(ranking=ranking).train(training)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import polars as pl
 import pytest
@@ -17,7 +19,7 @@ from okml.lightsage.graph.graph import edges_of
 from okml.lightsage.graph.settings import Part
 from tests.lightsage.graph.logs import events, random_log, visit
 
-PARTS: tuple[Part, ...] = ("strong", "search", "swing", "cosine", "weak")
+PARTS: tuple[Part, ...] = get_args(Part)
 EVERYTHING = GraphSettings(merge=MergeSettings(parts=PARTS))
 
 
