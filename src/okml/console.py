@@ -1,4 +1,4 @@
-"""What all commands share: their options, and errors as messages on standard error."""
+"""Options that all commands share, and errors as messages on standard error."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ OWN_LICENSE = "apache-2.0"
 
 
 def _license(bases: tuple[str, ...]) -> str:
-    """Return the license of the weights: that of what they start from."""
+    """Return the license of the weights, which is that of the weights they start from."""
     terms = {entry(name).license.id for name in bases}
     return " and ".join(sorted(terms)).lower() if terms else OWN_LICENSE
 

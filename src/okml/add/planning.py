@@ -1,4 +1,4 @@
-"""What a run of the chapter takes, from sizes and counts alone."""
+"""The plan of a run of the chapter, from sizes and counts alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good generated images are, on the features of a network that no training has seen."""
+"""The quality of generated images, by features of a network that no training has seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is compared with what: a list of rows for each table, each row with its training.
+"""The compared arms: a list of rows for each table, each row with its training.
 
 The steps, the training ahead and the plan read these lists.
 """

@@ -1,4 +1,4 @@
-"""What the trainings of an arm have seen, and whether validation was still rising at their end.
+"""The targets that trainings of an arm saw, and whether validation still rose at their end.
 
 No arm may see more targets than another, and one that still rises when its epochs are over could
 do better with more of them. So its slope stands beside its result, and a claim that compares an

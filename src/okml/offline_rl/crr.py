@@ -145,7 +145,7 @@ class CRRTask(ActorTask):
         return max(self.spread**0.5, 1e-6) * self.settings.beta_scale if self.spread else 1.0
 
     def losses(self, batch: TransitionBatch) -> Losses:
-        """Return the loss of actor and critics, its parts, and what tells how they do."""
+        """Return the loss of actor and critics, its parts, and diagnostics."""
         values, vectors = map(
             batch.at_transitions, self.modules["critic"](batch.items, batch.targets)
         )  # [r, c] and [r, c, k]

@@ -1,4 +1,4 @@
-"""What is compared with what, and the trainings that it takes."""
+"""The compared arms, and their trainings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether validation was flat when the trainings of an arm ended."""
+"""Convergence: whether validation was flat when the trainings of an arm ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What we found: the sentences, numbers and figures that the landing page and digests open with."""
+"""The findings: sentences, numbers and figures that the landing page and digests open with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other sites read of a page: Open Graph tags, and a sitemap where the address is known."""
+"""Metadata for other sites: Open Graph tags, and a sitemap where the address is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a probe must beat: the letters of a name, its tokens, static word vectors, country labels.
+"""Baselines of a probe: the letters of a name, its tokens, static word vectors, country labels.
 
 The digest asks whether a language model is a memorizer of n-grams. So the same ridge regression
 runs on n-grams themselves, without any language model. All functions predict the test rows, to be

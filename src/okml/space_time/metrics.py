@@ -1,4 +1,4 @@
-"""How good predicted places and times are; exact definitions, section 3.1 of the paper.
+"""Metrics of predicted places and times, with the definitions of the paper's section 3.1.
 
 ``y`` are true targets and ``p`` predictions, both [n, t] in the units of the data: longitude and
 latitude in degrees, in this order, or years.

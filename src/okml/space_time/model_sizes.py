@@ -1,4 +1,4 @@
-"""How large a model is, known without downloading it.
+"""The sizes of the models, known without downloading them.
 
 ``PUBLISHED_CONFIGS`` holds the fields of each checkpoint's ``config.json`` that decide its size. A
 test builds every one on the meta device and compares its parameters with the published number.

@@ -1,4 +1,4 @@
-"""How a name is written before a model reads it.
+"""The form in which a model reads a name.
 
 The probe reads one token, the last one. These rules keep that token from being the answer (a
 state, a country) or noise (a closing parenthesis, a blank).

@@ -1,4 +1,4 @@
-"""What the paper prints and the authors' code fixes: Tables 2 to 4, their blocks and prompts.
+"""Numbers of the paper and constants of its code: Tables 2 to 4, their blocks and prompts.
 
 The blocks and entity types are those of the authors' code, by the labels of the released files;
 a century is named by its first year.

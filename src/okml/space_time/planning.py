@@ -1,4 +1,4 @@
-"""What a run of the chapter takes, from the sizes of its models and sets alone."""
+"""The plan of a run of the chapter, from the sizes of its models and sets alone."""
 
 from __future__ import annotations
 

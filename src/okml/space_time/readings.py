@@ -1,4 +1,4 @@
-"""What a pass of a model over an entity set leaves on disk: scores of all layers, states of some.
+"""The files of a pass of a model over an entity set: scores of all layers, states of some.
 
 A reading is a folder with three kinds of files::
 

@@ -1,4 +1,4 @@
-"""What every experiment of the chapter shares: entities, seeds, models and activations."""
+"""The study that all experiments of the chapter share: entities, models and activations."""
 
 from __future__ import annotations
 

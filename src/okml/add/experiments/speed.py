@@ -1,4 +1,4 @@
-"""How fast images come, at a batch and one at a time: from the caption to pixels."""
+"""The speed of generation from the caption to pixels, in batches and one image at a time."""
 
 from __future__ import annotations
 

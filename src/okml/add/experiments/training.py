@@ -1,4 +1,4 @@
-"""All trainings, and how they went."""
+"""The trainings of the chapter, with their curves and costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well critics are fitted, before anything is said of what they advise."""
+"""The fit of the critics, on which every comparison by their advantages rests."""
 
 from __future__ import annotations
 

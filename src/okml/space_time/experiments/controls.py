@@ -1,4 +1,4 @@
-"""What could explain the probe without a map: letters, tokens, word vectors, country labels."""
+"""Controls that need no map: letters, tokens, word vectors, country labels."""
 
 from __future__ import annotations
 

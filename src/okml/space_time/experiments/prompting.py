@@ -1,4 +1,4 @@
-"""What the prompt changes, and probes carried from one prompt to another (Figure 3)."""
+"""The effect of the prompt, and probes carried from one prompt to another (Figure 3)."""
 
 from __future__ import annotations
 

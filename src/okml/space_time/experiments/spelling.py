@@ -1,4 +1,4 @@
-"""Where the accuracy comes from: names that spell their region, and names that do not.
+"""The accuracy on names that spell their region, and on names that do not.
 
 The released World strings put the region first ("Iowa's Dallas County"), so that the probe is not
 read at a token that is a region's name. The region still stands before the probed token, and

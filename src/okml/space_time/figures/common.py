@@ -1,4 +1,4 @@
-"""What the figures of the chapter share."""
+"""Parts that the figures of the chapter share."""
 
 from __future__ import annotations
 

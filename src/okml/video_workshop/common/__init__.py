@@ -1,1 +1,1 @@
-"""What all themes share: the log, content, the user model, its training."""
+"""The parts that all themes share: the log, content, the user model, its training."""

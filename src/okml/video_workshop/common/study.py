@@ -1,4 +1,4 @@
-"""What the studies of all themes share: the log, the content of its items, and the device."""
+"""The base of the studies of all themes: the log, the content of its items, and the device."""
 
 from __future__ import annotations
 

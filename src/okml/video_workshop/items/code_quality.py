@@ -1,4 +1,4 @@
-"""What codes keep of the content: reconstruction, usage and similarity."""
+"""The quality of codes: reconstruction of the content, usage and similarity."""
 
 from __future__ import annotations
 

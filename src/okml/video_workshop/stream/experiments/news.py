@@ -1,4 +1,4 @@
-"""What is new to a model in service: launched items, and a sudden shift of users' taste."""
+"""Novelties for a model in service: launched items, and a sudden shift of users' taste."""
 
 from __future__ import annotations
 
