@@ -19,6 +19,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import BoxStyle
+from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
 from okml.errors import ParameterError
@@ -32,6 +34,7 @@ Box = tuple[float, float, str, str | None]  # a diagram's box: x, y, text, color
 COORDINATES = {"d", "x", "y"}
 # Offsets of a label from its point, in points.
 SIDES = ((4, 3), (4, -3), (-4, 3), (-4, -3), (4, 12), (4, -12), (-4, 12), (-4, -12))
+ROOM = 1.35  # width of a diagram's box, over that of its text
 LONG_NUMBER = re.compile(r"(\.\d\d)\d+")  # more than two decimals
 
 STYLE: Mapping[str, Any] = {
@@ -142,6 +145,16 @@ def label_points(
         taken.append(box)
 
 
+class _Roomy(BoxStyle.Round):
+    """A round box in which a text of another language has room, which may be a third longer."""
+
+    def __call__(
+        self, x0: float, y0: float, width: float, height: float, mutation_size: float
+    ) -> Path:
+        more = width * (ROOM - 1)
+        return super().__call__(x0 - more / 2, y0, width + more, height, mutation_size)
+
+
 def diagram(
     boxes: Mapping[str, Box],
     arrows: Sequence[tuple[str, str]],
@@ -168,7 +181,7 @@ def diagram(
         drawn = {}
         for name, (x, y, text, color) in boxes.items():
             frame = {
-                "boxstyle": "round,pad=0.45", "facecolor": "none", "edgecolor": color or INK,
+                "boxstyle": _Roomy(pad=0.45), "facecolor": "none", "edgecolor": color or INK,
                 "linewidth": 2 if color else 1,
             }  # fmt: skip
             drawn[name] = axes.text(x, y, text, ha="center", va="center", fontsize=8.5, bbox=frame)

@@ -8,16 +8,20 @@ import nbformat
 import polars as pl
 import pytest
 import yaml
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from okml.benchmark import read_benchmark
 from okml.chapters import CHAPTERS, Chapter
 from okml.ledger import load_claims, load_record
 from okml.ledger.report import RECORDED
+from okml.lightsage import figures as lightsage
 from okml.paths import build_dir, repository_root, results_dir
-from okml.plotting import Picture, style
+from okml.plotting import ROOM, Picture, diagram, style
 from okml.site import labels
 from okml.site.translation import untranslated
 from okml.tables import Table
+from okml.video_workshop.common import figures as video_workshop
 
 NOTEBOOKS = [path for name in CHAPTERS for path in Chapter(name).notebooks]
 STAGED = sorted((build_dir() / "stage" / "notebooks").glob("*.ipynb"))  # with what records show
@@ -30,6 +34,27 @@ def test_every_label_that_a_notebook_shows_has_a_translation_or_is_a_name(path):
     assert any("okml-figure" in str(cell.get("outputs", "")) for cell in notebook.cells)
     lacking = untranslated(notebook)
     assert lacking == set(), f"{labels.LISTED} lacks {sorted(lacking)}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_value_of_several_words_is_translated(path):
+    # Settings as the code has them, tokens, prompts and a title.
+    kept = re.compile(r"[({].*|.*\|.*|.*: an? .*|.*'s Signs")
+    shown = [
+        output.get("data", {}).get("text/html", "")
+        for cell in nbformat.read(path, as_version=4).cells
+        for output in cell.get("outputs", [])
+    ]
+    values = {
+        labels._label(found)
+        for each in shown
+        if labels.OURS.match(each)
+        for found in labels.TEXT.finditer(each)
+        if found["of"] == labels.VALUE
+    }
+    long = {value for value in values if len(re.findall("[a-z]{2,}", value)) > 2}
+    lacking = {value for value in long if labels.in_russian(value) is None}
+    assert [value for value in lacking if not kept.fullmatch(value)] == []
 
 
 @pytest.mark.parametrize("path", [*NOTEBOOKS, *STAGED], ids=lambda path: path.stem)
@@ -58,6 +83,34 @@ def test_what_tooltips_say_of_the_number_of_a_claim_is_translated(chapter):
             said |= {text for e in estimates for text in (e.unit, e.over, e.estimator)}
     assert said
     assert {text for text in said if labels.in_russian(text) is None} == set()
+
+
+def width(text):
+    found, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(), ismath=False)
+    return found
+
+
+@pytest.mark.parametrize("boxes", [lightsage.BOXES, video_workshop.BOXES])
+def test_the_boxes_of_a_diagram_have_room_for_their_russian_text(boxes):
+    for _, _, text, _ in boxes.values():
+        lines = text.split("\n")
+        russian = max(width(labels.in_russian(line)) for line in lines)
+        assert russian <= ROOM * max(map(width, lines)) + 0.9 * FontProperties().get_size(), text
+
+
+def test_the_lines_of_a_centered_text_stay_centered():
+    picture = diagram(
+        {"a": (0, 0, "shop log\nviews, clicks,", None)}, [], "One box with two lines of text.",
+        height=1, xlim=(-1, 1), ylim=(-1, 1),
+    )  # fmt: skip
+    drawn = labels.DRAWN.findall(labels.translated(picture.html))
+    assert [text for _, _, text in drawn] == ["лог магазина", "просмотры, клики,"]
+    lefts = [float(labels.PLACE.findall(place)[-1][0]) for _, place, _ in drawn]
+    middles = [
+        left + labels._length(style, text) / 2
+        for left, (style, _, text) in zip(lefts, drawn, strict=True)
+    ]
+    assert middles[0] == pytest.approx(middles[1], abs=0.1)
 
 
 RECORDS = sorted(results_dir().glob("benchmarks/*.json"))

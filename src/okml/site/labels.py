@@ -46,6 +46,8 @@ DRAWN = re.compile(r'<text style="([^"]*)"([^>]*)>([^<]+)</text>')
 SIZE, ANCHOR = re.compile(r"([\d.]+)px"), re.compile(r"text-anchor: (\w+)")
 PLACE = re.compile(r'(?:translate\(|rotate\(\S+ |x=")(-?[\d.]+)(?:[ ,]+|" y=")(-?[\d.]+)')
 UPWARD = "rotate(-90"
+LINES = re.compile(r'(?=<g id="[^"]*\btext_\d+")')  # where the lines of one text begin
+MOVED = re.compile(r"(?<=\btransform=\")translate\((-?[\d.]+) ")
 QUOTED = re.compile(r"(?<![*\w])\*([A-Za-z][^*\n]*)\*(?![*\w])")
 
 
@@ -154,11 +156,43 @@ def translated(shown: str) -> str:
         label = _label(found)
         return found["before"] + html.escape(in_russian(label) or label, found.re is ALTERNATIVE)
 
-    return _with_room(ALTERNATIVE.sub(exchange, TEXT.sub(exchange, shown)))
+    texts = "".join(_in_the_middle(part, TEXT.sub(exchange, part)) for part in LINES.split(shown))
+    return _with_room(ALTERNATIVE.sub(exchange, texts))
 
 
 def _label(found: re.Match[str]) -> str:
     return " ".join(html.unescape(found["label"]).split())
+
+
+def _in_the_middle(english: str, russian: str) -> str:
+    """Move the lines of a text to its middle, if that is where the English lines are.
+
+    matplotlib writes the left end of each line of a text, however they are aligned.
+    """
+    lines = [
+        (float(place[1]), _length(*line.group(1, 3)))
+        for line in DRAWN.finditer(english)
+        if (place := MOVED.search(line[2])) is not None
+    ]
+    middles = [left + length / 2 for left, length in lines]
+    if len(lines) < 2 or max(middles) - min(middles) > 1:
+        return russian
+
+    def move(line: re.Match[str]) -> str:
+        left = middles[0] - _length(*line.group(1, 3)) / 2
+        place = MOVED.sub(f"translate({left:.2f} ", line[2])
+        return f'<text style="{line[1]}"{place}>{line[3]}</text>'
+
+    return DRAWN.sub(move, russian)
+
+
+def _length(style: str, text: str) -> float:
+    """Return the length of a text of a drawing, in points."""
+    size = float(SIZE.findall(style)[0])
+    length, _, _ = text_to_path.get_text_width_height_descent(
+        html.unescape(text), FontProperties(size=size), ismath=False
+    )
+    return float(length)
 
 
 def _with_room(shown: str) -> str:
@@ -170,10 +204,7 @@ def _with_room(shown: str) -> str:
     right, bottom = left + width, top + height
     for style, place, text in DRAWN.findall(shown):
         x, y = map(float, PLACE.findall(place)[-1])
-        size = float(SIZE.findall(style)[0])
-        length, _, _ = text_to_path.get_text_width_height_descent(
-            html.unescape(text), FontProperties(size=size), ismath=False
-        )
+        length = _length(style, text)
         before = length * {"middle": 0.5, "end": 1.0}.get("".join(ANCHOR.findall(style)), 0.0)
         if UPWARD in place:
             top, bottom = min(top, y + before - length), max(bottom, y + before)

@@ -15,7 +15,7 @@ BOXES: dict[str, Box] = {
     "events": (0, 2, "events of a user\nitem, action, gap, hour", USERS),
     "tokens": (1.15, 2, "a token\nan event", USERS),
     "transformer": (2.2, 2, "causal\ntransformer", USERS),
-    "user": (3.3, 2, "user vector h", USERS),
+    "user": (3.3, 2, "vector h of\nthe user", USERS),
     "heads": (4.4, 2, "pre-training:\nnext item, action,\nfurther items, genre", USERS),
     "retrieval": (1.15, 1, "retrieval,\nrelated items", GOALS),
     "ranker": (2.55, 1, "ranking: several goals\nMMoE", GOALS),
