@@ -27,7 +27,7 @@ def test_a_chapter_table_puts_verdict_paper_scales_and_control_side_by_side(buil
     assert first[0].startswith("A probe reads the map.")
     assert first[1] == "direction holds · cpu"
     assert first[2] == (
-        "real data a toy bars set 2026-01-01 "
+        "real data a toy bars set 2026-01-01 1 change since "
         "2026-01-02, bar cpu: ≥ 0.3 → > 0.25. It was read wrong."
     )
     assert first[3] == "0.911 test R² Table 2"

@@ -12,7 +12,7 @@ from okml.paths import repository_root, results_dir
 from okml.site.directives import PageDirective
 from okml.site.labels import label_in
 from okml.site.language import Lang, word
-from okml.site.markup import element, note, row, scrolling_table, tag
+from okml.site.markup import element, note, row, scrolling_table, tag, with_code
 from okml.site.provenance import hardware, short_hash, when
 
 
@@ -70,9 +70,9 @@ class Benchmark(RecordDirective):
 
 def _what(record: BenchmarkRecord, lang: Lang) -> nodes.Node:
     """Return the description of a benchmark, with text in backticks as code."""
-    parts = label_in(record.what, lang).split("`")
+    parts = with_code(label_in(record.what, lang))
     return nodes.paragraph(
-        "", "", *(nodes.literal("", p) if i % 2 else nodes.Text(p) for i, p in enumerate(parts))
+        "", "", *(nodes.Text(part) if isinstance(part, str) else part for part in parts)
     )
 
 
@@ -83,13 +83,14 @@ def _table(record: BenchmarkRecord, lang: Lang) -> element:
         rows.append(
             row(
                 [label_in(item.what, lang)],
+                [tag("strong", f"{item.ratio:.2f}×")],
                 [f"{number(item.okml_value)} {unit}"],
                 [f"{number(item.peer_value)} {unit}", note(label_in(item.peer, lang))],
-                [tag("strong", f"{item.ratio:.2f}×")],
                 [str(item.repeats)],
             )
         )
-    keys = ("quantity", "okml", "peer", "ratio", "repeats")
+    # A phone shows the first columns, and what counts is the ratio.
+    keys = ("quantity", "ratio", "okml", "peer", "repeats")
     header = [(word(key, lang), "") for key in keys]
     return scrolling_table(label_in(record.title, lang), header, rows)
 

@@ -11,7 +11,7 @@ from okml.ledger.staleness import Staleness
 from okml.site import view
 from okml.site.labels import label_in
 from okml.site.language import Lang, counted, said, word
-from okml.site.markup import Child, abbreviation, element, note, tag
+from okml.site.markup import Child, abbreviation, element, note, tag, with_code
 
 
 def number(estimate: Estimate, lang: Lang, *about: str, digits: int | None = None) -> nodes.Node:
@@ -76,13 +76,15 @@ def typed(role: str, text: str, lang: Lang) -> nodes.Node:
 
 
 def prose(text: Text, lang: Lang) -> list[Child | None]:
-    """Return a text of the ledger with the numbers that it quotes filled in."""
-    return [_part(role, content, lang) for role, content in parts(said(text, lang))]
+    """Return a text of the ledger: the numbers that it quotes filled in, names of code as code."""
+    return [
+        child
+        for role, content in parts(said(text, lang))
+        for child in (with_code(content) if role is None else [_number(role, content, lang)])
+    ]
 
 
-def _part(role: str | None, content: str, lang: Lang) -> Child:
-    if role is None:
-        return content
+def _number(role: str, content: str, lang: Lang) -> Child:
     try:
         return quoted(content, lang) if role == "measured" else typed(role, content, lang)
     except OkmlError as error:

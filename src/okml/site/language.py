@@ -15,12 +15,14 @@ NOTEBOOK_PAGES = "notebooks/"
 
 # key: (English, Russian)
 _WORDS: Mapping[str, tuple[str, str]] = {
+    "author": ("the okml reading group", "читательская группа okml"),
     "bar": ("bar", "порог"),
     "bare": ("no interval: decides nothing", "без интервала: ничего не решает"),
     "basis.arithmetic": ("arithmetic", "арифметика"),
     "basis.real": ("real data", "настоящие данные"),
     "basis.simulator": ("a simulator", "симулятор"),
     "basis.synthetic": ("synthetic data", "синтетические данные"),
+    "changes": ("change since|changes since", "правка позже|правки позже|правок позже"),
     "changed.bar": ("bar", "порог"),
     "changed.control": ("control", "контроль"),
     "changed.condition": ("condition", "условие"),
@@ -170,6 +172,7 @@ _PLACES = {
 }
 # The texts of the theme.
 _THEME = {
+    "By": "Авторы:",
     "previous": "назад",
     "next": "дальше",
     "previous page": "предыдущая страница",
@@ -191,6 +194,14 @@ _THEME = {
     "Dark": "Тёмная",
     "System Settings": "Как в системе",
     "Version warning": "Предупреждение о версии",
+    # Titles of the pages that both languages share.
+    "The reading group": "Читательская группа",
+    "Meetings": "Встречи",
+    "Talks": "Доклады",
+    "Articles": "Статьи",
+    "2023 in review": "Итоги 2023 года",
+    "Glossary": "Словарь",
+    "Bibliography": "Литература",
     "Toggle primary sidebar": "Показать или убрать оглавление книги",
     "Toggle secondary sidebar": "Показать или убрать содержание страницы",
     "Toggle hidden content": "Показать или убрать скрытое",

@@ -48,6 +48,12 @@ def abbreviation(text: str, title: str, classes: Sequence[str] = ()) -> element:
     return tag("abbr", text, classes=classes, attrs={"title": title})
 
 
+def with_code(text: str) -> list[Child]:
+    """Return a text with its parts in backticks as code."""
+    parts = text.split("`")
+    return [nodes.literal("", part) if n % 2 else part for n, part in enumerate(parts) if part]
+
+
 def note(*children: Child | None) -> element:
     """Return secondary text, on a line of its own in small print."""
     return tag("span", *children, classes=["okml-note"])
@@ -67,7 +73,7 @@ def scrolling_table(
         header: The title and the kind of each column: ``facet`` (a choice in the filter bar),
             ``sort`` (sortable only) or empty.
         rows: ``tr`` elements of :func:`row`.
-        filters: Language of the filter bar that a script adds; empty for none.
+        filters: Language of the filter bar that a script fills; empty for none.
     """
     head = tag(
         "tr",
@@ -85,7 +91,10 @@ def scrolling_table(
         attrs={"data-filters": filters} if filters else {},
     )
     attrs = {"role": "region", "aria-label": label, "tabindex": "0"}
-    return tag("div", table, classes=["okml-scroll"], attrs=attrs)
+    box = tag("div", table, classes=["okml-scroll"], attrs=attrs)
+    if not filters:
+        return box
+    return tag("div", tag("div", classes=["okml-filters"]), box)  # the bar has its room at once
 
 
 def row(head: Sequence[Child | None], *cells: Sequence[Child | None], anchor: str = "") -> element:

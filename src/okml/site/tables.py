@@ -16,7 +16,7 @@ from okml.site.directives import PageDirective
 from okml.site.domain import ROW, domain_of, link
 from okml.site.estimates import number, prose, sampled, stale_note
 from okml.site.labels import label_in
-from okml.site.language import Lang, place_in_paper, said, word
+from okml.site.language import Lang, counted, place_in_paper, said, word
 from okml.site.markup import (
     Child,
     element,
@@ -146,12 +146,19 @@ def rests_on_cell(found: ClaimRow, lang: Lang, *, changes: bool = True) -> list[
     if claim.metric is None:
         return ["—"]
     shown = word(f"basis.{basis}", lang) if basis else "—"
+    later = [change_note(change, lang) for change in claim.changes() if changes]
     return [
         tag("span", shown, attrs={"data-facet": shown}),
         note(*prose(claim.rests_note, lang)) if claim.rests_note else None,
         note(f"{word('set', lang)} {claim.set}") if claim.set else None,
-        *(change_note(change, lang) for change in claim.changes() if changes),
+        _folded(later, lang) if later else None,
     ]
+
+
+def _folded(changes: Sequence[element], lang: Lang) -> element:
+    """Return changes behind their number, since a row of the scoreboard may have many."""
+    summary = tag("summary", counted(len(changes), "changes", lang))
+    return tag("details", summary, *changes, classes=["okml-history"])
 
 
 def change_note(change: Change, lang: Lang) -> element:
@@ -162,7 +169,8 @@ def change_note(change: Change, lang: Lang) -> element:
     before, after = change.before or "—", change.after or "—"
     if change.what == "control":  # else names of metrics and numbers
         before, after = label_in(before, lang), label_in(after, lang)
-    moved = f"{_signs(before)} → {_signs(after)}"
+    same = before == after  # a metric that is measured anew under its name
+    moved = _signs(before) if same else f"{_signs(before)} → {_signs(after)}"
     shown = note(f"{change.date}, {' '.join(where)}: {moved}. ", *prose(change.why, lang))
     shown["classes"].append("okml-revised")
     return shown

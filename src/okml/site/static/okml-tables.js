@@ -88,12 +88,10 @@
     reset.addEventListener("click", clear);
     for (const filter of filters) filter.field.addEventListener("input", apply);
 
-    const bar = document.createElement("div");
-    bar.className = "okml-filters";
+    const bar = table.parentElement.previousElementSibling;
     bar.setAttribute("role", "search");
     bar.setAttribute("aria-label", table.caption.textContent);
     bar.append(...filters.map((filter) => filter.box), reset, status);
-    table.parentElement.before(bar);
     apply();
 
     // A link to a row that a filter hides must still lead to it.
