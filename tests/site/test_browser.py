@@ -60,6 +60,14 @@ async () => {
 }
 """
 
+# Cumulative layout shift: how far parts of a page move while it is loaded.
+SHIFTS = """
+  window.shifts = 0;
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) window.shifts += entry.value;
+  }).observe({ type: "layout-shift", buffered: true });
+"""
+
 # What scrolls can be reached by keys; the theme sees to it a while after the page's size changed.
 TAB_STOPS = """
 () => [...document.querySelectorAll("pre, .pst-scrollable-table-container")].every(
@@ -462,6 +470,15 @@ def test_nothing_moves_when_a_figure_arrives(opened):
     assert not all(images.evaluate_all("images => images.map(image => image.complete)"))
     load(images)
     assert images.evaluate_all(boxes) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["book/index.html", SPACE, NOTEBOOK, SCOREBOARD, "book/ru/claims/strec/memory.html"]
+)
+def test_a_page_stands_still_while_it_loads(page, name):
+    page.add_init_script(SHIFTS)
+    go(page, name)
+    assert page.evaluate("window.shifts") < 0.05  # 0.1 is good by Web Vitals
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])

@@ -1,9 +1,12 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sphinx_book_theme
 
 from okml import site
+from okml.paths import repository_root
+from okml.site import extension
 from okml.site.language import counted, place_in_paper, theme_word
 
 
@@ -45,6 +48,20 @@ def test_hints_of_links_to_headings_are_in_the_language_of_the_page(built):
     ):
         links = built.page(f"book/{page}/space_time").select("a.headerlink")
         assert {link["title"] for link in links} == {hint}
+
+
+def test_titles_of_pages_that_both_languages_share_have_a_russian_form():
+    for name in ("group/index", "group/meetings", "group/talks", "group/articles",
+                 "group/year_2023", "glossary", "bibliography"):  # fmt: skip
+        text = (repository_root() / f"book/{name}.md").read_text("utf-8")
+        title = text.partition("# ")[2].partition("\n")[0]
+        assert theme_word(title, "ru") != title
+
+
+def test_templates_of_ours_come_before_those_of_the_theme():
+    config = SimpleNamespace(html_static_path=[], templates_path=["of the theme"])
+    extension._add_files(None, config)
+    assert config.templates_path == [str(extension.TEMPLATES), "of the theme"]
 
 
 def test_a_template_of_ours_takes_the_place_of_one_of_the_theme():

@@ -29,6 +29,9 @@ from okml.site.markup import Child, element, tag
 
 FILTER_SCRIPT = "okml-tables.js"
 HOME = "book/index"
+# Known before the article is: a style that asks for the side bar, which follows a long article in
+# the page, would show the article in two widths one after the other.
+WIDE = '<meta name="okml-width" content="wide">'
 # What Sphinx and MyST-NB write on pages in the language of the book.
 HINT = re.compile(r'(?<= )(title|aria-label)="(Link to this \w+|Toggle hidden content)"')
 LETTERS = {"en": re.compile("[A-Za-z]"), "ru": re.compile("[А-Яа-я]")}
@@ -107,6 +110,7 @@ def page_context(
             lambda hint: f'{hint[1]}="{theme_word(hint[2], lang)}"', context.get("body", "")
         )
         context["root_doc"] = page_in(app.env, HOME, lang)
+        context["author"] = word("author", lang)
     if pagename.startswith(MADE):  # there is no source of this name to edit or to run
         context["page_source_suffix"] = ""
     context["okml_switch"] = _switch(app.env, pagename, context)
@@ -119,6 +123,12 @@ def page_context(
         context["metatags"] += link
     if doctree is not None and any("data-filters" in e["attrs"] for e in doctree.findall(element)):
         app.add_js_file(FILTER_SCRIPT, loading_method="defer")
+
+
+def _is_wide(context: dict[str, Any]) -> bool:
+    """Return whether a page has no table of its own contents, whose room its article takes."""
+    removed = "html_theme.sidebar_secondary.remove" in (context.get("meta") or {})
+    return removed or not context.get("secondary_sidebar_items")
 
 
 def _switch(env: BuildEnvironment, pagename: str, context: dict[str, Any]) -> dict[str, str] | None:
@@ -166,6 +176,9 @@ def keep_to_the_language(
         return shared[key]
 
     def trimmed(tree: Any) -> Any:
+        for link in tree.select("a"):
+            if link.string:
+                link.string = theme_word(link.string, lang)
         for caption in tree.find_all("p", class_="caption"):
             if not LETTERS[lang].search(caption.get_text()):
                 caption.find_next_sibling("ul").decompose()
@@ -178,6 +191,8 @@ def keep_to_the_language(
         return tree
 
     context["generate_toctree_html"] = of_language
+    if _is_wide(context):
+        context["metatags"] += WIDE
     context["root_title"] = app.env.titles[context["root_doc"]].astext()
     if lang == "ru":
         context["translate"] = lambda text: theme_word(str(text), lang)
