@@ -171,9 +171,7 @@ def change_note(change: Change, lang: Lang) -> element:
         before, after = label_in(before, lang), label_in(after, lang)
     same = before == after  # a metric that is measured anew under its name
     moved = _signs(before) if same else f"{_signs(before)} → {_signs(after)}"
-    shown = note(f"{change.date}, {' '.join(where)}: {moved}. ", *prose(change.why, lang))
-    shown["classes"].append("okml-revised")
-    return shown
+    return note(f"{change.date}, {' '.join(where)}: {moved}. ", *prose(change.why, lang))
 
 
 def measured_cell(found: ClaimRow, profile: ProfileName, lang: Lang) -> list[Child | None]:
