@@ -72,6 +72,11 @@ def test_long_captions_touch_neither_each_other_nor_the_edge():
     assert max(box.y1 for box in boxes) <= figure.bbox.y1
 
 
+def test_a_sheet_without_pictures_says_so():
+    none = images.frame({"student, 1": normal(1, 1, 4, 4)}, ["sandal"]).clear()
+    assert "no such pictures at this scale" in images.sheet(none, "A second image set.").svg
+
+
 def test_pictures_are_of_captions_from_all_over_the_file():
     held_out, drawn = SimpleNamespace(test=range(163)), SimpleNamespace(samples=500)
     bench = SimpleNamespace(free_captions=True, images=held_out, settings=drawn)

@@ -67,6 +67,8 @@ def sheet(frame: pl.DataFrame, alt: str, captions: bool = True, size: float = 0.
             only where all rows share them, else above each.
         size: The side of a picture in inches.
     """
+    if frame.is_empty():
+        return _without(alt)
     names = frame["row"].unique(maintain_order=True).to_list()
     columns = int(frame["column"].max()) + 1  # type: ignore[arg-type]
     shared = frame.group_by("column").agg(pl.col("caption").n_unique())["caption"].max() == 1
@@ -94,4 +96,12 @@ def sheet(frame: pl.DataFrame, alt: str, captions: bool = True, size: float = 0.
             grid[place, 0].set_ylabel(
                 name, rotation=0, ha="right", va="center", fontsize=9, color=INK
             )
+    return Picture(figure, alt)
+
+
+def _without(alt: str) -> Picture:
+    """Return a line that says that a scale has no such pictures."""
+    with style():
+        figure = plt.figure(figsize=(4.0, 0.3))
+        figure.text(0.0, 0.5, "no such pictures at this scale", va="center", color=INK)
     return Picture(figure, alt)
