@@ -21,6 +21,21 @@ def use_own_mathjax(app: Sphinx, config: Config) -> None:
     config.mathjax_path = f"{FOLDER}/{SCRIPT}"
 
 
+def only_where_formulas_are(app: Sphinx) -> None:
+    """Load MathJax on a page for its own formulas, not for those of the pages below it.
+
+    The home page, which has none, is above all others, and MathJax is a third of what it loads.
+    """
+    formulas = app.env.get_domain("math")
+    of_any = formulas.has_equations
+
+    def has_equations(docname: str | None = None) -> bool:
+        own: dict[str, bool] = formulas.data["has_equations"]
+        return own.get(docname, False) if docname else bool(of_any())
+
+    formulas.has_equations = has_equations
+
+
 def copy_mathjax(app: Sphinx, failure: Exception | None) -> None:
     """Copy the parts of MathJax that pages load into the site, once."""
     if failure is not None or app.builder.format != "html":

@@ -119,6 +119,8 @@ def page_context(
     context["metatags"] = context.get("metatags", "") + feed
     if (other := twin(pagename)) in app.env.found_docs:
         language, href = page_language(other), context["pathto"](other)
+        if base := str(app.config.html_baseurl or "").rstrip("/"):  # search engines ask for it
+            href = f"{base}/{other}.html"
         link = f'<link rel="alternate" hreflang="{language}" href="{href}">'
         context["metatags"] += link
     if doctree is not None and any("data-filters" in e["attrs"] for e in doctree.findall(element)):
