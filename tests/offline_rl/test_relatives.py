@@ -1,15 +1,19 @@
 """The methods beside CRR: cloning under other weights, REINFORCE, SQN, Caser's three targets."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
-from okml.offline_rl.networks import NextFew
+from okml.offline_rl.arms import ARMS, STAGE1, Method
+from okml.offline_rl.networks import NextFew, build_encoder
 from okml.offline_rl.settings import CRRSettings
 from okml.offline_rl.softmax_pass import policy_pass
 from okml.offline_rl.sqn import SQNTask, TwoHeads
+from okml.offline_rl.study import Study
+from okml.offline_rl.trainer import ArmTraining, stage_of
 from okml.offline_rl.weighted import (
     TopKReinforce,
     WeightedTask,
@@ -20,6 +24,7 @@ from okml.offline_rl.weighted import (
 from okml.seqrec.batches import CausalBatch
 from okml.seqrec.losses import Softmax
 from tests.offline_rl.tables import TableEncoder, episodes, whole_batch
+from tests.offline_rl.tiny import tiny
 
 SEQUENCES = [[1, 2, 3, 4], [4, 2, 1], [2, 2, 3]]
 REWARDS = [[0.2, 1.0, 0.2, 1.0], [0.2, 0.2, 1.0], [0.2, 0.2, 0.2]]
@@ -122,3 +127,27 @@ def test_caser_learns_the_next_three_items():
                     terms.append(-logs[targets[row, place + ahead] - 1, items[row, place]].item())
     found = NextFew(encoder, Softmax())(batch)
     assert found.item() == pytest.approx(np.mean(terms), rel=1e-5)
+
+
+def test_each_method_trains_by_a_task_of_its_own(tmp_path):
+    """A method that the trainer does not know would train on the next item, as stage 1 does."""
+    profile = tiny()
+    log, data = profile.funnel, Study(profile, tmp_path).data(profile.funnel)
+    start, methods = build_encoder(data, ARMS[STAGE1], None), {}
+    for arm in ARMS.values():
+        if arm.method == "crr" or arm.language_weights:  # actor and critics, see test_crr.py
+            continue
+        encoder = build_encoder(data, arm, start if arm.from_stage1 else None)
+        stage = stage_of(log, arm, None, 1.0)
+        training = ArmTraining(profile, data, arm, stage, start, None, torch.device("cpu"))
+        task = training._task(encoder, 2)
+        kind = (
+            type(task),
+            *(type(part) for part in task.modules.values()),
+            getattr(task, "weighted_from", None) is not None,  # SAC
+            isinstance(getattr(task, "rule", None), TopKReinforce),
+        )
+        methods.setdefault(kind, set()).add(arm.method)
+    assert set().union(*methods.values(), {"crr"}) == {*get_args(Method)}
+    for shared in methods.values():
+        assert len(shared) == 1, f"ArmTraining._task trains {shared} alike"
