@@ -108,7 +108,7 @@ def _released() -> dict[str, bytes]:
             "is_test": (number + at) % 4 == 0,
         }
         for at, state in enumerate(BLOCKS["us_place"])
-        for number, kind in enumerate([*kinds, *kinds])
+        for number, kind in enumerate(kinds)
     ]  # fmt: skip
     nyc = [
         {
