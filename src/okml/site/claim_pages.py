@@ -126,7 +126,8 @@ class ClaimPage(PageDirective):
             return []
         code = [source_link(self.env, *place) for place in found.drawn]
         made = caption(view.chapter_of(claim), found.scale, self.lang, code=code)
-        return [made, tag("figure", picture(self.env, found.svg), classes=["okml-figure"])]
+        shown = picture(self.env, found.svg, lazy=False)
+        return [made, tag("figure", shown, classes=["okml-figure"])]
 
     def _cite(self, found: ClaimRow) -> element:
         best = found.best_of(RECORDED)

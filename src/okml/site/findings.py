@@ -84,8 +84,7 @@ class Findings(PageDirective):
         found = figure_of_claim(self.env, claim)
         if found is None or found.svg in self._drawn:
             return []
+        shown = picture(self.env, found.svg, tooltips=False, lazy=bool(self._drawn))
         self._drawn.add(found.svg)
-        box = tag(
-            "div", picture(self.env, found.svg, tooltips=False), classes=["okml-finding-picture"]
-        )
+        box = tag("div", shown, classes=["okml-finding-picture"])
         return [link(claim, "cell", box)]

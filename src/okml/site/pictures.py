@@ -129,8 +129,12 @@ def _drawing(html: str) -> str:
     return html[html.index("<svg") : html.rindex("</svg>") + len("</svg>")]
 
 
-def picture(env: BuildEnvironment, svg: str, *, tooltips: bool = True) -> element:
+def picture(
+    env: BuildEnvironment, svg: str, *, tooltips: bool = True, lazy: bool = True
+) -> element:
     """Return a box with the aspect ratio of the figure, its two images and its tooltips.
+
+    A figure that a page opens with should not be lazy: it would come after all scripts.
 
     The files lie beside the doctrees, named by content hash; Sphinx copies those that pages show.
     """
@@ -147,7 +151,10 @@ def picture(env: BuildEnvironment, svg: str, *, tooltips: bool = True) -> elemen
         for color, seen in colors.items():
             colored = colored.replace(color, seen)
         uri = os.path.relpath(_kept(env, colored), Path(env.srcdir, env.docname).parent)
-        layers.append(nodes.image(uri=uri, alt=alt, loading="lazy", classes=[f"only-{theme}"]))
+        image = nodes.image(uri=uri, alt=alt, classes=[f"only-{theme}"])
+        if lazy:
+            image["loading"] = "lazy"
+        layers.append(image)
     if tooltips and circles:
         over = f'<svg viewBox="{view}" aria-hidden="true">{circles}</svg>'
         layers.append(nodes.raw("", over, format="html"))
