@@ -104,6 +104,18 @@ def test_a_figure_without_tooltips_has_nothing_over_it_and_other_html_stays(book
     assert [svg["aria-label"] for svg in page.find_all("svg")] == ["An icon"]
 
 
+def test_a_folded_figure_has_no_tooltips(book, drawn):
+    raw = f"```{{raw}} html\n{drawn}\n```\n"
+    folded = f"````{{container}} okml-scales\n{raw}````\n"
+    book.write("notebooks/space_time.md", f"# Walk\n\n{raw}\n{folded}")
+    book.build()
+    page = book.page("notebooks/space_time")
+    assert len(page.select(".okml-picture")) == 2
+    assert len(page.select(".okml-scales .okml-picture > img")) == 2
+    assert len(page.select(".okml-picture > svg")) == 1
+    assert not page.select(".okml-scales svg")
+
+
 def test_one_figure_on_two_pages_is_one_pair_of_files(book, drawn):
     for name in ("notebooks/space_time.md", "book/digests/space_time.md"):
         book.write(name, f"# Walk\n\n{drawn}\n")

@@ -32,6 +32,7 @@ from okml.site.language import page_language
 from okml.site.markup import element, tag
 from okml.site.pages import LETTERS, page_in
 
+FOLDED = "okml-scales"  # class of the box with the other scales of a cell
 COVER = "cover"  # tag of the cell with the chapter's cover figure; by default the first figure
 FIGURE = '<figure class="okml-figure"><svg'  # start of the HTML of a Picture
 SVG = "http://www.w3.org/2000/svg"
@@ -44,11 +45,21 @@ COLORS = {
 
 
 def move_figures_out(app: Sphinx, doctree: nodes.document) -> None:
-    """Replace each inline drawing of a page by images."""
+    """Replace each inline drawing of a page by images.
+
+    Tooltips lie over what the page shows at first; those of the folded scales would double it.
+    """
+    folded = {
+        id(raw)
+        for box in doctree.findall(nodes.Element)
+        if FOLDED in box.get("classes", ())
+        for raw in box.findall(nodes.raw)
+    }
     for raw in list(doctree.findall(nodes.raw)):
         text = raw.astext()
         if raw["format"] == "html" and text.startswith(FIGURE):
-            figure = tag("figure", picture(app.env, _drawing(text)), classes=["okml-figure"])
+            shown = picture(app.env, _drawing(text), tooltips=id(raw) not in folded)
+            figure = tag("figure", shown, classes=["okml-figure"])
             raw.replace_self(tag("div", figure, classes=raw["classes"]))
 
 

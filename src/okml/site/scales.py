@@ -18,6 +18,7 @@ from okml.site.drawing import drawn_by, imported
 from okml.site.estimates import stale_note
 from okml.site.language import Lang, page_language, word
 from okml.site.markup import Child, element, tag
+from okml.site.pictures import FOLDED
 from okml.site.provenance import hardware, short_hash, when
 from okml.site.replay import Shown, replay
 from okml.site.repository import source_link
@@ -122,7 +123,7 @@ def _framed(
         summary = tag("summary", word("other_scale", lang).format(_named(scale, lang)))
         others = [next(rest) for _ in range(int(count))]
         said = [] if scale == BUILD else [caption(chapter, scale, lang)]
-        framed.append(tag("details", summary, *said, *others, classes=["okml-scales"]))
+        framed.append(tag("details", summary, *said, *others, classes=[FOLDED]))
     return framed
 
 
