@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from okml.errors import RecordError
 from okml.ledger.findings import filled, load_findings
 from okml.ledger.report import RECORDED, chapter_rows, format_estimate
-from okml.ledger.verdicts import Outcome
+from okml.ledger.verdicts import Outcome, Verdict
 from okml.paths import atomic_write
 
 BEGIN, END = "<!-- ledger: rendered by `okml report --into` -->", "<!-- end of the ledger -->"
 
 
-def decided_findings(chapters: list[str]) -> str:
+BestVerdicts = Mapping[str, Mapping[str, Verdict]]  # by the names of chapters and the ids of claims
+
+
+def best_verdicts(chapters: list[str]) -> BestVerdicts:
+    """Return the verdict of each claim at the largest scale that was run."""
+    return {
+        name: {row.claim.id: row.best_of(RECORDED) for row in chapter_rows(name)}
+        for name in chapters
+    }
+
+
+def decided_findings(verdicts: BestVerdicts) -> str:
     """Return the findings that a recorded run decides, as a Markdown list with their verdicts."""
-    best = {row.claim.id: row.best_of(RECORDED) for name in chapters for row in chapter_rows(name)}
+    best = {claim: verdict for found in verdicts.values() for claim, verdict in found.items()}
     lines = []
     for finding in load_findings():
         verdict = best.get(finding.claim)
@@ -31,11 +43,11 @@ def decided_findings(chapters: list[str]) -> str:
     return "\n".join(lines)
 
 
-def summary_table(chapters: list[str]) -> str:
+def summary_table(verdicts: BestVerdicts) -> str:
     """Return the number of claims of each chapter by outcome, as a Markdown table with sums."""
     counted = {
-        name: Counter(row.best_of(RECORDED).outcome for row in chapter_rows(name))
-        for name in chapters
+        name: Counter(verdict.outcome for verdict in found.values())
+        for name, found in verdicts.items()
     }
     counted["all"] = sum(counted.values(), Counter())
     header = ("claims of", *(outcome.value for outcome in Outcome))
@@ -48,7 +60,8 @@ def summary_table(chapters: list[str]) -> str:
 
 def summary(chapters: list[str]) -> str:
     """Return the findings that are decided, and the claims of each chapter by outcome."""
-    return f"{decided_findings(chapters)}\n\n{summary_table(chapters)}".strip()
+    verdicts = best_verdicts(chapters)
+    return f"{decided_findings(verdicts)}\n\n{summary_table(verdicts)}".strip()
 
 
 def put_summary(path: Path, chapters: list[str]) -> None:
