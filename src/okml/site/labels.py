@@ -170,12 +170,14 @@ def _in_the_middle(english: str, russian: str) -> str:
     matplotlib writes the left end of each line of a text, however they are aligned.
     """
     lines = [
-        (float(place[1]), _length(*line.group(1, 3)))
+        (float(place[1]), line)
         for line in DRAWN.finditer(english)
         if (place := MOVED.search(line[2])) is not None
     ]
-    middles = [left + length / 2 for left, length in lines]
-    if len(lines) < 2 or max(middles) - min(middles) > 1:
+    if len(lines) < 2:
+        return russian
+    middles = [left + _length(*line.group(1, 3)) / 2 for left, line in lines]
+    if max(middles) - min(middles) > 1:
         return russian
 
     def move(line: re.Match[str]) -> str:
