@@ -28,6 +28,7 @@ from sphinx.environment import BuildEnvironment
 
 from okml.paths import atomic_write
 from okml.site import view
+from okml.site.drawing import Place
 from okml.site.language import page_language
 from okml.site.markup import element, tag
 from okml.site.pages import LETTERS, page_in
@@ -95,7 +96,7 @@ class ClaimFigure:
     page: str
     svg: str
     scale: str
-    drawn: list[tuple[str, int]]
+    drawn: list[Place]
 
 
 def figure_of_claim(env: BuildEnvironment, claim: str) -> ClaimFigure | None:
