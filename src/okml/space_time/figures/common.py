@@ -11,7 +11,7 @@ import polars as pl
 from okml.errors import ParameterError
 from okml.plotting import PALETTE
 
-HOVERED = 300  # points with a tooltip: a page draws them at each recorded scale, and stays light
+HOVERED = 300  # points with a tooltip; more would make the page heavy
 SET_TITLES: Mapping[str, str] = {
     "world_place": "World",
     "us_place": "USA",
