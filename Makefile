@@ -16,6 +16,8 @@ STAGES  = +@$(PYTHON) .ci/stages.py
 # The order of a busy machine's threads: sleep instead of spinning at barriers.
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
+# Containers often forbid Python to keep what it compiles; then each process compiles all libraries.
+export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .PHONY: help book test check serve environment chapters site lint types unit notebooks nearest \
