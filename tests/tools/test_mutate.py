@@ -52,6 +52,7 @@ def repository(tmp_path, monkeypatch):
     return root
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("line", "killer"), [(2, "tests/test_half.py::test_half"), (6, "")])
 def test_the_test_that_notices_is_named(repository, tmp_path, line, killer):
     trees = SimpleQueue()
@@ -63,6 +64,7 @@ def test_the_test_that_notices_is_named(repository, tmp_path, line, killer):
         assert (tree / "src/okml/half.py").read_text() == HALF
 
 
+@pytest.mark.nightly
 def test_a_hang_is_noticed(repository, monkeypatch):
     monkeypatch.setattr(mutate, "HANGS", 1)
     (repository / "tests/test_hang.py").write_text(
@@ -71,6 +73,7 @@ def test_a_hang_is_noticed(repository, monkeypatch):
     assert mutate.failures(repository, "tests/test_hang.py") == ["hangs or crashes"]
 
 
+@pytest.mark.nightly
 def test_a_break_that_no_conftest_survives_is_noticed(repository):
     (repository / "tests/conftest.py").write_text("import okml.absent\n")
     assert mutate.failures(repository, "tests/test_half.py") == ["hangs or crashes"]
