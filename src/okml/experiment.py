@@ -16,7 +16,7 @@ from okml.chapters import chapter
 from okml.kept import remove_superseded
 from okml.ledger import RunRecord, folder_of, save_record
 from okml.locks import take
-from okml.profile import Profile
+from okml.profile import ProfileT
 from okml.runtime import seed_everything
 from okml.status import note_folder
 from okml.steps import StepResult, Steps
@@ -93,7 +93,6 @@ def frame(other: str, name: str) -> Callable[[ChapterExperiment[Any, Any]], pl.D
 
 
 MOST_ROWS = 2500  # that a record keeps of a frame, such as the points of a map
-ProfileT = TypeVar("ProfileT", bound=Profile)
 StudyT = TypeVar("StudyT", bound=HasDevice)
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -79,6 +79,14 @@ class Profile(Settings):
     def fingerprint(self) -> str:
         """Return the SHA-256 of the settings as canonical JSON: equal settings, equal hash."""
         return canonical_hash(self.model_dump(mode="json"))
+
+
+ProfileT = TypeVar("ProfileT", bound=Profile)
+
+
+def by_name(*profiles: ProfileT) -> dict[ProfileName, ProfileT]:
+    """Return the scales of a chapter by their names."""
+    return {profile.name: profile for profile in profiles}
 
 
 def canonical_hash(value: Any, *, ensure_ascii: bool = True) -> str:

@@ -13,7 +13,7 @@ from okml.add.profile_settings import (
 from okml.add.settings import AdamSettings, AddSettings, AugmentSettings, DiscriminatorSettings
 from okml.add.small.pretraining import SupervisedSettings
 from okml.add.small.vit import VitSettings
-from okml.profile import Budget, ProfileName
+from okml.profile import Budget, by_name
 
 # A pixel is much of an 8 by 8 image: shifts and cut-outs would change what it shows.
 NO_AUGMENTATION = AugmentSettings(brightness=0, saturation=0, contrast=0, translation=0, cutout=0)
@@ -166,9 +166,4 @@ GPU = AddProfile(
     ),
 )  # fmt: skip
 
-PROFILES: dict[ProfileName, AddProfile] = {
-    "smoke": SMOKE,
-    "cpu": CPU,
-    "night": NIGHT,
-    "gpu": GPU,
-}
+PROFILES = by_name(SMOKE, CPU, NIGHT, GPU)

@@ -20,7 +20,7 @@ from okml.lightsage.shop import ShopSettings
 from okml.lightsage.training.batches import NegativeSettings
 from okml.lightsage.training.losses import LossSettings
 from okml.lightsage.training.trainer import Hyperparameters
-from okml.profile import Budget, ProfileName
+from okml.profile import Budget, by_name
 
 _FILMS = ("Star Wars", "Toy Story", "Pulp Fiction", "Casablanca")
 _ALL = get_args(BaselineName)
@@ -199,9 +199,4 @@ GPU = LightsageProfile(
     gallery=GallerySettings(titles=_FILMS),
 )  # fmt: skip
 
-PROFILES: dict[ProfileName, LightsageProfile] = {
-    "smoke": SMOKE,
-    "cpu": CPU,
-    "night": NIGHT,
-    "gpu": GPU,
-}
+PROFILES = by_name(SMOKE, CPU, NIGHT, GPU)

@@ -11,7 +11,7 @@ from okml.offline_rl.settings import (
     OfflineRLProfile,
     StageSettings,
 )
-from okml.profile import Budget, ProfileName
+from okml.profile import Budget, by_name
 
 _SMALL = ActorSettings(width=32, layers=1, heads=2, attention_dropout=0.0)
 _SMALL_CRITIC = CriticSettings(width=32, hidden=32)
@@ -244,9 +244,4 @@ GPU = OfflineRLProfile(
     compile=True,
 )  # fmt: skip
 
-PROFILES: dict[ProfileName, OfflineRLProfile] = {
-    "smoke": SMOKE,
-    "cpu": CPU,
-    "night": NIGHT,
-    "gpu": GPU,
-}
+PROFILES = by_name(SMOKE, CPU, NIGHT, GPU)

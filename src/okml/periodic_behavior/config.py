@@ -13,7 +13,7 @@ from okml.periodic_behavior.settings import (
     ProblemSettings,
     RateSettings,
 )
-from okml.profile import Budget, ProfileName
+from okml.profile import Budget, by_name
 
 SMOKE = PeriodicBehaviorProfile(
     name="smoke",
@@ -62,8 +62,4 @@ GPU = PeriodicBehaviorProfile(
     transient=0.2,
 )
 
-PROFILES: dict[ProfileName, PeriodicBehaviorProfile] = {
-    "smoke": SMOKE,
-    "cpu": CPU,
-    "gpu": GPU,
-}
+PROFILES = by_name(SMOKE, CPU, GPU)

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from okml.data.catalog import catalog
 from okml.paths import is_folder
-from okml.profile import Budget, Profile, ProfileName
+from okml.profile import Budget, Profile, by_name
 from okml.settings import (
     AtLeastOne,
     Count,
@@ -346,9 +346,4 @@ GPU = SpaceTimeProfile(
     keep_activations=False,
 )
 
-PROFILES: dict[ProfileName, SpaceTimeProfile] = {
-    "smoke": SMOKE,
-    "cpu": CPU,
-    "night": NIGHT,
-    "gpu": GPU,
-}
+PROFILES = by_name(SMOKE, CPU, NIGHT, GPU)

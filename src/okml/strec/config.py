@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from okml.profile import Budget, ProfileName
+from okml.profile import Budget, by_name
 from okml.seqrec.losses import ChunkedSoftmaxSettings
 from okml.strec.relaxation import RELEASED_SHIFTS, RelaxationSettings
 from okml.strec.sampler import RELEASED_SAMPLER
@@ -216,9 +216,4 @@ GPU = StrecProfile(
     ),
 )  # fmt: skip
 
-PROFILES: dict[ProfileName, StrecProfile] = {
-    "smoke": SMOKE,
-    "cpu": CPU,
-    "night": NIGHT,
-    "gpu": GPU,
-}
+PROFILES = by_name(SMOKE, CPU, NIGHT, GPU)

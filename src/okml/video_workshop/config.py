@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from okml.profile import Budget, ProfileName
+from okml.profile import Budget, by_name
 from okml.seqrec.losses import SampledSoftmaxSettings
 from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.settings.data import WatchLogSettings
@@ -401,9 +401,4 @@ GPU = VideoWorkshopProfile(
     compile=True,
 )
 
-PROFILES: dict[ProfileName, VideoWorkshopProfile] = {
-    "smoke": SMOKE,
-    "cpu": CPU,
-    "night": NIGHT,
-    "gpu": GPU,
-}
+PROFILES = by_name(SMOKE, CPU, NIGHT, GPU)
