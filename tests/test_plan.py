@@ -160,6 +160,22 @@ def test_a_machine_without_gpu_has_no_gpu_memory(
     ]
 
 
+@pytest.mark.parametrize("gpu_gib", [0, 80])
+def test_a_plan_is_the_sum_of_its_items(profile: Profile, gpu_gib: float) -> None:
+    def items(unit: str, *values: float) -> list[Item]:
+        return [Item(what=f"{n}", value=n, unit=unit, follows_from="a test") for n in values]
+
+    budget = profile.budget.model_copy(update={"gpu_memory_gib": gpu_gib})
+    found = Plan.of(
+        profile.model_copy(update={"budget": budget}),
+        sizes=items("", 7), hours=items("h", 1, 0.5), memory=items("GiB", 3, 4),
+        disk=items("GiB", 5, 6), first=items("", 8), device_gib=4, memory_gib=5, data=["a"],
+    )  # fmt: skip
+    assert (found.hours, found.disk_gib, found.memory_gib) == (1.5, 11, 5)
+    assert found.gpu_memory_gib == (4 if gpu_gib else 0)
+    assert [item.value for item in found.items] == [7, 1, 0.5, 3, 4, 5, 6, 8]
+
+
 @pytest.mark.parametrize(
     ("change", "exceeded"),
     [

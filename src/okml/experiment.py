@@ -118,7 +118,7 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
     recorded: ClassVar[Mapping[str, str]]  # ``step.frame`` by the name of the record's table
 
     def __init__(self, profile: ProfileT, folder: Path | None = None) -> None:
-        if profile.device == "auto" and profile.budget.gpu_memory_gib > 0:
+        if profile.device == "auto" and profile.for_gpu:
             require_accelerator()  # a run for a GPU never falls back to the CPU
         seed_everything(profile.seeds[0])
         self.profile = profile

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -35,6 +36,11 @@ def in_hours(what: str, seconds: float, follows_from: str) -> Item:
     return Item(what=what, value=seconds / 3600, unit="h", follows_from=follows_from)
 
 
+def sum_of(items: Iterable[Item]) -> float:
+    """Return the sum of items of one unit."""
+    return sum(item.value for item in items)
+
+
 class Plan(BaseModel):
     """Parameters, memory, disk, data and hours of one chapter at one profile.
 
@@ -52,6 +58,44 @@ class Plan(BaseModel):
     hours: float
     items: tuple[Item, ...]
     data: tuple[str, ...]  # names of the catalog, of data fetched by hand, or of local folders
+
+    @classmethod
+    def of(
+        cls,
+        profile: Profile,
+        *,
+        hours: Sequence[Item],
+        memory: Sequence[Item],
+        disk: Sequence[Item],
+        device_gib: float,
+        memory_gib: float,
+        data: Sequence[str],
+        sizes: Sequence[Item] = (),
+        first: Sequence[Item] = (),
+    ) -> Self:
+        """Return the plan that items add up to.
+
+        Args:
+            profile: The settings of the run.
+            hours: The work, one part after the other.
+            memory: What is held, on a card or beside it; not all of it at one time.
+            disk: What is on disk at the end.
+            device_gib: The memory of one GPU, which counts if the profile is meant for one.
+            memory_gib: The memory of all processes.
+            data: Names of the catalog, of data fetched by hand, or of local folders.
+            sizes: The sizes that the items follow from, such as parameters.
+            first: What a person has to do before.
+        """
+        return cls(
+            chapter=profile.chapter,
+            profile=profile.name,
+            gpu_memory_gib=device_gib if profile.for_gpu else 0.0,
+            memory_gib=memory_gib,
+            disk_gib=sum_of(disk),
+            hours=sum_of(hours),
+            items=(*sizes, *hours, *memory, *disk, *first),
+            data=tuple(data),
+        )
 
     def shortfalls(
         self, data_folder: Path, run_folder: Path, kept: Iterable[Path] = ()
@@ -83,7 +127,7 @@ class Plan(BaseModel):
         self, data_folder: Path, run_folder: Path, kept: Iterable[Path]
     ) -> list[tuple[str, float, float]]:
         """Return the name, the GiB still needed and the free GiB of each file system."""
-        whole = sum(item.value for item in self.items if item.in_data_folder)
+        whole = sum_of(item for item in self.items if item.in_data_folder)
         here = sum(found.bytes_here for found in filter(None, map(listed, self.data))) / GIB
         data = max(whole - here, 0.0)
         run = max(self.disk_gib - whole - sum(map(used_disk_gib, kept)), 0.0)

@@ -76,6 +76,11 @@ class Profile(Settings):
                 _explain(error, values, self), f"Profile {self.name!r} of {self.chapter}."
             ) from None
 
+    @property
+    def for_gpu(self) -> bool:
+        """Whether the settings are meant for a machine with a GPU."""
+        return self.budget.gpu_memory_gib > 0
+
     def fingerprint(self) -> str:
         """Return the SHA-256 of the settings as canonical JSON: equal settings, equal hash."""
         return canonical_hash(self.model_dump(mode="json"))

@@ -12,18 +12,18 @@ from okml.add.full_scale import prerequisites
 from okml.add.full_scale.architectures import PUBLISHED_PARAMETERS
 from okml.add.full_scale.planning import (
     DECODE_TERA,
+    EXAMPLE_BYTES,
     SUSTAINED_TF32,
     UNET_TERA,
     host_memory,
     needs,
-    shard_gib,
 )
 from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
 from okml.add.images.prompts import SENTENCE_MODEL
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.small.unet import small_unet
 from okml.data import entry
-from okml.plan import Item, Plan, downloads, in_gib, in_hours
+from okml.plan import Item, Plan, downloads, in_gib, in_hours, sum_of
 
 # What the hours of small networks assume, measured in seconds of a core of its own, in which a step
 # of a teacher of the digits takes 0.04 and one of their students 0.13; two run at a time.
@@ -46,38 +46,30 @@ CHECKPOINTS = 2
 
 def plan(profile: AddProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
-    on_gpu = profile.budget.gpu_memory_gib > 0
     jobs = all_jobs(profile)
-    hours = [_small_hours(profile, settings, jobs, on_gpu) for settings in profile.sets]
-    hours += [_sampling(profile, settings, on_gpu) for settings in profile.sets]
-    if not on_gpu:
+    hours = [_small_hours(profile, settings, jobs) for settings in profile.sets]
+    hours += [_sampling(profile, settings) for settings in profile.sets]
+    if not profile.for_gpu:
         hours.append(in_hours("starting", START_SECONDS, "measured"))
     rows = profile.published.settings()
     hours += [_row_hours(name, settings) for name, settings in rows.items()]
     hours += _released_hours(profile)
     memory, outside = _largest(rows)
-    stored = downloads(_entries(profile), "data and models on disk")
-    training = _training_data(profile)
-    checkpoints, first = _checkpoints(profile, jobs, rows), _to_do_first(profile)
-    return Plan(
-        chapter=profile.chapter,
-        profile=profile.name,
-        gpu_memory_gib=sum(item.value for item in memory) if on_gpu else 0.0,
-        memory_gib=PROCESS_GIB * (1 if on_gpu else 1 + 0.5 * CPU_WORKERS)
-        + max((item.value for item in outside), default=0.0),
-        disk_gib=stored.value + training.value + checkpoints.value,
-        hours=sum(item.value for item in hours),
-        items=(
-            *_parameters(profile),
-            *hours,
-            *memory,
-            *outside,
-            stored,
-            training,
-            checkpoints,
-            *first,
-        ),
-        data=tuple(_entries(profile)),
+    processes = PROCESS_GIB * (1 if profile.for_gpu else 1 + 0.5 * CPU_WORKERS)
+    return Plan.of(
+        profile,
+        sizes=_parameters(profile),
+        hours=hours,
+        memory=[*memory, *outside],
+        disk=[
+            downloads(_entries(profile), "data and models on disk"),
+            _training_data(profile),
+            _checkpoints(profile, jobs, rows),
+        ],
+        first=_to_do_first(profile),
+        device_gib=sum_of(memory),
+        memory_gib=processes + max((item.value for item in outside), default=0.0),
+        data=_entries(profile),
     )
 
 
@@ -99,13 +91,13 @@ def _network(settings: SetSettings) -> tuple[int, float]:
     return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops()
 
 
-def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job], on_gpu: bool) -> Item:
+def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job]) -> Item:
     """Add up the steps of all trainings of a set, and passes of the network over images."""
     _, flops = _network(settings)
     run, own = settings.distillation, [job for job in jobs if job.settings == settings]
     students = [job for job in own if job.what in ARMS or job.what in ALTERNATIVES]
     # All else waits for the teachers: beside the only one a second worker is idle.
-    alone = CPU_WORKERS / min(CPU_WORKERS, len(profile.sets)) if not on_gpu else 1
+    alone = 1 if profile.for_gpu else CPU_WORKERS / min(CPU_WORKERS, len(profile.sets))
     steps = alone * settings.teacher.steps
     passes = steps * settings.teacher.batch * PASSES
     looks = 0  # of the discriminator
@@ -115,11 +107,11 @@ def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job], on
         passes += run.steps * run.batch * _passes(profile, arm)
         looks += run.steps * (arm is not None and arm.settings(profile.add).adversarial)
     operations = passes * flops
-    seconds = steps * GPU_STEP if on_gpu else steps * CPU_STEP + looks * CPU_HEADS
+    seconds = steps * GPU_STEP if profile.for_gpu else steps * CPU_STEP + looks * CPU_HEADS
     if settings.eye == "efficientnet":
         pixels = looks * run.batch * settings.efficientnet_side**2
         operations += EFFICIENTNET_SLOWER * EFFICIENTNET_FLOPS * pixels
-    rate, workers = (SMALL_GPU_FLOPS, 1) if on_gpu else (CPU_FLOPS, CPU_WORKERS)
+    rate, workers = (SMALL_GPU_FLOPS, 1) if profile.for_gpu else (CPU_FLOPS, CPU_WORKERS)
     return in_hours(
         f"{len(own)} trainings on {settings.images}",
         (operations / rate + seconds) / workers,
@@ -138,14 +130,14 @@ def _passes(profile: AddProfile, arm: Arm | None) -> int:
     return PASSES + settings.teacher_steps * guided * (settings.distillation != "none")
 
 
-def _sampling(profile: AddProfile, settings: SetSettings, on_gpu: bool) -> Item:
+def _sampling(profile: AddProfile, settings: SetSettings) -> Item:
     _, flops = _network(settings)
     arms = [job for job in distillations(profile) if job.settings == settings]
     chosen = [job for job in tunings(profile) if job.settings == settings]
     seeds, guided = len(profile.seeds_of(settings)), 1 + (profile.add.guidance != 1)
     calls = guided * seeds * (sum(settings.teacher_steps) + sum(settings.solver_steps))
     calls += len(arms) * sum(profile.student_steps) + 3 * seeds + len(chosen)
-    rate = SMALL_GPU_FLOPS if on_gpu else CPU_FLOPS
+    rate = SMALL_GPU_FLOPS if profile.for_gpu else CPU_FLOPS
     judged = seeds * (len(settings.teacher_steps) + len(settings.solver_steps))
     judged += len(arms) * len(profile.student_steps)
     return in_hours(
@@ -248,11 +240,10 @@ def _entries(profile: AddProfile) -> list[str]:
 
 def _training_data(profile: AddProfile) -> Item:
     students = {settings.student for settings in profile.published.settings().values()}
-    return Item(
-        what="captioned images to train published models",
-        value=len(students) * shard_gib(EXAMPLES),
-        unit="GiB",
-        follows_from=f"{EXAMPLES:,} examples for each autoencoder of a student ({len(students)})",
+    return in_gib(
+        "captioned images to train published models",
+        len(students) * EXAMPLES * EXAMPLE_BYTES,
+        f"{EXAMPLES:,} examples for each autoencoder of a student ({len(students)})",
     )
 
 

@@ -18,7 +18,7 @@ from okml.offline_rl.arms import (
 )
 from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 from okml.offline_rl.simulator import ITEMS
-from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading
+from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading, sum_of
 from okml.training.recent import RECENT
 
 
@@ -94,23 +94,18 @@ def plan(profile: OfflineRLProfile) -> Plan:
     memory = [_weights(profile), _kept(profile), _activations(profile), _scores(profile)]
     names = tuple(dict.fromkeys(data.log for data in profile.datasets))
     loading = reading(max(size_of(data).events for data in profile.datasets), LOADING_BYTES)
-    stored = downloads(names)
-    checkpoints = _checkpoints(profile, trainings)
-    on_gpu = profile.budget.gpu_memory_gib > 0
-    device = sum(item.value for item in memory)
-    return Plan(
-        chapter=profile.chapter,
-        profile=profile.name,
-        gpu_memory_gib=device if on_gpu else 0.0,
-        memory_gib=PROCESS_GIB
-        + loading.value
-        + (PROCESS_GIB if on_gpu else 2 * (PROCESS_GIB + device)),
-        disk_gib=stored.value + checkpoints.value,
-        hours=sum(item.value for item in hours),
-        items=(*(_log(data) for data in profile.datasets), *hours, *memory, loading, stored,
-               checkpoints),
+    device = sum_of(memory)
+    workers = PROCESS_GIB if profile.for_gpu else 2 * (PROCESS_GIB + device)
+    return Plan.of(
+        profile,
+        sizes=[_log(data) for data in profile.datasets],
+        hours=hours,
+        memory=[*memory, loading],
+        disk=[downloads(names), _checkpoints(profile, trainings)],
+        device_gib=device,
+        memory_gib=PROCESS_GIB + loading.value + workers,
         data=names,
-    )  # fmt: skip
+    )
 
 
 def _trainings(profile: OfflineRLProfile) -> Counter[tuple[LogSettings, Arm]]:
@@ -219,12 +214,11 @@ def _training(
     """
     size, (flops, means) = size_of(data), token
     positions = size.positions(data)
-    on_gpu = profile.budget.gpu_memory_gib > 0
-    rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
-    means_rate = GPU_MEANS_FLOPS if on_gpu else CPU_FLOPS
+    rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu else CPU_FLOPS
+    means_rate = GPU_MEANS_FLOPS if profile.for_gpu else CPU_FLOPS
     seconds = epochs * positions * (flops / rate + means / means_rate)
     beside = ""
-    if not on_gpu:
+    if not profile.for_gpu:
         steps = epochs * -(-size.windows // data.stage2.batch)
         of_step = CPU_STEP + (CPU_STEP_MORE if slow else 0.0)
         seconds += steps * of_step / CPU_CORES
@@ -243,8 +237,7 @@ def _ranking(profile: OfflineRLProfile, trainings: Counter[tuple[LogSettings, Ar
 
     They are by the best weights with both rules on seen items, and by the last weights.
     """
-    on_gpu = profile.budget.gpu_memory_gib > 0
-    rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_RANKING_FLOPS
+    rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu else CPU_RANKING_FLOPS
     total = 0.0
     for (data, _), count in trainings.items():
         size = size_of(data)

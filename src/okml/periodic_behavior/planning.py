@@ -19,15 +19,14 @@ PROCESS_GIB = 0.9  # interpreter, torch, frames
 
 def plan(profile: PeriodicBehaviorProfile) -> Plan:
     """Return memory, disk, data and hours of a run, with their formulas."""
-    on_gpu = profile.budget.gpu_memory_gib > 0
     jobs = all_jobs(profile)
-    workers = 1 if on_gpu else CPU_WORKERS
+    workers = 1 if profile.for_gpu else CPU_WORKERS
     hours, memory = [], []
     for number, problem in enumerate(profile.problems):
         count = sum(job.problem == problem for job in jobs)
         steps = problem.epochs * -(-problem.examples // problem.batch)
         flops = step_flops(profile, problem)
-        seconds = LOOP_S + flops / FLOPS["gpu" if on_gpu else "cpu"]
+        seconds = LOOP_S + flops / FLOPS["gpu" if profile.for_gpu else "cpu"]
         hours.append(
             in_hours(
                 f"trainings on {problem.images}, {problem.network} ({number + 1})",
@@ -37,24 +36,22 @@ def plan(profile: PeriodicBehaviorProfile) -> Plan:
             )
         )
         memory.append(_memory(profile, problem))
-    largest = max(memory, key=lambda item: item.value)
+    largest = max(item.value for item in memory)
     names = tuple(dict.fromkeys(problem.images for problem in profile.problems))
-    stored = downloads(names)
     kept = in_gib(
         "checkpoints and courses",
         len(jobs) * 3 * 4 * max(_weights(profile, each) for each in profile.problems),
         f"{len(jobs)} trainings · 3 · 4 bytes a weight",
     )
-    return Plan(
-        chapter=profile.chapter,
-        profile=profile.name,
-        gpu_memory_gib=largest.value if on_gpu else 0.0,
-        memory_gib=PROCESS_GIB + workers * (PROCESS_GIB + largest.value),
-        disk_gib=stored.value + kept.value,
-        hours=sum(item.value for item in hours),
-        items=(*hours, *memory, stored, kept),
+    return Plan.of(
+        profile,
+        hours=hours,
+        memory=memory,
+        disk=[downloads(names), kept],
+        device_gib=largest,
+        memory_gib=PROCESS_GIB + workers * (PROCESS_GIB + largest),
         data=names,
-    )  # fmt: skip
+    )
 
 
 def step_flops(profile: PeriodicBehaviorProfile, problem: ProblemSettings) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 from okml.data import catalog
-from okml.plan import Item, Plan, in_gib, in_hours
+from okml.plan import Item, Plan, in_gib, in_hours, sum_of
 from okml.runtime import GIB
 from okml.space_time import entities
 from okml.space_time.arms import Pass, all_passes, layers_kept, needs
@@ -55,12 +56,10 @@ NYC_TYPES = 13  # facility types of the released file
 def plan(profile: SpaceTimeProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
     counts = _Counts(profile)
-    time = [*counts.time()]
-    memory = {model.name: [*counts.memory(model)] for model in profile.models}
-    working = max(sum(item.value for item in items) for items in memory.values())
+    memory = [[*counts.memory(model)] for model in profile.models]
+    working = max(map(sum_of, memory))
     beside = [counts.untrained(), counts.gathered()]
     largest = max(item.value for item in beside)
-    disk = [counts.stored(), counts.downloads()]
     parameters = [
         Item(
             what=f"parameters of {name}",
@@ -71,15 +70,15 @@ def plan(profile: SpaceTimeProfile) -> Plan:
         )
         for name, size in counts.sizes.items()
     ]
-    return Plan(
-        chapter=profile.chapter,
-        profile=profile.name,
-        gpu_memory_gib=working if counts.on_gpu else 0.0,
-        memory_gib=PROCESS_GIB + (largest if counts.on_gpu else max(working, largest)),
-        disk_gib=sum(item.value for item in disk),
-        hours=sum(item.value for item in time),
-        items=(*parameters, *time, *(i for held in memory.values() for i in held), *beside, *disk),
-        data=tuple(counts.data()),
+    return Plan.of(
+        profile,
+        sizes=parameters,
+        hours=[*counts.time()],
+        memory=[*chain(*memory), *beside],
+        disk=[counts.stored(), counts.downloads()],
+        device_gib=working,
+        memory_gib=PROCESS_GIB + (largest if profile.for_gpu else max(working, largest)),
+        data=counts.data(),
     )
 
 
@@ -88,10 +87,6 @@ class _Counts:
     """What a profile reads and fits; each method counts one part of it."""
 
     profile: SpaceTimeProfile
-
-    @property
-    def on_gpu(self) -> bool:
-        return self.profile.budget.gpu_memory_gib > 0
 
     @cached_property
     def sizes(self) -> dict[str, ModelSize]:
@@ -116,7 +111,7 @@ class _Counts:
         return len(self.profile.seeds) if self.profile.resample < 1 else 1
 
     def rate(self, model: ModelSettings) -> float:
-        return GPU_FLOPS if self.on_gpu else CPU_FLOPS[model.dtype]
+        return GPU_FLOPS if self.profile.for_gpu else CPU_FLOPS[model.dtype]
 
     def time(self) -> Iterator[Item]:
         for model in self.profile.models:
@@ -155,7 +150,7 @@ class _Counts:
         sets = [round(share * self.rows[name]) for name in read]
         size, k = self.sizes[model.name], self.profile.probe.lambdas
         d = size.d_model
-        if self.on_gpu and d > LARGE_D:
+        if self.profile.for_gpu and d > LARGE_D:
             flops = sum(2 * n * d**2 + k * (d**3 / 3 + n * d**2) for n in sets)
             formula = f"2 n d² + {k} (d³/3 + n d²)"
         else:
@@ -172,7 +167,7 @@ class _Counts:
 
     @property
     def _probe_rate(self) -> float:
-        return GPU_PROBE_FLOPS if self.on_gpu else CPU_PROBE_FLOPS
+        return GPU_PROBE_FLOPS if self.profile.for_gpu else CPU_PROBE_FLOPS
 
     def _streaming(self, model: ModelSettings) -> Item:
         times = sum(one.model == model for one in self.passes)
@@ -217,7 +212,7 @@ class _Counts:
                 steps += len(profile.seeds) * len(probe.mlp_weight_decays) * batches
                 flops += 4 * n * d**2 + 2 * held * (d**3 / 3 + 2 * n * d)
                 blocks += held
-        step = MLP_STEP_GPU if self.on_gpu else MLP_STEP_CPU
+        step = MLP_STEP_GPU if self.profile.for_gpu else MLP_STEP_CPU
         return in_hours(
             "Tables 2 to 4 of all models",
             steps * step + flops / self._probe_rate,
@@ -250,7 +245,7 @@ class _Counts:
         names = sum(min(self.rows[name], settings.entities) for name in self.profile.table_sets)
         searches = len(self.profile.seeds) * (1 + settings.random_draws)
         size = self.sizes[model.name]
-        rate = GPU_SEARCH_FLOPS if self.on_gpu else CPU_SEARCH_FLOPS
+        rate = GPU_SEARCH_FLOPS if self.profile.for_gpu else CPU_SEARCH_FLOPS
         flops = searches * 2 * size.n_layers * size.block_parameters * names * 0.7
         return in_hours(
             f"the neuron search in {model.name}",

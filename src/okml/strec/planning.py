@@ -10,7 +10,7 @@ from typing import cast
 import torch
 
 from okml.data.logs import entry_of
-from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading
+from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading, sum_of
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
 from okml.strec.arms import BACKBONE, Job, all_jobs, build, mixer_arms, tries
@@ -83,25 +83,15 @@ def plan(profile: StrecProfile) -> Plan:
     memory = [_weights(profile), _kept(profile), _activations(profile), _logits(profile)]
     names = tuple(dict.fromkeys(entry_of(data.log) for data in profile.datasets))
     loading = reading(max(SIZES[data.log].events for data in profile.datasets), LOADING_BYTES)
-    stored = downloads(names)
-    checkpoints = _checkpoints(profile, trainings)
-    on_gpu = profile.budget.gpu_memory_gib > 0
-    device = sum(item.value for item in memory)
-    return Plan(
-        chapter=profile.chapter,
-        profile=profile.name,
-        gpu_memory_gib=device if on_gpu else 0.0,
-        memory_gib=PROCESS_GIB + loading.value + (0.0 if on_gpu else device),
-        disk_gib=stored.value + checkpoints.value,
-        hours=sum(item.value for item in hours),
-        items=(
-            *(_rows(data) for data in profile.datasets),
-            *hours,
-            *memory,
-            loading,
-            stored,
-            checkpoints,
-        ),
+    device = sum_of(memory)
+    return Plan.of(
+        profile,
+        sizes=[_rows(data) for data in profile.datasets],
+        hours=hours,
+        memory=[*memory, loading],
+        disk=[downloads(names), _checkpoints(profile, trainings)],
+        device_gib=device,
+        memory_gib=PROCESS_GIB + loading.value + (0.0 if profile.for_gpu else device),
         data=names,
     )
 
@@ -201,8 +191,7 @@ def _hours(profile: StrecProfile, group: Group, count: int) -> Item:
 
 
 def _rate(profile: StrecProfile) -> float:
-    on_gpu = profile.budget.gpu_memory_gib > 0
-    return GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
+    return GPU_FLOPS[profile.mixed_precision] if profile.for_gpu else CPU_FLOPS
 
 
 def _ranking(profile: StrecProfile, trainings: Counter[Group]) -> Item:

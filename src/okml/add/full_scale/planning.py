@@ -253,8 +253,3 @@ def _hours(settings: FullScaleSettings) -> Item:
         operations / SUSTAINED,
         f"{examples:,} examples = {operations:.3g} operations, {SUSTAINED:.3g} a second sustained",
     )
-
-
-def shard_gib(examples: int) -> float:
-    """Return the disk that prepared shards take."""
-    return examples * EXAMPLE_BYTES / GIB
