@@ -3,10 +3,11 @@ import re
 from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
+import polars as pl
 import pytest
 
 from okml.errors import ParameterError
-from okml.plotting import INK, Picture, label_points, style
+from okml.plotting import INK, PALETTE, Picture, by_color, label_points, style
 
 NS = "{http://www.w3.org/2000/svg}"
 
@@ -76,6 +77,18 @@ def test_one_picture_twice_keeps_ids_unique():
             panel.imshow([[0.0, 1.0], [1.0, 0.0]])
     ids = re.findall(r'\bid="([^"]+)"', Picture(figure, "The same picture twice.").svg)
     assert len(ids) == len(set(ids))
+
+
+def test_rows_come_by_color_in_the_order_of_appearance_and_colors_come_again():
+    names = [*"hgfedcba"]
+    frame = pl.DataFrame({"name": [*names, "h"], "value": range(9)})
+    found = list(by_color(frame, "name"))
+    assert [name for _, name, _ in found] == names
+    assert [color for color, _, _ in found] == [*PALETTE, PALETTE[0]]
+    assert [rows["value"].to_list() for _, _, rows in found] == [
+        [0, 8],
+        *([n] for n in range(1, 8)),
+    ]
 
 
 def test_labels_of_neighboring_points_cover_neither_each_other_nor_a_point():

@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import cycle
 from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import BoxStyle
@@ -105,6 +107,16 @@ class Picture:
 def style() -> Any:
     """Return a context in which matplotlib draws in the book's style."""
     return mpl.rc_context(dict(STYLE))
+
+
+def by_color(frame: pl.DataFrame, column: str) -> Iterator[tuple[str, Any, pl.DataFrame]]:
+    """Yield a color, a value of a column and its rows, for each value in the order of appearance.
+
+    Colors come again where there are more values.
+    """
+    values = frame[column].unique(maintain_order=True)
+    for color, value in zip(cycle(PALETTE), values, strict=False):
+        yield color, value, frame.filter(pl.col(column) == value)
 
 
 def label_points(

@@ -11,7 +11,7 @@ import polars as pl
 
 from okml.offline_rl.arms import CONTROL, STAGE1
 from okml.offline_rl.simulator import LOGGING
-from okml.plotting import INK, PALETTE, Picture, label_points, style
+from okml.plotting import INK, PALETTE, Picture, by_color, label_points, style
 
 METRIC = "ndcg@10"
 # The frames that a record keeps, so that the site draws them without the run: by the name of the
@@ -82,14 +82,11 @@ def draw_calibration(frame: pl.DataFrame) -> Picture:
         frame: Columns ``data``, ``group``, ``value``, ``return``: means of groups of rows with
             similar values.
     """
-    logs = frame["data"].unique(maintain_order=True)
+    logs = frame["data"].n_unique()
     facts = []
     with style():
-        figure, panels = plt.subplots(
-            1, len(logs), figsize=(3.6 * len(logs) + 1, 3.8), squeeze=False
-        )
-        for axes, log, color in zip(panels[0], logs, PALETTE, strict=False):
-            rows = frame.filter(data=log)
+        figure, panels = plt.subplots(1, logs, figsize=(3.6 * logs + 1, 3.8), squeeze=False)
+        for axes, (color, log, rows) in zip(panels[0], by_color(frame, "data"), strict=True):
             axes.plot(rows["value"], rows["return"], "o-", color=color)
             values, returns = rows["value"].to_list(), rows["return"].to_list()
             least, most = min(*values, *returns), max(*values, *returns)
@@ -203,8 +200,7 @@ def draw_trade(filters: pl.DataFrame) -> Picture:
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.2))
         colors = [PALETTE[is_crr] for is_crr in rows["arm"].str.starts_with("crr")]
-        points = axes.scatter(rows["HR@10"], rows["gap"], c=colors, s=36)
-        points.set_gid("arms")
+        axes.scatter(rows["HR@10"], rows["gap"], c=colors, s=36, gid="arms")
         axes.axhline(0, color=INK, lw=0.8)
         axes.margins(x=0.15)
         axes.set(
@@ -246,12 +242,10 @@ def draw_returns(frame: pl.DataFrame, stationary: float, myopic: float) -> Pictu
         for row, color in zip(means.to_dicts(), itertools.cycle(PALETTE), strict=False):
             of, label = rows.filter(arm=row["arm"]), row["label"]
             axes.scatter(of["HR@10"], of["return"], s=14, color=color, alpha=0.5)
-            point = axes.scatter([row["HR@10"]], [row["return"]], s=60, color=color, label=label)
-            point.set_gid(f"policy-{row['arm']}")
+            gid = f"policy-{row['arm']}"
+            axes.scatter([row["HR@10"]], [row["return"]], s=60, color=color, label=label, gid=gid)
             facts.append(f"{label} {row['return']:.2f} at HR@10 {row['HR@10']:.3f}")
-            hover[f"policy-{row['arm']}"] = [
-                f"{label}: return {row['return']:.2f}, HR@10 {row['HR@10']:.3f}"
-            ]
+            hover[gid] = [f"{label}: return {row['return']:.2f}, HR@10 {row['HR@10']:.3f}"]
         for name, value in lines.items():
             axes.axhline(value, color=INK, lw=0.8, ls=":")
             axes.annotate(

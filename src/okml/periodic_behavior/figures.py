@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from okml.periodic_behavior.arms import ARMS
 from okml.periodic_behavior.dynamics import equilibrium_angle
-from okml.plotting import INK, PALETTE, Picture, style
+from okml.plotting import INK, PALETTE, Picture, by_color, style
 
 # The frames that a record keeps, so that the site draws them without the run: by the name of the
 # record's table, the step and the frame.
@@ -64,14 +64,13 @@ def draw_controls(frame: pl.DataFrame) -> Picture:
     Args:
         frame: Columns ``arm``, ``epoch``, ``loss``, ``norm``.
     """
-    arms = frame["arm"].unique(maintain_order=True).to_list()
+    arms = frame["arm"].n_unique()
     facts = []
     with style():
         figure, panels = plt.subplots(
-            2, len(arms), figsize=(2.1 * len(arms) + 1, 4.2), sharex=True, sharey="row"
+            2, arms, figsize=(2.1 * arms + 1, 4.2), sharex=True, sharey="row"
         )
-        for column, (arm, color) in enumerate(zip(arms, PALETTE, strict=False)):
-            rows = frame.filter(arm=arm)
+        for column, (color, arm, rows) in enumerate(by_color(frame, "arm")):
             for axes, name in zip(panels[:, column], ("loss", "norm"), strict=True):
                 axes.plot(rows["epoch"], rows[name], lw=0.9, color=color)
                 axes.set(yscale="log")
@@ -89,12 +88,10 @@ def draw_frequency(frame: pl.DataFrame) -> Picture:
     Args:
         frame: Columns ``rate``, ``product``, ``seed``, ``in 1000 epochs``.
     """
-    rates = frame["rate"].unique().sort().to_list()
     means = frame.group_by("product").agg(pl.col("in 1000 epochs").mean()).sort("product")
     with style():
         figure, axes = plt.subplots(figsize=(6, 3.6))
-        for rate, color in zip(rates, PALETTE, strict=False):
-            rows = frame.filter(rate=rate)
+        for color, rate, rows in by_color(frame.sort("rate", maintain_order=True), "rate"):
             axes.plot(
                 rows["product"], rows["in 1000 epochs"], "o", color=color, alpha=0.7,
                 label=f"η = {rate:g}",

@@ -9,7 +9,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from okml.add.arms import ARMS
-from okml.plotting import INK, PALETTE, Picture, style
+from okml.plotting import INK, PALETTE, Picture, by_color, style
 
 TITLES = {
     "default": "ADD student",
@@ -38,9 +38,8 @@ def methods(frame: pl.DataFrame, floor: float) -> Picture:
     means = frame.group_by("method", "calls", maintain_order=True).agg(pl.col("fd").mean())
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.4))
-        for number, name in enumerate(means["method"].unique(maintain_order=True)):
-            color = PALETTE[number % len(PALETTE)]
-            rows = means.filter(method=name).sort("calls")
+        for color, name, own in by_color(means, "method"):
+            rows = own.sort("calls")
             label = TITLES.get(name, name)
             width = 2.6 if name == "default" else 1.4
             axes.plot(rows["calls"], rows["fd"], "-", color=color, lw=width, label=label)
@@ -123,9 +122,8 @@ def training(curves: pl.DataFrame, teacher: pl.DataFrame) -> Picture:
         left.set(xlabel="step of the training", ylabel="Fréchet distance of one step", yscale="log")
         _plain_decades(left.yaxis)
         left.legend(fontsize=8)
-        terms = [t for t in curves["term"].unique(maintain_order=True) if "loss" in t]
-        for color, term in zip(PALETTE, terms, strict=False):
-            rows = curves.filter(term=term)
+        losses = curves.filter(pl.col("term").str.contains("loss"))
+        for color, term, rows in by_color(losses, "term"):
             scale = float(rows["value"].abs().to_numpy().max()) or 1.0
             right.plot(
                 rows["step"], rows["value"] / scale, color=color, lw=1.3,
@@ -152,17 +150,12 @@ def distances(frame: pl.DataFrame) -> Picture:
         facts = []
         top = float(frame["distance"].quantile(0.995) or 1.0)
         bins = np.linspace(0, top, 40)
-        for color, name in zip(PALETTE, frame["images"].unique(maintain_order=True), strict=False):
-            values = frame.filter(images=name)["distance"].to_numpy()
+        for color, name, rows in by_color(frame, "images"):
+            values = rows["distance"].to_numpy()
             axes.hist(
-                values,
-                bins=bins.tolist(),
-                density=True,
-                histtype="step",
-                lw=1.8,
-                color=color,
+                values, bins=bins.tolist(), density=True, histtype="step", lw=1.8, color=color,
                 label=name,
-            )
+            )  # fmt: skip
             facts.append(f"{name} {np.median(values):.3f}")
         axes.set(
             xlabel="distance to the nearest training image (root mean square of pixels)",
@@ -183,11 +176,12 @@ def speed(frame: pl.DataFrame, quality: pl.DataFrame) -> Picture:
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 3.8))
         hover = {}
-        for number, name in enumerate(rows["network"].unique(maintain_order=True)):
-            own, color = rows.filter(network=name).sort("steps"), PALETTE[number]
+        for number, (color, name, group) in enumerate(by_color(rows, "network")):
+            own = group.sort("steps")
             axes.plot(own["ms an image"], own["fd"], color=color, lw=1, alpha=0.6)
-            points = axes.scatter(own["ms an image"], own["fd"], s=36, color=color, label=name)
-            points.set_gid(f"speed{number}")
+            axes.scatter(
+                own["ms an image"], own["fd"], s=36, color=color, label=name, gid=f"speed{number}"
+            )
             hover[f"speed{number}"] = [
                 f"{name}, {r['steps']} steps: {r['ms an image']:.2f} ms, FD {r['fd']:.2f}"
                 for r in own.to_dicts()

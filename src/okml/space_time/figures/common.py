@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import cycle
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
 
 from okml.errors import ParameterError
-from okml.plotting import PALETTE
 
 HOVERED = 300  # points with a tooltip; more would make the page heavy
 SET_TITLES: Mapping[str, str] = {
@@ -36,11 +34,6 @@ def title(name: str) -> str:
 def titled(rows: pl.DataFrame) -> pl.DataFrame:
     """Return rows with the names of entity sets, in the column ``set``, as figures show them."""
     return rows.with_columns(pl.col("set").replace(SET_TITLES))
-
-
-def colored(names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Pair each name with a color; colors come again when there are more names."""
-    return zip(cycle(PALETTE), names, strict=False)
 
 
 def mean_by(rows: pl.DataFrame, x: str, y: str) -> pl.DataFrame:

@@ -8,8 +8,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 
-from okml.plotting import INK, PALETTE, Picture, style
-from okml.space_time.figures.common import colored, mean_by, median, require, thinned, title
+from okml.plotting import INK, PALETTE, Picture, by_color, style
+from okml.space_time.figures.common import mean_by, median, require, thinned, title
 
 
 def timeline(rows: pl.DataFrame, caption: str) -> Picture:
@@ -55,7 +55,7 @@ def controls(rows: pl.DataFrame) -> Picture:
         group = max(0.42, 0.11 * len(sets))  # inches; a bar must stay visible among many sets
         figure, axes = plt.subplots(figsize=(8.5, 0.9 + group * len(names)))
         height = 0.8 / len(sets)
-        for index, (color, name) in enumerate(colored(sets)):
+        for index, (color, name, _) in enumerate(by_color(rows, "set")):
             values = dict(mean.filter(set=name).select("features", "r2").iter_rows())
             where = np.arange(len(names)) + index * height
             axes.barh(
@@ -151,11 +151,9 @@ def model_sizes(rows: pl.DataFrame) -> Picture:
     markers = {"measured": "os^vD", "paper": "x"}
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4))
-        for color, name in colored(rows["set"].unique(maintain_order=True)):
+        for color, name, own in by_color(means, "set"):
             for source, shapes in markers.items():
-                lines = means.filter(set=name, source=source).partition_by(
-                    "family", maintain_order=True
-                )
+                lines = own.filter(source=source).partition_by("family", maintain_order=True)
                 for shape, line in zip(cycle(shapes), lines, strict=False):
                     drawn = line.sort("parameters")
                     axes.plot(

@@ -5,34 +5,29 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import polars as pl
 
-from okml.plotting import Picture, style
-from okml.space_time.figures.common import colored, mean_by, require, title
+from okml.plotting import Picture, by_color, style
+from okml.space_time.figures.common import mean_by, require, title
 
 
-def accuracy_by_layer(layers: pl.DataFrame, metric: str = "r2", label: str = "test R²") -> Picture:
-    """Draw accuracy against depth, one curve a set, the band over seeds (Figure 2).
+def accuracy_by_layer(layers: pl.DataFrame) -> Picture:
+    """Draw R² against depth, one curve a set, the band over seeds (Figure 2).
 
     Args:
-        layers: Columns ``set``, ``model``, ``seed``, ``depth`` (0 to 1; embedding below 0), and
-            the metric; ``model`` is ``trained`` or ``untrained``.
-        metric: The column to draw.
-        label: The name of the metric on the axis.
+        layers: Columns ``set``, ``model`` (``trained`` or ``untrained``), ``seed``, ``depth`` (0 to
+            1; embedding below 0) and ``r2``.
     """
+    r2 = pl.col("r2")
     require(layers, "layers")
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.2))
-        for color, name in colored(layers["set"].unique(maintain_order=True)):
+        for color, name, own in by_color(layers, "set"):
             for model, dash in (("trained", "-"), ("untrained", ":")):
-                rows = layers.filter(set=name, model=model)
+                rows = own.filter(model=model)
                 if rows.is_empty():
                     continue
                 curve = (
                     rows.group_by("depth")
-                    .agg(
-                        mean=pl.col(metric).mean(),
-                        low=pl.col(metric).min(),
-                        high=pl.col(metric).max(),
-                    )
+                    .agg(mean=r2.mean(), low=r2.min(), high=r2.max())
                     .sort("depth")
                 )
                 suffix = "" if model == "trained" else ", untrained weights"
@@ -42,13 +37,11 @@ def accuracy_by_layer(layers: pl.DataFrame, metric: str = "r2", label: str = "te
                 axes.fill_between(
                     curve["depth"], curve["low"], curve["high"], color=color, alpha=0.15, lw=0
                 )
-        axes.set(xlabel="depth in the network (0: first block, 1: last)", ylabel=label)
+        axes.set(xlabel="depth in the network (0: first block, 1: last)", ylabel="test R²")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    best = layers.filter(model="trained").group_by("set").agg(pl.col(metric).max())
-    facts = ", ".join(
-        f"{title(row['set'])} {row[metric]:.2f}" for row in best.sort("set").to_dicts()
-    )
-    return Picture(figure, f"{label} of linear probes against depth. Best values: {facts}.")
+    best = layers.filter(model="trained").group_by("set").agg(r2.max())
+    facts = ", ".join(f"{title(row['set'])} {row['r2']:.2f}" for row in best.sort("set").to_dicts())
+    return Picture(figure, f"test R² of linear probes against depth. Best values: {facts}.")
 
 
 def accuracy_by_spelling(rows: pl.DataFrame) -> Picture:
@@ -57,20 +50,19 @@ def accuracy_by_spelling(rows: pl.DataFrame) -> Picture:
     Args:
         rows: Columns ``features``, ``depth`` (null for n-grams), ``names``, ``r2``.
     """
-    groups = rows["names"].unique(maintain_order=True).to_list()
     prompts = [f for f in rows["features"].unique(maintain_order=True) if f.startswith("prompt")]
     facts = []
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.2))
-        for color, names in colored(groups):
+        for color, names, own in by_color(rows, "names"):
             best = []
             for dash, features in zip(("-", "--"), prompts, strict=False):
-                curve = mean_by(rows.filter(features=features, names=names), "depth", "r2")
+                curve = mean_by(own.filter(features=features), "depth", "r2")
                 axes.plot(
                     curve["depth"], curve["r2"], dash, color=color, label=f"{names}, {features}"
                 )
                 best.append(curve["r2"].to_numpy().max())
-            letters = rows.filter(pl.col("depth").is_null(), names=names)["r2"].to_numpy().mean()
+            letters = own.filter(pl.col("depth").is_null())["r2"].to_numpy().mean()
             axes.axhline(letters, color=color, linestyle=":", lw=1, label=f"{names}, n-grams")
             facts.append(f"{names} {max(best):.2f}, n-grams {letters:.2f}")
         axes.set(xlabel="depth in the network (0: first block, 1: last)", ylabel="test R²")

@@ -7,8 +7,8 @@ from itertools import product
 import matplotlib.pyplot as plt
 import polars as pl
 
-from okml.plotting import INK, PALETTE, Picture, style
-from okml.space_time.figures.common import colored, mean_by, require
+from okml.plotting import INK, PALETTE, Picture, by_color, style
+from okml.space_time.figures.common import mean_by, require
 
 LONGEST = 42  # characters of a prompt over its panel
 
@@ -35,7 +35,7 @@ def neurons(rows: pl.DataFrame, random: pl.DataFrame) -> Picture:
         axes.barh(range(shown.height), shown["rho"].abs(), color=colors)
         axes.set_yticks(range(shown.height), labels)
         axes.axvline(reached, color=INK, linestyle="--", label="best random direction")
-        for color, target in colored(targets):
+        for color, target, _ in by_color(shown, "target"):
             axes.barh(0, 0, color=color, label=target)
         axes.invert_yaxis()
         axes.set(xlabel="absolute Spearman ρ with the target", ylabel="layer.neuron")

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from okml.plotting import PALETTE, Picture, style
+from okml.plotting import PALETTE, Picture, by_color, style
 
 LABELS = {
     "untrained": "untrained",
@@ -69,12 +69,10 @@ def spectrum(spectra: pl.DataFrame, histogram: pl.DataFrame, statistics: pl.Data
         histogram: Columns ``network``, ``layer``, ``low``, ``high``, ``count``.
         statistics: Columns ``network``, ``effective_rank``, for the text alternative.
     """
-    networks = spectra["network"].unique(maintain_order=True).to_list()
     layers = sorted(spectra["layer"].unique())
     with style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
-        for color, network in zip(PALETTE, networks, strict=False):
-            rows = spectra.filter(network=network)
+        for color, network, rows in by_color(spectra, "network"):
             bins = histogram.filter(network=network).group_by("low", "high", maintain_order=True)
             low, high, count = bins.agg(pl.col("count").sum()).to_numpy().T
             left.stairs(

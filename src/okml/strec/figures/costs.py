@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 
-from okml.plotting import INK, PALETTE, Picture, style
+from okml.plotting import INK, PALETTE, Picture, by_color, style
 
 PARTS = {
     "projection": "projections (Q, K, V, output)",
@@ -96,22 +96,19 @@ def measured(published: pl.DataFrame, inference: pl.DataFrame) -> Picture:
     return Picture(figure, f"Cost of each encoder over the backbone's. STRec: {', '.join(facts)}.")
 
 
-def length_curve(rows: pl.DataFrame, shown: Sequence[str] | None = None) -> Picture:
+def length_curve(rows: pl.DataFrame) -> Picture:
     """Draw time and saved memory of one history against its length, both axes logarithmic.
 
     Args:
         rows: Columns ``length``, ``encoder``, ``ms a history``, ``saved MiB a history``, and
             ``failed``, the reason of a missing value, if there are missing values.
-        shown: Names of the encoders to draw; None for all.
     """
-    names = list(shown or rows["encoder"].unique(maintain_order=True))
     dashes = ("-", "--", ":")
     with style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.4))
-        for number, name in enumerate(names):
-            line = rows.filter(encoder=name)
+        for number, (color, name, line) in enumerate(by_color(rows, "encoder")):
             look = {
-                "color": PALETTE[number % len(PALETTE)],
+                "color": color,
                 "ls": dashes[number // len(PALETTE) % len(dashes)],
                 "marker": "o",
                 "ms": 3,

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.axes import Axes
 
-from okml.plotting import INK, PALETTE, Picture, style
+from okml.plotting import INK, PALETTE, Picture, by_color, style
 
 PAPER_MARKS = (0.42, 0.69, 0.77)  # values of sparsity in the paper's text
 
@@ -85,14 +85,12 @@ def sweep_quality(sweep: pl.DataFrame, backbone: pl.DataFrame) -> Picture:
         axes.axhspan(reference["low"], reference["high"], color=INK, alpha=0.07, lw=0)
         axes.axhline(reference["ndcg@10"], lw=1.2, ls="--", color=INK, label="backbone, 95 %")
         hover = {}
-        for number, sample in enumerate(sweep["sample"].unique(maintain_order=True)):
-            rows = sweep.filter(sample=sample).sort("sparsity")
-            shift = 0.006 * number
-            x = [value + shift for value in rows["sparsity"]]
-            axes.vlines(x, rows["low"], rows["high"], color=PALETTE[number], alpha=0.5)
-            axes.plot(x, rows["ndcg@10"], color=PALETTE[number], label=f"sample: {sample}")
-            points = axes.scatter(x, rows["ndcg@10"], s=22, color=PALETTE[number])
-            points.set_gid(f"sweep{number}")
+        for number, (color, sample, group) in enumerate(by_color(sweep, "sample")):
+            rows = group.sort("sparsity")
+            x = [value + 0.006 * number for value in rows["sparsity"]]
+            axes.vlines(x, rows["low"], rows["high"], color=color, alpha=0.5)
+            axes.plot(x, rows["ndcg@10"], color=color, label=f"sample: {sample}")
+            axes.scatter(x, rows["ndcg@10"], s=22, color=color, gid=f"sweep{number}")
             hover[f"sweep{number}"] = [
                 f"{r['schedule']}: {r['ndcg@10']:.4f}" for r in rows.to_dicts()
             ]
@@ -162,12 +160,12 @@ def pareto(points: pl.DataFrame) -> Picture:
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.2))
         hover = {}
-        for number, group in enumerate(points["group"].unique(maintain_order=True)):
-            rows = points.filter(group=group)
-            color = PALETTE[number]
+        for number, (color, group, rows) in enumerate(by_color(points, "group")):
             axes.vlines(rows["MFLOP"], rows["low"], rows["high"], color=color, alpha=0.3, lw=1)
-            drawn = axes.scatter(rows["MFLOP"], rows["ndcg@10"], s=32, color=color, label=group)
-            drawn.set_gid(f"points{number}")
+            axes.scatter(
+                rows["MFLOP"], rows["ndcg@10"], s=32, color=color, label=group,
+                gid=f"points{number}",
+            )  # fmt: skip
             hover[f"points{number}"] = [
                 f"{r['arm']}: {r['MFLOP']:.2f} MFLOP, NDCG@10 {r['ndcg@10']:.4f}"
                 for r in rows.to_dicts()
@@ -214,11 +212,9 @@ def learning_curves(curves: pl.DataFrame) -> Picture:
     """
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 3.8))
-        for color, name in zip(
-            PALETTE, curves["encoder"].unique(maintain_order=True), strict=False
-        ):
+        for color, name, own in by_color(curves, "encoder"):
             for stage, dash in ((1, "-"), (2, "--")):
-                rows = curves.filter(encoder=name, stage=stage)
+                rows = own.filter(stage=stage)
                 label = name if stage == 1 else None
                 axes.plot(rows["step"], rows["loss"], dash, color=color, lw=1.2, label=label)
         axes.set(xlabel="step", ylabel="cross-entropy over all items")

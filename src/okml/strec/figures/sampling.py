@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.axes import Axes
 
-from okml.plotting import INK, PALETTE, Picture, style
+from okml.plotting import INK, PALETTE, Picture, by_color, style
 
 TICKS = {1: "1 s", 60: "1 min", 3600: "1 h", 86_400: "1 d", 2_592_000: "30 d", 31_536_000: "1 y"}
 
@@ -23,13 +23,8 @@ def sampling_curve(curves: pl.DataFrame, kept: pl.DataFrame, released: pl.DataFr
     """
     with style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.9))
-        for color, (recipe,) in zip(
-            PALETTE, curves.select("recipe").unique(maintain_order=True).rows(), strict=False
-        ):
-            for number, seed in enumerate(
-                curves.filter(recipe=recipe)["seed"].unique(maintain_order=True)
-            ):
-                line = curves.filter(recipe=recipe, seed=seed)
+        for color, recipe, own in by_color(curves, "recipe"):
+            for number, line in enumerate(own.partition_by("seed", maintain_order=True)):
                 left.plot(
                     line["gap"] + 1, _standardized(line["score"]), color=color,
                     label=f"{recipe}, one line a seed" if number == 0 else None,
@@ -39,12 +34,10 @@ def sampling_curve(curves: pl.DataFrame, kept: pl.DataFrame, released: pl.DataFr
             label="table in the authors' code (ML-20M)",
         )  # fmt: skip
         left.set(ylabel="score, standardized over the axis")
-        main = kept["recipe"][0]
-        counts = sorted(kept["count"].unique(), reverse=True)
-        for color, count in zip(PALETTE, counts, strict=False):
-            rows = kept.filter(recipe=main, count=count)
-            for number, seed in enumerate(rows["seed"].unique(maintain_order=True)):
-                line = rows.filter(seed=seed)
+        main = kept.filter(recipe=kept["recipe"][0])
+        ordered = main.sort("count", descending=True, maintain_order=True)
+        for color, count, own in by_color(ordered, "count"):
+            for number, line in enumerate(own.partition_by("seed", maintain_order=True)):
                 right.plot(
                     line["gap"] + 1, line["kept"], color=color, marker="o", ms=2.5, lw=1,
                     label=f"among the best {count}" if number == 0 else None,
@@ -93,8 +86,7 @@ def case_study(case: pl.DataFrame, schedule: Sequence[int]) -> Picture:
         top.bar(case["position"], case["attention"], color=PALETTE[0])
         top.set(ylabel="attention of the\nnewest item, layer 1")
         top.axhline(1 / n, lw=0.8, ls=":", color=INK)
-        points = bottom.scatter(case["position"], case["layers"], s=26, color=PALETTE[1])
-        points.set_gid("items")
+        bottom.scatter(case["position"], case["layers"], s=26, color=PALETTE[1], gid="items")
         bottom.set(
             xlabel="position in the history (newest right)", ylabel="layers that\nwrite the item",
             yticks=range(len(schedule) + 1),
