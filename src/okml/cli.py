@@ -92,10 +92,6 @@ def _live(folders: Sequence[Path]) -> Iterator[None]:
             over.set()
 
 
-def _tell_time(text: str) -> None:
-    out.print(f"{time.strftime('%H:%M:%S')}  {text}")
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         out.print(f"okml {__version__}")
@@ -168,7 +164,9 @@ def run(
         for job in runs:
             offer(job.settings, job.folder, adopt)
         with _live([job.folder for job in runs]):
-            notebooks.execute_all(stale, say=_tell_time)
+            notebooks.execute_all(
+                stale, say=lambda text: out.print(f"{time.strftime('%H:%M:%S')}  {text}")
+            )
 
 
 @app.command()

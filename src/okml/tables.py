@@ -33,7 +33,8 @@ class Table:
         numeric = {name for name, dtype in self.frame.schema.items() if dtype.is_numeric()}
         digits = {name: self._digits(self.frame[name]) for name in self.frame.columns}
         head = "".join(
-            f'<th scope="col"{self._style(name in numeric)}>{_heading(name)}</th>'
+            f'<th scope="col"{self._style(name in numeric)}>'
+            f"{html.escape(name.replace('_', ' '))}</th>"
             for name in self.frame.columns
         )
         body = "".join(
@@ -67,10 +68,6 @@ class Table:
     @staticmethod
     def _style(numeric: bool) -> str:
         return f' style="{NUMBER}"' if numeric else ""
-
-
-def _heading(name: str) -> str:
-    return html.escape(name.replace("_", " "))
 
 
 def _cell(value: Any, digits: int) -> str:

@@ -140,7 +140,8 @@ def test_unets_take_what_the_denoiser_gives_in_the_operations_of_the_plan(
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        told = {"encoder_hidden_states": torch.empty(1, 77, architectures.CONTEXT_WIDTHS[name])}
+        width = architectures.UNETS[name]["cross_attention_dim"]
+        told = {"encoder_hidden_states": torch.empty(1, 77, width)}
         if name == "sdxl":
             told |= {"text_embeds": torch.empty(1, 1280), "time_ids": torch.empty(1, 6)}
         noisy = torch.empty(1, *architectures.LATENT_SHAPE)

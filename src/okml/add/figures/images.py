@@ -57,14 +57,14 @@ def frame(rows: Mapping[str, Tensor], captions: Sequence[str], image_set: str = 
     )
 
 
-def sheet(frame: pl.DataFrame, alt: str, captions: bool = True, size: float = 0.72) -> Picture:
-    """Draw pictures in rows.
+def sheet(frame: pl.DataFrame, alt: str, size: float = 0.72) -> Picture:
+    """Draw pictures in rows, with captions in lines as wide as a picture.
+
+    Captions are above the first row only where all rows share them, else above each.
 
     Args:
         frame: A frame of :func:`frame`; rows are drawn in their order of appearance.
         alt: The text alternative.
-        captions: Whether captions are drawn, in lines as wide as a picture: above the first row
-            only where all rows share them, else above each.
         size: The side of a picture in inches.
     """
     if frame.is_empty():
@@ -73,8 +73,8 @@ def sheet(frame: pl.DataFrame, alt: str, captions: bool = True, size: float = 0.
     columns = int(frame["column"].max()) + 1  # type: ignore[arg-type]
     shared = frame.group_by("column").agg(pl.col("caption").n_unique())["caption"].max() == 1
     told = {each: textwrap.fill(each, int(LETTERS * size)) for each in frame["caption"].unique()}
-    more = LINE * max(each.count("\n") for each in told.values()) if captions else 0.0
-    height = size + (0.2 + more if captions and not shared else 0.04)
+    more = LINE * max(each.count("\n") for each in told.values())
+    height = size + (0.04 if shared else 0.2 + more)
     with style():
         figure, grid = plt.subplots(
             len(names), columns,
@@ -91,7 +91,7 @@ def sheet(frame: pl.DataFrame, alt: str, captions: bool = True, size: float = 0.
             for item in frame.filter(row=name).to_dicts():
                 axes = grid[place, item["column"]]
                 axes.imshow(as_picture(item["png"]), interpolation="nearest")
-                if captions and (place == 0 or not shared):
+                if place == 0 or not shared:
                     axes.set_title(told[item["caption"]], fontsize=7, pad=2)
             grid[place, 0].set_ylabel(
                 name, rotation=0, ha="right", va="center", fontsize=9, color=INK

@@ -63,7 +63,6 @@ UNETS: dict[Backbone, dict[str, Any]] = {
     },
 }
 LATENT_SCALES: dict[Backbone, float] = {"sd15": 0.18215, "sd21": 0.18215, "sdxl": 0.13025}
-CONTEXT_WIDTHS: dict[Backbone, int] = {"sd15": 768, "sd21": 1024, "sdxl": 2048}
 TOKENS = 77  # of every CLIP text tower
 LATENT_SHAPE = (4, 64, 64)  # of 512 by 512 pixels
 TEXT_WIDTH, IMAGE_WIDTH = 1024, 1024  # c_text of CLIP ViT-g-14, c_img of DINOv2 ViT-L

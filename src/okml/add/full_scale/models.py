@@ -32,6 +32,7 @@ PIPELINES: dict[Backbone, str] = {
 TURBO: dict[Backbone, str] = {"sd21": "sd_turbo", "sdxl": "sdxl_turbo"}
 CLIP_G14 = "clip_vit_g14"
 IMAGE_CONDITION: FeatureName = "dinov2_vitl14"  # c_img of the paper
+CONDITIONS_IN = torch.bfloat16
 
 
 @dataclass(frozen=True)
@@ -146,15 +147,17 @@ def load_features(
     )
 
 
-def load_image_condition(dtype: torch.dtype = torch.bfloat16) -> ClassToken:
+def load_image_condition() -> ClassToken:
     """Return the network of c_img: the class token of DINOv2 ViT-L, at 224 pixels a side."""
-    return ClassToken(_vision(IMAGE_CONDITION, dtype), VISION["dino_vits16"].images)
+    return ClassToken(_vision(IMAGE_CONDITION, CONDITIONS_IN), VISION["dino_vits16"].images)
 
 
-def load_text_condition(dtype: torch.dtype = torch.bfloat16) -> tuple[TextEmbedding, Tokenize]:
+def load_text_condition() -> tuple[TextEmbedding, Tokenize]:
     """Return the network of c_text, CLIP ViT-g-14, and its tokenizer."""
     folder = local_model(CLIP_G14)
-    tower = CLIPTextModelWithProjection.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+    tower = CLIPTextModelWithProjection.from_pretrained(
+        folder, dtype=CONDITIONS_IN, use_safetensors=True
+    )
     return TextEmbedding(tower.eval()), tokenizer_of(CLIPTokenizer.from_pretrained(folder))
 
 
