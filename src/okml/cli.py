@@ -357,15 +357,15 @@ def _audit(names: list[str]) -> None:
     """
     from okml.ledger.audit import audit
 
-    found = [finding for name in names for finding in audit(name)]
-    for finding in found:
-        head = (finding.subject, finding.profile, finding.outcome and finding.outcome.value)
+    found = [entry for name in names for entry in audit(name)]
+    for entry in found:
+        head = (entry.subject, entry.profile, entry.outcome and entry.outcome.value)
         typer.echo("  ".join(filter(None, head)))
-        for fact in finding.facts:
+        for fact in entry.facts:
             typer.echo(f"    {fact}")
-        for lack in finding.missing:
+        for lack in entry.missing:
             typer.echo(f"    missing: {lack}")
-    if incomplete := [finding for finding in found if finding.missing]:
+    if incomplete := [entry for entry in found if entry.missing]:
         raise RecordError(f"{len(incomplete)} of {len(found)} entries of the audit lack something.")
 
 

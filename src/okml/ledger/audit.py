@@ -10,16 +10,14 @@ from okml.ledger.claims import Claim, Stood, load_claims
 from okml.ledger.estimates import Estimate
 from okml.ledger.quoting import plain, typed_results
 from okml.ledger.records import SCHEMA_VERSION, RunRecord, load_record
-from okml.ledger.report import format_estimate
+from okml.ledger.report import RECORDED, format_estimate
 from okml.ledger.staleness import Staleness, staleness
 from okml.ledger.verdicts import Outcome, judge
-from okml.profile import PROFILE_NAMES, ProfileName
+from okml.profile import ProfileName
 from okml.settings import Frozen
 
-RECORDED = PROFILE_NAMES[1:]  # the scales whose records are committed
 
-
-class Finding(Frozen):
+class Evidence(Frozen):
     """The audit of a record, of a claim at one scale, or of a claim that no run measured."""
 
     subject: str  # the chapter of a record, or the id of a claim
@@ -29,29 +27,29 @@ class Finding(Frozen):
     missing: tuple[str, ...] = ()
 
 
-def audit(chapter: str) -> list[Finding]:
+def audit(chapter: str) -> list[Evidence]:
     """Return the evidence for the claims of a chapter at each scale, and the gaps in it."""
     loaded = {name: load_record(chapter, name) for name in RECORDED}
     records = {name: record for name, record in loaded.items() if record is not None}
     found = [
-        Finding(subject=chapter, profile=name, missing=tuple(_of_record(record)))
+        Evidence(subject=chapter, profile=name, missing=tuple(_of_record(record)))
         for name, record in records.items()
     ]
     for claim in load_claims(chapter):
         alone = tuple(_of_claim(claim))
         of_runs = [
-            _finding(claim, record, alone)
+            _evidence(claim, record, alone)
             for record in records.values()
             if claim.metric in record.metrics
         ]
         outcome = judge(claim, None).outcome
-        found += of_runs or [Finding(subject=claim.id, outcome=outcome, missing=alone)]
+        found += of_runs or [Evidence(subject=claim.id, outcome=outcome, missing=alone)]
     return found
 
 
-def _finding(claim: Claim, record: RunRecord, alone: tuple[str, ...]) -> Finding:
+def _evidence(claim: Claim, record: RunRecord, alone: tuple[str, ...]) -> Evidence:
     verdict, measured = judge(claim, record), record.metrics[claim.metric or ""]
-    return Finding(
+    return Evidence(
         subject=claim.id,
         profile=record.profile,
         outcome=verdict.outcome,

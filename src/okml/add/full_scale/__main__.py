@@ -13,7 +13,8 @@ from okml.add.full_scale import run
 from okml.add.full_scale.prepare import prepare as prepare_shards
 from okml.add.full_scale.prerequisites import require
 from okml.add.full_scale.settings import EXAMPLES, TABLE_1, FullScaleSettings, table_1
-from okml.errors import OkmlError, ParameterError
+from okml.console import report_errors
+from okml.errors import ParameterError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -83,14 +84,6 @@ def released() -> None:
     typer.echo(table.write_csv(separator="\t", float_precision=3), nl=False)
 
 
-def main() -> None:
-    """Run a command; mistakes end with one message and no traceback."""
-    try:
-        app()
-    except OkmlError as error:
-        typer.secho(str(error), fg="red", err=True)
-        raise SystemExit(error.exit_code) from None
-
-
 if __name__ == "__main__":
-    main()
+    with report_errors():
+        app()
