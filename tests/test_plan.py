@@ -10,7 +10,7 @@ import pytest
 from okml import plan as plan_module
 from okml.data import CatalogEntry
 from okml.lightsage.datasets.coveo import COLUMNS, WHERE
-from okml.plan import Item, Plan, over_budget
+from okml.plan import CPU_WORKERS, Item, Plan, over_budget, processes_gib
 from okml.profile import Budget, Profile
 from okml.runtime import on_one_disk
 
@@ -174,6 +174,15 @@ def test_a_plan_is_the_sum_of_its_items(profile: Profile, gpu_gib: float) -> Non
     assert (found.hours, found.disk_gib, found.memory_gib) == (1.5, 11, 5)
     assert found.gpu_memory_gib == (4 if gpu_gib else 0)
     assert [item.value for item in found.items] == [7, 1, 0.5, 3, 4, 5, 6, 8]
+
+
+def test_on_a_cpu_each_worker_holds_a_training_and_on_a_card_the_card_does(
+    profile: Profile,
+) -> None:
+    assert processes_gib(profile, 1.0) == processes_gib(profile, 0.0) + CPU_WORKERS
+    budget = profile.budget.model_copy(update={"gpu_memory_gib": 80})
+    on_card = profile.model_copy(update={"budget": budget})
+    assert processes_gib(on_card, 1.0) == processes_gib(on_card, 0.0)
 
 
 @pytest.mark.parametrize(

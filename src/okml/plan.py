@@ -12,6 +12,10 @@ from okml.data import catalog, listed
 from okml.profile import Profile, ProfileName
 from okml.runtime import GIB, environment, free_disk_gib, on_one_disk, used_disk_gib
 
+CPU_WORKERS = 2  # processes that train on the two cores of the smaller scales
+PROCESS_GIB = 0.5  # interpreter, torch and frames; the imports alone take 0.4
+CARD_PROCESS_GIB = 2.0  # of one with a card, whose libraries it holds; an estimate
+
 
 class Item(BaseModel):
     """One quantity of a plan with its formula."""
@@ -137,6 +141,18 @@ class Plan(BaseModel):
             (f"free disk for {data_folder}", data, free_disk_gib(data_folder)),
             (f"free disk for {run_folder}", run, free_disk_gib(run_folder)),
         ]
+
+
+def processes_gib(profile: Profile, device_gib: float) -> float:
+    """Return the memory of the process of a run and of its workers, one of them for a card.
+
+    Args:
+        profile: The settings of the run.
+        device_gib: What a training holds on its device, which on a CPU is this memory.
+    """
+    if profile.for_gpu:
+        return PROCESS_GIB + CARD_PROCESS_GIB
+    return PROCESS_GIB + CPU_WORKERS * (PROCESS_GIB + device_gib)
 
 
 def over_budget(plan: Plan, profile: Profile) -> list[str]:

@@ -23,14 +23,13 @@ from okml.add.images.prompts import SENTENCE_MODEL
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.small.unet import small_unet
 from okml.data import entry
-from okml.plan import Item, Plan, downloads, in_gib, in_hours, sum_of
+from okml.plan import CPU_WORKERS, Item, Plan, downloads, in_gib, in_hours, sum_of
 
 # What the hours of small networks assume, measured in seconds of a core of its own, in which a step
 # of a teacher of the digits takes 0.04 and one of their students 0.13; two run at a time.
 CPU_FLOPS, SMALL_GPU_FLOPS = 0.06e12, 30e12  # a second, of a core and of an H100, in float32
 CPU_STEP, GPU_STEP = 0.04, 0.02  # seconds of a step beside the operations of the network
 CPU_HEADS = 0.07  # more with a discriminator
-CPU_WORKERS = 2
 PASSES = 3  # forward, and twice that backward
 # A step runs EfficientNet on real and on generated images, and backward at twice the cost. On a
 # core its convolutions of single channels are slower than their operations tell, by a factor.
@@ -40,7 +39,7 @@ JUDGING_SECONDS = 0.5  # of a set of samples, left-out groups included
 START_SECONDS = 12  # interpreter and torch, in the parent and then in the workers
 
 COCO_IMAGES = 5000
-PROCESS_GIB = 2.0
+PROCESS_GIB = 2.0  # interpreter, torch, diffusers, frames; a worker has half of it
 CHECKPOINTS = 2
 
 

@@ -18,7 +18,17 @@ from okml.offline_rl.arms import (
 )
 from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 from okml.offline_rl.simulator import ITEMS
-from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading, sum_of
+from okml.plan import (
+    CPU_WORKERS,
+    Item,
+    Plan,
+    downloads,
+    in_gib,
+    in_hours,
+    processes_gib,
+    reading,
+    sum_of,
+)
 from okml.training.recent import RECENT
 
 
@@ -70,9 +80,7 @@ CPU_RANKING_FLOPS = 0.025e12
 # were busy with other work: the element-wise functions of a step of the transformers, and what an
 # LSTM's steps or Caser's convolutions add.
 CPU_STEP, CPU_STEP_MORE = 0.015, 0.010
-CPU_CORES = 2
 PASSES = 3  # a forward pass, and a backward pass that costs twice as much
-PROCESS_GIB = 0.9  # interpreter, torch, frames; a CPU run has two workers as well
 LOADING_BYTES = 180  # bytes for each event while a log is read, sorted and split
 
 
@@ -95,7 +103,6 @@ def plan(profile: OfflineRLProfile) -> Plan:
     names = tuple(dict.fromkeys(data.log for data in profile.datasets))
     loading = reading(max(size_of(data).events for data in profile.datasets), LOADING_BYTES)
     device = sum_of(memory)
-    workers = PROCESS_GIB if profile.for_gpu else 2 * (PROCESS_GIB + device)
     return Plan.of(
         profile,
         sizes=[_log(data) for data in profile.datasets],
@@ -103,7 +110,7 @@ def plan(profile: OfflineRLProfile) -> Plan:
         memory=[*memory, loading],
         disk=[downloads(names), _checkpoints(profile, trainings)],
         device_gib=device,
-        memory_gib=PROCESS_GIB + loading.value + workers,
+        memory_gib=processes_gib(profile, device) + loading.value,
         data=names,
     )
 
@@ -221,8 +228,8 @@ def _training(
     if not profile.for_gpu:
         steps = epochs * -(-size.windows // data.stage2.batch)
         of_step = CPU_STEP + (CPU_STEP_MORE if slow else 0.0)
-        seconds += steps * of_step / CPU_CORES
-        beside = f" + {steps:,} steps · {1000 * of_step:g} ms / {CPU_CORES} cores"
+        seconds += steps * of_step / CPU_WORKERS
+        beside = f" + {steps:,} steps · {1000 * of_step:g} ms / {CPU_WORKERS} cores"
     return in_hours(
         f"{data.log}: {what}",
         seconds,

@@ -9,12 +9,10 @@ from okml.periodic_behavior.arms import ARMS, all_jobs
 from okml.periodic_behavior.images import CHANNELS
 from okml.periodic_behavior.networks import build
 from okml.periodic_behavior.settings import PeriodicBehaviorProfile, ProblemSettings
-from okml.plan import Item, Plan, downloads, in_gib, in_hours
+from okml.plan import CPU_WORKERS, Item, Plan, downloads, in_gib, in_hours, processes_gib
 
 LOOP_S = 6e-3  # seconds of a step beside its arithmetic: the loop, and kernels that start
 FLOPS = {"cpu": 1.5e10, "gpu": 1e13}  # sustained, in float32; one core, one H100
-CPU_WORKERS = 2  # cores, with a training each
-PROCESS_GIB = 0.9  # interpreter, torch, frames
 
 
 def plan(profile: PeriodicBehaviorProfile) -> Plan:
@@ -49,7 +47,7 @@ def plan(profile: PeriodicBehaviorProfile) -> Plan:
         memory=memory,
         disk=[downloads(names), kept],
         device_gib=largest,
-        memory_gib=PROCESS_GIB + workers * (PROCESS_GIB + largest),
+        memory_gib=processes_gib(profile, largest),
         data=names,
     )
 

@@ -10,7 +10,16 @@ from typing import cast
 import torch
 
 from okml.data.logs import entry_of
-from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading, sum_of
+from okml.plan import (
+    Item,
+    Plan,
+    downloads,
+    in_gib,
+    in_hours,
+    processes_gib,
+    reading,
+    sum_of,
+)
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
 from okml.strec.arms import BACKBONE, Job, all_jobs, build, mixer_arms, tries
@@ -71,7 +80,6 @@ EXPECTED_CAUSAL_EPOCHS = 60
 PASSES = 3  # a forward pass, and a backward pass that costs twice as much
 TRACED_ROWS = 8  # of a pass whose bytes are counted
 PASSING = 0.25  # memory of a step that is not kept, over what is
-PROCESS_GIB = 2.0  # interpreter, torch, frames
 LOADING_BYTES = 180  # bytes for each event while a log is read, sorted and split
 
 
@@ -91,7 +99,7 @@ def plan(profile: StrecProfile) -> Plan:
         memory=[*memory, loading],
         disk=[downloads(names), _checkpoints(profile, trainings)],
         device_gib=device,
-        memory_gib=PROCESS_GIB + loading.value + (0.0 if profile.for_gpu else device),
+        memory_gib=processes_gib(profile, device) + loading.value,
         data=names,
     )
 
