@@ -5,27 +5,15 @@
 served each file.
 """
 
-from okml.data.catalog import CatalogEntry, DocumentStart, catalog, entry
+from okml.data.catalog import CatalogEntry, catalog, entry
 from okml.data.fetch import check_obtainable, fetch
-from okml.data.inventory import (
-    FetchedFile,
-    FileCheck,
-    Listed,
-    fetched_from,
-    listed,
-    listing,
-    verify,
-)
+from okml.data.inventory import fetched_from, listed, listing, verify
 from okml.data.models import document_start, local_model
 from okml.errors import DataError
 
 __all__ = [
     "CatalogEntry",
     "DataError",
-    "DocumentStart",
-    "FetchedFile",
-    "FileCheck",
-    "Listed",
     "catalog",
     "check_obtainable",
     "document_start",

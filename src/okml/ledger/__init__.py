@@ -5,8 +5,6 @@ from okml.ledger.claims import (
     Change,
     Claim,
     Control,
-    PaperValue,
-    Revision,
     Text,
     load_claims,
     parse_claims,
@@ -32,7 +30,6 @@ from okml.ledger.records import (
     load_record,
     read_record,
     record_path,
-    run_dir,
     save_record,
 )
 from okml.ledger.report import ClaimRow, chapter_rows, format_estimate
@@ -49,10 +46,8 @@ __all__ = [
     "Estimate",
     "Measurements",
     "Outcome",
-    "PaperValue",
     "Provenance",
     "RecordedTable",
-    "Revision",
     "Run",
     "RunRecord",
     "Text",
@@ -74,6 +69,5 @@ __all__ = [
     "parse_claims",
     "read_record",
     "record_path",
-    "run_dir",
     "save_record",
 ]

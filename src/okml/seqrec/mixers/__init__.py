@@ -10,7 +10,7 @@ from typing import Any, Literal
 from okml.errors import ParameterError
 from okml.seqrec.mixers.attention import Attention
 from okml.seqrec.mixers.autoformer import Autoformer
-from okml.seqrec.mixers.base import Context, Mixer, MultiHead, PaddingSide, QueryMixer, Shape
+from okml.seqrec.mixers.base import Context, Mixer, PaddingSide, QueryMixer, Shape
 from okml.seqrec.mixers.bigbird import BigBird
 from okml.seqrec.mixers.flash import FLASH
 from okml.seqrec.mixers.hstu import HSTU
@@ -77,25 +77,13 @@ def build_mixer(name: MixerName, shape: Shape) -> Mixer:
 
 
 __all__ = [
-    "FLASH",
-    "HSTU",
     "MIXERS",
     "Attention",
-    "Autoformer",
-    "BigBird",
     "Context",
-    "Informer",
-    "LinRec",
-    "Linformer",
-    "Mamba",
     "Mixer",
     "MixerName",
-    "MultiHead",
     "PaddingSide",
-    "Performer",
     "QueryMixer",
-    "Reformer",
     "Shape",
-    "TiSASRec",
     "build_mixer",
 ]
