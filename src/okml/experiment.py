@@ -83,12 +83,7 @@ class step:  # noqa: N801 - it is written like a decorator, as property is
 
 
 def frame(other: str, name: str) -> Callable[[ChapterExperiment[Any, Any]], pl.DataFrame]:
-    """Return an input for a :class:`step`: a frame of another step.
-
-    Args:
-        other: The name of the other step.
-        name: The name of the frame.
-    """
+    """Return an input for a :class:`step`: the frame ``name`` of the step ``other``."""
     return lambda experiment: getattr(experiment, other).frames[name]
 
 

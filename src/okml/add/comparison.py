@@ -26,9 +26,6 @@ class Jackknife:
     Each value is a list ``[1 + groups]``: the measure of all samples, then without each group of
     blocks of requests, the same groups for all methods. So what compares methods is computed
     element by element.
-
-    Args:
-        bench: The workbench of the image set.
     """
 
     def __init__(self, bench: Workbench) -> None:

@@ -14,11 +14,7 @@ from okml.add.workbench import TrainedDenoiser, Workbench
 
 
 class Study:
-    """The workbenches of one run.
-
-    Args:
-        run_dir: The folder of trainings and finished steps.
-    """
+    """The workbenches of one run."""
 
     def __init__(self, profile: AddProfile, run_dir: Path) -> None:
         self.profile = profile

@@ -83,12 +83,7 @@ class Requests:
 
 
 class Workbench:
-    """Networks and judge of one image set.
-
-    Args:
-        settings: The settings of the image set.
-        run_dir: The folder of trainings and finished steps.
-    """
+    """Networks and judge of one image set; its trainings are kept in the folder of the run."""
 
     def __init__(self, profile: AddProfile, settings: SetSettings, run_dir: Path) -> None:
         self.profile = profile

@@ -43,11 +43,6 @@ class StaleResult:
 def offer(profile: Profile, run_dir: Path, adopt: bool) -> None:
     """Print which results other code has kept for the settings of a run, and adopt them on request.
 
-    Args:
-        profile: The settings of the run.
-        run_dir: The folder of the run.
-        adopt: Whether to adopt the results.
-
     Raises:
         ParameterError: If trainings are to be adopted in place of others that have begun.
     """
@@ -68,11 +63,6 @@ def offer(profile: Profile, run_dir: Path, adopt: bool) -> None:
 
 def adopted(profile: Profile, run_dir: Path, device: str) -> dict[str, tuple[str, ...]]:
     """Return how the code behind the adopted results of a run differs from the current code.
-
-    Args:
-        profile: The settings of the run.
-        run_dir: The folder of the run.
-        device: The device of the run.
 
     Returns:
         The differing functions, classes, constants and libraries, by the name of the step or of

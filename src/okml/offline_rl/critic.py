@@ -56,11 +56,7 @@ class LSTMCritic(Encoder):
 
 
 class Critics(nn.Module):
-    """Several critics that are trained on the same targets.
-
-    Args:
-        critics: The critics, each with its own weights.
-    """
+    """Several critics, each with its own weights, that are trained on the same targets."""
 
     def __init__(self, critics: list[Encoder]) -> None:
         super().__init__()

@@ -26,12 +26,7 @@ from okml.training.recent import recently_trained
 
 
 class Study:
-    """The data and recommenders of one run, each made once.
-
-    Args:
-        profile: The settings of the run.
-        run_dir: The folder of the run, which keeps trainings.
-    """
+    """The data and recommenders of one run, each made once; trainings are kept in its folder."""
 
     def __init__(self, profile: OfflineRLProfile, run_dir: Path) -> None:
         self.profile = profile

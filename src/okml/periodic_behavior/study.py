@@ -30,11 +30,7 @@ class Trained(NamedTuple):
 
 
 class Study:
-    """The images and networks of one run, each made once.
-
-    Args:
-        profile: The settings of the run.
-        run_dir: The folder of the run, which keeps trainings.
+    """The images and networks of one run, each made once; trainings are kept in its folder.
 
     Raises:
         ResourceError: If the device has no float64, in which norms are summed.

@@ -27,11 +27,6 @@ def new_digest(name: str, title: str, root: Path) -> list[Path]:
 
     Nothing is written if any of it cannot be.
 
-    Args:
-        name: The name of the chapter.
-        title: The title of the paper.
-        root: The checkout.
-
     Returns:
         The files that were written and changed.
 

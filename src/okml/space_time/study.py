@@ -34,11 +34,7 @@ from okml.training.ahead import train_ahead
 
 
 class Study:
-    """Entities, models and activations of one run, each made once.
-
-    Args:
-        run_dir: The folder that keeps readings.
-    """
+    """Entities, models and activations of one run, each made once; its folder keeps readings."""
 
     def __init__(self, profile: SpaceTimeProfile, run_dir: Path) -> None:
         self.profile = profile

@@ -31,12 +31,7 @@ EVALUATION_SEED = 0  # seed of encoders that draw at inference
 
 
 class Study:
-    """The data and encoders of one run, each made once.
-
-    Args:
-        profile: The settings of the run.
-        run_dir: The folder of the run, which keeps trainings.
-    """
+    """The data and encoders of one run, each made once; trainings are kept in its folder."""
 
     def __init__(self, profile: StrecProfile, run_dir: Path) -> None:
         self.profile = profile

@@ -83,10 +83,6 @@ class ClipSimilarity(nn.Module):
 
     Images are resized on their device as CLIP's own preprocessing does (bicubic, antialiased); all
     are square here, so nothing is cropped.
-
-    Args:
-        model: A CLIP model.
-        tokenize: The tokenizer of the model.
     """
 
     def __init__(self, model: CLIPModel, tokenize: Tokenize) -> None:

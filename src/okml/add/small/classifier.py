@@ -9,11 +9,7 @@ WIDTH = 64  # of the features in which distances are taken
 
 
 class MetricNetwork(nn.Module):
-    """Features and classes of small images.
-
-    Args:
-        classes: The number of classes.
-    """
+    """Features and classes of small images."""
 
     def __init__(self, image_channels: int, classes: int) -> None:
         super().__init__()

@@ -134,12 +134,7 @@ def length_curve(rows: pl.DataFrame) -> Picture:
 
 
 def funnel(schedule: Sequence[int], length: int) -> Picture:
-    """Draw the number of tokens that each layer reads and writes.
-
-    Args:
-        schedule: The number of items that each layer keeps.
-        length: The number of items of the history.
-    """
+    """Draw the number of tokens that each layer reads and writes."""
     with style():
         figure, axes = plt.subplots(figsize=(8, 0.55 * (len(schedule) + 1) + 0.8))
         rows = (length, *schedule)
