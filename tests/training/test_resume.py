@@ -100,7 +100,7 @@ def test_kill_9(
 
 
 WRITES = [
-    pytest.param(number, marks=() if number % 8 == 1 else pytest.mark.nightly)
+    pytest.param(number, marks=() if number % 20 == 1 else pytest.mark.nightly)
     for number in range(1, 60)
 ]
 
