@@ -2,10 +2,36 @@
 
 import json
 
+import pytest
+
 from okml import chapters
 from okml.ledger import Text, report
 from okml.site import view
-from tests.site.conftest import CLAIMS, NOTEBOOK
+from tests.site.conftest import CLAIMS, NOTEBOOK, small_book
+
+UNKNOWN = {
+    "{claim}`space_time.nothing`": "Unknown claim 'space_time.nothing'",
+    "{claim}`cooking.map`": "Unknown chapter 'cooking'",
+    "{tests}`space_time.nothing`": "Unknown claim 'space_time.nothing'",
+    "{measured}`space_time.r3@cpu`": "no metric 'r3'",
+    "{measured}`space_time.r2@tpu`": "chapter.metric@profile",
+    "{measured}`cooking.r2@cpu`": "Unknown chapter 'cooking'",
+}
+
+
+@pytest.fixture(scope="module")
+def edited(tmp_path_factory):
+    """A book with a claim twice on one page and on none in Russian, and with unknown names."""
+    with small_book(tmp_path_factory.mktemp("book")) as book:
+        twice = "Once {claim}`space_time.map`, twice {claim}`space_time.map`."
+        book.write("book/digests/space_time.md", f"# D\n\n{twice}\n")
+        book.write("book/ru/digests/space_time.md", "# Разбор\n\nБез утверждений.\n")
+        numbers = "{measured}`space_time.r2-shuffled_r2@cpu:2`, {paper}`0.9`, {setting}`5 %`"
+        book.write("book/ru/digests/more.md", f"# Ещё\n\n{numbers}\n")
+        lines = "".join(f"Then {text}.\n\n" for text in UNKNOWN)
+        book.write("book/broken.md", f"# B\n\n{lines}")
+        book.build()
+    return book
 
 
 def follow(book, page, href):
@@ -75,11 +101,8 @@ def test_claims_lead_into_each_notebook_of_a_chapter(book, monkeypatch):
     assert "space_time_size" in executed
 
 
-def test_a_link_to_a_digest_that_lacks_the_sentence_is_left_out(book):
-    book.write("book/ru/digests/space_time.md", "# Разбор\n\nБез утверждений.\n")
-    book.build()
-    assert book.warnings == ""
-    mark = book.page("notebooks/space_time").select_one(".okml-tests")
+def test_a_link_to_a_digest_that_lacks_the_sentence_is_left_out(edited):
+    mark = edited.page("notebooks/space_time").select_one(".okml-tests")
     assert [a.get_text() for a in mark.find_all("a")] == ["space_time.map", "digest"]
 
 
@@ -94,14 +117,8 @@ def test_the_mark_is_neither_in_the_heading_nor_in_its_id_nor_in_the_contents(bu
     assert "space_time.map" not in contents
 
 
-def test_the_second_badge_of_a_claim_takes_no_second_place(book):
-    book.write(
-        "book/digests/space_time.md",
-        "# D\n\nOnce {claim}`space_time.map`, twice {claim}`space_time.map`.\n",
-    )
-    book.build()
-    assert book.warnings == ""
-    badges = book.page("book/digests/space_time").select(".okml-claim")
+def test_the_second_badge_of_a_claim_takes_no_second_place(edited):
+    badges = edited.page("book/digests/space_time").select(".okml-claim")
     assert [bool(badge.get("id")) for badge in badges] == [True, False]
     assert badges[0].a["href"] == badges[1].a["href"]
 
@@ -118,12 +135,8 @@ def test_a_measured_number_is_a_mean_with_its_interval(built):
     assert paragraph.select_one(".okml-missing").get_text() == "not run"
 
 
-def test_a_difference_and_typed_numbers_say_what_they_are(book):
-    text = "{measured}`space_time.r2-shuffled_r2@cpu:2`, {paper}`0.9`, {setting}`5 %`"
-    book.write("book/ru/digests/more.md", f"# Ещё\n\n{text}\n")
-    book.build()
-    assert book.warnings == ""
-    shown = book.page("book/ru/digests/more").select("p abbr")
+def test_a_difference_and_typed_numbers_say_what_they_are(edited):
+    shown = edited.page("book/ru/digests/more").select("p abbr")
     assert [number.get_text() for number in shown] == ["0.41 [0.40, 0.41]", "0.9", "5 %"]
     assert "названия: 40" in shown[0]["title"]
     titles = [number["title"] for number in shown[1:]]
@@ -148,18 +161,8 @@ def test_a_cause_quotes_the_record(book, monkeypatch):
     assert "not there: The cpu record of space_time has no metric 'r3'" in book.warnings
 
 
-def test_a_name_the_ledger_does_not_know_is_a_warning_at_its_line(book):
-    unknown = {
-        "{claim}`space_time.nothing`": "Unknown claim 'space_time.nothing'",
-        "{claim}`cooking.map`": "Unknown chapter 'cooking'",
-        "{tests}`space_time.nothing`": "Unknown claim 'space_time.nothing'",
-        "{measured}`space_time.r3@cpu`": "no metric 'r3'",
-        "{measured}`space_time.r2@tpu`": "chapter.metric@profile",
-        "{measured}`cooking.r2@cpu`": "Unknown chapter 'cooking'",
-    }
-    book.write("book/broken.md", "# B\n\n" + "".join(f"Then {text}.\n\n" for text in unknown))
-    book.build()
-    warnings = book.warnings.strip().splitlines()
-    for line, (warning, expected) in enumerate(zip(warnings, unknown.values(), strict=True)):
+def test_a_name_the_ledger_does_not_know_is_a_warning_at_its_line(edited):
+    warnings = edited.warnings.strip().splitlines()
+    for line, (warning, expected) in enumerate(zip(warnings, UNKNOWN.values(), strict=True)):
         assert expected in warning
         assert f"book/broken.md:{3 + 2 * line}" in warning

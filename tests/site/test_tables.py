@@ -8,9 +8,28 @@ from okml.chapters import CHAPTERS
 from okml.site import view
 from okml.site.provenance import duration
 from okml.site.verdicts import short_reason
-from tests.site.conftest import NOTEBOOK, PAGES, record, save
+from tests.site.conftest import NOTEBOOK, PAGES, record, save, small_book
 
 CHANGED = "older settings"  # the claims and records are made up
+
+
+def executed_at(profile):
+    """Return the notebook as if it had been executed at a scale."""
+    metadata = {**NOTEBOOK["metadata"], "okml": {"profile": profile}}
+    return json.dumps({**NOTEBOOK, "metadata": metadata})
+
+
+@pytest.fixture(scope="module")
+def at_cpu(tmp_path_factory):
+    """A book whose notebook was executed at cpu, and says itself where it comes from."""
+    with small_book(tmp_path_factory.mktemp("book")) as book:
+        book.write("notebooks/space_time.ipynb", executed_at("cpu"))
+        book.write("notebooks/space_time.md", "# W\n\n```{provenance} space_time\n```\n\nEnd.\n")
+        table = "# Таблица\n\n```{claims-table} space_time\n:lang: ru\n```\n"
+        book.write("book/ru/digests/table.md", table)
+        book.build()
+    assert book.warnings == ""
+    return book
 
 
 def cells(row):
@@ -45,13 +64,8 @@ def test_a_chapter_table_puts_verdict_paper_scales_and_control_side_by_side(buil
     )
 
 
-def test_a_table_on_a_russian_page_is_russian(book):
-    book.write(
-        "book/ru/digests/table.md", "# Таблица\n\n```{claims-table} space_time\n:lang: ru\n```\n"
-    )
-    book.build()
-    assert book.warnings == ""
-    first = cells(book.page("book/ru/digests/table").select_one("table.okml-table tbody tr"))
+def test_a_table_on_a_russian_page_is_russian(at_cpu):
+    first = cells(at_cpu.page("book/ru/digests/table").select_one("table.okml-table tbody tr"))
     assert first[1] == "направление верно · cpu"
     assert first[2].startswith("настоящие данные игрушка пороги заданы 2026-01-01")
     assert first[3] == "0.911 R² на тесте таблица 2"
@@ -154,27 +168,19 @@ def test_a_notebook_page_ends_with_its_provenance(built):
     assert footer.find("abbr", title="9" * 64)
 
 
-@pytest.mark.parametrize(("profile", "shown"), [("smoke", True), ("cpu", False)])
-def test_only_smoke_runs_carry_the_banner(book, profile, shown):
-    metadata = {**NOTEBOOK["metadata"], "okml": {"profile": profile}}
-    book.write("notebooks/space_time.ipynb", json.dumps({**NOTEBOOK, "metadata": metadata}))
-    book.build()
-    assert book.warnings == ""
-    assert bool(book.page("notebooks/space_time").select(".okml-banner")) is shown
+def test_only_smoke_runs_carry_the_banner(built, at_cpu):
+    assert built.page("notebooks/space_time").select(".okml-banner")
+    assert not at_cpu.page("notebooks/space_time").select(".okml-banner")
 
 
 def test_an_executed_notebook_without_a_record_is_a_warning(book):
-    metadata = {**NOTEBOOK["metadata"], "okml": {"profile": "gpu"}}
-    book.write("notebooks/space_time.ipynb", json.dumps({**NOTEBOOK, "metadata": metadata}))
+    book.write("notebooks/space_time.ipynb", executed_at("gpu"))
     book.build()
     assert "left no record" in book.warnings
 
 
-def test_the_provenance_directive_replaces_the_footer(book):
-    book.write("notebooks/space_time.md", "# W\n\n```{provenance} space_time\n```\n\nEnd.\n")
-    book.build()
-    assert book.warnings == ""
-    assert len(book.page("notebooks/space_time").select("aside.okml-provenance")) == 1
+def test_the_provenance_directive_replaces_the_footer(at_cpu):
+    assert len(at_cpu.page("notebooks/space_time").select("aside.okml-provenance")) == 1
 
 
 def test_a_new_record_rebuilds_the_pages_that_show_it_and_no_others(book):
@@ -184,10 +190,7 @@ def test_a_new_record_rebuilds_the_pages_that_show_it_and_no_others(book):
     save(record("cpu", r2=[0.7, 0.7], shuffled_r2=[0.0, 0.0], gain=[0.9]))
     assert set(book.build()) == {name.removesuffix(".md") for name in PAGES}  # all but the plain
     assert "0.700 [0.700, 0.700]" in book.page("book/digests/space_time").get_text()
-
-
-def test_a_first_record_of_a_scale_rebuilds_too(book):
-    book.build()
+    # So does the first one of a scale.
     save(record("gpu", r2=[0.9, 0.91], shuffled_r2=[0.0, 0.0], gain=[0.9]))
     assert "book/digests/space_time" in book.build()
     assert "reproduced · gpu" in book.page("book/digests/space_time").get_text()
