@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from hypothesis import settings
 
 from okml.profile import Budget, Profile
 from tests.tools.own_data import OwnData
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# A property that fails does so within a few examples; a busy machine is no failure.
+settings.register_profile("okml", settings.default, max_examples=30, deadline=None)
+settings.load_profile("okml")
 
 
 class TinyProfile(Profile):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from okml.errors import ParameterError
@@ -44,7 +44,6 @@ def test_ranks_by_hand():
     assert found.ndcg(3) == pytest.approx([(1 / np.log2(3) + 1 / np.log2(4)) / 2, 1, 0])
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 12))
 def test_expected_metrics_are_those_of_ties_broken_at_random(seed, k):
     rng = np.random.default_rng(seed)

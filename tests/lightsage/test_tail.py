@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from okml.lightsage.adjacency import Adjacency
@@ -24,7 +24,6 @@ def adjacency(frame, nodes=40):
     )
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 1000), st.integers(1, 15))
 def test_groups_cover_the_tail_and_cross_no_category(seed, size):
     rng = np.random.default_rng(seed)
@@ -45,7 +44,6 @@ def test_near_items_come_into_one_group():
     assert groups.count == 2
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 1000))
 def test_shuffled_groups_keep_their_sizes_and_the_keys_of_their_members(seed):
     rng = np.random.default_rng(seed)
@@ -78,7 +76,6 @@ def test_contraction_by_hand():
     assert found.rows() == [(0, 4, 3.0), (4, 3, 24.0)]
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 1000))
 def test_contraction_keeps_all_weight_but_that_of_loops(seed):
     rng = np.random.default_rng(seed)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from okml.data.logs import EVENT_SCHEMA, EventLog
@@ -28,7 +28,6 @@ def frame(rows):
     gamma=st.floats(0, 0.99),
     seed=st.integers(0, 9),
 )
-@settings(max_examples=40, deadline=None)
 def test_returns_are_discounted_sums(lengths, gamma, seed):
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     rewards = np.random.default_rng(seed).normal(size=offsets[-1]).astype(np.float32)

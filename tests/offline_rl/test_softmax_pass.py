@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from okml.offline_rl import softmax_pass
@@ -30,7 +30,6 @@ def case(rows=7, items=11, width=5, k=3, seed=0, dtype=torch.float64):
     multiple=st.sampled_from([1, 8]),  # 8: the sizes that a card is fast at
     seed=st.integers(0, 99),
 )
-@settings(max_examples=40, deadline=None)
 def test_everything_equals_the_dense_computation_at_any_chunk(
     rows, items, chunk_rows, multiple, seed
 ):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 from sklearn.metrics.pairwise import haversine_distances
@@ -54,7 +54,6 @@ def test_antipodes_and_the_date_line() -> None:
     )
 
 
-@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_distances_equal_scikit_learns(seed: int) -> None:
     y, p = places(20, seed), places(20, seed + 1)
@@ -123,7 +122,6 @@ def test_perfect_and_random_predictions() -> None:
     assert guessed.mean() == pytest.approx(0.5, abs=0.02)
 
 
-@settings(max_examples=30, deadline=None)
 @given(n=st.integers(2, 40), seed=st.integers(0, 10_000), kind=st.sampled_from(["space", "time"]))
 def test_proximity_equals_its_definition(n: int, seed: int, kind: str) -> None:
     y, p = places(n, seed), places(n, seed + 1)

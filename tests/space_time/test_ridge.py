@@ -124,7 +124,6 @@ def test_an_edge_of_the_grid_is_told_from_its_inside() -> None:
     assert not fit.interior
 
 
-@settings(max_examples=25, deadline=None)
 @given(n=st.integers(5, 40), d=st.integers(2, 40), t=st.integers(1, 3), seed=st.integers(0, 10_000))
 def test_routes_agree_and_rotation_changes_nothing(n: int, d: int, t: int, seed: int) -> None:
     X, Y = planted(n, d, t, seed)

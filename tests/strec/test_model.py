@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from okml.errors import ParameterError
@@ -74,7 +74,6 @@ def test_against_the_definition(schedule):
     torch.testing.assert_close(model.last(items, times, False), by_definition(model, items, times))
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6))
 def test_samples_are_nested_and_hold_the_newest(seed):
     torch.manual_seed(seed)

@@ -5,7 +5,7 @@ from importlib import import_module
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from sklearn.metrics.pairwise import cosine_similarity
 
 from okml.lightsage.graph.cosine import cosine
@@ -30,7 +30,6 @@ def test_scores_are_those_of_scikit_learn() -> None:
     assert found == pytest.approx(np.where(common >= 2, expected, 0), abs=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
 @given(user_item_pairs())
 def test_random_logs_give_the_scores_of_the_plain_definition(pairs: pl.DataFrame) -> None:
     chosen = SwingSettings(most_user_items=4, least_pairs=3, most_neighbors=2)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from okml.errors import DataError
 from okml.lightsage.graph.events import CLEANED_SCHEMA, clean
@@ -117,7 +117,6 @@ def test_a_long_log_is_cleaned_as_a_whole(numbered: bool, monkeypatch: pytest.Mo
     assert whole["session"].n_unique() > 50
 
 
-@settings(max_examples=40, deadline=None)
 @given(logs)
 def test_cleaning_again_changes_nothing(log: pl.DataFrame) -> None:
     once = clean(log)

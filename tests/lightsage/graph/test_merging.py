@@ -4,7 +4,7 @@ from typing import Literal
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from okml.lightsage.graph.edges import EDGE_SCHEMA, in_order, rounded, strongest, symmetric
@@ -67,7 +67,6 @@ def test_rounding_makes_sums_in_any_order_equal() -> None:
     assert sums.select(rounded(pl.col("weight")))["weight"].n_unique() == 1
 
 
-@settings(max_examples=80, deadline=None)
 @given(edge_lists, edge_lists, edge_lists, st.integers(1, 4), st.sampled_from(["fill_up", "union"]))
 def test_random_edges_merge_as_the_plain_definition_says(
     strong: Triples, search: Triples, swing: Triples, most: int, how: Literal["fill_up", "union"]

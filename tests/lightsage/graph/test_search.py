@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from polars.testing import assert_frame_equal
 
 from okml.lightsage.graph.clicks import search_edges
@@ -50,7 +50,6 @@ def test_crawls_through_results_make_no_pairs() -> None:
     assert edges(*episode(0, 1, 2, 3), most_items=2) == {}
 
 
-@settings(max_examples=60, deadline=None)
 @given(logs)
 def test_random_logs_give_the_edges_of_the_plain_definition(log: pl.DataFrame) -> None:
     cleaned = clean(log)

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from okml.lightsage.graph.clicks import strong_edges, transitions, weak_edges
 from okml.lightsage.graph.events import clean
@@ -103,7 +103,6 @@ def test_no_rule_makes_no_edges() -> None:
     assert edges(visit(1, 2)) == []
 
 
-@settings(max_examples=60, deadline=None)
 @given(logs)
 def test_random_logs_give_the_edges_of_the_plain_definition(log: pl.DataFrame) -> None:
     cleaned = clean(log)
@@ -116,7 +115,6 @@ def test_any_page_after_another_counts_once_a_user_and_day() -> None:
     assert weak_edges(clean(events(*rows))).rows() == [(1, 2, 2.0), (2, 1, 1.0)]
 
 
-@settings(max_examples=60, deadline=None)
 @given(logs)
 def test_random_logs_give_the_weak_edges_of_the_plain_definition(log: pl.DataFrame) -> None:
     cleaned = clean(log)

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from okml.errors import ParameterError, ResourceError
@@ -63,7 +63,6 @@ def test_a_cycle_of_users_scores_less_than_strangers() -> None:
     assert found[100, 101] > 10 * found[0, 1]
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     user_item_pairs(),
     st.sampled_from([0.5, 1.0, 3.0]),
@@ -102,7 +101,6 @@ def test_random_logs_give_the_scores_of_brute_force(
     assert found["weight"].to_numpy() == pytest.approx(expected["weight"].to_numpy(), abs=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
 @given(user_item_pairs(), st.integers(0, 2**32 - 1))
 def test_rows_and_threads_do_not_matter_and_plain_scores_are_symmetric(
     pairs: pl.DataFrame, seed: int
