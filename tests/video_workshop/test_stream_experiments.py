@@ -45,7 +45,7 @@ TINY = StreamSettings(
         arms=("stale", "incremental", "rehearsal", "retrain"),
         more_arms=("distillation",),
         strategies=STRATEGIES,
-        tables=("hybrid_content", "hybrid_sid"),
+        tables=("hybrid_content", "hybrid_sid", "hybrid_random"),
         shards=(2.0,),
     ),
     sessions=(
@@ -203,15 +203,20 @@ def test_a_curve_is_the_difference_of_the_same_seeds():
 def test_new_items(study):
     result = news.measure_new_items(study)
     ages = result.frames["ages"]
-    arms = ["incremental", "incremental hybrid_content", "incremental hybrid_sid"]
+    arms = ["incremental", "incremental hybrid_content", "incremental hybrid_sid",
+            "incremental hybrid_random"]  # fmt: skip
     assert ages["arm"].to_list() == result.frames["tables"]["arm"].to_list() == arms
     served = study.served()
     young = np.isin(served.targets, served.launched) & (served.ages < 7)
-    assert ages["n 0-7 d"].to_list() == [young.sum()] * 3
-    arms = (StreamArm("incremental", table=table) for table in ("hybrid_content", "id"))
-    content, rows = (study.passage(StreamJob(arm, 0)).ranks[young] <= 10 for arm in arms)
-    gain = result.metrics["content_young_hr10_gain"]
-    assert gain.mean == pytest.approx(content.mean() - rows.mean())
+    assert ages["n 0-7 d"].to_list() == [young.sum()] * 4
+    tables = ("hybrid_content", "hybrid_random", "id")
+    arms = (StreamArm("incremental", table=table) for table in tables)
+    found = (study.passage(StreamJob(arm, 0)).ranks[young] <= 10 for arm in arms)
+    content, random, rows = (hits.mean() for hits in found)
+    gain, control = "content_young_hr10_gain", "random_young_hr10_gain"
+    assert result.metrics[gain].mean == pytest.approx(content - rows)
+    assert result.metrics[control].mean == pytest.approx(random - rows)
+    assert result.differences[gain][control].mean == pytest.approx(content - random)
     assert "own row + content, updated" in figures.ages(ages).alt
 
 
@@ -224,9 +229,19 @@ def test_a_shift_of_taste(study):
           for (arm,), rows in curves.group_by("arm", maintain_order=True)}  # fmt: skip
     leads = {period: of["incremental shock"][period] - of["stale shock"][period]
              for period in (3, 4)}  # fmt: skip
-    before, after, moved = result.frames["leads"]["difference"]
+    before, after, moved, drifted = result.frames["leads"]["difference"]
     assert (before, after) == (pytest.approx(leads[3]), pytest.approx(leads[4]))
     assert moved == result.metrics["shift_lead_gain"].mean == pytest.approx(after - before)
+    # The control: the same on the stream whose taste does not shift.
+    calm, hits = study.served(), {}
+    for name in ("incremental", "stale"):
+        hits[name] = study.passage(StreamJob(StreamArm(name), 0)).ranks[calm.drawn] <= 10
+    lead = hits["incremental"].astype(int) - hits["stale"]
+    late = calm.period[calm.drawn] >= 4
+    assert drifted == pytest.approx(lead[late].mean() - lead[~late].mean())
+    assert result.metrics["calm_lead_gain"].mean == drifted
+    beyond = result.differences["shift_lead_gain"]["calm_lead_gain"]
+    assert beyond.mean == pytest.approx(moved - drifted)
     assert "left alone" in figures.shock(curves).alt
 
 

@@ -117,6 +117,11 @@ class TableMaker:
             case "hybrid_content":
                 content = self._content(seed, width)
                 return HybridTable(content, self.counts, settings.pseudo_cold, mesh=mesh)
+            case "hybrid_random":
+                size = settings.prefix_codes
+                places, rows = unigrams(random_codes(items, levels, size, seed), size)
+                shared = SharedRows(places, rows, width, self.known)
+                return HybridTable(shared, self.counts, settings.pseudo_cold, mesh=mesh)
             case "hybrid_sid" | "hybrid_gate" | "hybrid_played" | "hybrid_naive":
                 played = settings.pseudo_cold if arm in ("hybrid_sid", "hybrid_played") else 0.0
                 gated = arm in ("hybrid_sid", "hybrid_gate")

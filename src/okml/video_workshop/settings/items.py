@@ -33,6 +33,7 @@ ItemArm = Literal[
     "content",  # a network over content, without rows
     "hybrid_sid",  # own row and all prefixes, mixed by evidence
     "hybrid_content",  # own row and content, mixed by evidence
+    "hybrid_random",  # own row and a random code tuple, mixed by evidence, the control of both
     # Ablations of hybrid_sid: the gate alone, the pseudo-cold items alone, and neither.
     "hybrid_gate",
     "hybrid_played",

@@ -89,7 +89,8 @@ class WeeklySettings(Settings):
     more_arms: Distinct[StrategyName] = ()  # with the first seed alone
     strategies: StrategySettings = StrategySettings()
 
-    tables: Distinct[UserTable] = ("hybrid_content", "hybrid_sid")  # beside rows of single items
+    # Beside rows of single items.
+    tables: Distinct[UserTable] = ("hybrid_content", "hybrid_sid", "hybrid_random")
     shards: Distinct[Positive] = (0.25, 4.0)  # further synchronizations per period, Monolith's N
 
     _once = compared_once("arms", "more_arms")

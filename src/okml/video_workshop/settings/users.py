@@ -35,7 +35,7 @@ Mode = Literal["scratch", "frozen", "full"]
 Ablation = Literal["shuffled", "item_alone", "intents", "intents_free", "content", "rows"]
 
 # Item representations of the user model, which okml.video_workshop.items.maker makes.
-UserTable = Literal["id", "content", "sid_unigram", "hybrid_sid", "hybrid_content"]
+UserTable = Literal["id", "content", "sid_unigram", "hybrid_sid", "hybrid_content", "hybrid_random"]
 
 
 class MultiTaskHeadSettings(Settings):

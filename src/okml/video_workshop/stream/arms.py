@@ -72,7 +72,10 @@ class StreamJob:
 STALE, UPDATED, OLD_EVENTS, RETRAINED = (
     StreamArm("stale"), StreamArm("incremental"), StreamArm("rehearsal"), StreamArm("retrain"),
 )  # fmt: skip
-UPDATED_CONTENT = StreamArm("incremental", table="hybrid_content")
+UPDATED_CONTENT, UPDATED_RANDOM = (
+    StreamArm("incremental", table="hybrid_content"),
+    StreamArm("incremental", table="hybrid_random"),
+)
 STALE_SHOCK, UPDATED_SHOCK = StreamArm("stale", shock=True), StreamArm("incremental", shock=True)
 
 

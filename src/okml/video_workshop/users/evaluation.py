@@ -250,12 +250,17 @@ class PairedEvaluation:
         return estimate_difference(own, other, "users", clusters=self.users[task][kept])
 
     def smallest_gain(self, name: str, reference: str) -> Estimate:
-        """Return the difference in the task with the smallest lower confidence bound.
+        """Return the smallest of the tasks' differences.
 
-        If its interval is above zero, so are those of the other tasks.
+        Its interval goes from the smallest lower end to the smallest upper end, so it lies above
+        zero where those of all tasks do, and below zero where that of any task does.
         """
         gains = [self.difference(task, name, reference) for task in TASKS]
-        return min(gains, key=lambda gain: gain.mean if gain.low is None else gain.low)
+        ends = zip(*(cast(tuple[float, float], gain.interval) for gain in gains), strict=True)
+        low, high = map(min, ends)
+        smallest = min(gains, key=lambda gain: gain.mean)
+        estimator = f"smallest of {len(gains)} tasks, {smallest.estimator}"
+        return smallest.model_copy(update={"low": low, "high": high, "estimator": estimator})
 
     def percent(self, name: str, reference: str, base: str) -> Estimate:
         """Return an arm's retrieval gain over a reference, in percent of a base's metric."""
