@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from okml import steps
 from okml.data.logs import (
     EVENT_SCHEMA,
     IMPRESSION_SCHEMA,
@@ -199,7 +200,7 @@ def test_the_share_of_events_whose_order_no_clock_tells():
 
 def test_the_files_behind_a_cataloged_log_are_named_with_source_and_hash(monkeypatch):
     fetched = {"log.csv": SimpleNamespace(source="a mirror", sha256="9" * 64)}
-    monkeypatch.setattr(data, "fetched_from", lambda name: fetched)
+    monkeypatch.setattr(steps, "fetched_from", lambda name, files: fetched)
     assert data.files_used("kuairand_pure") == {
         "kuairand_pure/log.csv": DataUsed(source="a mirror", sha256="9" * 64)
     }

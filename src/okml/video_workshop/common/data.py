@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from okml.data import catalog, fetched_from
+from okml.data import catalog
 from okml.data.digests import digest_of
 from okml.data.logs import (
     EventLog,
@@ -26,6 +26,7 @@ from okml.data.logs import (
 from okml.errors import DataError
 from okml.ledger import DataUsed
 from okml.seqrec.interactions import Interactions, Ints, TieRule
+from okml.steps import files_used as files_of_entry
 from okml.video_workshop.common.events import first_of_items
 from okml.video_workshop.settings.data import ACTIONS, WatchLogSettings
 
@@ -219,10 +220,7 @@ def files_used(log: str) -> dict[str, DataUsed]:
     Errors are those of reading it.
     """
     if log in catalog():
-        return {
-            f"{log}/{file}": DataUsed(source=used.source, sha256=used.sha256)
-            for file, used in fetched_from(log).items()
-        }
+        return files_of_entry(log)
     return {
         f"{log}/{path.name}": DataUsed(
             source="put here by hand", sha256=digest_of(path, "sha256").value

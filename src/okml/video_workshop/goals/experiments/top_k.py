@@ -40,14 +40,26 @@ class ReinforceArm:
     misplaced: bool = False
 
 
-def arms(slate: int) -> tuple[ReinforceArm, ...]:
-    """Return the compared policies, for slates of a size."""
-    return (
-        ReinforceArm("no correction", "none"),
-        ReinforceArm("capped ratio", "capped"),
-        ReinforceArm(f"capped ratio, top {slate}", "capped", slate),
-        ReinforceArm("capped ratio, β of others", "capped", misplaced=True),
-    )
+def arms(slate: int) -> dict[str, ReinforceArm]:
+    """Return the compared policies by the names that ``GAINS`` uses, for slates of a size."""
+    return {
+        "none": ReinforceArm("no correction", "none"),
+        "ratio": ReinforceArm("capped ratio", "capped"),
+        "top_k": ReinforceArm(f"capped ratio, top {slate}", "capped", slate),
+        "misplaced": ReinforceArm("capped ratio, β of others", "capped", misplaced=True),
+    }
+
+
+# The new policy, the old one and the response of each gain. Watching is the reward and the metric
+# of claims; good will is also reported.
+GAINS = {
+    "capped_watch_gain": ("ratio", "none", "watch"),
+    "misplaced_ratio_watch_gain": ("misplaced", "none", "watch"),
+    "top_k_watch_gain": ("top_k", "ratio", "watch"),
+    "corrected_watch_gain": ("top_k", "none", "watch"),
+    "capped_value_gain": ("ratio", "none", "value"),
+    "top_k_value_gain": ("top_k", "ratio", "value"),
+}
 
 
 def top_k_jobs(profile: VideoWorkshopProfile) -> list[GoalJob]:
@@ -71,8 +83,8 @@ def compare_corrections(study: GoalsStudy, seed: int) -> StepResult:
     log = study.impressions(seed)
     held_out = study.impressions(seed, HELD_OUT, goals.held_out_days)
     source = ImpressionBatches(log, study.device, goals.reinforce.gamma)
-    rows, users = [], []
-    for arm in arms(goals.simulator.slate):
+    rows, users = [], {}
+    for name, arm in arms(goals.simulator.slate).items():
         with announced(f"REINFORCE, {arm.name}, seed {seed}"):
             policy = _train(study, arm, source, seed)
             best = best_of(policy_score(policy), goals.simulator.slate)
@@ -80,20 +92,13 @@ def compare_corrections(study: GoalsStudy, seed: int) -> StepResult:
         judged = judge_policy(study, policy, held_out, seed)
         rows.append({"arm": arm.name, "k": arm.k, "correction": arm.correction, "seed": seed,
                      **served.summary(), **judged})  # fmt: skip
-        users.append(served_users(served))
+        users[name] = served_users(served)
     result.frames["corrections"] = pl.DataFrame(rows, infer_schema_length=None)
-    none, ratio, top_k, misplaced = users
-    # Watching is the reward and the metric of claims; good will is also reported.
-    gains = {
-        "capped_watch_gain": (ratio, none, "watch"),
-        "misplaced_ratio_watch_gain": (misplaced, none, "watch"),
-        "top_k_watch_gain": (top_k, ratio, "watch"),
-        "corrected_watch_gain": (top_k, none, "watch"),
-        "capped_value_gain": (ratio, none, "value"),
-        "top_k_value_gain": (top_k, ratio, "value"),
-    }
     result.frames["gains"] = pl.concat(
-        [gain_of_served(name, seed, *compared) for name, compared in gains.items()]
+        [
+            gain_of_served(metric, seed, users[new], users[old], what)
+            for metric, (new, old, what) in GAINS.items()
+        ]
     )
     return result
 
