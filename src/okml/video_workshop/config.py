@@ -108,7 +108,7 @@ SMOKE = VideoWorkshopProfile(
             arms=("stale", "incremental", "rehearsal", "retrain"),
             more_arms=(),
             strategies=StrategySettings(retrain_every=2, exemplars=200),
-            tables=("hybrid_content",),
+            tables=("hybrid_content", "hybrid_random"),
             shards=(2.0,),
         ),
     ),
@@ -138,6 +138,8 @@ def _few_sessions(items: int, sessions: int, periods: int) -> SessionSettings:
 
 
 # What `cpu` and `night` share.
+BASE_MODEL = UserModelSettings(width=48)
+SMALLER_MODEL = UserModelSettings(width=24, layers=1)
 BASE_ABLATIONS: tuple[Ablation, ...] = (
     "shuffled", "item_alone", "intents", "intents_free", "content",
 )  # fmt: skip
@@ -173,8 +175,8 @@ CPU = VideoWorkshopProfile(
         leave_one_out=_last_items(epochs=4, batch=32, patience=6),
     ),
     users=UsersSettings(
-        base=UserModelSettings(width=48),
-        smaller=UserModelSettings(width=24, layers=1),
+        base=BASE_MODEL,
+        smaller=SMALLER_MODEL,
         pretraining=UserPretrainingSettings(
             steps=200,
             batch=32,
@@ -208,11 +210,12 @@ CPU = VideoWorkshopProfile(
     ),
 )
 
-# MovieLens-1M; the worlds of the simulator stay small, and there are more of them.
+# MovieLens-1M with more seeds. The worlds of the simulator stay small; there are more of them, and
+# their logs are longer, for the transformer of clicks and for weights of rare actions.
 NIGHT = VideoWorkshopProfile(
     name="night",
     budget=Budget(minutes=90, memory_gib=12, disk_gib=2),
-    seeds=(0, 1, 2),
+    seeds=(0, 1, 2, 3),
     data=WatchLogSettings(log="ml_1m"),
     items=ItemsSettings(
         once=("content",),
@@ -221,15 +224,16 @@ NIGHT = VideoWorkshopProfile(
         hidden=64,
         warm_targets=20_000,
         model=UserModelSettings(width=32, layers=1, dropout=0.1),
-        epochs=3,
+        epochs=2,
         learning_rate=2e-3,
         leave_one_out=_last_items(epochs=12, batch=64, patience=3),
     ),
     users=UsersSettings(
-        base=UserModelSettings(width=64),
-        smaller=UserModelSettings(width=32, layers=1),
+        base=BASE_MODEL,
+        smaller=SMALLER_MODEL,
         pretraining=UserPretrainingSettings(
-            steps=450,
+            steps=600,
+            batch=32,
             learning_rate=3e-3,
             warmup_steps=50,
             weights=ONE_SOFTMAX,
@@ -238,24 +242,33 @@ NIGHT = VideoWorkshopProfile(
         ablations=BASE_ABLATIONS,
     ),
     world_data=WatchLogSettings(),  # the worlds are made of MovieLens-100K
-    goals=CPU.goals.model_copy(update={"worlds": 8, "oracle_worlds": 20}),
+    goals=CPU.override(
+        {
+            "goals.worlds": 8,
+            "goals.oracle_worlds": 20,
+            "goals.simulator.log_days": 20,
+            "goals.ranker.epochs": 3,
+            "goals.constrained.multipliers": (1.0, 0.1, 0.01),
+        }
+    ).goals,
     stream=StreamSettings(
         weekly=WeeklySettings(
             training=StreamTrainingSettings(
                 model=WEEKLY_MODEL,
                 learning_rate=2e-3,
-                base_epochs=4,
+                base_epochs=3,
                 update_epochs=2,
             ),
             days=14.0,
-            first=16,
-            launches=LaunchSettings(first=16, last=30),
+            first=16,  # four fifths of the events come before
+            launches=LaunchSettings(first=16, last=20),  # later periods have few events
             shock=ShockSettings(period=24),
             arms=WEEKLY_ARMS,
             more_arms=MORE_WEEKLY_ARMS,
             strategies=StrategySettings(retrain_every=10),
+            tables=("hybrid_content", "hybrid_random"),
         ),
-        sessions=(_few_sessions(items=3_000, sessions=1_000, periods=6),),
+        sessions=(_few_sessions(items=3_000, sessions=800, periods=5),),
     ),
 )
 
@@ -383,7 +396,7 @@ GPU = VideoWorkshopProfile(
             rows=20_000,
             arms=("stale", "incremental", "replay", "distillation", "rehearsal", "retrain"),
             strategies=StrategySettings(retrain_every=1, exemplars=30_000),
-            tables=("hybrid_content", "hybrid_sid", "content"),
+            tables=("hybrid_content", "hybrid_sid", "content", "hybrid_random"),
             shards=(0.25, 4.0, 24.0),
         ),
         sessions=(

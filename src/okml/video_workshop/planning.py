@@ -15,6 +15,7 @@ from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.training.recent import RECENT
 from okml.video_workshop.common.content import TFIDF_WIDTH
+from okml.video_workshop.goals.experiments.top_k import arms as reinforce_arms
 from okml.video_workshop.goals.simulator import ORACLES
 from okml.video_workshop.items.arms import last_item_jobs, new_item_jobs
 from okml.video_workshop.settings import VideoWorkshopProfile
@@ -277,13 +278,14 @@ def _goals(profile: VideoWorkshopProfile) -> Iterator[Work]:
     nets = len({*goals.click_models} - {"popularity", "regression"}) + len(goals.several_goals) + 1
     yield _rankers("rankers", worlds * nets, goals.ranker, daily * simulator.log_days,
                    simulator.slate)  # fmt: skip
+    policies = len(reinforce_arms(simulator.slate))
     actors = 6 + 2 * len(goals.constrained.multipliers)  # and the critics of each response
     shown, requests, runs, items = simulator.slate, daily, worlds, item_bound(rated)
     if real is not None:
         size = size_of(real.log)
         shown, requests, runs, items = 1, size.events / size.days, len(profile.seeds), size.items
     for what, count, days, of_day, scored, network in (
-        ("policies of REINFORCE", worlds * 4, simulator.log_days, daily, item_bound(rated),
+        ("policies of REINFORCE", worlds * policies, simulator.log_days, daily, item_bound(rated),
          goals.reinforce.network),
         ("actor-critics", worlds * actors, goals.constrained.log_days, daily, item_bound(rated),
          goals.constrained.network),
@@ -309,10 +311,11 @@ def _rollouts(profile: VideoWorkshopProfile) -> Item:
     rated = profile.world_data or profile.data
     people = rated.users or size_of(rated.log).users
     served = len(goals.click_models) + len(goals.several_goals) + 1
+    policies = len(reinforce_arms(simulator.slate))
     methods = 6 + len(goals.constrained.multipliers)
     of_world = (
         served * simulator.days + simulator.outcome_days + simulator.log_days
-        + 4 * goals.reinforce.network.days + methods * goals.constrained.network.days
+        + policies * goals.reinforce.network.days + methods * goals.constrained.network.days
         + goals.constrained.log_days + 3 * goals.held_out_days
         + (goals.traffic.days if profile.traffic_data is None else 0)
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
+import numpy as np
 import polars as pl
 
 from okml.plotting import INK, PALETTE, Picture, label_points, style
@@ -148,15 +149,19 @@ def random_estimates(frame: pl.DataFrame) -> Picture:
         frame: Columns ``label``, ``seed``, ``watch``, ``standard error`` and ``truth``.
     """
     labels = frame["label"].unique(maintain_order=True).to_list()
+    seeds = frame["seed"].unique().sort().to_list()
+    shifts = dict(zip(seeds, np.linspace(-0.3, 0.3, len(seeds) + 2)[1:-1], strict=True))
     known = frame.filter(pl.col("watch").is_not_nan())
     with style():
-        figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(labels) + 1.4))
+        height = (0.25 + 0.03 * len(seeds)) * len(labels) + 1.4
+        figure, axes = plt.subplots(figsize=(7.5, height))
         for row in known.iter_rows(named=True):
-            place = len(labels) - 1 - labels.index(row["label"]) + 0.18 * (row["seed"] % 3 - 1)
+            place = len(labels) - 1 - labels.index(row["label"]) + shifts[row["seed"]]
             axes.errorbar(row["watch"], place, xerr=1.96 * row["standard error"], fmt="o", ms=4,
                           color=PALETTE[0], lw=1)  # fmt: skip
             if row["truth"] is not None:
-                axes.plot(row["truth"], place, marker="|", ms=11, mew=2, color=INK)
+                size = 33 / max(3, len(seeds))  # points; marks of two lines do not touch
+                axes.plot(row["truth"], place, marker="|", ms=size, mew=2, color=INK)
         axes.plot([], [], marker="o", ms=4, lw=1, color=PALETTE[0], label="estimate, 95 %")
         if known["truth"].is_not_null().any():
             axes.plot([], [], marker="|", ms=11, mew=2, ls="", color=INK, label="truth")
