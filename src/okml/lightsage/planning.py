@@ -42,7 +42,7 @@ class Size:
 SIZES: dict[DataName, Size] = {
     "movielens": Size(1_682, 55_375, 92, 943),
     "diginetica": Size(43_105, 993_483, 64, 230_000),
-    "complete_journey": Size(67_788, 1_221_711, 135, 2_456),
+    "complete_journey": Size(67_788, 1_221_711, 134, 2_456),
     # 36 M events, mostly page views without a product; 66 thousand products.
     "coveo": Size(66_386, 15_000_000, 145, 1, exact=False),
 }

@@ -6,13 +6,14 @@ import io
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from okml.data import fetched_from
 from okml.errors import DataError
 from okml.lightsage.datasets import complete_journey
-from okml.lightsage.datasets.complete_journey import LOG
+from okml.lightsage.datasets.complete_journey import LOG, PRICES
 from tests.lightsage.datasets.test_real import check_form
 from tests.tools.own_data import OwnData
 
@@ -105,9 +106,12 @@ def test_products_have_their_hierarchy_promotion_and_features(
     # The training ends in week 7: week 1 is too early, and week 14 too late to be known.
     assert items.filter("is_ad")["item"].to_list() == [*range(1, 25)]
     assert len(features) == LATE + 1
-    last = features[LATE, -11:]  # the price of what nobody bought in training is unknown
-    assert last[0] > 0
-    assert (last[1:] <= 0).all()
+    # The price of what nobody bought in training is the average, which no column gives away.
+    prices = features[:, -PRICES:]
+    assert np.abs(prices[LATE]).max() < 0.25
+    sold = np.delete(prices, LATE, axis=0)
+    assert ((sold > 0).sum(1) == 1).all()
+    assert np.abs(sold).max() > 1
 
 
 def test_a_table_without_its_columns_is_refused(
@@ -131,5 +135,5 @@ def test_the_complete_journey_as_packaged() -> None:
     check_form(data)
     assert data.item_count == 67_788
     assert data.train.height == 1_221_711
-    assert data.features.shape == (67_788, 135)
+    assert data.features.shape == (67_788, 134)
     assert data.items["type"].n_unique() > 2_000

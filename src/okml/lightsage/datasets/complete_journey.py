@@ -87,7 +87,8 @@ def complete_journey() -> ShopData:
         items=_items(items, promoted),
         features=standardized(_features(items, train)),
         feature_notes=f"department, own brand or not, words of category and type and the "
-        f"manufacturer in {WORD_BUCKETS} signed buckets, decile of the price in training",
+        f"manufacturer in {WORD_BUCKETS} signed buckets, decile of the price in training, the "
+        "average of a product that nobody bought there",
         protocol=f"the last {WINDOW_DAYS} days test, the {WINDOW_DAYS} before them validate; pairs "
         f"are two products of one basket of at most {BASKETS.order_items}, each once a household",
         notice=entry(LOG).license.notice,
@@ -146,13 +147,20 @@ def _items(products: pl.DataFrame, promoted: pl.Series) -> pl.DataFrame:
 
 
 def _features(products: pl.DataFrame, train: pl.DataFrame) -> NDArray[np.float32]:
-    """Return the features of items, ``[N, F]``, not standardized."""
+    """Return the features of items, ``[N, F]``, not standardized.
+
+    A product that nobody bought in training has the average of the prices. A column of its own
+    would tell the networks which products the test alone has.
+    """
     price = train.group_by("product_id").agg(
         (pl.col("sales_value") / pl.col("quantity")).median().alias("price")
     )
     priced = products.join(price, on="product_id", how="left", maintain_order="left")
     below = (pl.col("price").rank("ordinal") - 1) * PRICES // pl.col("price").count()
-    decile = priced.select((below + 1).fill_null(0)).to_series().to_numpy()  # 0: never sold
+    decile = priced.select(below).to_series()  # null: not sold in training
+    prices = np.full((len(decile), PRICES), 1 / PRICES, np.float32)
+    sold = decile.is_not_null().to_numpy()
+    prices[sold] = np.eye(PRICES, dtype=np.float32)[decile.drop_nulls().to_numpy().astype(int)]
     words = pl.format("{} {} maker{}", "product_category", "product_type", "manufacturer_id")
     spelled = words.str.replace_all(r"[^\w]+", " ")
     return np.hstack(
@@ -160,6 +168,6 @@ def _features(products: pl.DataFrame, train: pl.DataFrame) -> NDArray[np.float32
             products["department"].to_dummies().to_numpy().astype(np.float32),
             (products["brand"] == "Private").to_numpy().astype(np.float32)[:, None],
             hashed_words(products.select(spelled).to_series(), WORD_BUCKETS),
-            np.eye(PRICES + 1, dtype=np.float32)[decile.astype(int)],
+            prices,
         ]
     )
