@@ -6,7 +6,7 @@ import torch
 from okml.errors import DataError
 from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.baselines import pinsage
-from okml.lightsage.baselines.item2vec import Item2VecSettings, item2vec
+from okml.lightsage.baselines.item2vec import Item2VecSettings, by_epoch, item2vec
 from okml.lightsage.baselines.lightgcn import IdGraph, LightGCNLoss, LightGCNSettings, lightgcn
 from okml.lightsage.baselines.pinsage import (
     hard_negatives,
@@ -81,13 +81,32 @@ def worlds_apart(vectors):
 
 def test_item2vec_puts_items_of_one_session_together():
     settings = Item2VecSettings(width=8, subsample=0, epochs=30)
-    vectors = item2vec(two_worlds(), 21, settings, seed=0)
+    vectors, validations = item2vec(two_worlds(), 21, settings, seed=0)
+    assert validations is None
     assert worlds_apart(vectors) > 0.3
     assert np.allclose(np.linalg.norm(vectors[:20], axis=1), 1, atol=1e-4)
     assert (vectors[20] == 0).all()
-    assert (vectors == item2vec(two_worlds(), 21, settings, seed=0)).all()
+    assert (vectors == item2vec(two_worlds(), 21, settings, seed=0)[0]).all()
     with pytest.raises(DataError, match="two items"):
         item2vec(two_worlds().unique("user"), 21, settings, seed=0)
+
+
+def test_item2vec_keeps_the_vectors_of_its_best_epoch():
+    seen = []
+
+    def evaluate(vectors):
+        seen.append(vectors)
+        return {"ndcg@10": (0.1, 0.4, 0.2)[len(seen) - 1]}
+
+    settings = Item2VecSettings(width=8, subsample=0, epochs=3, schedule="constant")
+    vectors, validations = item2vec(two_worlds(), 21, settings, 0, evaluate)
+    assert (vectors == seen[1]).all()
+    assert all(np.allclose(np.linalg.norm(row[:20], axis=1), 1, atol=1e-4) for row in seen)
+    history = by_epoch(validations)
+    assert (history.steps, history.best_step, history.best_value) == (3, 2, 0.4)
+    # At a constant rate an epoch does not depend on how many follow.
+    shorter = item2vec(two_worlds(), 21, settings.model_copy(update={"epochs": 2}), 0)[0]
+    assert np.array_equal(shorter, seen[1])
 
 
 def test_lightgcn_puts_items_of_one_user_together():

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import torch
 
+from okml.errors import ParameterError
 from okml.lightsage import study
 from okml.lightsage.arms import (
     BY_FEATURES,
@@ -178,14 +179,15 @@ def test_the_rate_of_an_arm_is_the_one_with_the_best_validation_of_the_first_see
 def test_an_arm_without_a_curve_may_still_rise_and_one_without_a_training_does_not(experiment):
     study, data = experiment.study, experiment.profile.data
     assert study.rising([Job(data, 0, "popularity")]) is False
-    assert study.rising([Job(data, 0, "item2vec")]) is None
+    with mock.patch.dict(study._histories, {Job(data, 0, "item2vec"): None}):
+        assert study.rising([Job(data, 0, "item2vec")]) is None
     job = Job(data, 0, variant_arm(experiment.profile, "V0"))
     assert study.rising([job])  # two validations make no line
     values = {"step": range(1, 10), "ndcg@10": [0.3] * 9}
     flat = History(pl.DataFrame(values), 9, "max_steps")
     rising = History(pl.DataFrame(values | {"ndcg@10": np.arange(9) / 10}), 9, "max_steps")
     for history, expected in ((flat, False), (rising, True)):
-        with mock.patch.dict(study._histories, {job: history}):
+        with mock.patch.dict(study._histories, {job: history, Job(data, 0, "item2vec"): None}):
             assert study.rising([job]) is expected
             arms = [[job], [Job(data, 0, "popularity")], [Job(data, 0, "item2vec")]]
             assert study.not_flat(arms) == expected + 1
@@ -229,6 +231,8 @@ def test_each_baseline_is_built_as_its_name_says(tmp_path):
             opened.scorer(Job(data, 0, name, rate=1.0))
             expected = [kind for kind in kinds if name.startswith(kind)]
             assert called == expected, f"Study.scorer needs a case for {name!r}"
+    with pytest.raises(ParameterError, match="Nothing is trained for the competitor 'popularity'"):
+        opened.train(Job(data, 0, "popularity", rate=1.0))
 
 
 def test_jobs_are_each_listed_once_and_all_that_the_run_trains(experiment):
@@ -240,7 +244,16 @@ def test_jobs_are_each_listed_once_and_all_that_the_run_trains(experiment):
     folders = {path.parent.parent for path in root.rglob("checkpoints")}
     vectors = {path.parent for path in root.rglob("vectors.npy")}  # of item2vec
     assert len(vectors) == sum(job.arm == "item2vec" for job in jobs)
+    assert all((path / "validation.parquet").exists() for path in vectors)
     assert len(folders | vectors) == len(jobs)
+
+
+def test_an_arm_of_several_tables_is_ranked_once(experiment):
+    job = Job(experiment.profile.data, 0, variant_arm(experiment.profile, "V0"))
+    with mock.patch.object(study, "evaluate", side_effect=AssertionError("ranked again")):
+        found = experiment.study.compare([("V0", job)], "V0").outcomes["V0", 0]
+    hits = experiment.networks.frames["summary"].filter(arm="V0")["hr@10"].item()
+    assert found.metrics["hr@10"] == pytest.approx(hits)
 
 
 def test_two_workers_leave_what_the_run_finds(tmp_path):

@@ -24,7 +24,7 @@ SIZES: dict[str, Any] = {
     for name in (
         "device", "scarce_search.shop", "in_view.shop", "recipe.batch", "negatives.count",
         "lightgcn.recipe.batch", "pinsage.neighbors", "pinsage.walks", "pinsage.hard_first",
-        "pinsage.hard_last", "walks", "item2vec.epochs", "index_results", "index_items",
+        "pinsage.hard_last", "walks", "index_results", "index_items",
     )
 } | {
     "seeds": [0, 1],
@@ -32,6 +32,7 @@ SIZES: dict[str, Any] = {
     "recipe.evaluate_every": 1,
     "lightgcn.recipe.steps": STEPS,
     "lightgcn.recipe.evaluate_every": 1,
+    "item2vec.epochs": STEPS,
 }  # fmt: skip
 # What a log of purchases alone cannot say.
 UNSAID = {"graph_quality", "search_edges", "coverage", "swing_coverage", "swing_input"}
@@ -76,9 +77,8 @@ def test_every_trained_arm_chose_among_the_same_rates_and_took_the_same_steps(
         assert {trial.rate for trial in tried} == {0.3, 1.0}
         assert study.tuned(job).rate == max(tried, key=study.validation).rate
         history = study.train(job).history
-        if history is not None:
-            assert history.steps == STEPS
-            assert history.frame["ndcg@10"].drop_nulls().len() == STEPS
+        assert history.steps == STEPS
+        assert history.frame["ndcg@10"].drop_nulls().len() == STEPS
 
 
 def test_the_rival_is_the_best_on_validation_and_the_gain_is_over_it(experiment: Any) -> None:

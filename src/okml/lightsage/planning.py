@@ -162,17 +162,20 @@ def _hours(
     profile: LightsageProfile, data: TaskSettings, how: str, tables: int, count: int
 ) -> Item:
     recipe = profile.lightgcn.recipe if "lightgcn" in how else profile.recipe
-    step, why = _step(profile, data, how, tables)
-    on_gpu = profile.budget.gpu_memory_gib > 0
+    on_gpu, validated = profile.budget.gpu_memory_gib > 0, profile.recipe.evaluate_every is not None
     if how == "of item2vec":
-        seconds = size_of(data).events * profile.item2vec.epochs / WORDS_PER_SECOND
-        why = f"{profile.item2vec.epochs} epochs, {WORDS_PER_SECOND:,.0f} clicks a second"
+        epochs = profile.item2vec.epochs
+        checks = epochs if validated else 0
+        seconds = size_of(data).events * epochs / WORDS_PER_SECOND
+        why = f"{epochs} epochs, {WORDS_PER_SECOND:,.0f} clicks a second"
     else:
+        step, why = _step(profile, data, how, tables)
         checks = recipe.steps // recipe.evaluate_every if recipe.evaluate_every else 0
-        scores = (data.valid_pairs or PAIRS) * size_of(data).items
-        validating = checks * scores / (GPU_BYTES / 32 if on_gpu else RANKED_PER_SECOND)
-        seconds = recipe.steps * step + validating
-        why = f"{recipe.steps:,} steps, {1e3 * step:.0f} ms each: {why}; {checks} validations"
+        seconds = recipe.steps * step
+        why = f"{recipe.steps:,} steps, {1e3 * step:.0f} ms each: {why}"
+    scores = checks * (data.valid_pairs or PAIRS) * size_of(data).items
+    seconds += scores / (GPU_BYTES / 32 if on_gpu else RANKED_PER_SECOND)
+    why = f"{why}; {checks} validations"
     cores = 1 if on_gpu else CPU_WORKERS
     what = f"trainings {how} on {data.name}" + (", SIGN" if tables > 1 else "")
     why = f"{count} trainings of {seconds:,.0f} s at {cores} a time ({why})"
@@ -241,11 +244,11 @@ def _graphs(profile: LightsageProfile) -> Item:
 
 
 def _ranking(profile: LightsageProfile) -> Item:
-    """Return the hours of ranking: each arm scores every test pair in three passes."""
-    tables = graph_jobs(profile) + network_jobs(profile) + loss_jobs(profile)
-    rows = [job.data for _, job in tables] + [job.data for _, job in tail_jobs(profile)]
-    rows += [job.data for data in (profile.data, *profile.real)
-             for _, job in baseline_jobs(profile, data)]  # fmt: skip
+    """Return the hours of ranking: each arm scores every test pair in three passes, once."""
+    tables = [graph_jobs(profile), network_jobs(profile), loss_jobs(profile)]
+    tables += [baseline_jobs(profile, data) for data in (profile.data, *profile.real)]
+    ranked = dict.fromkeys(job for rows in tables for _, job in rows)
+    rows = [job.data for job in [*ranked, *(job for _, job in tail_jobs(profile))]]
     scores = sum(3 * (data.test_pairs or PAIRS) * size_of(data).items for data in rows)
     rate = GPU_BYTES / 32 if profile.budget.gpu_memory_gib else RANKED_PER_SECOND
     why = f"{scores:,} scores of {len(rows)} arms and seeds, {rate:,.0f} a second"

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from okml.accelerator import pick_device
+from okml.errors import ParameterError
 from okml.kept import trainings_folder
 from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.arms import Arm, Job, tries
-from okml.lightsage.baselines.item2vec import item2vec
+from okml.lightsage.baselines.item2vec import by_epoch, item2vec
 from okml.lightsage.baselines.lightgcn import IdGraph, lightgcn
 from okml.lightsage.baselines.pinsage import (
     PinSage,
@@ -35,7 +36,7 @@ from okml.lightsage.baselines.untrained import (
     random_scorer,
     truth_scorer,
 )
-from okml.lightsage.comparison import PairedComparison, validation_ndcg
+from okml.lightsage.comparison import PairedComparison, PairMetrics, evaluate, validation_ndcg
 from okml.lightsage.features import diffused, hop_features
 from okml.lightsage.graph import ItemGraph, SwingSettings, cosine, swing, user_items
 from okml.lightsage.graph.ablation import DRAWN, GraphName, graph_by_name
@@ -71,7 +72,7 @@ class TrainedVectors:
 
     Attributes:
         vectors: Vectors of all items, ``[N, d]``, on the device of the study.
-        history: Metrics of the training by step; None of one that keeps none.
+        history: Metrics of the training by step; None of one that nobody validates or logs.
     """
 
     vectors: Tensor
@@ -231,13 +232,16 @@ class Study:
 
     @recently_trained
     def _trained(self, job: Job) -> TrainedVectors:
-        if isinstance(job.arm, Arm):
-            return self._train_encoder(job, job.arm)
-        if job.arm == "pinsage":
-            return self._train_pinsage(job)
-        if job.arm == "item2vec":
-            return self._train_item2vec(job)
-        return self._train_lightgcn(job)
+        match job.arm:
+            case Arm():
+                return self._train_encoder(job, job.arm)
+            case "pinsage":
+                return self._train_pinsage(job)
+            case "item2vec":
+                return self._train_item2vec(job)
+            case "lightgcn users" | "lightgcn items":
+                return self._train_lightgcn(job)
+        raise ParameterError(f"Nothing is trained for the competitor {job.arm!r}.")
 
     def encoder(self, job: Job) -> TrainedGraphEncoder:
         """Return the trained encoder of a job."""
@@ -263,7 +267,7 @@ class Study:
             case "cosine" | "swing":
                 edges = self._filtering(data, swing if job.arm == "swing" else cosine)
                 return edge_scorer(edges, data.items, self.device)
-            case _:
+            case _:  # an encoder, or a competitor of ids
                 return vector_scorer(self.train(job).vectors)
 
     def compare(self, rows: Iterable[tuple[str, Job]], reference: str) -> PairedComparison:
@@ -277,8 +281,13 @@ class Study:
         for name, job in rows:
             data = self.data(job.data, job.seed)
             with announced(f"{data.label}, seed {job.seed}: {name}"):
-                comparison.add(name, job.seed, data, self.scorer(job))
+                comparison.keep(name, job.seed, data, self.outcome(job))
         return comparison
+
+    @cache  # noqa: B019
+    def outcome(self, job: Job) -> PairMetrics:
+        """Return the outcome of a job on the test pairs; several tables have the same jobs."""
+        return evaluate(self.scorer(job), self.data(job.data, job.seed))
 
     def tail_vectors(self, job: Job, kind: Grouping = "similar") -> TailVectors:
         """Return the vectors of items and of groups of one kind by one encoder."""
@@ -342,17 +351,29 @@ class Study:
         return TrainedGraphEncoder(embed(), history, encoder)
 
     def _train_item2vec(self, job: Job) -> TrainedVectors:
-        data, settings = self.data(job.data, job.seed), self.profile.item2vec
-        path = self._folder(job) / "vectors.npy"
+        data, folder = self.data(job.data, job.seed), self._folder(job)
+        path, curve = folder / "vectors.npy", folder / "validation.parquet"
+
+        def monitored(vectors: NDArray[np.float32]) -> Mapping[str, float]:
+            return self._monitored(data, self._here(vectors))
+
         if not path.exists():
-            # A session is a sentence, whose words are the graph's strong actions.
-            pairs = user_items(data.shop.train, _over("session", job.data.graph.swing))
+            profile, settings = self.profile, self.profile.item2vec
             rate = settings.learning_rate * (job.rate or 1.0)
-            changes = {"width": self.profile.width, "learning_rate": rate}
-            changed = settings.model_copy(update=changes)
+            changes = {"width": profile.width, "learning_rate": rate}
+            # A session is a sentence, whose words are the graph's strong actions.
+            vectors, validations = item2vec(
+                user_items(data.shop.train, _over("session", job.data.graph.swing)), data.items,
+                settings.model_copy(update=changes), job.seed,
+                monitored if profile.recipe.evaluate_every else None,
+            )  # fmt: skip
+            if validations is not None:
+                with atomic_write(curve, "wb") as file:
+                    validations.write_parquet(file)
             with atomic_write(path, "wb") as file:
-                np.save(file, item2vec(pairs, data.items, changed, job.seed))
-        return TrainedVectors(self._here(np.load(path)), None)
+                np.save(file, vectors)
+        history = by_epoch(pl.read_parquet(curve)) if curve.exists() else None
+        return TrainedVectors(self._here(np.load(path)), history)
 
     def _train_lightgcn(self, job: Job) -> TrainedVectors:
         data, profile = self.data(job.data, job.seed), self.profile
