@@ -191,6 +191,7 @@ def test_every_arm_of_every_table_is_trained_and_ranked(experiment: Any) -> None
     real = experiment.real.frames["summary"]
     for settings, name in zip(profile.real, ("ml_100k", "ader_diginetica"), strict=True):
         arms = {"LightSAGE", "LightSAGE and item vectors", *settings.baselines}
+        arms |= {f"LightSAGE: {graph}" for graph in settings.graphs}
         assert set(real.filter(data=name)["arm"]) == arms
     assert set(experiment.serving.frames["indices"]["index"]) == {"flat", "hnsw", "ivf_pq"}
     gallery = experiment.gallery.frames["gallery"]

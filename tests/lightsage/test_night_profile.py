@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import nbformat
 import pytest
 
 from okml.chapters import chapter
 from okml.ledger import judge, load_claims
 from okml.lightsage.arms import FEW_TREATMENTS, NETWORK, all_jobs, baseline_jobs, tries
 from okml.lightsage.experiment import Experiment
+from okml.paths import repository_root
+from okml.site.replay import replay
 from tests.lightsage.datasets.test_complete_journey import parquet, tables
 from tests.lightsage.test_gpu_profile import SMALLER, diginetica_files, movielens_files
 from tests.tools.own_data import OwnData
@@ -102,3 +105,11 @@ def test_tables_have_every_row_and_the_data_say_what_they_lack(experiment: Any) 
     indices = experiment.serving.frames["indices"]
     assert indices["data"].n_unique() == 3
     assert indices["recall"].is_between(0, 1).all()
+
+
+def test_the_page_shows_every_figure_and_table_of_a_record_of_the_night(experiment: Any) -> None:
+    notebook = nbformat.read(repository_root() / "notebooks/lightsage.ipynb", as_version=4)
+    cells = replay(notebook, experiment.made)
+    assert [shown.reason for outputs in cells.values() for shown in outputs if shown.reason] == []
+    alts = [str(shown.output) for outputs in cells.values() for shown in outputs if shown.output]
+    assert sum("complete_journey" in alt for alt in alts) >= 8

@@ -191,16 +191,24 @@ def no_graph_jobs(profile: LightsageProfile) -> Rows:
 
 
 def baseline_jobs(profile: LightsageProfile, data: TaskSettings | None = None) -> Rows:
-    """Return LightSAGE and the baselines; on a real log also LightSAGE with item vectors."""
+    """Return LightSAGE and the baselines; on a real log also with item vectors and other graphs."""
     data = data or profile.data
     rows: Rows = []
     for seed in profile.seeds:
         rows.append((NETWORK, network_job(profile, data, seed)))
         if data in profile.real:
             rows.append((WITH_IDS, network_job(profile, data, seed, item_vectors=True)))
+        for graph in data.graphs:
+            arm = variant_arm(profile, "V0", data).model_copy(update={"graph": graph})
+            rows.append((on_graph(graph), Job(data, seed, arm)))
         for name in data.baselines:
             rows.append((name, Job(data, seed, baseline_arm(profile, data, name))))
     return rows
+
+
+def on_graph(name: GraphName) -> str:
+    """Return the name of LightSAGE on another graph than the main one of a real log."""
+    return f"{NETWORK}: {name}"
 
 
 def baseline_arm(

@@ -8,7 +8,7 @@ from okml.lightsage.baselines.item2vec import Item2VecSettings
 from okml.lightsage.baselines.lightgcn import LightGCNSettings
 from okml.lightsage.baselines.pinsage import PinSageSettings
 from okml.lightsage.graph import GraphSettings, MergeSettings, StrongSettings, SwingSettings
-from okml.lightsage.graph.ablation import GRAPHS
+from okml.lightsage.graph.ablation import GRAPHS, GraphName
 from okml.lightsage.serving import FlatIndex, HnswIndex, IvfPqIndex
 from okml.lightsage.settings import (
     BaselineName,
@@ -33,6 +33,8 @@ _WITHOUT_CATEGORIES = tuple(name for name in _ALL if name != "popularity in cate
 # The night goes without chance, and without a loss of GraphSAGE's that teaches it little.
 _NIGHTLY = tuple(name for name in _ALL if name not in ("random", "graphsage's own loss"))
 _SESSIONS = tuple(n for n in _NIGHTLY if n not in ("popularity in category", "lightgcn users"))
+# Of a log without searches, whose main graph is "strong + swing".
+_WITHOUT_SWING: tuple[GraphName, ...] = ("strong", "full, cosine for swing")
 _INDICES = (FlatIndex(), HnswIndex(), IvfPqIndex())
 _LOSSES = {
     "no log q": LossSettings(log_q="none"),
@@ -127,8 +129,9 @@ NIGHT = LightsageProfile(
     real=(
         TaskSettings(name="movielens", main_graph="strong + swing", baselines=_FILMS_BASELINES),
         TaskSettings(
-            name="diginetica", main_graph="strong + swing", tail_clicks=5, test_pairs=4_000,
-            valid_pairs=1_500, baselines=_SESSIONS,
+            # A sixth of the week's pairs: the gaps of its arms are small.
+            name="diginetica", main_graph="strong + swing", tail_clicks=5, test_pairs=10_000,
+            valid_pairs=1_500, baselines=_SESSIONS, graphs=_WITHOUT_SWING,
         ),
     ),
     graphs=("strong + search", "full", "full, cosine for swing"),
@@ -176,7 +179,7 @@ GPU = LightsageProfile(
         TaskSettings(name="movielens", main_graph="strong + swing", baselines=_FILMS_BASELINES),
         TaskSettings(
             name="diginetica", graph=_LARGE, main_graph="strong + swing", tail_clicks=5,
-            baselines=_WITHOUT_CATEGORIES,
+            baselines=_WITHOUT_CATEGORIES, graphs=_WITHOUT_SWING,
         ),
     ),
     graphs=GRAPHS,

@@ -55,6 +55,7 @@ class TaskSettings(Settings):
     # The graph of all arms outside the graph ablation.
     main_graph: GraphName = "full"
     baselines: Distinct[BaselineName] = ()  # beside the network
+    graphs: Distinct[GraphName] = ()  # beside the main one, with the network; of a real log
 
     @property
     def seeded(self) -> bool:
@@ -64,7 +65,8 @@ class TaskSettings(Settings):
     @property
     def key(self) -> str:
         """Name of its folder, unique to shop and protocol."""
-        digest = hashlib.sha256(self.model_dump_json(exclude={"baselines"}).encode()).hexdigest()
+        protocol = self.model_dump_json(exclude={"baselines", "graphs"})
+        digest = hashlib.sha256(protocol.encode()).hexdigest()
         return f"{self.name}_{digest[:8]}"
 
 

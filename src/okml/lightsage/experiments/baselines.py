@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from okml.lightsage.arms import NETWORK, WITH_IDS, Rows, baseline_jobs
+from okml.lightsage.arms import NETWORK, WITH_IDS, Rows, baseline_jobs, on_graph
 from okml.lightsage.comparison import PairedComparison, measure_gain, slices
 from okml.lightsage.settings import TaskSettings
 from okml.lightsage.study import Study
@@ -39,6 +39,11 @@ def measure_real(study: Study) -> StepResult:
                 measure_gain(result, comparison, gain, ("swing", arm), popular)
         if settings is profile.real[-1]:
             measure_rival(study, result, comparison, rows, settings, "")
+            alone, cosine = on_graph("strong"), on_graph("full, cosine for swing")
+            control = "neither_hr10_gain_over_cosine_on_sessions", alone
+            measure_gain(result, comparison, "swing_hr10_gain_on_sessions", (NETWORK, alone))
+            name = "swing_hr10_gain_over_cosine_on_sessions"
+            measure_gain(result, comparison, name, (NETWORK, cosine), control)
         summary = comparison.summary().join(_budgets(study, rows), on="arm", maintain_order="left")
         for name, frame in (("summary", summary), ("seeds", comparison.per_seed())):
             frames[name].append(frame.select(pl.lit(label).alias("data"), pl.all()))
