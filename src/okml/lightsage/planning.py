@@ -16,7 +16,16 @@ from okml.lightsage.arms import (
     tail_jobs,
 )
 from okml.lightsage.settings import DataName, LightsageProfile, TaskSettings
-from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading
+from okml.plan import (
+    CPU_WORKERS,
+    PROCESS_GIB,
+    Item,
+    Plan,
+    downloads,
+    in_gib,
+    in_hours,
+    reading,
+)
 from okml.runtime import GIB
 
 
@@ -60,7 +69,7 @@ COVEO_GIB = 1.9  # three files that come by a form
 # matrices at the card's rate, and the random numbers of sampled neighbors, which are drawn on the
 # CPU (measured) and copied. What a number, a rank, a word and an indexed vector take on the CPU are
 # estimates for sizes that no record has yet.
-CPU_STEP, CPU_SAMPLED_STEP, NUMBER_SECONDS, CPU_WORKERS = 0.006, 0.012, 1e-8, 2
+CPU_STEP, CPU_SAMPLED_STEP, NUMBER_SECONDS = 0.006, 0.012, 1e-8
 STEP_OVERHEAD, SCORE_PASSES = 0.004, 12
 DRAW_SECONDS = 4e-9  # a random number
 GPU_BYTES = 1e12  # a second, read or written, half of what an H100's memory moves
@@ -72,7 +81,7 @@ WORDS_PER_SECOND = 120_000.0  # of item2vec's sessions, in one thread
 INDEXED_PER_SECOND = 2_500.0  # vectors of a large index, HNSW and IVF-PQ together
 KEPT = 4  # trained networks whose vectors stay in memory
 PAIRS = 5_000  # of a test without a limit
-PROCESS_GIB, WORKER_GIB = 1.6, 0.5  # interpreter, torch, faiss, frames; of one that trains
+RUN_GIB = 1.6  # of the run's own process: interpreter, torch, faiss and frames
 EVENT_BYTES = 260  # while a log is read, cleaned and joined
 PAIRS_A_PURCHASE = 4  # of products of one order, each as large as an event
 
@@ -92,18 +101,17 @@ def plan(profile: LightsageProfile) -> Plan:
     files = len(by_hand) * COVEO_GIB * GIB
     disk = [downloads(data), _checkpoints(profile, trainings)]
     disk.append(in_gib("Coveo's files", files, "its readme", in_data_folder=True))
-    on_gpu = profile.budget.gpu_memory_gib > 0
-    memory = PROCESS_GIB + loading.value + indices.value
-    if not on_gpu:  # there the tables are, and each worker has its own
-        memory += device + CPU_WORKERS * (WORKER_GIB + loading.value + device)
-    return Plan(
-        chapter=profile.chapter,
-        profile=profile.name,
-        gpu_memory_gib=1.0 + device if on_gpu else 0.0,  # 1 GiB: the driver's context
+    memory = RUN_GIB + loading.value + indices.value
+    if not profile.for_gpu:  # there the tables are, and each worker has its own
+        memory += device + CPU_WORKERS * (PROCESS_GIB + loading.value + device)
+    return Plan.of(
+        profile,
+        sizes=[*map(_size, shops)],
+        hours=hours,
+        memory=[loading, tables, logits, messages, indices],
+        disk=disk,
+        device_gib=1.0 + device,  # 1 GiB: the driver's context
         memory_gib=memory,
-        disk_gib=sum(item.value for item in disk),
-        hours=sum(item.value for item in hours),
-        items=(*map(_size, shops), *hours, loading, tables, logits, messages, indices, *disk),
         data=(*by_hand, *data),
     )
 
@@ -162,7 +170,7 @@ def _hours(
     profile: LightsageProfile, data: TaskSettings, how: str, tables: int, count: int
 ) -> Item:
     recipe = profile.lightgcn.recipe if "lightgcn" in how else profile.recipe
-    on_gpu, validated = profile.budget.gpu_memory_gib > 0, profile.recipe.evaluate_every is not None
+    validated = profile.recipe.evaluate_every is not None
     if how == "of item2vec":
         epochs = profile.item2vec.epochs
         checks = epochs if validated else 0
@@ -174,9 +182,9 @@ def _hours(
         seconds = recipe.steps * step
         why = f"{recipe.steps:,} steps, {1e3 * step:.0f} ms each: {why}"
     scores = checks * (data.valid_pairs or PAIRS) * size_of(data).items
-    seconds += scores / (GPU_BYTES / 32 if on_gpu else RANKED_PER_SECOND)
+    seconds += scores / _ranked_per_second(profile)
     why = f"{why}; {checks} validations"
-    cores = 1 if on_gpu else CPU_WORKERS
+    cores = 1 if profile.for_gpu else CPU_WORKERS
     what = f"trainings {how} on {data.name}" + (", SIGN" if tables > 1 else "")
     why = f"{count} trainings of {seconds:,.0f} s at {cores} a time ({why})"
     return in_hours(what, count * seconds / cores, why)
@@ -186,14 +194,15 @@ def _step(
     profile: LightsageProfile, data: TaskSettings, how: str, tables: int
 ) -> tuple[float, str]:
     """Return the seconds of a training step, with their derivation."""
-    size, recipe, on_gpu = size_of(data), profile.recipe, profile.budget.gpu_memory_gib > 0
+    size, recipe = size_of(data), profile.recipe
     if "lightgcn" in how:
         edges, layers = _lightgcn_graph(data, how)[1], profile.lightgcn.layers
         moved = 2 * layers * edges * profile.width * 4
-        return moved / (GPU_BYTES if on_gpu else CPU_BYTES), f"2 · {layers} sums over {edges:,}"
+        rate = GPU_BYTES if profile.for_gpu else CPU_BYTES
+        return moved / rate, f"2 · {layers} sums over {edges:,}"
     first = 2 * recipe.batch + profile.negatives.count
     second = min(size.items, first * (1 + profile.fan_outs[0]))
-    if on_gpu:
+    if profile.for_gpu:
         seconds = STEP_OVERHEAD + SCORE_PASSES * _score_bytes(profile) / GPU_BYTES
         why = f"{SCORE_PASSES} passes over the scores"
         if how == "of sampled hops":
@@ -250,9 +259,13 @@ def _ranking(profile: LightsageProfile) -> Item:
     ranked = dict.fromkeys(job for rows in tables for _, job in rows)
     rows = [job.data for job in [*ranked, *(job for _, job in tail_jobs(profile))]]
     scores = sum(3 * (data.test_pairs or PAIRS) * size_of(data).items for data in rows)
-    rate = GPU_BYTES / 32 if profile.budget.gpu_memory_gib else RANKED_PER_SECOND
+    rate = _ranked_per_second(profile)
     why = f"{scores:,} scores of {len(rows)} arms and seeds, {rate:,.0f} a second"
     return in_hours("ranking", scores / rate, why)
+
+
+def _ranked_per_second(profile: LightsageProfile) -> float:
+    return GPU_BYTES / 32 if profile.for_gpu else RANKED_PER_SECOND
 
 
 def _large_index(profile: LightsageProfile) -> Item:
