@@ -132,7 +132,7 @@ def test_real_size_unet_runs_in_bfloat16() -> None:
     assert out.std() > 0
 
 
-@pytest.mark.parametrize("name", ["sd21", pytest.param("sdxl", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["sd21", pytest.param("sdxl", marks=pytest.mark.nightly)])
 def test_unets_take_what_the_denoiser_gives_in_the_operations_of_the_plan(
     published: dict[str, nn.Module], name: Any
 ) -> None:
@@ -150,7 +150,7 @@ def test_unets_take_what_the_denoiser_gives_in_the_operations_of_the_plan(
     assert counter.get_total_flops() / 1e12 == pytest.approx(planning.UNET_TERA[name], rel=0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", architectures.VISION)
 def test_operations_of_feature_networks(published: dict[str, nn.Module], name: Any) -> None:
     from torch.utils.flop_counter import FlopCounterMode
@@ -162,7 +162,7 @@ def test_operations_of_feature_networks(published: dict[str, nn.Module], name: A
     assert found == pytest.approx(planning.FEATURE_TERA[name], rel=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_operations_of_the_decoder(published: dict[str, nn.Module]) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -403,12 +403,14 @@ def in_place(prepared: Path, changes: dict[str, Any]) -> FullScaleSettings:
     return SETTINGS.changed({"shards": prepared.parent, **changes})
 
 
+# The others change a switch, which tests of the task train, or a feature network, which is the same
+# for all rows here.
 QUICK_ROWS = {"default", "d.nfsd", "e.teacher_sdxl", "e.both_sdxl"}
 
 
 @pytest.mark.parametrize(
     "row",
-    [row if row in QUICK_ROWS else pytest.param(row, marks=pytest.mark.slow) for row in TABLE_1],
+    [row if row in QUICK_ROWS else pytest.param(row, marks=pytest.mark.nightly) for row in TABLE_1],
 )
 def test_every_row_of_table_1_trains(prepared: Path, row: str) -> None:
     """On networks of the same forms, for a step; only feature networks are all the same here."""

@@ -194,7 +194,7 @@ def test_sentences_of_one_meaning_are_near_though_they_share_no_word():
     assert float(nothing.abs().sum()) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_whole_profile_night_measures_every_claim_with_a_bar_there(
     own_data, tmp_path, monkeypatch
 ):
