@@ -47,27 +47,6 @@ def test_help_answers_without_the_large_libraries():
     assert done.stdout.splitlines() == ["0", "[]"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (("run", "spacetime"), 2, "Did you mean 'space_time'"),
-        (("run", "space_time", "-p", "entitis=5"), 2, "Did you mean 'entities'"),
-        (("run", "space_time", "-p", "entities"), 2, "takes name=value"),
-        (("run", "space_time", "-p", "entities=many"), 2, "valid integer"),
-        (("run", "space_time", "-p", "profile=gpu"), 2, "Write --profile gpu"),
-        (("run", "space_time", "-p", "seeds=1"), 2, "-p 'seeds=[0]'"),
-        (("run", "space_time", "--out", "/dev/null/x"), 2, "Nothing can be written to"),
-        (("plan", "nothing"), 2, "Unknown chapter"),
-    ],
-)
-def test_errors_are_one_message_and_a_code(monkeypatch, capsys, arguments, code, message):
-    assert okml(monkeypatch, *arguments) == code
-    shown = capsys.readouterr()
-    assert message in shown.err
-    assert "Traceback" not in shown.err
-    assert shown.out == ""
-
-
 def test_report_formats_agree():
     runner = CliRunner()
     rows = json.loads(runner.invoke(app, ["report", "space_time", "--format", "json"]).stdout)
