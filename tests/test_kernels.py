@@ -66,7 +66,7 @@ def three_kernels(folder: Path) -> tuple[dict[str, object], ...]:
     return first, second, facts(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere kernels start cold")
 def test_a_warm_kernel_finds_what_a_cold_one_does_but_libraries_that_are_loaded(
     tmp_path: Path,

@@ -6,14 +6,19 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from okml.chapters import CHAPTERS
+import okml
+from okml.chapters import CHAPTERS, Chapter
+from okml.code_key import Sources
 from okml.errors import ParameterError
+from okml.ledger import load_claims
 from okml.skeleton import new_digest
+from tests.deciding import deciding_estimates
 from tests.tools.nearest import ROOT
 
 NAME, TITLE = "abc_of_lines", "The ABC of Lines"
@@ -90,7 +95,34 @@ def test_nothing_is_written_where_not_all_can_be(lists: Path) -> None:
     assert [path.name for path in lists.rglob("*.ipynb")] == []
 
 
-@pytest.mark.slow
+@pytest.fixture
+def chapter(lists: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chapter]:
+    """The chapter of a new digest, which this process can import."""
+    package = lists / "src/okml"
+    shutil.copytree(ROOT / "src/okml", package, dirs_exist_ok=True)
+    new_digest(NAME, TITLE, lists)
+    monkeypatch.setattr(okml, "__path__", [*okml.__path__, str(package)])
+    monkeypatch.setattr("okml.chapters.CHAPTERS", (*CHAPTERS, NAME))
+    monkeypatch.setattr("okml.training.ahead.usable_cores", lambda: 1)
+    sources = Sources(package)
+    for module in ("okml.kept.needs", "okml.code_key.reach"):
+        monkeypatch.setattr(f"{module}.package_sources", lambda: sources)
+    yield Chapter(NAME)
+    for name in [name for name in sys.modules if name.startswith(f"okml.{NAME}")]:
+        del sys.modules[name]
+
+
+def test_the_chapter_of_a_skeleton_measures_what_its_claims_say(
+    chapter: Chapter, tmp_path: Path
+) -> None:
+    few = {"examples": "8", "epochs": "1", "seeds": "[0, 1]", "device": "cpu"}
+    record = chapter.run(chapter.profile("gpu", few), tmp_path / "run")
+    assert {claim.id for claim, estimate in deciding_estimates(record) if estimate.interval} == {
+        claim.id for claim in load_claims(NAME) if claim.metric
+    }
+
+
+@pytest.mark.nightly
 def test_a_skeleton_passes_the_tests_of_every_chapter(tmp_path: Path) -> None:
     """By the commands of the guide, in a copy of the checkout, and as few processes as can be."""
     for name in CHECKOUT:

@@ -125,7 +125,7 @@ def test_only_the_files_of_the_test_were_read(run):
     assert read == {*PROFILES["gpu"].logs}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_notebooks_show_it(run):
     _, folder = run
     options = [
