@@ -7,18 +7,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from okml import cli, console
-from okml.cli import app, main
+from okml import cli
+from okml.cli import app
 from okml.errors import ResourceError
-
-
-def okml(monkeypatch, *arguments):
-    """Run the command in this process and return its exit code."""
-    monkeypatch.setattr(sys, "argv", ["okml", *arguments])
-    monkeypatch.setattr(console, "err", Console(stderr=True, width=80))
-    with pytest.raises(SystemExit) as end:
-        main()
-    return end.value.code
 
 
 def program(*lines):
@@ -69,11 +60,6 @@ def test_plan_as_json_matches_the_table(monkeypatch):
     table = runner.invoke(app, ["plan", "space_time"]).stdout
     for item in plan["items"]:
         assert item["what"] in table
-
-
-def test_doctor_says_what_is_missing(monkeypatch, capsys):
-    assert okml(monkeypatch, "doctor") == 0
-    assert "memory" in capsys.readouterr().out
 
 
 def at_80_columns(monkeypatch, *arguments):

@@ -203,6 +203,7 @@ def test_libraries_that_make_numbers_have_their_versions(tiny, monkeypatch):
     reach._version.cache_clear()
 
 
+@pytest.mark.nightly
 def test_comments_and_docstrings_all_over_okml_change_no_key(tmp_path):
     copy = tmp_path / "okml"
     shutil.copytree(package_sources().folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
