@@ -397,8 +397,7 @@ def main() -> None:
     if arguments.out is None:
         parser.error("--out is needed")
     result = record(arguments)
-    for item in result.comparisons:
-        print(f"{item.what}: {item.ratio:.2f}x {item.peer}")
+    print(result)
 
 
 if __name__ == "__main__":

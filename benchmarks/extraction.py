@@ -214,8 +214,7 @@ def main() -> None:
         parser.error("--out is needed")
     with tempfile.TemporaryDirectory() as folder:
         record = compare(arguments, Path(folder))
-    for item in record.comparisons:
-        print(f"{item.what}: {item.ratio:.2f}x {item.peer}")
+    print(record)
 
 
 if __name__ == "__main__":

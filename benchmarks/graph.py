@@ -344,8 +344,7 @@ def main() -> None:
         tasks = CONTESTANTS | {"graph": whole_graph, "merge": merged}
         work(tasks[arguments.task], arguments.small, arguments.folder, arguments.out)
         return
-    for item in measure(arguments).comparisons:
-        print(f"{item.what}: {item.ratio:.2f}x {item.peer}")
+    print(measure(arguments))
 
 
 if __name__ == "__main__":

@@ -411,8 +411,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     arguments.fan_outs = tuple(arguments.fan_outs)
-    for item in compare(arguments).comparisons:
-        print(f"{item.what}: {item.ratio:.1f}x {item.peer}")
+    print(compare(arguments))
 
 
 if __name__ == "__main__":

@@ -221,8 +221,7 @@ def main() -> None:
         return
     if arguments.out is None:
         parser.error("--out is needed")
-    for item in record(arguments).comparisons:
-        print(f"{item.what}: {item.ratio:.2f}x {item.peer}")
+    print(record(arguments))
 
 
 if __name__ == "__main__":

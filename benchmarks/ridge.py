@@ -179,8 +179,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    for item in compare(arguments).comparisons:
-        print(f"{item.what}: {item.ratio:.1f}x {item.peer}")
+    print(compare(arguments))
 
 
 if __name__ == "__main__":

@@ -331,8 +331,7 @@ def main() -> None:
         parser.error("--out is needed")
     with tempfile.TemporaryDirectory() as folder:
         result = record(arguments, Path(folder))
-    for item in result.comparisons:
-        print(f"{item.what}: {item.ratio:.2f}x {item.peer}")
+    print(result)
 
 
 if __name__ == "__main__":

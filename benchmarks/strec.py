@@ -125,8 +125,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = record(arguments, Path(folder))
-    for item in result.comparisons:
-        print(f"{item.what}: {item.ratio:.2f}x {item.peer}")
+    print(result)
 
 
 if __name__ == "__main__":

@@ -149,8 +149,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="where the result goes (JSON)")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    for item in record(parser.parse_args()).comparisons:
-        print(f"{item.what}: {item.ratio:.2f}x {item.peer}")
+    print(record(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -112,8 +112,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--week", type=int, default=24, help="the one that is learned")
-    for item in record(parser.parse_args()).comparisons:
-        print(f"{item.what}: {item.ratio:.2f}x {item.peer}")
+    print(record(parser.parse_args()))
 
 
 if __name__ == "__main__":

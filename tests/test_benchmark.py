@@ -25,6 +25,7 @@ def test_a_record_survives_the_disk(tmp_path):
     written = write_benchmark(tmp_path / "demo.json", "Demo", "A task.", comparisons(), [check])
     assert read_benchmark(tmp_path / "demo.json") == written
     assert written.name == "demo"
+    assert str(written).splitlines()[1] == "speed: 3.00x peer 1.0"
 
 
 def test_contestants_that_disagree_are_not_recorded(tmp_path):

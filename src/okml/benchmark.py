@@ -69,6 +69,9 @@ class BenchmarkRecord(MachineRecord):
     comparisons: tuple[PeerComparison, ...] = Field(min_length=1)
     checks: tuple[Check, ...] = Field(min_length=1)  # agreement of the contestants' results
 
+    def __str__(self) -> str:
+        return "\n".join(f"{one.what}: {one.ratio:.2f}x {one.peer}" for one in self.comparisons)
+
 
 class Quantity(NamedTuple):
     """A measured quantity: its key in the contestants' figures, its name and its unit."""
