@@ -24,7 +24,6 @@ FOR_ANY_DEVICE = (
     "tests/second_device/test_bugs.py",
     "tests/test_accelerator.py",
     "tests/training/test_fit.py",
-    "tests/training/test_resume.py",
 )
 LIMIT_S = 1800  # that only a program which hangs reaches, however busy the machine
 pytestmark = pytest.mark.skipif(NAME == "second", reason="starts the second device itself")
@@ -43,9 +42,14 @@ def passed(*arguments: str) -> str:
 
 @pytest.mark.slow
 def test_tests_for_any_device_pass() -> None:
-    quick = ("-m", "gpu or not slow", "-k", "not kill_9")  # a kill imports all again
-    said = passed(*quick, *FOR_ANY_DEVICE)
+    said = passed("-m", "gpu or not slow", *FOR_ANY_DEVICE)
     assert said.count(f"PASSED {CHAPTERS}") == len(QUICK) + len(COMPUTES)
+
+
+@pytest.mark.nightly
+def test_a_training_goes_on_after_any_interruption() -> None:
+    """Each time one interruption is tried, beside the bugs that it must show."""
+    passed("-k", "not kill_9", "tests/training/test_resume.py")  # a kill imports all again
 
 
 @pytest.mark.nightly
