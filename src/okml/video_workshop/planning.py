@@ -10,7 +10,16 @@ from typing import get_args
 
 from okml.data import catalog
 from okml.errors import ParameterError
-from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading
+from okml.plan import (
+    Item,
+    Plan,
+    downloads,
+    in_gib,
+    in_hours,
+    processes_gib,
+    reading,
+    sum_of,
+)
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.training.recent import RECENT
@@ -72,7 +81,6 @@ CPU_STEP_SECONDS = 0.003  # two trainings side by side
 REQUESTS = 4.5  # per user and day, including users who stay away
 DAY_SECONDS = 9e-5  # a user's day in the simulator, on one core
 PASSES = 3  # forward, and a backward of twice its cost
-PROCESS_GIB = 0.9  # interpreter, torch, frames; a CPU run has two more workers
 LOADING_BYTES = 240  # per event while a log is read, sorted and numbered
 ACTIVATIONS = 34  # numbers that a block keeps for a token and a unit of width, as in GPT-2
 TWICE = ("replay", "distillation")  # strategies whose updates read about as much old as new
@@ -111,19 +119,15 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
         "checkpoints on disk", sum(work.count * work.checkpoint for work in works),
         "12 bytes a parameter with Adam's moments, 4 if frozen"
     )  # fmt: skip
-    stored = [downloads(names), _files(profile), checkpoints]
-    device = sum(item.value for item in memory)
-    on_gpu = profile.budget.gpu_memory_gib > 0
-    beside = PROCESS_GIB if on_gpu else 2 * (PROCESS_GIB + device)
-    return Plan(
-        chapter=profile.chapter,
-        profile=profile.name,
-        gpu_memory_gib=device if on_gpu else 0.0,
-        memory_gib=PROCESS_GIB + loading.value + beside,
-        disk_gib=sum(item.value for item in stored),
-        hours=sum(item.value for item in hours),
-        items=(*hours, *memory, loading, *stored),
-        data=tuple(logs),
+    device = sum_of(memory)
+    return Plan.of(
+        profile,
+        hours=hours,
+        memory=[*memory, loading],
+        disk=[downloads(names), _files(profile), checkpoints],
+        device_gib=device,
+        memory_gib=processes_gib(profile, device) + loading.value,
+        data=logs,
     )
 
 
@@ -328,9 +332,8 @@ def _rollouts(profile: VideoWorkshopProfile) -> Item:
 
 
 def _hours(profile: VideoWorkshopProfile, work: Work) -> Item:
-    on_gpu = profile.budget.gpu_memory_gib > 0
-    rate = GPU_FLOPS[profile.mixed_precision] if on_gpu else CPU_FLOPS
-    step = GPU_STEP_SECONDS if on_gpu else CPU_STEP_SECONDS
+    rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu else CPU_FLOPS
+    step = GPU_STEP_SECONDS if profile.for_gpu else CPU_STEP_SECONDS
     seconds = PASSES * work.positions * work.flops / rate + step
     return in_hours(
         work.what,
