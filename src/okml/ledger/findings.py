@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from okml.ledger.claims import Text
 from okml.ledger.estimates import Estimate
 from okml.ledger.quoting import typed_results
+from okml.ledger.report import format_estimate
 from okml.ledger.verdicts import Outcome, Verdict
 from okml.settings import Frozen
 
@@ -60,3 +61,11 @@ def load_findings() -> list[Finding]:
     """Return the findings in the order of the landing page."""
     text = (resources.files("okml.ledger") / "findings.yml").read_text(encoding="utf-8")
     return [Finding.model_validate(entry) for entry in yaml.safe_load(text)]
+
+
+def written(sentence: str, verdict: Verdict) -> str:
+    """Return a sentence with the verdict's estimates as text."""
+    return "".join(
+        part if isinstance(part, str) else format_estimate(part)
+        for part in filled(sentence, verdict)
+    )

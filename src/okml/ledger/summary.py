@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from okml.errors import RecordError
-from okml.ledger.findings import filled, load_findings
-from okml.ledger.report import RECORDED, chapter_rows, format_estimate
+from okml.ledger.findings import load_findings, written
+from okml.ledger.report import RECORDED, chapter_rows
 from okml.ledger.verdicts import Outcome, Verdict
 from okml.paths import atomic_write
 
@@ -35,10 +35,7 @@ def decided_findings(verdicts: BestVerdicts) -> str:
         sentence = finding.sentence(verdict) if verdict else None
         if verdict is None or sentence is None or verdict.outcome is Outcome.UNDECIDED:
             continue
-        text = "".join(
-            part if isinstance(part, str) else format_estimate(part)
-            for part in filled(sentence.en, verdict)
-        )
+        text = written(sentence.en, verdict)
         lines.append(f"- {text} *{verdict.outcome.value}* (`{finding.claim}`, {verdict.profile})")
     return "\n".join(lines)
 

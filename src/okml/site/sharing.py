@@ -11,10 +11,23 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from okml.chapters import CHAPTERS
+from okml.errors import OkmlError
+from okml.ledger import LABELS, ClaimRow
+from okml.ledger.export import CLAIM_PAGES
+from okml.ledger.findings import load_findings, written
+from okml.ledger.quoting import plain
+from okml.ledger.report import format_estimate
 from okml.paths import atomic_write
-from okml.site.language import page_language
+from okml.site import view
+from okml.site.badges import counts
+from okml.site.domain import is_digest
+from okml.site.labels import label_in
+from okml.site.language import Lang, in_language, page_language, said
+from okml.site.share_pictures import HEIGHT, WIDTH, Card, draw
 
-PICTURE = "_static/screenshot.png"
+PICTURE = "_static/screenshot.png"  # of the pages that are about no single chapter
+PICTURES = "_images/shared"
 DESCRIPTION_LENGTH = 200  # characters; longer ones are cut by those who show them
 
 
@@ -24,21 +37,81 @@ def add_sharing_tags(
     """Add the title, the first paragraph and, with a base address, the address and a picture."""
     if doctree is None:
         return
+    title = _plain(context.get("title", ""))
     tags = {
         "og:type": "article",
         "og:site_name": app.config.html_title or app.config.project,
-        "og:title": _plain(context.get("title", "")),
+        "og:title": title,
         "og:locale": {"en": "en_US", "ru": "ru_RU"}[page_language(pagename)],
     }
-    if description := _description(doctree):
+    card = _card(pagename, title)
+    if description := _description(doctree) or (card.found if card else ""):
         tags["og:description"] = description
     if base := _base(app):
         tags |= {"og:url": f"{base}/{pagename}.html", "og:image": f"{base}/{PICTURE}"}
+        if card is not None:
+            tags["og:image"] = f"{base}/{_kept(app, pagename, card)}"
+            tags |= {"og:image:width": str(WIDTH), "og:image:height": str(HEIGHT)}
+            tags["og:image:alt"] = f"{title} {card.found}".strip()
     context["metatags"] = context.get("metatags", "") + "".join(
         f'\n<meta property="{name}" content="{escape(content)}">' for name, content in tags.items()
     )
     if description:
         context["metatags"] += f'\n<meta name="description" content="{escape(description)}">'
+    if base:
+        context["metatags"] += '\n<meta name="twitter:card" content="summary_large_image">'
+
+
+def _card(pagename: str, title: str) -> Card | None:
+    """Return what the picture of a claim's page, a digest or a notebook says; None for others."""
+    lang = page_language(pagename)
+    english = in_language(pagename, "en")
+    try:
+        if english.startswith(CLAIM_PAGES):
+            chapter, name = english.removeprefix(CLAIM_PAGES).split("/")
+            return _of_claim(view.find(f"{chapter}.{name}"), title, lang)
+        notebook = view.chapter_of_notebook(pagename)
+        chapters = [name for name in CHAPTERS if name == notebook or is_digest(english, name)]
+        return _of_chapter(chapters[0], title, lang) if chapters else None
+    except OkmlError:  # a record that cannot be read, of which the page itself warns
+        return None
+
+
+def _of_claim(row: ClaimRow, title: str, lang: Lang) -> Card:
+    best = row.best
+    label = said(LABELS[best.outcome], lang)
+    if best.measured is None:
+        found = plain(said(best.reason, lang)) if best.reason else ""
+        return Card(title, row.claim.chapter, found, ((best.outcome, label),))
+    number, unit = format_estimate(best.measured), label_in(best.measured.unit, lang)
+    found = f"{row.claim.metric} = {number} {unit}".strip()
+    return Card(title, row.claim.chapter, found, ((best.outcome, f"{label} · {best.profile}"),))
+
+
+def _of_chapter(chapter: str, title: str, lang: Lang) -> Card:
+    """Return a card with the chapter's first finding, and the number of its claims by outcome."""
+    rows = view.rows(chapter)
+    best = {row.claim.id: row.best for row in rows}
+    findings = (
+        (sentence, best[finding.claim])
+        for finding in load_findings()
+        if finding.claim in best and (sentence := finding.sentence(best[finding.claim]))
+    )
+    found = next((written(said(sentence, lang), verdict) for sentence, verdict in findings), "")
+    verdicts = tuple(
+        (outcome, f"{count} {said(LABELS[outcome], lang)}")
+        for outcome, count in counts(rows).items()
+        if count
+    )
+    return Card(title, chapter, found, verdicts)
+
+
+def _kept(app: Sphinx, pagename: str, card: Card) -> str:
+    """Write the picture of a page and return its place in the site."""
+    place = f"{PICTURES}/{pagename}.png"
+    with atomic_write(Path(app.outdir) / place, "wb") as handle:
+        handle.write(draw(card))
+    return place
 
 
 def _base(app: Sphinx) -> str:
