@@ -23,6 +23,8 @@ from okml.runtime import Commit, Environment
 from okml.site import view
 from okml.site.labels import LISTED
 
+# Longer than what stands in a column of a table without being folded.
+LONG_WHY = f"There is no control, {'and there is a reason for it, ' * 5}which is long."
 CLAIMS = [
     Claim.model_validate(
         {
@@ -58,6 +60,7 @@ CLAIMS = [
             "source": "Figure 2",
             "metric": "gain",
             "expect": {"cpu": "> 0.5"},
+            "no_control": {"en": LONG_WHY, "ru": "Контроля нет."},
             "conditions": [
                 {
                     "metric": "r2",
@@ -169,7 +172,7 @@ class Book:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
-    def build(self) -> list[str]:
+    def build(self, **config: str) -> list[str]:
         """Build what is outdated and return the pages that were read."""
         nocolor()
         warning, read = io.StringIO(), []
@@ -191,6 +194,7 @@ class Book:
                     "myst_enable_extensions": ["attrs_inline"],
                     "suppress_warnings": ["myst.header"],
                     "nitpicky": True,
+                    **config,
                 },
                 status=None,
                 warning=warning,

@@ -8,9 +8,11 @@ import pytest
 from okml.chapters import CHAPTERS
 from okml.ledger.findings import Finding, load_findings
 from okml.site import claim_pages, findings
-from tests.site.conftest import small_book
+from tests.site.conftest import LONG_WHY, small_book
 
 PAGE = "book/claims/space_time/map"
+OTHER = "book/claims/space_time/size"
+RUSSIAN = "book/ru/claims/space_time/map"
 SENTENCES = {
     name: {"en": f"{name}: {{measured}}.", "ru": f"{name}: {{measured}}."}
     for name in ("holds", "fails", "undecided")
@@ -23,6 +25,10 @@ def built(tmp_path_factory):
     with small_book(tmp_path_factory.mktemp("book")) as book, pytest.MonkeyPatch.context() as patch:
         book.write(
             f"{PAGE}.md", "# A probe reads the map.\n\n```{claim-page} space_time.map\n```\n"
+        )
+        book.write(f"{RUSSIAN}.md", "# Зонд читает карту.\n\n```{claim-page} space_time.map\n```\n")
+        book.write(
+            "book/claims/space_time/size.md", "# Size\n\n```{claim-page} space_time.size\n```\n"
         )
         book.write(
             "book/index.md", "# Home\n\n```{findings}\n```\n\n```{toctree}\n:glob:\n\n/**\n```\n"
@@ -53,6 +59,24 @@ def test_the_page_has_verdict_numbers_control_history_places_and_citation(built)
         "record of 2026-01-02, commit abcdef0123.",
     ):
         assert part in text
+
+
+def test_a_russian_page_is_cited_in_russian(built):
+    assert (
+        built.page(RUSSIAN)
+        .select_one(".okml-cite")
+        .get_text()
+        .startswith(
+            "Как сослаться: okml, утверждение space_time.map: направление верно в масштабе cpu, "
+            "r2 = 0.410 [0.400, 0.420]; запись о запуске от 2026-01-02, коммит abcdef0123."
+        )
+    )
+
+
+def test_a_page_of_its_own_folds_nothing(built):
+    page = built.page(OTHER)
+    assert LONG_WHY in page.select_one(".okml-facts").get_text()
+    assert page.select(".okml-facts details") == []
 
 
 def test_the_scoreboard_leads_to_the_page_and_the_page_to_the_test(built):

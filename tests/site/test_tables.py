@@ -8,7 +8,7 @@ from okml.chapters import CHAPTERS
 from okml.site import view
 from okml.site.provenance import duration
 from okml.site.verdicts import short_reason
-from tests.site.conftest import NOTEBOOK, PAGES, record, save, small_book
+from tests.site.conftest import LONG_WHY, NOTEBOOK, PAGES, record, save, small_book
 
 CHANGED = "older settings"  # the claims and records are made up
 
@@ -78,6 +78,15 @@ def test_verdicts_show_why(built):
     assert cells(rows[1])[1] == "not reproduced · cpu The whole interval misses the bar."
     assert cells(rows[2])[1] == "cannot be tested no test decides it"
     assert cells(rows[2])[4:8] == ["—"] * 4
+
+
+def test_a_long_note_is_folded_in_a_column_and_a_short_one_is_not(built):
+    for page in ("notebooks/space_time", "book/scoreboard"):
+        table = built.page(page).select("table.okml-table")[-1]
+        beaten, uncontrolled, _ = (row.find_all("td")[-1] for row in table.tbody.find_all("tr"))
+        assert cells(uncontrolled.parent)[-1] == f"— why {LONG_WHY}"
+        assert uncontrolled.details.summary.get_text() == "why"
+        assert beaten.details is None
 
 
 def test_headings_of_rows_and_columns_are_marked_and_the_box_can_be_scrolled_by_keyboard(built):

@@ -11,7 +11,7 @@ from okml.ledger.claims import Basis, Change, Condition, PaperValue, Scale, Text
 from okml.ledger.estimates import Estimate
 from okml.ledger.records import RunRecord, load_record
 from okml.ledger.report import RECORDED, ClaimRow, chapter_rows, format_estimate
-from okml.ledger.verdicts import Outcome
+from okml.ledger.verdicts import LABELS, Outcome
 from okml.profile import ProfileName
 from okml.settings import Frozen
 
@@ -117,7 +117,7 @@ def _claim(row: ClaimRow, records: dict[ProfileName, RunRecord]) -> LedgerClaim:
         },
         set_on=claim.set,
         revised=[_change(change) for change in claim.changes()],
-        cite=citation(row, records.get(decided) if decided else None),
+        cite=citation(row, records.get(decided) if decided else None).en,
     )
 
 
@@ -145,14 +145,16 @@ def _change(change: Change) -> dict[str, Any]:
     }
 
 
-def citation(row: ClaimRow, record: RunRecord | None) -> str:
+def citation(row: ClaimRow, record: RunRecord | None) -> Text:
     """Return how to cite a claim: its name, verdict and number, and the run that decided it."""
     verdict = row.best_of(RECORDED)
-    said = f"okml, claim {row.claim.id}: {verdict.outcome.value}"
+    label, name = LABELS[verdict.outcome], row.claim.id
+    en, ru = f"okml, claim {name}: {label.en}", f"okml, утверждение {name}: {label.ru}"
     if record is None:
-        return f"{said}."
-    made = record.provenance
-    return (
-        f"{said} at {record.profile}, {row.claim.metric} = {format_estimate(verdict.measured)}; "
-        f"record of {made.started[:10]}, commit {made.commit.sha[:10]}."
+        return Text(en=f"{en}.", ru=f"{ru}.")
+    scale, number = record.profile, f"{row.claim.metric} = {format_estimate(verdict.measured)}"
+    date, commit = record.provenance.started[:10], record.provenance.commit.sha[:10]
+    return Text(
+        en=f"{en} at {scale}, {number}; record of {date}, commit {commit}.",
+        ru=f"{ru} в масштабе {scale}, {number}; запись о запуске от {date}, коммит {commit}.",
     )

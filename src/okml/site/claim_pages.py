@@ -95,8 +95,8 @@ class ClaimPage(PageDirective):
             ]
             facts += [
                 (word("metric", lang), [tag("code", claim.metric)]),
-                (word("control", lang), control_cell(found, lang)),
-                (word("rests_on", lang), rests_on_cell(found, lang, changes=False)),
+                (word("control", lang), control_cell(found, lang, narrow=False)),
+                (word("rests_on", lang), rests_on_cell(found, lang, narrow=False)),
                 (word("code", lang), [part for each in code for part in (each, " ")] or ["—"]),
             ]
         stated = source_link(self.env, *stated_at(claim.chapter, claim.id))
@@ -135,8 +135,9 @@ class ClaimPage(PageDirective):
         record = view.record(found.claim.chapter, decided) if decided else None
         up = "../" * self.env.docname.count("/")
         data = tag("a", LEDGER, attrs={"href": f"{up}{LEDGER}"})
+        cited = said(citation(found, record), self.lang)
         return tag(
-            "p", tag("strong", word("cite", self.lang)), " ", citation(found, record), " ", data,
+            "p", tag("strong", word("cite", self.lang)), " ", cited, " ", data,
             classes=["okml-cite"],
         )  # fmt: skip
 

@@ -62,6 +62,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "control": ("Control", "Контроль"),
     "cores": ("core|cores", "ядро|ядра|ядер"),
     "data": ("Data", "Данные"),
+    "details": ("details", "подробнее"),
     "digest": ("digest", "дайджест"),
     "digest.en": ("digest", "дайджест по-английски"),
     "digest.ru": ("digest in Russian", "дайджест"),
@@ -84,6 +85,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "not_run": ("not run", "нет запуска"),
     "notebook": ("Notebook", "Ноутбук"),
     "notes": ("Notes", "Примечания"),
+    "one_figure": (
+        "How to run one figure anew, on your machine or on a GPU",
+        "Как посчитать один рисунок заново, на своей машине или на GPU",
+    ),
     "open_notebook": ("Run it: the notebook", "Запустить: ноутбук"),
     "open_notebooks": ("Run it: the notebooks", "Запустить: ноутбуки"),
     "okml": ("okml", "okml"),
@@ -155,6 +160,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "What each recorded scale decided, and what kept it from more",
         "Что решил каждый записанный масштаб и что помешало решить больше",
     ),
+    "why": ("why", "почему"),
     "will_test": (
         "Not run yet. What the chapter will test:",
         "Ещё не запускалась. Что глава проверит:",

@@ -8,7 +8,7 @@ from docutils import nodes
 from sphinx.environment import BuildEnvironment
 
 from okml.chapters import CHAPTERS
-from okml.ledger import LABELS, Change, ClaimRow, Outcome, Verdict
+from okml.ledger import LABELS, Change, ClaimRow, Outcome, Text, Verdict
 from okml.profile import PROFILE_NAMES, ProfileName
 from okml.site import view
 from okml.site.badges import counts, icon, verdict_badge
@@ -26,6 +26,8 @@ from okml.site.markup import (
     tag,
 )
 from okml.site.pages import chapter_link
+
+LONG = 120  # characters: from here on, a note in a narrow column would make the row a tall one
 
 
 class ClaimsTable(PageDirective):
@@ -120,7 +122,9 @@ def claim_row(
 
 def _claim(found: ClaimRow, lang: Lang) -> list[Child | None]:
     claim = found.claim
-    cell = link(claim.id, "page", tag("code", claim.id, classes=["okml-id"]))
+    # A narrow column breaks the name after the chapter, not anywhere.
+    name = [f"{claim.chapter}.", nodes.raw("", "<wbr>", format="html"), claim.id.partition(".")[2]]
+    cell = link(claim.id, "page", tag("code", *name, classes=["okml-id"]))
     back = tag("span", word("digest", lang), classes=["okml-back"])
     return [
         tag("span", *prose(claim.text, lang), classes=["okml-text"]),
@@ -139,26 +143,36 @@ def paper_cell(found: ClaimRow, lang: Lang) -> list[Child | None]:
     return [value, note(unit), note(condition)]
 
 
-def rests_on_cell(found: ClaimRow, lang: Lang, *, changes: bool = True) -> list[Child | None]:
-    """Return the kind of evidence, the date of the bars and, if asked, what changed since."""
+def rests_on_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[Child | None]:
+    """Return the kind of evidence and the date of the bars.
+
+    Args:
+        found: The claim.
+        lang: The language of the page.
+        narrow: Whether it stands in a column, which folds what is long and has what changed since.
+    """
     claim = found.claim
     basis = found.best.basis or claim.basis(PROFILE_NAMES[-1])
     if claim.metric is None:
         return ["—"]
     shown = word(f"basis.{basis}", lang) if basis else "—"
-    later = [change_note(change, lang) for change in claim.changes() if changes]
+    later = [change_note(change, lang) for change in claim.changes() if narrow]
     return [
         tag("span", shown, attrs={"data-facet": shown}),
-        note(*prose(claim.rests_note, lang)) if claim.rests_note else None,
+        _aside(claim.rests_note, "details", lang, narrow=narrow) if claim.rests_note else None,
         note(f"{word('set', lang)} {claim.set}") if claim.set else None,
-        _folded(later, lang) if later else None,
+        _folded(counted(len(later), "changes", lang), *later) if later else None,
     ]
 
 
-def _folded(changes: Sequence[element], lang: Lang) -> element:
-    """Return changes behind their number, since a row of the scoreboard may have many."""
-    summary = tag("summary", counted(len(changes), "changes", lang))
-    return tag("details", summary, *changes, classes=["okml-history"])
+def _aside(text: Text, summary: str, lang: Lang, *, narrow: bool) -> element:
+    """Return a text as a note; in a narrow column a long one is folded behind a word."""
+    shown = note(*prose(text, lang))
+    return _folded(word(summary, lang), shown) if narrow and len(text.en) > LONG else shown
+
+
+def _folded(summary: str, *notes: element) -> element:
+    return tag("details", tag("summary", summary), *notes, classes=["okml-fold"])
 
 
 def change_note(change: Change, lang: Lang) -> element:
@@ -202,12 +216,19 @@ def _signs(bar: str) -> str:
     return bar.replace(">=", "≥").replace("<=", "≤").replace("in [", "∈ [")
 
 
-def control_cell(found: ClaimRow, lang: Lang) -> list[Child | None]:
-    """Return the paired difference from the control, or the reason for its absence."""
+def control_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[Child | None]:
+    """Return the paired difference from the control, or the reason for its absence.
+
+    Args:
+        found: The claim.
+        lang: The language of the page.
+        narrow: Whether it stands in a column, which folds what is long.
+    """
     claim, best = found.claim, found.best
     if claim.control is None:
-        return ["—", note(*prose(claim.no_control, lang)) if claim.no_control else None]
-    text = note(*prose(claim.control.text, lang))
+        why = claim.no_control
+        return ["—", _aside(why, "why", lang, narrow=narrow) if why else None]
+    text = _aside(claim.control.text, "details", lang, narrow=narrow)
     aim = _bar(claim.control.bar, lang)
     if best.measured is None:
         return [tag("span", word("not_run", lang), classes=["okml-missing"]), text]
@@ -223,6 +244,6 @@ def _verdict(verdict: Verdict, lang: Lang) -> list[Child | None]:
     shown["attrs"]["data-facet"] = said(LABELS[verdict.outcome], lang)
     if not verdict.reason:
         return [shown]
-    why = note(*prose(verdict.reason, lang))
+    why = _aside(verdict.reason, "why", lang, narrow=True)
     why["classes"].append("okml-reason")
     return [shown, why]
