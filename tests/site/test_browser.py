@@ -460,6 +460,16 @@ def test_a_dark_page_is_printed_as_a_light_one(page):
     page.wait_for_function(f"{theme} === 'dark'")
 
 
+def test_the_reasons_of_verdicts_are_printed(page):
+    go(page, SCOREBOARD)
+    folded = page.locator("details.okml-reason")
+    count = "() => document.querySelectorAll('details.okml-reason[open]').length"
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = ({count})() }})")
+    page.pdf()
+    assert page.evaluate("window.printed") == folded.count() > 10
+    page.wait_for_function(f"({count})() === 0")
+
+
 def test_the_table_of_all_claims_fits_on_a_sheet(opened):
     tab = opened(SCOREBOARD, "light", SHEET)
     tab.emulate_media(media="print")
@@ -546,6 +556,24 @@ def test_formulas_are_set_with_the_sites_own_fonts(opened):
     page = opened(SPACE)
     assert page.locator("mjx-container").count()
     assert page.evaluate("[...document.fonts].some((f) => f.family.startsWith('MJX'))")
+
+
+def test_every_formula_of_a_long_page_is_set(opened):
+    page = opened(NOTEBOOK)
+    formulas = page.locator(".math")
+    assert formulas.count() == page.locator(".math:has(mjx-container)").count() > 20
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_icons_are_letters_of_a_font_and_need_no_script(opened, size):
+    page = opened(SPACE, size=size)
+    assert page.locator("svg.svg-inline--fa, script[src*='fontawesome']").count() == 0
+    assert page.evaluate("document.fonts.check('900 1em \"Font Awesome 6 Free\"')")
+    widths = page.locator("[class*='fa-']:visible").evaluate_all(
+        "icons => icons.map((icon) => icon.getBoundingClientRect().width)"
+    )
+    assert len(widths) > 3
+    assert min(widths) > 5
 
 
 def test_the_theme_speaks_the_language_of_the_page(opened):

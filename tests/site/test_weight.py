@@ -14,7 +14,15 @@ def test_mathjax_is_loaded_where_formulas_are_and_not_above_them(book):
     book.write("book/formula.md", "# Formula\n\nIt is {math}`x + 1`.\n")
     book.build()
     assert "mathjax" in scripts(book, "book/formula")
-    assert "mathjax" not in scripts(book, "book/index")
+    assert not any(name in scripts(book, "book/index") for name in ("mathjax", "okml-math"))
+
+
+def test_a_page_says_what_mathjax_loads_before_it_does(book):
+    book.write("book/formula.md", "# Formula\n\nIt is {math}`x + 1`.\n")
+    book.build()
+    loaded = scripts(book, "book/formula")
+    assert loaded.index("okml-math.js") < loaded.index("mathjax")
+    assert (book.root / "html/_static/okml-math.js").exists()
 
 
 def test_the_search_index_is_loaded_by_the_search_alone(built):

@@ -117,6 +117,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.add_directive(name, directive)
     app.add_post_transform(pages.RussianNotebookLinks)
     setup_search(app)
+    app.add_js_file("okml-keys.js", loading_method="defer")
     app.add_js_file("okml-print.js", loading_method="defer")
     app.add_config_value("okml_code", _code_hash(), "env")
     app.connect("config-inited", _add_files)
@@ -136,6 +137,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", pages.page_context)
     # After the theme has made the table of contents, at the default priority of 500.
     app.connect("html-page-context", pages.keep_to_the_language, priority=900)
+    app.connect("html-page-context", mathjax.load_in_parts)
     app.connect("html-page-context", sharing.add_sharing_tags)
     app.connect("build-finished", pictures.drop_old_files)
     app.connect("build-finished", mathjax.copy_mathjax)

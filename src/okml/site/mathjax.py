@@ -5,15 +5,26 @@ from __future__ import annotations
 import shutil
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
 PACKAGE = "sphinx-mathjax-offline"  # includes MathJax 3; a folder, since the name is no identifier
 FOLDER = "mathjax"
-SCRIPT = "tex-chtml-full.js"
-# The part of MathJax that a page with TeX loads; the package has five times as much.
-PARTS = (SCRIPT, "output/chtml/fonts", "a11y")
+SCRIPT = "startup.js"
+LOADER = "okml-math.js"
+# What LOADER names, and what TeX may ask for; the package has many times as much.
+PARTS = (
+    SCRIPT,
+    "core.js",
+    "input/tex-base.js",
+    "input/tex/extensions",
+    "output/chtml.js",
+    "output/chtml/fonts",
+    "a11y/assistive-mml.js",
+)
 
 
 def use_own_mathjax(app: Sphinx, config: Config) -> None:
@@ -36,6 +47,14 @@ def only_where_formulas_are(app: Sphinx) -> None:
     formulas.has_equations = has_equations
 
 
+def load_in_parts(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
+) -> None:
+    """Let a page with formulas say what MathJax loads, and when it sets which of them."""
+    if app.env.get_domain("math").has_equations(pagename):
+        app.add_js_file(LOADER, loading_method="defer", priority=400)  # before MathJax at 500
+
+
 def copy_mathjax(app: Sphinx, failure: Exception | None) -> None:
     """Copy the parts of MathJax that pages load into the site, once."""
     if failure is not None or app.builder.format != "html":
@@ -48,5 +67,5 @@ def copy_mathjax(app: Sphinx, failure: Exception | None) -> None:
         if (source / part).is_dir():
             shutil.copytree(source / part, target / part)
         else:
-            target.mkdir(parents=True, exist_ok=True)
+            (target / part).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / part, target / part)

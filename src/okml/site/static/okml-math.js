@@ -1,0 +1,32 @@
+/* Loads the parts of MathJax one by one and sets formulas a few at a time, those in sight first: in
+   one piece both would keep a page from answering. It runs before MathJax does, whose promise of a
+   set page then waits for all formulas. */
+{
+  const TASK = 20; // ms, well below the 50 that a reader notices
+  const PACKAGES = ["ams", "newcommand", "autoload"]; // the last loads any other that a formula needs
+
+  const inSight = (formula) => {
+    const box = formula.getBoundingClientRect();
+    return box.bottom > 0 && box.top < window.innerHeight;
+  };
+
+  const setAll = async () => {
+    const formulas = [...document.querySelectorAll(".math")];
+    const first = new Set(formulas.filter(inSight));
+    const waiting = [...first, ...formulas.filter((formula) => !first.has(formula))];
+    while (waiting.length) {
+      await new Promise((resolve) => setTimeout(resolve));
+      const end = performance.now() + TASK;
+      while (waiting.length && performance.now() < end) await MathJax.typesetPromise([waiting.shift()]);
+    }
+  };
+
+  window.MathJax = {
+    ...window.MathJax,
+    loader: {
+      load: ["core", "input/tex-base", ...PACKAGES.map((name) => `[tex]/${name}`), "output/chtml", "a11y/assistive-mml"],
+    },
+    tex: { packages: { "[+]": PACKAGES } },
+    startup: { pageReady: setAll },
+  };
+}
