@@ -64,6 +64,19 @@ def doc_link(docname: str, content: Child | None = None) -> pending_xref:
     )
 
 
+def section_link(label: str, content: str) -> pending_xref:
+    """Return a link to the section of a page that stands below a label."""
+    return pending_xref(
+        "",
+        nodes.inline("", "", nodes.Text(content)),
+        refdomain="std",
+        reftype="ref",
+        reftarget=label,
+        refexplicit=True,
+        refwarn=True,
+    )
+
+
 def chapter_link(env: BuildEnvironment, chapter: str, lang: Lang) -> Child:
     """Return a link to a chapter's digest, or the chapter's name without a digest."""
     docname = digest_docname(chapter, lang)

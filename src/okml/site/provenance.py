@@ -17,13 +17,15 @@ from okml.site.directives import PageDirective
 from okml.site.domain import domain_of
 from okml.site.language import Lang, counted, page_language, word
 from okml.site.markup import Child, abbreviation, definitions, element, tag
-from okml.site.pages import doc_link, page_in
+from okml.site.pages import doc_link, page_in, section_link
 from okml.site.runs import NotebookRun, notebook_run
 
 logger = logging.getLogger(__name__)
 
 FOOTER = "okml-provenance"
 SCOREBOARD = "book/scoreboard"
+GUIDE = "book/guides/gpu"
+ONE_FIGURE: dict[Lang, str] = {"en": "run-one-figure", "ru": "run-one-figure-ru"}  # its labels
 SHORT_HASH = 10
 
 Fact = tuple[str, list[Child | None]]
@@ -165,4 +167,6 @@ def _banner(env: BuildEnvironment, lang: Lang) -> nodes.Node:
     text = nodes.paragraph("", word("smoke_banner", lang) + " ")
     if (scoreboard := page_in(env, SCOREBOARD, lang)) in env.found_docs:
         text += doc_link(scoreboard)
+    if page_in(env, GUIDE, lang) in env.found_docs:
+        text += [nodes.Text(" · "), section_link(ONE_FIGURE[lang], word("one_figure", lang))]
     return tag("div", text, classes=["okml-banner"], attrs={"role": "note"})
