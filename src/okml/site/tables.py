@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 
 from docutils import nodes
@@ -160,9 +161,13 @@ def rests_on_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[C
     return [
         tag("span", shown, attrs={"data-facet": shown}),
         _aside(claim.rests_note, "details", lang, narrow=narrow) if claim.rests_note else None,
-        note(f"{word('set', lang)} {claim.set}") if claim.set else None,
+        _date_of_bars(claim.set, lang) if claim.set else None,
         _folded(counted(len(later), "changes", lang), *later) if later else None,
     ]
+
+
+def _date_of_bars(day: datetime.date, lang: Lang) -> element:
+    return note(f"{word('set', lang)} ", tag("span", str(day), classes=["okml-nowrap"]))
 
 
 def _aside(text: Text, summary: str, lang: Lang, *, narrow: bool) -> element:
