@@ -23,7 +23,6 @@ FOR_ANY_DEVICE = (
     "tests/second_device/test_rules.py",
     "tests/second_device/test_bugs.py",
     "tests/test_accelerator.py",
-    "tests/training/test_fit.py",
 )
 LIMIT_S = 1800  # that only a program which hangs reaches, however busy the machine
 pytestmark = pytest.mark.skipif(NAME == "second", reason="starts the second device itself")
@@ -47,9 +46,10 @@ def test_tests_for_any_device_pass() -> None:
 
 
 @pytest.mark.nightly
-def test_a_training_goes_on_after_any_interruption() -> None:
-    """Each time one interruption is tried, beside the bugs that it must show."""
-    passed("-k", "not kill_9", "tests/training/test_resume.py")  # a kill imports all again
+def test_the_loop_of_trainings_passes_its_tests() -> None:
+    """Each time it runs in those of chapters and parts, and in two that bugs must break."""
+    loop = ("tests/training/test_fit.py", "tests/training/test_resume.py")
+    passed("-k", "not kill_9", *loop)  # a kill imports all again
 
 
 @pytest.mark.nightly
