@@ -148,10 +148,10 @@ def test_status_lists_records_and_executed_notebooks(built):
     assert rows[0][1:3] == ["2026-01-02 03:04", "5 min"]
     assert "abcdef0123 with uncommitted changes" in rows[0]
     assert rows[1][0] == f"space_time cpu {CHANGED}"
-    assert rows[3][0] == "space_time gpu"
-    assert rows[3][1] == "not run"
-    # Four scales of the chapter that ran, and one line for each other.
-    assert len(rows) == 4 + len(CHAPTERS) - 1
+    assert rows[2][:2] == ["space_time night, gpu", "not run"]
+    assert rows[3][0].endswith("smoke, cpu, night, gpu")
+    # Two scales of the chapter that ran, and one line for the others of each chapter.
+    assert len(rows) == 2 + len(CHAPTERS)
     assert cells(executed.tbody.tr)[1:] == [
         "smoke",
         "2026-01-02 03:04",

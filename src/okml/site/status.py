@@ -30,15 +30,17 @@ class RunStatus(PageDirective):
         body = []
         for chapter in CHAPTERS:
             records = {profile: view.record(chapter, profile) for profile in PROFILE_NAMES}
-            name = chapter_link(self.env, chapter, lang)
-            if not any(records.values()):
-                body.append(row([name], [_missing("not_run", lang)], *([["—"]] * 5)))
-                continue
             for profile, record in records.items():
-                stale = stale_note(view.stale_since(chapter, profile), lang)
-                head = [chapter_link(self.env, chapter, lang), " ", tag("code", profile), stale]
-                cells = _cells(record, lang) if record else [[_missing("not_run", lang)]]
-                body.append(row(head, *cells, *([["—"]] * (6 - len(cells)))))
+                if record is not None:
+                    stale = stale_note(view.stale_since(chapter, profile), lang)
+                    name = chapter_link(self.env, chapter, lang)
+                    head = [name, " ", tag("code", profile), stale]
+                    body.append(row(head, *_cells(record, lang)))
+            missing = [profile for profile, record in records.items() if record is None]
+            if missing:  # in one row, since most chapters lack some
+                name = chapter_link(self.env, chapter, lang)
+                head = [name, " ", tag("code", ", ".join(missing))]
+                body.append(row(head, [_missing("not_run", lang)], *([["—"]] * 5)))
         keys = ("run", "started", "duration", "seeds", "code", "hardware", "peak_memory")
         return scrolling_table(
             word("recorded", lang), [(word(key, lang), "") for key in keys], body
@@ -64,7 +66,7 @@ class RunStatus(PageDirective):
         return row(
             [page],
             [tag("code", run.profile)],
-            [when(run.started)],
+            [tag("span", when(run.started), classes=["okml-nowrap"])],
             [duration(run.seconds or 0, lang)],
             [f"{result} ({counted(run.cells, 'cells', lang)})"],
         )
@@ -78,7 +80,7 @@ def _cells(record: RunRecord, lang: Lang) -> list[list[Child | None]]:
     made = record.provenance
     machine = hardware(made.environment, lang)
     return [
-        [when(made.started)],
+        [tag("span", when(made.started), classes=["okml-nowrap"])],
         [duration(made.seconds, lang)],
         [", ".join(map(str, record.seeds))],
         [commit(record, lang)],
