@@ -14,6 +14,7 @@
     const formulas = [...document.querySelectorAll(".math")];
     const first = new Set(formulas.filter(inSight));
     const waiting = [...first, ...formulas.filter((formula) => !first.has(formula))];
+    await MathJax.typesetPromise(waiting.splice(0, first.size)); // the page in sight moves once
     while (waiting.length) {
       await new Promise((resolve) => setTimeout(resolve));
       const end = performance.now() + TASK;
