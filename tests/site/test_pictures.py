@@ -1,13 +1,18 @@
 """Figures leave the page: files in both themes, the page's own alternative, shape and tooltips."""
 
+import base64
 import json
 import re
 from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
+import polars as pl
 import pytest
+import torch
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from okml.add.figures.images import as_png
+from okml.add.figures.slider import StepSlider
 from okml.plotting import PALETTE, Picture, style
 from okml.site.pictures import COLORS, cover
 from tests.site.conftest import small_book
@@ -102,6 +107,24 @@ def test_a_figure_without_tooltips_has_nothing_over_it_and_other_html_stays(book
     page = book.page("notebooks/space_time")
     assert len(page.select(".okml-picture > img")) == 2
     assert [svg["aria-label"] for svg in page.find_all("svg")] == ["An icon"]
+
+
+def test_pictures_of_a_slider_are_files_where_they_stood(book):
+    samples = pl.DataFrame(
+        [
+            {"row": row, "seed": 0, "column": 0, "png": as_png(torch.full((1, 8, 8), level))}
+            for row, level in (("one step", -1.0), ("two steps", 1.0))
+        ]
+    )
+    slider = StepSlider(samples, "Digits <drawn>")
+    book.write("notebooks/add.md", f"# Walk\n\n```{{raw}} html\n{slider._repr_html_()}\n```\n")
+    book.build()
+    images = book.page("notebooks/add").select(".okml-steps > img")
+    assert [image["class"] for image in images] == [["at0_0"], ["at1_0"]]
+    assert images[1]["alt"] == "Digits <drawn>: two steps, seed 0"
+    for image, strip in zip(images, slider.strips.values(), strict=True):
+        file = book.root / "html/notebooks" / image["src"]
+        assert file.read_bytes() == base64.b64decode(strip)
 
 
 def test_a_folded_figure_has_no_tooltips(book, drawn):

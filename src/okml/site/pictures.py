@@ -13,11 +13,13 @@ An image has no tooltips either, so transparent circles over it carry them.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -36,6 +38,11 @@ from okml.site.pages import LETTERS, page_in
 FOLDED = "okml-scales"  # class of the box with the other scales of a cell
 COVER = "cover"  # tag of the cell with the chapter's cover figure; by default the first figure
 FIGURE = '<figure class="okml-figure"><svg'  # start of the HTML of a Picture
+# What a slider over pictures holds.
+INLINE_PNG = re.compile(
+    r'<img class="(?P<classes>[^"]*)" alt="(?P<alt>[^"]*)"'
+    r' src="data:image/png;base64,(?P<png>[^"]+)">'
+)
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 # The theme's text colors. The palette's blue is too deep for thin marks on a dark page.
@@ -62,6 +69,21 @@ def move_figures_out(app: Sphinx, doctree: nodes.document) -> None:
             shown = picture(app.env, _drawing(text), tooltips=id(raw) not in folded)
             figure = tag("figure", shown, classes=["okml-figure"])
             raw.replace_self(tag("div", figure, classes=raw["classes"]))
+        elif raw["format"] == "html" and INLINE_PNG.search(text):
+            raw.replace_self(_png_files(app.env, text))
+
+
+def _png_files(env: BuildEnvironment, text: str) -> list[nodes.Node]:
+    """Return HTML whose inline PNG images are files: those of a slider are most of its page."""
+    parts: list[nodes.Node] = []
+    end = 0
+    for found in INLINE_PNG.finditer(text):
+        parts.append(nodes.raw("", text[end : found.start()], format="html"))
+        path = _kept(env, base64.b64decode(found["png"]), ".png")
+        alt, classes = unescape(found["alt"]), found["classes"].split()
+        parts.append(nodes.image(uri=_from_page(env, path), alt=alt, classes=classes))
+        end = found.end()
+    return [*parts, nodes.raw("", text[end:], format="html")]
 
 
 def drop_old_files(app: Sphinx, failure: Exception | None) -> None:
@@ -69,7 +91,7 @@ def drop_old_files(app: Sphinx, failure: Exception | None) -> None:
     if failure is not None or app.builder.format != "html":
         return
     shown = {Path(path).name for path in app.env.images}
-    for path in _folder(app.env).glob("*.svg"):
+    for path in _folder(app.env).glob("*"):
         if path.name not in shown:
             path.unlink()
             Path(app.outdir, app.builder.imagedir, path.name).unlink(missing_ok=True)
@@ -162,7 +184,7 @@ def picture(
         colored = drawing
         for color, seen in colors.items():
             colored = colored.replace(color, seen)
-        uri = os.path.relpath(_kept(env, colored), Path(env.srcdir, env.docname).parent)
+        uri = _from_page(env, _kept(env, colored.encode(), ".svg"))
         image = nodes.image(uri=uri, alt=alt, classes=[f"only-{theme}"])
         if lazy:
             image["loading"] = "lazy"
@@ -176,13 +198,16 @@ def picture(
     return tag("div", *layers, classes=["okml-picture"], attrs={"style": style, "lang": lang})
 
 
-def _kept(env: BuildEnvironment, drawing: str) -> Path:
-    name = hashlib.sha256(drawing.encode()).hexdigest()[:16]
-    path = _folder(env) / f"{name}.svg"
+def _kept(env: BuildEnvironment, image: bytes, ending: str) -> Path:
+    path = _folder(env) / f"{hashlib.sha256(image).hexdigest()[:16]}{ending}"
     if not path.exists():
-        with atomic_write(path) as handle:
-            handle.write(drawing)
+        with atomic_write(path, "wb") as handle:
+            handle.write(image)
     return path
+
+
+def _from_page(env: BuildEnvironment, path: Path) -> str:
+    return os.path.relpath(path, Path(env.srcdir, env.docname).parent)
 
 
 def _folder(env: BuildEnvironment) -> Path:
