@@ -496,7 +496,7 @@ def _store(executed: NotebookNode, notebook: Path) -> None:
     counted = (cell for cell in executed.cells if cell.cell_type == "code")
     for count, cell in enumerate(counted, start=1):
         cell.execution_count = count
-        cell.outputs = [shown for output in cell.outputs if (shown := _without_progress(output))]
+        cell.outputs = without_progress(cell.outputs)
         for output in cell.outputs:
             if "execution_count" in output:
                 output["execution_count"] = count
@@ -510,9 +510,12 @@ def _store(executed: NotebookNode, notebook: Path) -> None:
         nbformat.write(executed, handle)
 
 
-def _without_progress(output: NotebookNode) -> NotebookNode | None:
-    """Return an output without progress lines; None if it has no others."""
-    if output["output_type"] != "stream":
-        return output
-    output["text"] = PROGRESS.sub("", output["text"])
-    return output if output["text"] else None
+def without_progress(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
+    """Return outputs without the lines of progress, which only a slow machine shows."""
+    kept = []
+    for output in outputs:
+        if output["output_type"] == "stream":
+            output["text"] = PROGRESS.sub("", output["text"])
+        if output["output_type"] != "stream" or output["text"]:
+            kept.append(output)
+    return kept

@@ -70,9 +70,9 @@ SHIFTS = """
 
 # What scrolls can be reached by keys; the theme sees to it a while after the page's size changed.
 TAB_STOPS = """
-() => [...document.querySelectorAll("pre, .pst-scrollable-table-container")].every(
-  (box) => box.scrollWidth <= box.clientWidth || box.tabIndex === 0
-)
+() => [
+  ...document.querySelectorAll("pre, .pst-scrollable-table-container, mjx-container[display]")
+].every((box) => box.scrollWidth <= box.clientWidth || box.tabIndex === 0)
 """
 
 # Contrast by WCAG's relative luminance; the background is the nearest opaque one upwards, with

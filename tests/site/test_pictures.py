@@ -121,6 +121,7 @@ def test_pictures_of_a_slider_are_files_where_they_stood(book):
     book.build()
     images = book.page("notebooks/add").select(".okml-steps > img")
     assert [image["class"] for image in images] == [["at0_0"], ["at1_0"]]
+    assert images[0].parent.select_one("fieldset") is not None
     assert images[1]["alt"] == "Digits <drawn>: two steps, seed 0"
     for image, strip in zip(images, slider.strips.values(), strict=True):
         file = book.root / "html/notebooks" / image["src"]

@@ -23,6 +23,15 @@ def test_injected_parameters_are_folded():
     assert ready.metadata["tags"] == ["injected-parameters", "hide-input"]
 
 
+def test_lines_of_progress_are_no_outputs():
+    table = new_output("execute_result", data={"text/plain": "1"})
+    progress = new_output("stream", text="judging the arms …\njudging the arms: 3.6 s\n")
+    said = new_output("stream", text="judging the arms …\nthey are equal\n")
+    cell = new_code_cell(outputs=[progress, said, table])
+    [ready] = stage.prepared(new_notebook(cells=[cell])).cells
+    assert ready.outputs == [{**said, "text": "they are equal\n"}, table]
+
+
 def test_an_outputs_alternative_goes_where_myst_nb_looks():
     png = shown({"image/png": "AAAA"}, {"image/png": {"alt": "A map of it"}})
     [ready] = stage.prepared(new_notebook(cells=[new_code_cell(outputs=png)])).cells

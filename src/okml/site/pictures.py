@@ -38,7 +38,11 @@ from okml.site.pages import LETTERS, page_in
 FOLDED = "okml-scales"  # class of the box with the other scales of a cell
 COVER = "cover"  # tag of the cell with the chapter's cover figure; by default the first figure
 FIGURE = '<figure class="okml-figure"><svg'  # start of the HTML of a Picture
-# What a slider over pictures holds.
+# A slider over pictures: its buttons, and an inline image for each of their states.
+SLIDER = re.compile(
+    r'<div class="(?P<classes>okml-steps [^"]*)">(?P<buttons>.*?)(?P<images><img .*)</div>',
+    re.DOTALL,
+)
 INLINE_PNG = re.compile(
     r'<img class="(?P<classes>[^"]*)" alt="(?P<alt>[^"]*)"'
     r' src="data:image/png;base64,(?P<png>[^"]+)">'
@@ -69,21 +73,19 @@ def move_figures_out(app: Sphinx, doctree: nodes.document) -> None:
             shown = picture(app.env, _drawing(text), tooltips=id(raw) not in folded)
             figure = tag("figure", shown, classes=["okml-figure"])
             raw.replace_self(tag("div", figure, classes=raw["classes"]))
-        elif raw["format"] == "html" and INLINE_PNG.search(text):
-            raw.replace_self(_png_files(app.env, text))
+        elif raw["format"] == "html" and (slider := SLIDER.fullmatch(text.strip())):
+            raw.replace_self(_with_files(app.env, slider))
 
 
-def _png_files(env: BuildEnvironment, text: str) -> list[nodes.Node]:
-    """Return HTML whose inline PNG images are files: those of a slider are most of its page."""
-    parts: list[nodes.Node] = []
-    end = 0
-    for found in INLINE_PNG.finditer(text):
-        parts.append(nodes.raw("", text[end : found.start()], format="html"))
+def _with_files(env: BuildEnvironment, slider: re.Match[str]) -> element:
+    """Return a slider whose images are files: inline they would be most of the page."""
+    images = []
+    for found in INLINE_PNG.finditer(slider["images"]):
         path = _kept(env, base64.b64decode(found["png"]), ".png")
         alt, classes = unescape(found["alt"]), found["classes"].split()
-        parts.append(nodes.image(uri=_from_page(env, path), alt=alt, classes=classes))
-        end = found.end()
-    return [*parts, nodes.raw("", text[end:], format="html")]
+        images.append(nodes.image(uri=_from_page(env, path), alt=alt, classes=classes))
+    buttons = nodes.raw("", slider["buttons"], format="html")
+    return tag("div", buttons, *images, classes=slider["classes"].split())
 
 
 def drop_old_files(app: Sphinx, failure: Exception | None) -> None:

@@ -188,10 +188,12 @@ def check_repository(address: str) -> None:
 def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Prepare an executed notebook for the site.
 
-    The cell with injected parameters is folded, and the text alternatives of outputs are copied to
-    the metadata of their cell, where MyST-NB reads them.
+    The cell with injected parameters is folded, lines of progress are left out, and the text
+    alternatives of outputs are copied to the metadata of their cell, where MyST-NB reads them.
     """
     for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = notebooks.without_progress(cell.outputs)
         tags = cell.metadata.get("tags", [])
         if INJECTED in tags:
             cell.metadata["tags"] = [*tags, "hide-input"]

@@ -10,15 +10,23 @@
     return box.bottom > 0 && box.top < window.innerHeight;
   };
 
+  /* Sets formulas, of which a wide one scrolls and is to be reached by keys. */
+  const set = async (formulas) => {
+    await MathJax.typesetPromise(formulas);
+    const boxes = formulas.flatMap((formula) => [...formula.querySelectorAll("mjx-container")]);
+    const wide = boxes.filter((box) => box.scrollWidth > box.clientWidth);
+    wide.forEach((box) => { box.tabIndex = 0; });
+  };
+
   const setAll = async () => {
     const formulas = [...document.querySelectorAll(".math")];
     const first = new Set(formulas.filter(inSight));
     const waiting = [...first, ...formulas.filter((formula) => !first.has(formula))];
-    await MathJax.typesetPromise(waiting.splice(0, first.size)); // the page in sight moves once
+    await set(waiting.splice(0, first.size)); // the page in sight moves once
     while (waiting.length) {
       await new Promise((resolve) => setTimeout(resolve));
       const end = performance.now() + TASK;
-      while (waiting.length && performance.now() < end) await MathJax.typesetPromise([waiting.shift()]);
+      while (waiting.length && performance.now() < end) await set([waiting.shift()]);
     }
   };
 
