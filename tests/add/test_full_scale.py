@@ -765,7 +765,8 @@ def test_an_example_takes_what_the_plan_says(tmp_path: Path) -> None:
 
 
 def test_disk_of_shards() -> None:
-    assert planning.shard_gib(600_000) == pytest.approx(106, rel=0.05)
+    gib = 600_000 * planning.EXAMPLE_BYTES / 2**30
+    assert gib == pytest.approx(106, rel=0.05)
 
 
 # ---------------------------------------------------------------- the command line
