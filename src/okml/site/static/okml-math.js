@@ -13,7 +13,7 @@
   /* Sets formulas, of which a wide one scrolls and is to be reached by keys. */
   const set = async (formulas) => {
     await MathJax.typesetPromise(formulas);
-    const boxes = formulas.flatMap((formula) => [...formula.querySelectorAll("mjx-container")]);
+    const boxes = formulas.flatMap((formula) => [...formula.querySelectorAll("mjx-container[display]")]);
     const wide = boxes.filter((box) => box.scrollWidth > box.clientWidth);
     wide.forEach((box) => { box.tabIndex = 0; });
   };
