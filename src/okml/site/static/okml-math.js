@@ -10,12 +10,16 @@
     return box.bottom > 0 && box.top < window.innerHeight;
   };
 
-  /* Sets formulas, of which a wide one scrolls and is to be reached by keys. */
+  /* A formula that is wider than its page scrolls, and is to be reached by keys. */
+  const widths = new ResizeObserver((changed) => {
+    for (const { target } of changed) target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
+  });
+
   const set = async (formulas) => {
     await MathJax.typesetPromise(formulas);
-    const boxes = formulas.flatMap((formula) => [...formula.querySelectorAll("mjx-container[display]")]);
-    const wide = boxes.filter((box) => box.scrollWidth > box.clientWidth);
-    wide.forEach((box) => { box.tabIndex = 0; });
+    for (const formula of formulas) {
+      formula.querySelectorAll("mjx-container[display]").forEach((box) => widths.observe(box));
+    }
   };
 
   const setAll = async () => {
