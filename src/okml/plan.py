@@ -101,6 +101,41 @@ class Plan(BaseModel):
             data=tuple(data),
         )
 
+    @classmethod
+    def of_logs(
+        cls,
+        profile: Profile,
+        *,
+        hours: Sequence[Item],
+        device: Sequence[Item],
+        loading: Item,
+        disk: Sequence[Item],
+        data: Sequence[str],
+        sizes: Sequence[Item] = (),
+    ) -> Self:
+        """Return the plan of a run whose processes train on logs of events.
+
+        Args:
+            profile: The settings of the run.
+            hours: The work, one part after the other.
+            device: What a training holds on its device.
+            loading: What the largest log takes while it is read.
+            disk: What is on disk at the end.
+            data: Names of the catalog, of data fetched by hand, or of local folders.
+            sizes: The sizes that the items follow from.
+        """
+        held = sum_of(device)
+        return cls.of(
+            profile,
+            sizes=sizes,
+            hours=hours,
+            memory=[*device, loading],
+            disk=disk,
+            device_gib=held,
+            memory_gib=processes_gib(profile, held) + loading.value,
+            data=data,
+        )
+
     def shortfalls(
         self, data_folder: Path, run_folder: Path, kept: Iterable[Path] = ()
     ) -> list[str]:

@@ -18,17 +18,7 @@ from okml.offline_rl.arms import (
 )
 from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 from okml.offline_rl.simulator import ITEMS
-from okml.plan import (
-    CPU_WORKERS,
-    Item,
-    Plan,
-    downloads,
-    in_gib,
-    in_hours,
-    processes_gib,
-    reading,
-    sum_of,
-)
+from okml.plan import CPU_WORKERS, Item, Plan, downloads, in_gib, in_hours, reading
 from okml.training.recent import RECENT
 
 
@@ -102,15 +92,13 @@ def plan(profile: OfflineRLProfile) -> Plan:
     memory = [_weights(profile), _kept(profile), _activations(profile), _scores(profile)]
     names = tuple(dict.fromkeys(data.log for data in profile.datasets))
     loading = reading(max(size_of(data).events for data in profile.datasets), LOADING_BYTES)
-    device = sum_of(memory)
-    return Plan.of(
+    return Plan.of_logs(
         profile,
         sizes=[_log(data) for data in profile.datasets],
         hours=hours,
-        memory=[*memory, loading],
+        device=memory,
+        loading=loading,
         disk=[downloads(names), _checkpoints(profile, trainings)],
-        device_gib=device,
-        memory_gib=processes_gib(profile, device) + loading.value,
         data=names,
     )
 

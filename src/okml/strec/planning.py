@@ -10,16 +10,7 @@ from typing import cast
 import torch
 
 from okml.data.logs import entry_of
-from okml.plan import (
-    Item,
-    Plan,
-    downloads,
-    in_gib,
-    in_hours,
-    processes_gib,
-    reading,
-    sum_of,
-)
+from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
 from okml.strec.arms import BACKBONE, Job, all_jobs, build, mixer_arms, tries
@@ -91,15 +82,13 @@ def plan(profile: StrecProfile) -> Plan:
     memory = [_weights(profile), _kept(profile), _activations(profile), _logits(profile)]
     names = tuple(dict.fromkeys(entry_of(data.log) for data in profile.datasets))
     loading = reading(max(SIZES[data.log].events for data in profile.datasets), LOADING_BYTES)
-    device = sum_of(memory)
-    return Plan.of(
+    return Plan.of_logs(
         profile,
         sizes=[_rows(data) for data in profile.datasets],
         hours=hours,
-        memory=[*memory, loading],
+        device=memory,
+        loading=loading,
         disk=[downloads(names), _checkpoints(profile, trainings)],
-        device_gib=device,
-        memory_gib=processes_gib(profile, device) + loading.value,
         data=names,
     )
 

@@ -10,16 +10,7 @@ from typing import get_args
 
 from okml.data import catalog
 from okml.errors import ParameterError
-from okml.plan import (
-    Item,
-    Plan,
-    downloads,
-    in_gib,
-    in_hours,
-    processes_gib,
-    reading,
-    sum_of,
-)
+from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.training.recent import RECENT
@@ -119,14 +110,12 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
         "checkpoints on disk", sum(work.count * work.checkpoint for work in works),
         "12 bytes a parameter with Adam's moments, 4 if frozen"
     )  # fmt: skip
-    device = sum_of(memory)
-    return Plan.of(
+    return Plan.of_logs(
         profile,
         hours=hours,
-        memory=[*memory, loading],
+        device=memory,
+        loading=loading,
         disk=[downloads(names), _files(profile), checkpoints],
-        device_gib=device,
-        memory_gib=processes_gib(profile, device) + loading.value,
         data=logs,
     )
 
