@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Literal, Self
 
@@ -61,6 +61,14 @@ def load_findings() -> list[Finding]:
     """Return the findings in the order of the landing page."""
     text = (resources.files("okml.ledger") / "findings.yml").read_text(encoding="utf-8")
     return [Finding.model_validate(entry) for entry in yaml.safe_load(text)]
+
+
+def told(verdicts: Mapping[str, Verdict]) -> Iterator[tuple[Finding, Text, Verdict]]:
+    """Yield each finding that verdicts, by the ids of claims, allow to tell, and its sentence."""
+    for finding in load_findings():
+        verdict = verdicts.get(finding.claim)
+        if verdict and (sentence := finding.sentence(verdict)):
+            yield finding, sentence, verdict
 
 
 def written(sentence: str, verdict: Verdict) -> str:

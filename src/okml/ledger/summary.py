@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from okml.errors import RecordError
-from okml.ledger.findings import load_findings, written
+from okml.ledger.findings import told, written
 from okml.ledger.report import RECORDED, chapter_rows
 from okml.ledger.verdicts import Outcome, Verdict
 from okml.paths import atomic_write
@@ -29,15 +29,12 @@ def best_verdicts(chapters: list[str]) -> BestVerdicts:
 def decided_findings(verdicts: BestVerdicts) -> str:
     """Return the findings that a recorded run decides, as a Markdown list with their verdicts."""
     best = {claim: verdict for found in verdicts.values() for claim, verdict in found.items()}
-    lines = []
-    for finding in load_findings():
-        verdict = best.get(finding.claim)
-        sentence = finding.sentence(verdict) if verdict else None
-        if verdict is None or sentence is None or verdict.outcome is Outcome.UNDECIDED:
-            continue
-        text = written(sentence.en, verdict)
-        lines.append(f"- {text} *{verdict.outcome.value}* (`{finding.claim}`, {verdict.profile})")
-    return "\n".join(lines)
+    return "\n".join(
+        f"- {written(sentence.en, verdict)} *{verdict.outcome.value}* "
+        f"(`{finding.claim}`, {verdict.profile})"
+        for finding, sentence, verdict in told(best)
+        if verdict.outcome is not Outcome.UNDECIDED
+    )
 
 
 def summary_table(verdicts: BestVerdicts) -> str:

@@ -15,7 +15,7 @@ from okml.chapters import CHAPTERS
 from okml.errors import OkmlError
 from okml.ledger import LABELS, ClaimRow
 from okml.ledger.export import CLAIM_PAGES
-from okml.ledger.findings import load_findings, written
+from okml.ledger.findings import told, written
 from okml.ledger.quoting import plain
 from okml.ledger.report import format_estimate
 from okml.paths import atomic_write
@@ -92,18 +92,13 @@ def _of_chapter(chapter: str, title: str, lang: Lang) -> Card:
     """Return a card with the chapter's first finding, and the number of its claims by outcome."""
     rows = view.rows(chapter)
     best = {row.claim.id: row.best for row in rows}
-    findings = (
-        (sentence, best[finding.claim])
-        for finding in load_findings()
-        if finding.claim in best and (sentence := finding.sentence(best[finding.claim]))
-    )
-    found = next((written(said(sentence, lang), verdict) for sentence, verdict in findings), "")
+    findings = (written(said(sentence, lang), verdict) for _, sentence, verdict in told(best))
     verdicts = tuple(
         (outcome, f"{count} {said(LABELS[outcome], lang)}")
         for outcome, count in counts(rows).items()
         if count
     )
-    return Card(title, chapter, found, verdicts)
+    return Card(title, chapter, next(findings, ""), verdicts)
 
 
 def _kept(app: Sphinx, pagename: str, card: Card) -> str:
