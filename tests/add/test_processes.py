@@ -60,6 +60,16 @@ def test_two_processes_give_it_with_fakes_of_each_phase(tmp_path: Path) -> None:
     assert_close(tmp_path / "two", alone(tmp_path / "one"))
 
 
+@pytest.mark.nightly
+def test_two_processes_that_resume_after_a_kill_give_the_result_of_one(tmp_path: Path) -> None:
+    program = ("tests.add.tiny", str(tmp_path / "two"), "--checkpoint-every", "2")
+    killed = launch(*program, "--kill-at-step", "5")
+    assert killed.returncode != 0
+    done = launch(*program)
+    assert done.returncode == 0, done.stderr
+    assert_close(tmp_path / "two", alone(tmp_path / "one"))
+
+
 def test_a_sharded_student_trains_and_resumes_after_a_kill(tmp_path: Path) -> None:
     """FSDP2 through the loop: weights and their averages are those of a whole student."""
     program = ("tests.add.tiny", str(tmp_path / "two"), "--shard", "--checkpoint-every", "2")
