@@ -68,13 +68,15 @@ def move_figures_out(app: Sphinx, doctree: nodes.document) -> None:
         for raw in box.findall(nodes.raw)
     }
     for raw in list(doctree.findall(nodes.raw)):
-        text = raw.astext()
-        if raw["format"] == "html" and text.startswith(FIGURE):
-            shown = picture(app.env, _drawing(text), tooltips=id(raw) not in folded)
-            figure = tag("figure", shown, classes=["okml-figure"])
-            raw.replace_self(tag("div", figure, classes=raw["classes"]))
-        elif raw["format"] == "html" and (slider := SLIDER.fullmatch(text.strip())):
-            raw.replace_self(_with_files(app.env, slider))
+        text = raw.astext() if raw["format"] == "html" else ""
+        if text.startswith(FIGURE):
+            drawn = picture(app.env, _drawing(text), tooltips=id(raw) not in folded)
+            shown = tag("figure", drawn, classes=["okml-figure"])
+        elif slider := SLIDER.fullmatch(text.strip()):
+            shown = _with_files(app.env, slider)
+        else:
+            continue
+        raw.replace_self(tag("div", shown, classes=raw["classes"]))
 
 
 def _with_files(env: BuildEnvironment, slider: re.Match[str]) -> element:
