@@ -8,3 +8,15 @@
     box.tabIndex = scrolls[place] ? 0 : -1;
   });
 }
+
+/* A box that scrolls says whether more of it lies to the right, and its style shows that. */
+{
+  const boxes = new Set(document.querySelectorAll("pre, .cell_output > .output, .pst-scrollable-table-container, .okml-scroll"));
+  const mark = (some) => {
+    const more = some.map((box) => box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+    some.forEach((box, place) => box.toggleAttribute("data-more", more[place]));
+  };
+  const sizes = new ResizeObserver((changed) => mark(changed.map(({ target }) => target)));
+  for (const box of boxes) sizes.observe(box);
+  document.addEventListener("scroll", ({ target }) => boxes.has(target) && mark([target]), { capture: true, passive: true });
+}
