@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from okml import cli
 from okml.cli import app
 from okml.errors import ResourceError
+from okml.runtime import commit
 
 
 def program(*lines):
@@ -89,6 +90,20 @@ def test_where_data_come_from_by_hand_is_said_in_one_line(monkeypatch, tmp_path,
     shown = at_80_columns(monkeypatch, *arguments).splitlines()
     (line,) = (line for line in shown if name in line and "by hand: http" in line)
     assert line.endswith(f" → {tmp_path / name}")
+
+
+def test_the_doctor_says_which_commit_records_would_name(monkeypatch, tmp_path):
+    monkeypatch.setenv("OKML_ROOT", str(tmp_path))
+    assert cli.stated(commit()).startswith("unknown: git does not answer here")
+    for git in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "a"],
+    ):
+        subprocess.run(["git", *git], cwd=tmp_path, check=True)
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout
+    assert cli.stated(commit()) == head[:7]
 
 
 def test_a_full_run_that_does_not_fit_is_refused(monkeypatch):

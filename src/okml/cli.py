@@ -41,6 +41,7 @@ from okml.profile import PROFILE_NAMES, ProfileName
 
 if TYPE_CHECKING:
     from okml.notebooks import NotebookJob
+    from okml.runtime import Commit
 
 app = typer.Typer(
     help="Run the digests of the reading group.",
@@ -440,18 +441,26 @@ def _fits(found: Chapter, profile: ProfileName) -> str:
     return "yes" if not missing else "no: " + "; ".join(missing)
 
 
+def stated(commit: Commit) -> str:
+    """Return what a record would say of its code."""
+    if commit.sha == "unknown":
+        return "unknown: git does not answer here, so records would not name their code"
+    return commit.sha[:7] + ", with uncommitted changes" * commit.dirty
+
+
 @app.command()
 def doctor() -> None:
     """Show this machine, and which chapters and profiles it can run."""
     from okml.accelerator import advice
     from okml.data import listing
     from okml.paths import build_dir, data_roots
-    from okml.runtime import environment, free_disk_gib
+    from okml.runtime import commit, environment, free_disk_gib
 
     machine = environment()
     root = data_roots()[0]
     facts: Mapping[str, Any] = {
         "okml": __version__,
+        "commit": stated(commit()),
         "python": machine.python,
         **machine.packages,
         "processor": f"{machine.cpu}, {machine.cores} cores usable",
