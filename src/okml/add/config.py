@@ -130,11 +130,13 @@ GPU = AddProfile(
     name="gpu",
     budget=Budget(minutes=180 * 60, memory_gib=64, disk_gib=850, gpu_memory_gib=80),
     seeds=(0, 1, 2),
-    add=SMALL,
+    add=NIGHT.add,
     sets=(
         SetSettings(
             images="emoji", size=64, text="sentences", channels=(64, 128, 256, 256),
-            teacher=_steps(60_000, batch=256, warmup=1000, ema_decay=0.9995),
+            # Two hundred passes: a teacher of more would learn the pictures by heart, and distances
+            # are taken from them.
+            teacher=_steps(2_400, batch=128, warmup=200, ema_decay=0.999),
             metric=_steps(2000), eye="efficientnet", efficientnet_side=128,
             distillation=DistillationRun(steps=4000, batch=128, ema_decay=0.998),
             arms=(
@@ -145,19 +147,19 @@ GPU = AddProfile(
                 "no_condition", "text_only", "image_only", "adversarial_only", "sds", "nfsd",
                 "four_teacher_steps", "blind",
             ),
-            alternatives=("consistency", "progressive"), samples=5000,
+            alternatives=("consistency", "progressive"), rates=NIGHT.main.rates, samples=5000,
         ),
         SetSettings(
             images="fashion", size=32, channels=(64, 128, 256),
             most_images=20_000,
-            teacher=_steps(60_000, batch=256, warmup=1000, ema_decay=0.9995),
+            teacher=_steps(16_000, batch=256, warmup=1000, ema_decay=0.9995),
             metric=_steps(5000), eye="efficientnet", efficientnet_side=96,
             distillation=DistillationRun(steps=4000, batch=128, ema_decay=0.998),
             arms=(
                 "image_kept_at_noise", "random_features", "distillation_only",
                 "distillation_faster",
             ),
-            alternatives=("consistency", "progressive"), samples=10_000,
+            alternatives=("consistency", "progressive"), rates=NIGHT.main.rates, samples=10_000,
         ),
     ),
     published=PublishedSettings(

@@ -180,7 +180,7 @@ NIGHT = OfflineRLProfile(
 )
 
 _DISTILGPT2 = ActorSettings()
-_LARGE_CRITIC = CriticSettings(width=128, hidden=256, count=2)
+_LARGE_CRITIC = CriticSettings(width=256, hidden=512, count=2)
 
 # The data sets of the paper. Its preprocessing is not known to us: MovieLens keeps every rating and
 # holds out each user's last one; Yoochoose is the sample of 200,000 sessions of the SQN papers.
