@@ -22,7 +22,9 @@ Numbers = NDArray[np.int64]
 Scorer = Callable[[Tensor], Tensor]
 
 TIE = 1e-6  # scores closer than this are equal
-BATCH_BYTES = 2**26  # size of a score matrix
+# Size of a score matrix. On the CPU it stays in a cache, and its memory is used again; a GPU idles
+# between small ones.
+BATCH_BYTES, GPU_BATCH_BYTES = 2**22, 2**28
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,13 +119,14 @@ def rank_pairs(
     above, tied = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     for rows, places, scores in _scored(scorer, item):
         device = scores.device
-        table = scores[places]  # [r, N]
+        table = scores if len(scores) == len(places) else scores[places]  # [r, N]
         viewed = torch.from_numpy(item[rows]).to(device)
         own = table.gather(1, torch.from_numpy(target[rows]).to(device).unsqueeze(1))  # [r, 1]
-        higher, near = table > own + TIE, (table - own).abs() <= TIE
+        higher, reached = table > own + TIE, table >= own - TIE
         for number, rule in enumerate(rules):
-            counts = torch.stack([_count(marked, rule, viewed) for marked in (higher, near)])
-            above[number, rows], tied[number, rows] = counts.cpu().numpy()
+            counts = [_count(marked, rule, viewed) for marked in (higher, reached)]
+            over, up_to = torch.stack(counts).cpu().numpy()
+            above[number, rows], tied[number, rows] = over, up_to - over
     found = []
     for number, rule in enumerate(rules):
         shown = np.ones(len(item), bool) if rule.candidates is None else rule.candidates[target]
@@ -193,15 +196,18 @@ def _scored(scorer: Scorer, item: Numbers) -> Iterator[tuple[Numbers, Tensor, Te
 
     The viewed item's own score is below all others.
     """
+    if not len(item):
+        return
     order = np.argsort(item, kind="stable")
-    width = scorer(torch.from_numpy(item[:1])).shape[1] if len(item) else 1
-    height = max(1, BATCH_BYTES // (4 * width))
+    first = scorer(torch.from_numpy(item[:1]))  # [1, N]
+    bytes_at_once = BATCH_BYTES if first.device.type == "cpu" else GPU_BATCH_BYTES
+    height = max(1, bytes_at_once // (4 * first.shape[1]))
     for start in range(0, len(item), height):
         rows = order[start : start + height]
         queries, places = np.unique(item[rows], return_inverse=True)
         viewed = torch.from_numpy(queries)
         scores = scorer(viewed).to(torch.float32, copy=True)  # it is written to
-        if scores.isnan().any():
+        if scores.sum().isnan() and scores.isnan().any():  # a sum is ten times as fast
             raise ParameterError("A score is not a number.")
         scores.scatter_(1, viewed.to(scores.device).unsqueeze(1), -torch.inf)
         yield rows, torch.from_numpy(places).to(scores.device), scores
