@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 
 from okml.periodic_behavior.arms import ARMS
 from okml.periodic_behavior.dynamics import (
+    MEASURED,
     DynamicsTask,
     angle_between,
     equilibrium_angle,
@@ -134,10 +137,23 @@ def test_a_few_images_are_learned_by_heart() -> None:
 
 
 @pytest.mark.parametrize("stop", [4, 5])
-def test_a_training_that_was_stopped_goes_on_as_if_it_were_not(tmp_path, stop: int) -> None:
+def test_a_training_that_was_interrupted_goes_on_as_if_it_were_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    """Also within an epoch, whose steps are kept until its end."""
     whole = fit(task("invariant"), source(), settings(4)).frame
-    fit(task("invariant"), source(), settings(4, max_steps=stop), tmp_path)
+    interrupted = task("invariant")
+    after_step = interrupted.after_step
+
+    def interrupt(step: int) -> None:
+        after_step(step)
+        if step == stop:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(interrupted, "after_step", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fit(interrupted, source(), settings(4), tmp_path)
     resumed = fit(task("invariant"), source(), settings(4), tmp_path).frame
-    for name in ("loss", "norm", "angle", "norm_error"):
+    for name in MEASURED:
         ends = [each.filter(each["step"] == 8)[name].to_list() for each in (whole, resumed)]
         assert ends[0] == ends[1], name

@@ -23,6 +23,9 @@ FOR_ANY_DEVICE = (
     "tests/second_device/test_rules.py",
     "tests/second_device/test_bugs.py",
     "tests/test_accelerator.py",
+    # A task that keeps tensors of its own in a checkpoint.
+    "tests/periodic_behavior/test_dynamics.py::"
+    "test_a_training_that_was_interrupted_goes_on_as_if_it_were_not",
 )
 LIMIT_S = 1800  # that only a program which hangs reaches, however busy the machine
 pytestmark = pytest.mark.skipif(NAME == "second", reason="starts the second device itself")

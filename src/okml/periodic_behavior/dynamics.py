@@ -127,4 +127,5 @@ class DynamicsTask(TrainingTask):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore the steps of the epoch that goes on."""
-        self.steps = list(state["steps"]) if state else []
+        # A checkpoint is read on the CPU, and later steps are noted where the weights are.
+        self.steps = list(state["steps"].to(self.invariant[0].device)) if state else []
