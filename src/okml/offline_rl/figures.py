@@ -153,10 +153,7 @@ def draw_gains(table: pl.DataFrame, data: str) -> Picture:
             0.33,
         )
         axes.axvline(0, color=INK, lw=0.8)
-        axes.set_xlabel(
-            "NDCG@10 less that of the control, stage 2 with all weights one "
-            "(bar: 95 % over users and seeds)"
-        )
+        axes.set_xlabel("NDCG@10 less the control's (bar: 95 % over users and seeds)")
     facts = ", ".join(f"{row['label']} {row[METRIC]:.4f}" for row in rows.to_dicts())
     return Picture(
         figure, f"NDCG@10 on {data}, arms less the control, which has {control:.4f}: {facts}."
