@@ -143,12 +143,12 @@ NIGHT = LightsageProfile(
     # All pairs of a large basket would take longer than all other rivals together. Baskets are
     # shuffled, so a narrow window draws some of them at random.
     item2vec=Item2VecSettings(epochs=10, learning_rate=0.1, schedule="constant", window=5),
-    # Vectors of ids learn more slowly than a network of features, so LightGCN sees eight times the
+    # Vectors of ids learn more slowly than a network of features, so LightGCN sees five times the
     # pairs. A step's time is that of the whole graph, whatever its batch.
     lightgcn=LightGCNSettings(
         recipe=Hyperparameters(
-            batch=8_192, steps=800, learning_rate=1e-2, weight_decay=0, schedule="constant",
-            evaluate_every=80,
+            batch=8_192, steps=500, learning_rate=1e-2, weight_decay=0, schedule="constant",
+            evaluate_every=50,
         )
     ),
     tail_rows="few",
