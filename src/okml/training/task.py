@@ -106,7 +106,7 @@ class TrainingTask(ABC):
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore the state that :meth:`state` returned."""
+        """Restore the state that :meth:`state` returned; its tensors are on the CPU."""
         if state:
             raise TrainingError(f"{type(self).__name__} saves state and does not load it.")
 
