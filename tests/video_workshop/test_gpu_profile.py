@@ -47,8 +47,10 @@ SIZES = {
         "base": {"length": 16, **NETWORK},
         "smaller": {"length": 16, "width": 4, "layers": 2, "heads": 2},
         "pretraining": {"steps": 4, "batch": 8, "warmup_steps": 2, "loss": SAMPLE},
-        "downstream": {"steps": 3, "batch": 8, "heads": HEADS},
-        "label_share": 0.3, "test_rows": 8,
+        "downstream": {
+            "steps": 3, "steps_all_labels": 3, "evaluate_every": 1, "batch": 8, "heads": HEADS,
+        },
+        "label_share": 0.3, "test_rows": 8, "valid_rows": 4,
     },
     "goals": {
         "simulator": {

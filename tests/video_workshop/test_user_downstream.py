@@ -22,9 +22,8 @@ from okml.video_workshop.users.evaluation import (
     by_cosine,
     liked_pairs,
     related_ranks,
-    retrieval_ranks,
-    user_auc,
 )
+from okml.video_workshop.users.scoring import retrieval_ranks, user_auc
 from tests.video_workshop.users_tiny import ITEMS, LENGTH, pretraining, watched
 
 TASKS = ("liked", "love", "dislike")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
 from okml.errors import ParameterError
+from okml.training import History
 from okml.video_workshop.common import study as study_module
 from okml.video_workshop.config import CPU
 from okml.video_workshop.settings.users import (
@@ -15,18 +17,21 @@ from okml.video_workshop.settings.users import (
     UsersSettings,
 )
 from okml.video_workshop.users import figures
-from okml.video_workshop.users.arms import the_base
-from okml.video_workshop.users.evaluation import TASKS
+from okml.video_workshop.users.arms import UserArm, the_base
+from okml.video_workshop.users.evaluation import TASKS, PairedEvaluation
 from okml.video_workshop.users.experiments import reuse
-from okml.video_workshop.users.study import UsersStudy
+from okml.video_workshop.users.study import MONITORS, UsersStudy
 from tests.video_workshop.users_tiny import ITEMS, watched
 
 TINY = UsersSettings(
     base=UserModelSettings(length=6, width=16, layers=2),
     smaller=UserModelSettings(length=6, width=8, layers=1),
     pretraining=UserPretrainingSettings(steps=8, learning_rate=1e-2),
-    downstream=DownstreamSettings(steps=3, learning_rate=1e-2),
+    downstream=DownstreamSettings(
+        steps=3, steps_all_labels=3, evaluate_every=1, learning_rate=1e-2
+    ),
     label_share=0.3,
+    valid_rows=2,
     ablations=("shuffled", "item_alone", "intents", "intents_free", "content"),
 )
 
@@ -50,16 +55,57 @@ def study(tmp_path_factory):
     patch.undo()
 
 
-def test_training_is_before_the_cut_and_the_test_after_it(study):
+def test_training_and_validation_are_before_the_cut_and_the_test_after_it(study):
     trainer = study
     events = trainer.watched.interactions
     users = events.users()
     trained = np.arange(len(events)) < trainer.train_end[users]
-    assert (events.times[trained] < trainer.cut).all()
-    assert (events.times[~trained] >= trainer.cut).all()
+    validated = np.isin(np.arange(len(events)), trainer.valid.end)
+    assert (events.times[trained | validated] < trainer.cut).all()
+    assert (events.times[~trained & ~validated] >= trainer.cut).all()
     assert (events.times[trainer.test.end] >= trainer.cut).all()
-    assert 0.75 < trained.mean() < 0.85
+    assert 0.75 < (trained | validated).mean() < 0.85
+    assert not (trained & validated).any()
     assert trainer.genres.sum() == ITEMS
+
+
+@pytest.mark.parametrize("task", ["retrieval", "ranking"])
+def test_a_recommender_is_validated_on_rows_of_its_own_labels(study, task):
+    base, events = the_base(TINY), study.watched.interactions
+    few, every = (UserArm(task, base, "full", share) for share in (TINY.label_share, 1.0))
+    rows = study.valid_of(few, 0)
+    labeled = set(study._windows(TINY.base.length, few.share, 0).user.tolist())
+    assert 0 < len({*rows.user.tolist()}) <= len(labeled) < len({*study.valid.user.tolist()})
+    assert {*rows.user.tolist()} <= labeled
+    assert {*rows.end.tolist()} <= {*study.valid_of(every, 0).end.tolist()}
+    # No training, that of a base included, has a validated event as its target or input.
+    assert (rows.end >= study.train_end[rows.user]).all()
+    assert (events.times[rows.end] < study.cut).all()
+    assert task == "ranking" or study.watched.liked[rows.end].all()
+
+
+@pytest.mark.parametrize("task", ["retrieval", "ranking"])
+def test_the_weights_that_are_best_in_validation_are_kept(study, task):
+    arm = UserArm(task, the_base(TINY), "scratch", TINY.label_share)
+    trained, metric = study.recommender(arm, 0), MONITORS[arm.task]
+    curve = trained.history.frame.select("step", metric).drop_nulls()
+    assert len(curve) > 3
+    best = curve[metric].max()
+    assert trained.history.best_value == best
+    assert study._validation(arm, 0)(trained.module) == {metric: pytest.approx(best)}
+
+
+def test_an_arm_that_stopped_too_early_is_told(study):
+    """By a line and a plateau, whose verdicts are known without a training."""
+    judge = PairedEvaluation(study)
+    for name, values in (("line", np.arange(1, 11)), ("plateau", np.minimum(np.arange(1, 11), 5))):
+        for task, metric in MONITORS.items():
+            frame = pl.DataFrame({"step": np.arange(1, 11), metric: values.astype(float)})
+            judge.histories[task][name, 0] = History(frame, 10, "max_steps", 10, 10.0)
+    assert [judge.rising(task, name) for task in MONITORS for name in ("line", "plateau")] == [
+        True, False, True, False,
+    ]  # fmt: skip
+    assert reuse._still_rising(judge, "line", "plateau") == 2
 
 
 def test_a_finished_training_is_loaded(study):
@@ -83,6 +129,9 @@ def test_reuse(study):
         }
         gains = {task: of["full"][task] - of["scratch"][task] for task in TASKS}
         assert np.isclose(np.mean(result.values(f"{metric}_ndcg_gain")), gains["retrieval"])
+        rising = table.filter(pl.col("arm").is_in([f"full{labels}", f"scratch{labels}"]))
+        rising = rising.filter(pl.col("task") != "related")["still rising"]
+        assert result.values(f"{metric}_still_rising") == [rising.sum()]
         smallest = result.metrics[f"{metric}_smallest_gain"]
         assert np.isclose(smallest.mean, min(gains.values()))
         assert smallest.low <= smallest.mean <= smallest.high

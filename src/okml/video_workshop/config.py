@@ -72,7 +72,9 @@ SMOKE = VideoWorkshopProfile(
         base=UserModelSettings(length=20, width=32, layers=1),
         smaller=UserModelSettings(length=20, width=16, layers=1),
         pretraining=UserPretrainingSettings(steps=40, learning_rate=3e-3, weights=ONE_SOFTMAX),
-        downstream=DownstreamSettings(steps=20, learning_rate=3e-3),
+        downstream=DownstreamSettings(
+            steps=20, steps_all_labels=20, evaluate_every=5, learning_rate=3e-3
+        ),
         ablations=("item_alone",),
         test_rows=5,
     ),
@@ -184,7 +186,9 @@ CPU = VideoWorkshopProfile(
             warmup_steps=20,
             weights=ONE_SOFTMAX,
         ),
-        downstream=DownstreamSettings(steps=60, learning_rate=2e-3),
+        downstream=DownstreamSettings(
+            steps=100, steps_all_labels=120, patience=4, learning_rate=2e-3
+        ),
         ablations=BASE_ABLATIONS,
     ),
     goals=GoalsSettings(
@@ -238,8 +242,11 @@ NIGHT = VideoWorkshopProfile(
             warmup_steps=50,
             weights=ONE_SOFTMAX,
         ),
-        downstream=DownstreamSettings(steps=150, learning_rate=2e-3),
+        downstream=DownstreamSettings(
+            steps=300, steps_all_labels=900, evaluate_every=60, patience=4, learning_rate=2e-3
+        ),
         ablations=BASE_ABLATIONS,
+        valid_users=300,
     ),
     world_data=WatchLogSettings(),  # the worlds are made of MovieLens-100K
     goals=CPU.override(
@@ -288,7 +295,7 @@ ADER_TRAINING = StreamTrainingSettings(
 
 GPU = VideoWorkshopProfile(
     name="gpu",
-    budget=Budget(minutes=24 * 60, memory_gib=64, disk_gib=600, gpu_memory_gib=80),
+    budget=Budget(minutes=24 * 60, memory_gib=64, disk_gib=1_000, gpu_memory_gib=80),
     seeds=(0, 1, 2),
     # The impressions of 1,000 users in a month. The row of a video with fewer than ten impressions
     # cannot be trained, so a video joins the catalog with its tenth impression. A filter by the
@@ -336,10 +343,17 @@ GPU = VideoWorkshopProfile(
             warmup_steps=400,
             loss=SampledSoftmaxSettings(negatives=8_192, alpha=0.5),
         ),
-        downstream=DownstreamSettings(steps=1_000, batch=64, learning_rate=3e-4),
+        downstream=DownstreamSettings(
+            steps=1_000,
+            steps_all_labels=3_000,
+            evaluate_every=100,
+            batch=64,
+            learning_rate=3e-4,
+        ),
         ranked=("click", "long_view", "like"),
         ablations=("shuffled", "item_alone", "intents", "intents_free", "rows"),
         test_rows=50,
+        valid_rows=10,
     ),
     world_data=WatchLogSettings(),  # the simulator is made of MovieLens-100K
     # All impressions of 7,583 videos by 27,285 users, about half of them random.

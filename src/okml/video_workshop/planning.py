@@ -148,13 +148,16 @@ def events_of(data: WatchLogSettings) -> float:
 
 
 def flops(model: UserModelSettings, loss: AnyLoss, items: int) -> float:
-    """Return the FLOPs of one event in the blocks and of its scores, two per multiply-add.
+    """Return the FLOPs of one event in the blocks and of its scores, two per multiply-add."""
+    return _blocks(model) + 2.0 * model.width * _classes(loss, items)
+
+
+def _blocks(model: UserModelSettings) -> int:
+    """Return the FLOPs of one event in the blocks.
 
     A block has 12 d^2 weights, and attention two products with half of the n positions each.
     """
-    width = model.width
-    blocks = model.layers * (24 * width**2 + 2 * model.length * width)
-    return blocks + 2.0 * width * _classes(loss, items)
+    return model.layers * (24 * model.width**2 + 2 * model.length * model.width)
 
 
 def _classes(loss: AnyLoss, items: int) -> int:
@@ -184,13 +187,28 @@ def _users(profile: VideoWorkshopProfile) -> Iterator[Work]:
             work = Work(f"pre-training, d = {model.width}", 1, how.steps, how.batch * model.length,
                         position, 12 * weights)  # fmt: skip
         else:
-            mode = job.what.mode
-            steps = chosen.steps + (how.steps if mode == "scratch" else 0)
+            mode, few = job.what.mode, job.what.share < 1
+            steps = (chosen.steps if few else chosen.steps_all_labels) + (
+                how.steps if mode == "scratch" else 0
+            )
+            # Two checkpoints: the last, and the best in validation.
             work = Work(f"recommenders, {mode}, d = {model.width}", 1, steps,
                         chosen.batch * model.length, position,
-                        (4 if mode == "frozen" else 12) * weights)  # fmt: skip
+                        2 * (4 if mode == "frozen" else 12) * weights)  # fmt: skip
+            counted[_validations(profile, job.what, steps)] += 1
         counted[work] += 1
     yield from (replace(work, count=count) for work, count in counted.items())
+
+
+def _validations(profile: VideoWorkshopProfile, arm: users.UserArm, steps: int) -> Work:
+    """Return the validations of a recommender: forward passes alone, and scores after the last."""
+    settings, model = profile.users, arm.base.model
+    labeled = arm.share * (profile.data.users or size_of(profile.data.log).users)
+    rows = settings.valid_rows * min(settings.valid_users, math.ceil(labeled))
+    position = _blocks(model) + 2.0 * model.width * item_bound(profile.data) / model.length
+    return Work(f"validations of recommenders, d = {model.width}", 1,
+                math.ceil(steps / settings.downstream.evaluate_every), rows * model.length,
+                position / PASSES)  # fmt: skip
 
 
 def _items(profile: VideoWorkshopProfile) -> Iterator[Work]:

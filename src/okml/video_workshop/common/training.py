@@ -105,12 +105,13 @@ def train(
     epochs: int | None = None,
     gradient_clip: float = 1.0,
     monitor: str | None = None,
+    evaluate_every: int | None = None,
     patience: int | None = None,
     compiled: bool = True,
 ) -> History:
     """Train for some steps or epochs, or load the training that the folder holds.
 
-    A training that monitors a metric is evaluated each epoch, and ends with its best weights.
+    A training that monitors a metric is evaluated as it goes, and ends with its best weights.
 
     Args:
         profile: Profile with the device and the precision.
@@ -123,7 +124,9 @@ def train(
         epochs: Largest number of epochs; None: no limit.
         gradient_clip: Largest norm of the gradients.
         monitor: Metric that chooses the best weights; None: the last weights are used.
-        patience: Epochs without a new best after which training ends; None: no limit.
+        evaluate_every: Steps from one evaluation to the next, if a metric is monitored; None: those
+            of an epoch.
+        patience: Evaluations without a new best after which training ends; None: no limit.
         compiled: Whether to compile where the profile does; a short training does not repay it.
     """
     settings = TrainingSettings(
@@ -133,7 +136,8 @@ def train(
         seed=seed,
         gradient_clip=gradient_clip,
         keep_checkpoints=1,
-        evaluate_every=None if monitor is None else 1,
+        evaluate_every=None if monitor is None else evaluate_every or 1,
+        evaluate_unit="epoch" if evaluate_every is None else "step",
         monitor=monitor,
         patience=patience,
         device=profile.device,

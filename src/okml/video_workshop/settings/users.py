@@ -104,10 +104,17 @@ class UserPretrainingSettings(Settings):
 
 
 class DownstreamSettings(Settings):
-    """The training of a recommender on a user model, with one rate and batch size for all modes."""
+    """The training of a recommender on a user model, with one rate and batch size for all modes.
 
-    # The steps on a pre-trained model; from random weights, those of the pre-training are added.
+    It ends once validation has had no new best for long, with the weights of the best one.
+    """
+
+    # The most steps on a pre-trained model, with the labels of a part of the users and of all; from
+    # random weights, those of the pre-training are added.
     steps: Count = 60
+    steps_all_labels: Count = 60
+    evaluate_every: Count = 20  # steps between validations
+    patience: Count = 5  # validations without a new best
     batch: Count = 32  # windows per step
     learning_rate: LearningRate = 1e-3
     heads: MultiTaskHeadSettings = MultiTaskHeadSettings(expert_width=32)  # MMoE, of ranking
@@ -129,6 +136,10 @@ class UsersSettings(Settings):
     # Labels that ranking predicts: a signal of the log, or `liked`, any success.
     ranked: AtLeastOne[Text] = ("liked", "love", "dislike")
     test_rows: Count = 10  # of each user at most, the newest
+    # Of each user at most, the newest before the cut: no training has them as targets, and the
+    # recommenders are validated on those of the users whose labels they have.
+    valid_rows: Count = 5
+    valid_users: Count = 500  # whose rows a validation takes, at most
 
     _length = rule(
         lambda users: users.base.length == users.smaller.length,

@@ -26,7 +26,7 @@ from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.stream.periods import Stream
 from okml.video_workshop.stream.trainer import Effort, StreamTrainer
 from okml.video_workshop.users.batches import AskedBatches
-from okml.video_workshop.users.evaluation import only_existing
+from okml.video_workshop.users.scoring import only_existing
 
 
 class Strategy(ABC):

@@ -17,6 +17,7 @@ from okml.video_workshop.settings.users import (
     UserTable,
 )
 
+RecommenderTask = Literal["retrieval", "ranking"]
 ALL_LABELS = ", all labels"  # suffix of an arm's name
 NO_ACTIONS = "no action tokens"
 
@@ -48,7 +49,7 @@ class UserArm:
         share: Share of the users whose labels it is trained on.
     """
 
-    task: Literal["retrieval", "ranking"]
+    task: RecommenderTask
     base: Base
     mode: Mode
     share: float = 1.0

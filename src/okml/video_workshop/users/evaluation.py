@@ -3,74 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor
 
 from okml.ledger import Estimate, estimate_difference, estimate_ratio
-from okml.seqrec.batches import LastTargetBatch
+from okml.seqrec.convergence import MONITOR, still_rising
 from okml.seqrec.interactions import Ints
 from okml.seqrec.metrics import Floats, hit, ndcg
-from okml.seqrec.ranking import Ranks, rank_rows
+from okml.seqrec.ranking import Ranks
 from okml.seqrec.rows import Rows
-from okml.seqrec.scorers import ChunkScores, Scorer, product_scorer
+from okml.training import History
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.common.training import batches_of
-from okml.video_workshop.users.batches import AskedBatch, RequestBatch, RequestBatches
+from okml.video_workshop.users.arms import RecommenderTask
 from okml.video_workshop.users.downstream import DownstreamModel, RankingModel, Retrieval
 from okml.video_workshop.users.pretraining import Pretraining
-from okml.video_workshop.users.study import UsersStudy
+from okml.video_workshop.users.scoring import auc_rows, ranking_logits, retrieval_ranks
+from okml.video_workshop.users.study import MONITORS, UsersStudy
 
 # Maps items ``[m]`` to the scores of all items as related ones, a new tensor ``[m, V + 1]``.
 ItemScores = Callable[[Tensor], Tensor]
-
-
-def retrieval_ranks(
-    recommender: Retrieval, source: RequestBatches, first_seen: Ints, batch_size: int
-) -> Ranks:
-    """Rank each request's target among the items that existed and were new to its user.
-
-    Half of the ties precede the target.
-
-    Args:
-        recommender: Retrieval model to evaluate.
-        source: Test requests with their histories.
-        first_seen: Time of each item's first event, ``[V + 1]``.
-        batch_size: Number of requests that are encoded together.
-    """
-    recommender.eval()
-    scorer = product_scorer(
-        lambda batch: recommender.vectors(cast(RequestBatch, batch)),
-        recommender.model.item_matrix(),
-    )
-    return rank_rows(
-        only_existing(scorer, torch.from_numpy(first_seen)),
-        source,
-        hide_seen=True,
-        ties="middle",
-        batch_size=batch_size,
-    )
-
-
-def only_existing(scorer: Scorer, first_seen: Tensor) -> Scorer:
-    """Give a score of minus infinity to items whose first event is later than the request."""
-
-    def existing(batch: LastTargetBatch) -> ChunkScores:
-        asked = cast(AskedBatch, batch).asked
-        known, scores = first_seen.to(asked.device), scorer(batch)
-
-        def masked(rows: Tensor, first: int, last: int) -> Tensor:
-            missing = known[None, first:last] > asked[rows][:, None]
-            return scores(rows, first, last).masked_fill_(missing, -torch.inf)
-
-        return masked
-
-    return existing
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,36 +96,6 @@ def by_cosine(matrix: Tensor) -> ItemScores:
     return lambda items: unit[items.to(unit.device)] @ unit.T
 
 
-@torch.inference_mode()
-def ranking_logits(recommender: RankingModel, source: RequestBatches, batch_size: int) -> Floats:
-    """Return the logits of each request's target, ``[r, tasks]``."""
-    recommender.eval()
-    device = next(recommender.parameters()).device
-    logits = [
-        recommender.requested(batch.to(device)).float().cpu()
-        for batch in batches_of(source, batch_size)
-    ]
-    return torch.cat(logits).numpy().astype(np.float64)
-
-
-def user_auc(scores: Floats, labels: NDArray[np.bool_], users: NDArray[np.integer]) -> Floats:
-    """Return for each row the AUC of its user, ``[r]``; NaN where all labels of a user agree.
-
-    The mean over rows that are not NaN is GAUC, users weighted by their impressions.
-    """
-    found = np.full(len(users), np.nan)
-    order = np.argsort(users, kind="stable")
-    borders = np.flatnonzero(np.diff(users[order])) + 1
-    for mine in np.split(order, borders):
-        wanted = labels[mine]
-        positive, negative = wanted.sum(), (~wanted).sum()
-        if positive and negative:
-            # Mann-Whitney U: the number of pairs whose positive scores above the negative.
-            above = rankdata(scores[mine])[wanted].sum() - positive * (positive + 1) / 2
-            found[mine] = above / (positive * negative)
-    return found
-
-
 def known_targets(study: UsersStudy) -> Rows:
     """Return the test rows whose target existed before the cut; other targets are no class."""
     items = study.watched.interactions.items[study.test.end]
@@ -211,6 +138,9 @@ class PairedEvaluation:
         }
         # Values of the task's test rows by arm and seed, [r]; NaN where an AUC is undefined.
         self.rows: dict[Task, dict[tuple[str, int], Floats]] = {task: {} for task in TASKS}
+        self.histories: dict[RecommenderTask, dict[tuple[str, int], History]] = {
+            "retrieval": {}, "ranking": {}
+        }  # fmt: skip
 
     def add(self, name: str, seed: int, recommender: DownstreamModel) -> None:
         """Evaluate a recommender; for retrieval, also related items by its item vectors."""
@@ -218,7 +148,7 @@ class PairedEvaluation:
         batch = study.profile.evaluation_batch
         if isinstance(recommender, RankingModel):
             logits = ranking_logits(recommender, study.requests(study.test), batch)
-            self.rows["ranking"][name, seed] = self._auc_rows(logits)
+            self.rows["ranking"][name, seed] = auc_rows(logits, self.labels, self.users["ranking"])
         elif isinstance(recommender, Retrieval):
             ranks = retrieval_ranks(
                 recommender, study.requests(study.liked_test), first_seen, batch
@@ -241,6 +171,14 @@ class PairedEvaluation:
     def value(self, task: Task, name: str, seed: int) -> float:
         """Return the metric of a task."""
         return float(np.nanmean(self.rows[task][name, seed]))
+
+    def rising(self, task: RecommenderTask, name: str) -> bool:
+        """Tell whether an arm's trainings ended before validation was flat."""
+        read = {MONITORS[task]: MONITOR}  # the name by which a curve is read
+        return still_rising(
+            [replace(history, frame=history.frame.rename(read))
+             for (arm, _), history in self.histories[task].items() if arm == name]
+        )  # fmt: skip
 
     def difference(self, task: Task, name: str, reference: str) -> Estimate:
         """Return the difference of two arms in the task's metric, over their common seeds."""
@@ -273,12 +211,3 @@ class PairedEvaluation:
         """Return the rows of some arms by seed, for the seeds that they share."""
         seeds = self.seeds(task, *names)
         return [{seed: self.rows[task][name, seed] for seed in seeds} for name in names]
-
-    def _auc_rows(self, logits: Floats) -> Floats:
-        """Return the AUC of each row's user, a mean over tasks, ``[r]``; NaN where undefined."""
-        users, tasks = self.users["ranking"], range(logits.shape[1])
-        of_tasks = [user_auc(logits[:, n], self.labels[:, n], users) for n in tasks]
-        defined = ~np.isnan(of_tasks)
-        total, counted = np.where(defined, of_tasks, 0).sum(0), defined.sum(0)
-        found: Floats = np.where(counted > 0, total / np.maximum(counted, 1), np.nan)
-        return found

@@ -17,9 +17,11 @@ from okml.kept import trainings_folder
 from okml.runtime import seed_everything
 from okml.seqrec.interactions import Ints
 from okml.seqrec.losses import AnyLoss, ItemLoss, build_sampler
+from okml.seqrec.metrics import ndcg
 from okml.seqrec.popularity import item_counts
 from okml.seqrec.rows import Mask, Rows, Windows, all_rows, most_recent
 from okml.seqrec.splits import time_quantiles
+from okml.seqrec.tasks import Evaluation
 from okml.training import History
 from okml.training.recent import recently_trained
 from okml.training.sharded import shard
@@ -32,7 +34,7 @@ from okml.video_workshop.common.training import BETAS, task_of, train
 from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.items.maker import TableMaker
 from okml.video_workshop.settings.users import UsersSettings
-from okml.video_workshop.users.arms import Base, UserArm, UserJob, needs_of
+from okml.video_workshop.users.arms import Base, RecommenderTask, UserArm, UserJob, needs_of
 from okml.video_workshop.users.batches import RequestBatches, WindowBatches, user_windows
 from okml.video_workshop.users.downstream import (
     DownstreamModel,
@@ -41,8 +43,11 @@ from okml.video_workshop.users.downstream import (
     ranked_labels,
 )
 from okml.video_workshop.users.pretraining import Pretraining
+from okml.video_workshop.users.scoring import auc_rows, ranking_logits, retrieval_ranks
 
 CUT = 0.8  # share of events before the moment that separates training from test
+# What chooses the weights of a recommender, and ends its training.
+MONITORS: dict[RecommenderTask, str] = {"retrieval": "ndcg@10", "ranking": "gauc"}
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -55,7 +60,10 @@ class TrainedModule(Generic[M]):
 
 
 class UsersStudy(Study):
-    """User models and recommenders: trained before the cut, tested on the rows after it."""
+    """User models and recommenders: trained before the cut, tested on the rows after it.
+
+    Recommenders are validated on the newest rows before it, which nothing is trained to predict.
+    """
 
     @property
     def settings(self) -> UsersSettings:
@@ -94,9 +102,17 @@ class UsersStudy(Study):
 
     @cached_property
     def train_end(self) -> Ints:
-        """One past the last event before the cut of each user, ``[u]``."""
+        """One past the last event of training of each user, ``[u]``: validation has the newest."""
         events = self.watched.interactions
-        return ends_of(events, events.times < self.cut)
+        validated = np.bincount(self.valid.user, minlength=events.user_count)
+        return ends_of(events, events.times < self.cut) - validated
+
+    @cached_property
+    def valid(self) -> Rows:
+        """The newest requests before the cut of each user."""
+        rows = all_rows(self.watched.interactions)
+        early = rows.take(self.watched.interactions.times[rows.end] < self.cut)
+        return most_recent(early, self.settings.valid_rows)
 
     @cached_property
     def test(self) -> Rows:
@@ -109,6 +125,20 @@ class UsersStudy(Study):
     def liked_test(self) -> Rows:
         """Test rows whose target was liked."""
         return self.test.take(self.watched.liked[self.test.end])
+
+    def valid_of(self, arm: UserArm, seed: int) -> Rows:
+        """Return the rows that a recommender is validated on, of users whose labels it has."""
+        users = self.labeled(arm.share, seed)[: self.settings.valid_users]
+        rows = self.valid.take(np.isin(self.valid.user, users))
+        if arm.task == "ranking":
+            return rows
+        return rows.take(self.watched.liked[rows.end])
+
+    def labeled(self, share: float, seed: int) -> Ints:
+        """Return the users whose events are labels; a smaller share is part of a larger one."""
+        users = np.flatnonzero(self.train_end - self.watched.interactions.offsets[:-1] > 1)
+        drawn = np.random.default_rng(seed).permutation(users)
+        return drawn[: max(1, round(share * len(users)))]
 
     def requests(self, rows: Rows) -> RequestBatches:
         """Return a source of rows with histories as long as the base reads."""
@@ -154,18 +184,23 @@ class UsersStudy(Study):
 
     @recently_trained
     def recommender(self, arm: UserArm, seed: int) -> TrainedModule[DownstreamModel]:
-        """Return a trained recommender."""
+        """Return a trained recommender, with the weights that are best in validation."""
         chosen, how = self.settings.downstream, arm.base.pretraining
+        steps = chosen.steps if arm.share < 1 else chosen.steps_all_labels
         model = self._model_of(arm, seed)
         seed_everything(seed)
         recommender = self._on(model.to(self.device), arm).to(self.device)
         source = self._source(self.watched, arm.base, arm.share, seed)
-        task = task_of(recommender, how, betas=BETAS, learning_rate=chosen.learning_rate)
+        task = task_of(
+            recommender, how, betas=BETAS, learning_rate=chosen.learning_rate,
+            evaluate=self._validation(arm, seed),
+        )  # fmt: skip
         history = train(
             self.profile, task, source,
             self.folder / UserJob(arm, seed).name, batch=chosen.batch,
-            steps=chosen.steps + (how.steps if arm.mode == "scratch" else 0), seed=seed,
-            gradient_clip=how.gradient_clip,
+            steps=steps + (how.steps if arm.mode == "scratch" else 0), seed=seed,
+            gradient_clip=how.gradient_clip, monitor=MONITORS[arm.task],
+            evaluate_every=chosen.evaluate_every, patience=chosen.patience,
         )  # fmt: skip
         return TrainedModule(recommender.eval(), history)
 
@@ -207,6 +242,23 @@ class UsersStudy(Study):
             return RankingModel(model, self.settings.ranked, self.settings.downstream.heads)
         return Retrieval(model, self.item_loss(arm.base.pretraining.loss))
 
+    def _validation(self, arm: UserArm, seed: int) -> Evaluation:
+        """Return the evaluation of a recommender by the metric that its task is tested by."""
+        rows, batch = self.valid_of(arm, seed), self.profile.evaluation_batch
+        source, labels = self.requests(rows), self.labels[self.watched.actions[rows.end]]
+
+        def evaluate(recommender: nn.Module) -> dict[str, float]:
+            if isinstance(recommender, RankingModel):
+                logits = ranking_logits(recommender, source, batch)
+                value = np.nanmean(auc_rows(logits, labels, rows.user))
+            else:
+                assert isinstance(recommender, Retrieval)
+                ranks = retrieval_ranks(recommender, source, self.watched.first_seen, batch)
+                value = ndcg(ranks, 10).mean()
+            return {MONITORS[arm.task]: float(value)}
+
+        return evaluate
+
     def _source(self, watched: Watched, base: Base, share: float, seed: int) -> WindowBatches:
         """Return the batches of an epoch."""
         return WindowBatches(
@@ -217,11 +269,9 @@ class UsersStudy(Study):
         )
 
     def _windows(self, length: int, share: float, seed: int) -> Windows:
-        """Return the windows of a share of the users; a smaller share is part of a larger one."""
+        """Return the windows of the users whose events are labels."""
         windows = user_windows(self.watched.interactions, self.train_end, length)
-        users = np.unique(windows.user)
-        drawn = np.random.default_rng(seed).permutation(users)[: max(1, round(share * len(users)))]
-        return windows.take(np.isin(windows.user, drawn))
+        return windows.take(np.isin(windows.user, self.labeled(share, seed)))
 
     @cached_property
     def _counts(self) -> Ints:

@@ -55,6 +55,7 @@ def train_users(study: UsersStudy) -> StepResult:
                 "share": arm.share,
                 "seed": job.seed,
                 "steps": trained.history.steps,
+                "best step": trained.history.best_step,
                 "trained parameters": sum(part.numel() for part in changed),
                 "seconds": float(trained.history.frame["seconds"][-1]),
             }
@@ -63,12 +64,14 @@ def train_users(study: UsersStudy) -> StepResult:
 
 
 def evaluated(study: UsersStudy, rows: Iterable[TableRow]) -> PairedEvaluation:
-    """Return the ranks and logits of the recommenders of a table."""
+    """Return the ranks and logits of the recommenders of a table, and their curves."""
     found = PairedEvaluation(study)
     for name, job in rows:
         assert isinstance(job.what, UserArm)
         with announced(f"{job.what.task}: {name}, seed {job.seed}"):
-            found.add(name, job.seed, study.recommender(job.what, job.seed).module)
+            trained = study.recommender(job.what, job.seed)
+            found.add(name, job.seed, trained.module)
+            found.histories[job.what.task][name, job.seed] = trained.history
     return found
 
 
@@ -79,6 +82,7 @@ def measure_reuse(study: UsersStudy) -> StepResult:
     for name, labels in (("reuse", ""), ("reuse_all_labels", ALL_LABELS)):
         full, scratch = f"full{labels}", f"scratch{labels}"
         result.measure(f"{name}_smallest_gain", judge.smallest_gain(full, scratch))
+        result.log(f"{name}_still_rising", _still_rising(judge, full, scratch), exact=True)
         for task, metric in GAINS:
             result.measure(f"{name}_{metric}_gain", judge.difference(task, full, scratch))
     result.frames["order"] = _order(study, result)
@@ -160,8 +164,16 @@ def measure_action_tokens(study: UsersStudy) -> StepResult:
     return result
 
 
+def _still_rising(judge: PairedEvaluation, *arms: str) -> int:
+    """Count the recommenders of some arms that ended before validation was flat."""
+    return sum(judge.rising(task, arm) for task in judge.histories for arm in arms)
+
+
 def _table(judge: PairedEvaluation, reference: str) -> pl.DataFrame:
-    """Return a row for each arm and task: its metric, and the difference from a reference."""
+    """Return a row for each arm and task: its metric, and the difference from a reference.
+
+    Related items are found by the vectors of retrieval, so they have its training.
+    """
     rows = []
     for task in TASKS:
         for name in judge.arms(task):
@@ -170,6 +182,7 @@ def _table(judge: PairedEvaluation, reference: str) -> pl.DataFrame:
                 "task": task,
                 "arm": name,
                 "seeds": len(seeds),
+                "still rising": judge.rising("ranking" if task == "ranking" else "retrieval", name),
                 "value": float(np.mean([judge.value(task, name, seed) for seed in seeds])),
             }
             if name != reference:
