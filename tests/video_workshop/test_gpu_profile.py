@@ -111,7 +111,11 @@ def test_every_arm_of_the_profile_is_in_the_table_of_its_step(run):
     assert column(record, "cold", "arm") == {*stated.items.arms, *stated.items.once}
     bases = {"base", "no action tokens", *stated.users.ablations}
     assert column(record, "ablations", "arm") == bases
-    modes = {"scratch", "frozen", "full", "scratch, all labels", "full, all labels"}
+    modes = {"frozen"} | {
+        f"{arm}{labels}"
+        for arm in ("scratch", "single task", "full")
+        for labels in ("", ", all labels")
+    }
     assert column(record, "reuse", "arm") == modes
     of_shops = {(shop.log, arm) for shop in stated.stream.sessions for arm in shop.arms}
     columns = record.tables["sessions"].columns

@@ -17,7 +17,7 @@ from okml.video_workshop.settings.users import (
     UsersSettings,
 )
 from okml.video_workshop.users import figures
-from okml.video_workshop.users.arms import UserArm, the_base
+from okml.video_workshop.users.arms import UserArm, changed, the_base
 from okml.video_workshop.users.evaluation import TASKS, PairedEvaluation
 from okml.video_workshop.users.experiments import reuse
 from okml.video_workshop.users.study import MONITORS, UsersStudy
@@ -32,7 +32,7 @@ TINY = UsersSettings(
     ),
     label_share=0.3,
     valid_rows=2,
-    ablations=("shuffled", "item_alone", "intents", "intents_free", "content"),
+    ablations=("shuffled", "item_alone", "intents", "intents_free", "content", "semantic_ids"),
 )
 
 
@@ -46,7 +46,8 @@ def study(tmp_path_factory):
     patch.setattr(study_module, "load_watched", load)
     # In this process: two workers would spend their time on imports.
     patch.setattr("okml.training.ahead.usable_cores", lambda: 1)
-    changes = {"users": TINY, "seeds": (0, 1), "device": "cpu",
+    items = CPU.items.model_copy(update={"components": 4, "prefix_codes": 3})
+    changes = {"users": TINY, "items": items, "seeds": (0, 1), "device": "cpu",
                "data": CPU.data.model_copy(update={"text": "tfidf"})}  # fmt: skip
     profile = CPU.model_copy(update=changes)
     made = UsersStudy(profile, tmp_path_factory.mktemp("run"))
@@ -135,7 +136,22 @@ def test_reuse(study):
         smallest = result.metrics[f"{metric}_smallest_gain"]
         assert np.isclose(smallest.mean, min(gains.values()))
         assert smallest.low <= smallest.mean <= smallest.high
+        single = table.filter(arm=f"single task{labels}")
+        over = [of["full"][task] - single.filter(task=task)["value"].item() for task in TASKS]
+        smallest = result.metrics[f"{metric}_single_task_smallest_gain"]
+        assert smallest.mean == pytest.approx(min(over))
     assert figures.gains(table, "scratch").alt.count("frozen") == 3
+
+
+def test_bases_differ_in_what_their_names_say():
+    """The single task has no other loss; Semantic IDs and content change the table alone."""
+    base = the_base(TINY)
+    single, codes = changed(TINY, "item_alone"), changed(TINY, "semantic_ids")
+    weights = single.pretraining.weights
+    assert (weights.action, weights.genre) == (0, 0)
+    assert (single.model, single.table) == (base.model, base.table)
+    assert (base.table, codes.table) == ("id", "hybrid_sid")
+    assert (codes.model, codes.pretraining) == (base.model, base.pretraining)
 
 
 def test_the_same_order_gives_the_same_number(study):
@@ -180,10 +196,12 @@ def test_propagation_and_action_tokens(study):
     assert several.seeds == 2
     alone = 100 * table["item_alone"]["difference"] / table["base"]["value"]
     assert several.mean == pytest.approx(-alone, rel=1e-6)
-    smallest = found.metrics["content_base_smallest_gain"]
-    of_content = found.frames["ablations"].filter(arm="content")
-    assert smallest.mean == pytest.approx(of_content["difference"].min())
-    assert smallest.interval == pytest.approx((of_content["low"].min(), of_content["high"].min()))
+    for metric, arm in (("content", "content"), ("semantic_id", "semantic_ids")):
+        smallest = found.metrics[f"{metric}_base_smallest_gain"]
+        gains = found.frames["ablations"].filter(arm=arm)
+        assert len(gains) == len(TASKS)
+        assert smallest.mean == pytest.approx(gains["difference"].min())
+        assert smallest.interval == pytest.approx((gains["low"].min(), gains["high"].min()))
     beyond = found.differences["action_token_ndcg_gain"]["shuffled_action_ndcg_gain"]
     assert beyond.mean == pytest.approx(-table["shuffled"]["difference"])
     assert {"base", "no action tokens", *TINY.ablations} == set(found.frames["ablations"]["arm"])

@@ -143,11 +143,10 @@ def _few_sessions(items: int, sessions: int, periods: int) -> SessionSettings:
 BASE_MODEL = UserModelSettings(width=48)
 SMALLER_MODEL = UserModelSettings(width=24, layers=1)
 BASE_ABLATIONS: tuple[Ablation, ...] = (
-    "shuffled", "item_alone", "intents", "intents_free", "content",
+    "shuffled", "item_alone", "intents", "intents_free", "content", "semantic_ids",
 )  # fmt: skip
 WEEKLY_MODEL = UserModelSettings(length=30, width=32, layers=1, heads=1)
-WEEKLY_ARMS: tuple[StrategyName, ...] = ("stale", "incremental", "replay", "rehearsal")
-MORE_WEEKLY_ARMS: tuple[StrategyName, ...] = ("distillation", "retrain")
+WEEKLY_ARMS: tuple[StrategyName, ...] = ("stale", "incremental", "rehearsal")
 
 
 def _last_items(epochs: int, batch: int, patience: int) -> LeaveOneOutSettings:
@@ -167,6 +166,7 @@ CPU = VideoWorkshopProfile(
     budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
     seeds=(0, 1, 2),
     items=ItemsSettings(
+        once=("content",),
         rqvae=RQVAESettings(hidden=(128,), batch=256, steps=400),
         hidden=64,
         warm_targets=4000,
@@ -180,21 +180,22 @@ CPU = VideoWorkshopProfile(
         base=BASE_MODEL,
         smaller=SMALLER_MODEL,
         pretraining=UserPretrainingSettings(
-            steps=200,
+            steps=160,
             batch=32,
             learning_rate=5e-3,
             warmup_steps=20,
             weights=ONE_SOFTMAX,
         ),
         downstream=DownstreamSettings(
-            steps=100, steps_all_labels=120, patience=4, learning_rate=2e-3
+            steps=80, steps_all_labels=100, patience=4, learning_rate=2e-3
         ),
         ablations=BASE_ABLATIONS,
+        valid_users=150,
     ),
     goals=GoalsSettings(
         simulator=VideoSimSettings(recent=10, days=22),
         ranker=RankerSettings(heads=MultiTaskHeadSettings(expert_width=16), epochs=2, batch=256),
-        oracle_worlds=5,
+        oracle_worlds=3,
         reinforce=ReinforceSettings(network=PolicyNetworkSettings(epochs=2, days=7)),
         constrained=ConstrainedSettings(
             network=PolicyNetworkSettings(epochs=2, days=7), multipliers=(1.0, 0.1)
@@ -208,7 +209,8 @@ CPU = VideoWorkshopProfile(
                 base_epochs=8,
             ),
             arms=WEEKLY_ARMS,
-            more_arms=MORE_WEEKLY_ARMS,
+            more_arms=("replay", "distillation", "retrain"),
+            tables=("hybrid_content", "hybrid_random"),
         ),
         sessions=(_few_sessions(items=1_500, sessions=500, periods=4),),
     ),
@@ -243,16 +245,16 @@ NIGHT = VideoWorkshopProfile(
             weights=ONE_SOFTMAX,
         ),
         downstream=DownstreamSettings(
-            steps=300, steps_all_labels=900, evaluate_every=60, patience=4, learning_rate=2e-3
+            steps=150, steps_all_labels=300, evaluate_every=30, learning_rate=2e-3
         ),
         ablations=BASE_ABLATIONS,
-        valid_users=300,
+        valid_users=200,
     ),
     world_data=WatchLogSettings(),  # the worlds are made of MovieLens-100K
     goals=CPU.override(
         {
             "goals.worlds": 8,
-            "goals.oracle_worlds": 20,
+            "goals.oracle_worlds": 16,
             "goals.simulator.log_days": 20,
             "goals.ranker.epochs": 3,
             "goals.constrained.multipliers": (1.0, 0.1, 0.01),
@@ -271,8 +273,7 @@ NIGHT = VideoWorkshopProfile(
             launches=LaunchSettings(first=16, last=20),  # later periods have few events
             shock=ShockSettings(period=24),
             arms=WEEKLY_ARMS,
-            more_arms=MORE_WEEKLY_ARMS,
-            strategies=StrategySettings(retrain_every=10),
+            more_arms=("replay",),
             tables=("hybrid_content", "hybrid_random"),
         ),
         sessions=(_few_sessions(items=3_000, sessions=800, periods=5),),
@@ -345,13 +346,20 @@ GPU = VideoWorkshopProfile(
         ),
         downstream=DownstreamSettings(
             steps=1_000,
-            steps_all_labels=3_000,
-            evaluate_every=100,
+            steps_all_labels=2_000,
+            evaluate_every=125,
             batch=64,
             learning_rate=3e-4,
         ),
         ranked=("click", "long_view", "like"),
-        ablations=("shuffled", "item_alone", "intents", "intents_free", "rows"),
+        ablations=(
+            "shuffled",
+            "item_alone",
+            "intents",
+            "intents_free",
+            "semantic_ids",
+            "rows",
+        ),
         test_rows=50,
         valid_rows=10,
     ),

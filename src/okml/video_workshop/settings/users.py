@@ -30,9 +30,12 @@ Mode = Literal["scratch", "frozen", "full"]
 
 # Changes of the base. shuffled: pre-trained on the actions of other events; item_alone: predicts
 # neither actions nor genres; intents: predicts both in lower blocks and feeds them forward;
-# intents_free: its control, which feeds forward outputs without an intent loss; content: item
-# vectors of a gated own row and of content; rows: of own rows alone.
-Ablation = Literal["shuffled", "item_alone", "intents", "intents_free", "content", "rows"]
+# intents_free: its control, which feeds forward outputs without an intent loss; content,
+# semantic_ids: item vectors of a gated own row and of content, or of a Semantic ID; rows: of own
+# rows alone.
+Ablation = Literal[
+    "shuffled", "item_alone", "intents", "intents_free", "content", "semantic_ids", "rows"
+]
 
 # Item representations of the user model, which okml.video_workshop.items.maker makes.
 UserTable = Literal["id", "content", "sid_unigram", "hybrid_sid", "hybrid_content", "hybrid_random"]

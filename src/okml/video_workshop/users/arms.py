@@ -18,8 +18,14 @@ from okml.video_workshop.settings.users import (
 )
 
 RecommenderTask = Literal["retrieval", "ranking"]
+BOTH: tuple[RecommenderTask, ...] = ("retrieval", "ranking")
 ALL_LABELS = ", all labels"  # suffix of an arm's name
+SINGLE_TASK = "single task"
 NO_ACTIONS = "no action tokens"
+# The item representations of the ablations that change nothing else.
+TABLES: dict[Ablation, UserTable] = {
+    "content": "hybrid_content", "semantic_ids": "hybrid_sid", "rows": "id"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -99,9 +105,8 @@ def changed(settings: UsersSettings, ablation: Ablation) -> Base:
     match ablation:
         case "shuffled":
             return replace(base, name=ablation, shuffled=True)
-        case "content" | "rows":
-            table: UserTable = "hybrid_content" if ablation == "content" else "id"
-            return replace(base, name=ablation, table=table)
+        case "content" | "semantic_ids" | "rows":
+            return replace(base, name=ablation, table=TABLES[ablation])
         case "item_alone":
             weights = weights.model_copy(update={"action": 0.0, "genre": 0.0})
         case "intents" | "intents_free":
@@ -111,28 +116,30 @@ def changed(settings: UsersSettings, ablation: Ablation) -> Base:
     return replace(base, name=ablation, pretraining=how)
 
 
-def frozen_pair(settings: UsersSettings, base: Base) -> tuple[UserArm, UserArm]:
-    """Return retrieval and ranking on a frozen base, by which bases are compared."""
-    share = settings.label_share
-    return UserArm("retrieval", base, "frozen", share), UserArm("ranking", base, "frozen", share)
+def frozen(settings: UsersSettings, task: RecommenderTask, base: Base) -> UserArm:
+    """Return a recommender on a frozen base, by which bases are compared."""
+    return UserArm(task, base, "frozen", settings.label_share)
 
 
 def reuse_rows(profile: VideoWorkshopProfile) -> list[TableRow]:
     """Return retrieval and ranking in every mode on the base, trained on few labels.
 
     Modes that train all weights are also trained on the labels of all users, where a base may not
-    help.
+    help, and on a base that was pre-trained to predict the next item alone.
     """
     settings = profile.users
     base, few = the_base(settings), settings.label_share
-    modes: tuple[tuple[Mode, float, str], ...] = (
-        ("scratch", few, ""), ("scratch", 1.0, ALL_LABELS), ("frozen", few, ""),
-        ("full", few, ""), ("full", 1.0, ALL_LABELS),
+    single = changed(settings, "item_alone")
+    modes: tuple[tuple[str, Mode, Base, float], ...] = (
+        ("scratch", "scratch", base, few), (f"scratch{ALL_LABELS}", "scratch", base, 1.0),
+        ("frozen", "frozen", base, few),
+        (SINGLE_TASK, "full", single, few), (f"{SINGLE_TASK}{ALL_LABELS}", "full", single, 1.0),
+        ("full", "full", base, few), (f"full{ALL_LABELS}", "full", base, 1.0),
     )  # fmt: skip
     return [
-        TableRow(f"{mode}{suffix}", UserJob(UserArm(task, base, mode, share), seed))
-        for mode, share, suffix in modes
-        for task in ("retrieval", "ranking")
+        TableRow(name, UserJob(UserArm(task, start, mode, share), seed))
+        for name, mode, start, share in modes
+        for task in BOTH
         for seed in profile.seeds
     ]
 
@@ -145,12 +152,16 @@ def size_rows(profile: VideoWorkshopProfile) -> list[TableRow]:
 
 
 def ablation_rows(profile: VideoWorkshopProfile) -> list[TableRow]:
-    """Return recommenders on the base, on the base without actions, and on its ablations."""
+    """Return recommenders on the base, on the base without actions, and on its ablations.
+
+    Item representations are compared in every task, what a base reads and predicts in retrieval.
+    """
     settings = profile.users
     rows = [*_on(profile, "base", the_base(settings))]
-    rows += _on(profile, NO_ACTIONS, without_actions(settings))
+    rows += _on(profile, NO_ACTIONS, without_actions(settings), ("retrieval",))
     for ablation in settings.ablations:
-        rows += _on(profile, ablation, changed(settings, ablation))
+        tasks: tuple[RecommenderTask, ...] = BOTH if ablation in TABLES else ("retrieval",)
+        rows += _on(profile, ablation, changed(settings, ablation), tasks)
     return rows
 
 
@@ -168,8 +179,13 @@ def needs_of(job: UserJob) -> list[UserJob]:
     return [UserJob(what.base, job.seed)]
 
 
-def _on(profile: VideoWorkshopProfile, name: str, base: Base) -> Iterator[TableRow]:
-    """Yield retrieval and ranking on a frozen base, with each seed."""
+def _on(
+    profile: VideoWorkshopProfile,
+    name: str,
+    base: Base,
+    tasks: tuple[RecommenderTask, ...] = BOTH,
+) -> Iterator[TableRow]:
+    """Yield the recommenders of some tasks on a frozen base, with each seed."""
     for seed in profile.seeds:
-        for arm in frozen_pair(profile.users, base):
-            yield TableRow(name, UserJob(arm, seed))
+        for task in tasks:
+            yield TableRow(name, UserJob(frozen(profile.users, task, base), seed))

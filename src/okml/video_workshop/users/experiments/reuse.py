@@ -12,14 +12,17 @@ from okml.steps import StepResult, announced
 from okml.training.ahead import train_ahead
 from okml.video_workshop.common.data import has_tie_rule
 from okml.video_workshop.common.intervals import interval
+from okml.video_workshop.settings.users import UserTable
 from okml.video_workshop.users.arms import (
     ALL_LABELS,
     NO_ACTIONS,
+    SINGLE_TASK,
+    TABLES,
     TableRow,
     UserArm,
     ablation_rows,
     all_jobs,
-    frozen_pair,
+    frozen,
     reuse_rows,
     size_rows,
     smaller_base,
@@ -28,14 +31,13 @@ from okml.video_workshop.users.arms import (
 from okml.video_workshop.users.evaluation import (
     TASKS,
     PairedEvaluation,
-    Task,
     known_targets,
     row_losses,
 )
 from okml.video_workshop.users.study import UsersStudy
 
-# Tasks that recommenders are compared in, with their names in metrics.
-GAINS: tuple[tuple[Task, str], ...] = (("retrieval", "ndcg"), ("ranking", "gauc"))
+# Item representations that are compared with rows alone, by their names in metrics.
+READ: dict[str, UserTable] = {"content": "hybrid_content", "semantic_id": "hybrid_sid"}
 ORDERS = 2  # random orders of events with the same user and second
 
 
@@ -76,15 +78,21 @@ def evaluated(study: UsersStudy, rows: Iterable[TableRow]) -> PairedEvaluation:
 
 
 def measure_reuse(study: UsersStudy) -> StepResult:
-    """Compare recommenders trained from scratch with those that transfer the base."""
+    """Compare recommenders that transfer the base with those trained from scratch.
+
+    They are also compared with those that transfer a base of a single task.
+    """
     judge, result = evaluated(study, reuse_rows(study.profile)), StepResult()
     result.frames["reuse"] = _table(judge, reference="scratch")
     for name, labels in (("reuse", ""), ("reuse_all_labels", ALL_LABELS)):
-        full, scratch = f"full{labels}", f"scratch{labels}"
+        full, scratch, single = f"full{labels}", f"scratch{labels}", f"{SINGLE_TASK}{labels}"
         result.measure(f"{name}_smallest_gain", judge.smallest_gain(full, scratch))
         result.log(f"{name}_still_rising", _still_rising(judge, full, scratch), exact=True)
-        for task, metric in GAINS:
-            result.measure(f"{name}_{metric}_gain", judge.difference(task, full, scratch))
+        result.measure(f"{name}_ndcg_gain", judge.difference("retrieval", full, scratch))
+        result.measure(f"{name}_gauc_gain", judge.difference("ranking", full, scratch))
+        result.measure(f"{name}_single_task_smallest_gain", judge.smallest_gain(full, single))
+        rising = _still_rising(judge, full, single)
+        result.log(f"{name}_single_task_still_rising", rising, exact=True)
     result.frames["order"] = _order(study, result)
     result.log("test_users", len(np.unique(study.test.user)))
     return result
@@ -98,7 +106,7 @@ def _order(study: UsersStudy, result: StepResult) -> pl.DataFrame:
     and a note says so.
     """
     settings, seed = study.settings, study.profile.seeds[0]
-    arm, _ = frozen_pair(settings, the_base(settings))
+    arm = frozen(settings, "retrieval", the_base(settings))
     recommender = study.recommender(arm, seed).module
     if tied := has_tie_rule(study.profile.data.log):
         orders = {"the file's": study}
@@ -140,13 +148,12 @@ def measure_propagation(study: UsersStudy) -> StepResult:
 def measure_action_tokens(study: UsersStudy) -> StepResult:
     """Compare bases with and without action tokens, and other ablations of the base."""
     judge, result = evaluated(study, ablation_rows(study.profile)), StepResult()
-    arms = {*judge.arms("retrieval")}
-    for task, metric in GAINS:
-        gain, shuffled = f"action_token_{metric}_gain", f"shuffled_action_{metric}_gain"
-        result.measure(gain, judge.difference(task, "base", NO_ACTIONS))
-        if "shuffled" in arms:
-            result.measure(shuffled, judge.difference(task, "shuffled", NO_ACTIONS))
-            result.compare(gain, shuffled, judge.difference(task, "base", "shuffled"))
+    arms, gain = {*judge.arms("retrieval")}, "action_token_ndcg_gain"
+    result.measure(gain, judge.difference("retrieval", "base", NO_ACTIONS))
+    if "shuffled" in arms:
+        shuffled = "shuffled_action_ndcg_gain"
+        result.measure(shuffled, judge.difference("retrieval", "shuffled", NO_ACTIONS))
+        result.compare(gain, shuffled, judge.difference("retrieval", "base", "shuffled"))
     for metric, arm, reference in (
         ("intents_ndcg_gain_pct", "intents", "base"),
         ("free_intents_ndcg_gain_pct", "intents_free", "base"),
@@ -157,9 +164,12 @@ def measure_action_tokens(study: UsersStudy) -> StepResult:
     if {"intents", "intents_free"} <= arms:
         prediction = judge.percent("intents", "intents_free", base="base")
         result.compare("intents_ndcg_gain_pct", "free_intents_ndcg_gain_pct", prediction)
-    for content, rows in (("content", "base"), ("base", "rows")):
-        if {content, rows} <= arms:
-            result.measure("content_base_smallest_gain", judge.smallest_gain(content, rows))
+    named: dict[UserTable, str] = {study.settings.table: "base"}
+    named |= {table: arm for arm, table in TABLES.items() if arm in arms}
+    for metric, table in READ.items():
+        if {table, "id"} <= named.keys():
+            gained = judge.smallest_gain(named[table], named["id"])
+            result.measure(f"{metric}_base_smallest_gain", gained)
     result.frames["ablations"] = _table(judge, reference="base")
     return result
 
