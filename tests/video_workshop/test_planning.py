@@ -86,6 +86,17 @@ def test_the_plan_counts_the_runs_over_sessions():
     }
 
 
+@pytest.mark.parametrize("name", ["night", "gpu"])
+def test_the_larger_scales_serve_all_periods_of_ader(name):
+    """The base is of the first of DIGINETICA's 17 periods, each later one is served."""
+    assert [shop.periods for shop in PROFILES[name].stream.sessions] == [17] * (1 + (name == "gpu"))
+    item = next(
+        item for item in plan(PROFILES[name]).items if item.what == "ader_diginetica: retrainings"
+    )
+    jobs = int(item.follows_from.split()[0])
+    assert jobs == 16 * len(PROFILES[name].seeds)
+
+
 def test_a_filter_bounds_the_catalog_and_with_it_the_table():
     everything = WatchLogSettings(log="kuairand_1k")
     assert item_bound(everything) == SIZES["kuairand_1k"].items

@@ -276,7 +276,7 @@ NIGHT = VideoWorkshopProfile(
             more_arms=("replay",),
             tables=("hybrid_content", "hybrid_random"),
         ),
-        sessions=(_few_sessions(items=3_000, sessions=800, periods=5),),
+        sessions=(_few_sessions(items=3_000, sessions=150, periods=17),),  # all of its periods
     ),
 )
 
