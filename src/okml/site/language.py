@@ -45,6 +45,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "metric": ("What is measured", "Что измеряется"),
     "stated": ("Stated in", "Где сформулировано"),
     "where": ("Where it stands", "Где стоит"),
+    "worlds": ("bar cleared in {} of {} worlds", "порог взят в {} из {} миров"),
     "beaten": ("beaten", "превзойдён"),
     "agreement": (
         "Largest relative difference of the results",

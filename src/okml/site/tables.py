@@ -9,7 +9,7 @@ from docutils import nodes
 from sphinx.environment import BuildEnvironment
 
 from okml.chapters import CHAPTERS
-from okml.ledger import LABELS, Change, ClaimRow, Outcome, Text, Verdict
+from okml.ledger import LABELS, Change, Claim, ClaimRow, Outcome, Text, Verdict
 from okml.profile import PROFILE_NAMES, ProfileName
 from okml.site import view
 from okml.site.badges import counts, icon, verdict_badge
@@ -27,6 +27,7 @@ from okml.site.markup import (
     tag,
 )
 from okml.site.pages import chapter_link
+from okml.site.verdicts import share_of_worlds
 
 LONG = 120  # characters: from here on, a note in a narrow column would make the row a tall one
 
@@ -112,7 +113,7 @@ def claim_row(
     return row(
         _claim(found, lang),
         *leading,
-        _verdict(found.best, lang),
+        _verdict(found.claim, found.best, lang),
         rests_on_cell(found, lang),
         paper_cell(found, lang),
         *(measured_cell(found, profile, lang) for profile in PROFILE_NAMES),
@@ -244,11 +245,12 @@ def control_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[Ch
     return [number(best.difference, lang, about), note(word(beaten, lang)), aim, text]
 
 
-def _verdict(verdict: Verdict, lang: Lang) -> list[Child | None]:
+def _verdict(claim: Claim, verdict: Verdict, lang: Lang) -> list[Child | None]:
     shown = verdict_badge(verdict, lang)
     shown["attrs"]["data-facet"] = said(LABELS[verdict.outcome], lang)
+    worlds = share_of_worlds(claim, verdict, lang)
     if not verdict.reason:
-        return [shown]
+        return [shown, worlds]
     why = _aside(verdict.reason, "why", lang, narrow=True)
     why["classes"].append("okml-reason")
-    return [shown, why]
+    return [shown, worlds, why]

@@ -6,7 +6,7 @@ from collections import Counter
 
 from docutils import nodes
 
-from okml.ledger import ClaimRow, Outcome, Text, judge
+from okml.ledger import Bar, Claim, ClaimRow, Outcome, Text, Verdict, judge
 from okml.ledger.report import RECORDED
 from okml.profile import ProfileName
 from okml.site import view
@@ -14,7 +14,7 @@ from okml.site.badges import badge
 from okml.site.directives import PageDirective
 from okml.site.domain import link
 from okml.site.estimates import prose
-from okml.site.language import word
+from okml.site.language import Lang, word
 from okml.site.markup import Child, note, row, scrolling_table, tag
 
 
@@ -46,14 +46,34 @@ class Verdicts(PageDirective):
         return [tag("span", *prose(claim.text, self.lang)), note(page)]
 
     def _verdict(self, found: ClaimRow, profile: ProfileName) -> list[Child | None]:
-        outcome, why = found.verdicts[profile].outcome, short_reason(found, profile)
-        return [badge(outcome, self.lang), note(*prose(why, self.lang)) if why else None]
+        verdict, why = found.verdicts[profile], short_reason(found, profile)
+        return [
+            badge(verdict.outcome, self.lang),
+            share_of_worlds(found.claim, verdict, self.lang),
+            note(*prose(why, self.lang)) if why else None,
+        ]
 
     def _counts(self, outcomes: list[Outcome]) -> list[Child | None]:
         counted = Counter(outcomes)
         number = {each: tag("span", str(n), classes=["okml-count"]) for each, n in counted.items()}
         shown = [badge(each, self.lang, prefix=number[each]) for each in Outcome if each in number]
         return [part for each in shown for part in (each, " ")]
+
+
+def share_of_worlds(claim: Claim, verdict: Verdict, lang: Lang) -> Child | None:
+    """Return in how many worlds of a simulator the number clears the bar by itself.
+
+    A seed is a world there, and the verdict is on their mean. None where no simulator decides, or
+    where it has one world.
+    """
+    if verdict.basis != "simulator" or verdict.measured is None or verdict.measured.seeds < 2:
+        return None
+    bar = claim.bar(verdict.profile) if verdict.profile else None
+    if bar is None:
+        return None
+    worlds = verdict.measured.numbers
+    cleared = sum(map(Bar.parse(bar).allows, worlds))
+    return note(word("worlds", lang).format(cleared, len(worlds)))
 
 
 def short_reason(found: ClaimRow, profile: ProfileName) -> Text | None:
