@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 import typer
@@ -14,12 +15,15 @@ from typer.testing import CliRunner
 
 from okml import notebooks
 from okml import run as run_module
+from okml.add.full_scale import run as full_scale_run
 from okml.add.full_scale.__main__ import app as full_scale
+from okml.add.full_scale.settings import EXAMPLES
 from okml.chapters import Chapter
 from okml.cli import app
 from okml.errors import ResourceError
 from okml.paths import repository_root
 from okml.profile import Profile
+from okml.training.batches import DataOrder
 from okml.video_workshop.users.__main__ import app as users
 
 H100_GIB = 78  # of the 80 GB, what a process can have
@@ -117,6 +121,28 @@ def test_each_other_command_is_understood(words: list[str]) -> None:
     while hasattr(command, "commands"):
         command, rest = command.commands[rest[0]], rest[1:]
     command.make_context(words[1], rest)  # raises where an option or argument is unknown
+
+
+@pytest.mark.parametrize("processes", [None, "1", "16"])
+def test_one_training_on_several_cards_cuts_a_batch_as_one_card_does(
+    processes: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched = re.search(
+        r"--num_processes (\d+) -m okml\.add\.full_scale (train .*)", GUIDE.read_text("utf-8")
+    )
+    assert launched is not None
+    processes = processes or launched[1]
+    monkeypatch.setenv("WORLD_SIZE", processes)
+    with mock.patch.object(full_scale_run, "train") as train:
+        done = CliRunner().invoke(full_scale, launched[2].split())
+    assert done.exit_code == 0, done.output
+    settings = train.call_args.args[0]
+    training, group = settings.training, settings.add.heads.virtual_batch
+    order = DataOrder(
+        EXAMPLES, training.batch_size, training.shuffle, training.seed,
+        int(processes), training.gradient_accumulation, least=group,
+    )  # fmt: skip
+    assert training.batch_size == group * order.parts
 
 
 @pytest.mark.parametrize(

@@ -798,6 +798,18 @@ def test_wrong_settings_are_one_message(tmp_path: Path, row: str, content: str, 
         settings_of(row, file)
 
 
+@pytest.mark.parametrize("processes", ["3", "32"])
+def test_processes_that_cannot_share_a_batch_are_refused_before_a_model_loads(
+    processes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from okml.add.full_scale.__main__ import shared
+    from okml.errors import ParameterError
+
+    monkeypatch.setenv("WORLD_SIZE", processes)
+    with pytest.raises(ParameterError, match=f"{processes} processes cannot share the 16 micro"):
+        shared(FullScaleSettings())
+
+
 def test_scores_are_printed_as_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     from okml.add.full_scale.__main__ import app
 

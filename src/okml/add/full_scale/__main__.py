@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 import yaml
+from accelerate.utils import get_int_from_env
+from torch import distributed
 
 from okml.add.config import PROFILES
 from okml.add.full_scale import run
@@ -32,6 +34,22 @@ def settings_of(row: str, file: Path | None) -> FullScaleSettings:
         return table_1(FullScaleSettings.model_validate(values or {}))[row]
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ParameterError(f"{file} holds no settings: {error}") from None
+
+
+def shared(settings: FullScaleSettings) -> FullScaleSettings:
+    """Return the settings of one process of a launcher: they share a step's micro-batches.
+
+    Raises:
+        ParameterError: If these cannot be shared equally.
+    """
+    parts, processes = settings.training.gradient_accumulation, get_int_from_env(["WORLD_SIZE"], 1)
+    if parts % processes:
+        raise ParameterError(
+            f"{processes} processes cannot share the {parts} micro-batches of a step equally.",
+            f"Start a number of processes that divides {parts}.",
+        )
+    update = {"gradient_accumulation": parts // processes}
+    return settings.model_copy(update={"training": settings.training.model_copy(update=update)})
 
 
 @app.command()
@@ -61,8 +79,11 @@ def check() -> None:
 @app.command()
 def train(run_dir: Folder, row: Row = "default", file: File = None) -> None:
     """Distil, or go on with a distillation; run it under ``accelerate launch`` for more GPUs."""
-    history = run.train(settings_of(row, file), run_dir)
-    typer.echo(f"{history.steps} steps, stopped by {history.stopped_by}")
+    history = run.train(shared(settings_of(row, file)), run_dir)
+    if get_int_from_env(["RANK"], 0) == 0:
+        typer.echo(f"{history.steps} steps, stopped by {history.stopped_by}")
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 @app.command()
