@@ -18,13 +18,15 @@ from okml import run as run_module
 from okml.add.full_scale import run as full_scale_run
 from okml.add.full_scale.__main__ import app as full_scale
 from okml.add.full_scale.settings import EXAMPLES
-from okml.chapters import Chapter
+from okml.chapters import CHAPTERS, Chapter
 from okml.cli import app
 from okml.errors import ResourceError
+from okml.ledger import load_record
 from okml.paths import repository_root
 from okml.profile import Profile
 from okml.training.batches import DataOrder
 from okml.video_workshop.users.__main__ import app as users
+from tests.second_device.smallest import QUICK
 
 H100_GIB = 78  # of the 80 GB, what a process can have
 GUIDE = repository_root() / "book" / "guides" / "gpu.md"
@@ -121,6 +123,31 @@ def test_each_other_command_is_understood(words: list[str]) -> None:
     while hasattr(command, "commands"):
         command, rest = command.commands[rest[0]], rest[1:]
     command.make_context(words[1], rest)  # raises where an option or argument is unknown
+
+
+@pytest.mark.parametrize("folder", ["", "ru"])
+def test_the_table_of_devices_says_what_tests_and_records_show(folder: str) -> None:
+    text = (GUIDE.parents[1] / folder / "guides" / GUIDE.name).read_text("utf-8")
+    row = r"^\| `(\w+)` \| (.+) \| `make test` \| `make (\w+)` \| (.+) \| (.+) \|$"
+    found = re.findall(row, text, re.MULTILINE)
+    assert [name for name, *_ in found] == list(CHAPTERS)
+    tests = repository_root() / "tests"
+    for name, scales, second, two, gpu in found:
+        assert {*re.findall(r"\w+", scales), "gpu"} == {*Chapter(name).profiles()}
+        assert (tests / name / "test_gpu_profile.py").exists()  # the miniature
+        assert second == ("test" if name in QUICK else "nightly")
+        programs = (tests / ("seqrec" if name == "strec" else name)).glob("test_*.py")
+        launched = any(re.search(r"\b(launch|run_two)\(", path.read_text()) for path in programs)
+        assert (two not in ("no", "нет")) == launched, name
+        assert (gpu in ("never", "никогда")) == (load_record(name, "gpu") is None)
+
+
+def test_the_guide_names_all_that_needs_float64() -> None:
+    sources = (repository_root() / "src" / "okml").rglob("*.py")
+    needs = re.findall(r'require_float64\(.+, "(.+)"\)', "".join(p.read_text() for p in sources))
+    told = re.search("lack float64, which (.+) need;", GUIDE.read_text("utf-8").replace("\n", " "))
+    assert told is not None
+    assert {*re.split(", | and ", told[1])} == {each.lower() for each in needs}
 
 
 @pytest.mark.parametrize("processes", [None, "1", "16"])
