@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from okml import plan as plan_module
-from okml.data import CatalogEntry
+from okml.chapters import CHAPTERS, Chapter
+from okml.data import CatalogEntry, catalog
+from okml.ledger import read_record
 from okml.lightsage.datasets.coveo import COLUMNS, WHERE
+from okml.paths import results_dir
 from okml.plan import CPU_WORKERS, Item, Plan, over_budget, processes_gib
 from okml.profile import Budget, Profile
 from okml.runtime import on_one_disk
@@ -204,3 +207,13 @@ def test_a_budget_bounds_every_quantity(
     found = over_budget(made(**change), stated)
     assert len(found) == len(exceeded)
     assert all(what in each for what, each in zip(exceeded, found, strict=True))
+
+
+RECORDS = [path for name in CHAPTERS for path in sorted((results_dir() / name).glob("*.json"))]
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_plan_lists_the_data_that_a_recorded_run_has_read(path: Path) -> None:
+    record, found = read_record(path), Chapter(path.parent.name)
+    read = {name.partition("/")[0] for name in record.provenance.data} & catalog().keys()
+    assert read <= {*found.plan(found.profile(record.profile)).data}

@@ -29,7 +29,7 @@ def test_the_gpu_profile_reads_the_data_of_the_spec():
     made = plan(PROFILES["gpu"])
     assert made.data == (
         "kuairand_1k", "microlens_100k", "ml_100k", "kuairand_pure", "ader_diginetica",
-        "ader_yoochoose",
+        "ader_yoochoose", "minilm_l6",
     )  # fmt: skip
     # MicroLens is no entry of the catalog, which has no size of it.
     (stored,) = (item for item in made.items if item.what == "data on disk")

@@ -14,7 +14,7 @@ from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.training.recent import RECENT
-from okml.video_workshop.common.content import TFIDF_WIDTH
+from okml.video_workshop.common.content import SENTENCE_MODEL, TFIDF_WIDTH
 from okml.video_workshop.goals.experiments.top_k import arms as reinforce_arms
 from okml.video_workshop.goals.simulator import ORACLES
 from okml.video_workshop.items.arms import last_item_jobs, new_item_jobs
@@ -101,11 +101,11 @@ class Work:
 def plan(profile: VideoWorkshopProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with their derivation."""
     works = [*_users(profile), *_items(profile), *_stream(profile), *_goals(profile)]
-    logs = profile.logs
+    logs, data = profile.logs, _data(profile)
     hours = [*(_hours(profile, work) for work in works), _rollouts(profile)]
     memory = [*_memory(profile)]
     loading = reading(max(size_of(log).events for log in logs), LOADING_BYTES)
-    names = tuple(log for log in logs if log in catalog())
+    names = tuple(name for name in data if name in catalog())
     checkpoints = in_gib(
         "checkpoints on disk", sum(work.count * work.checkpoint for work in works),
         "12 bytes a parameter with Adam's moments, 4 if frozen"
@@ -116,8 +116,15 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
         device=memory,
         loading=loading,
         disk=[downloads(names), _files(profile), checkpoints],
-        data=logs,
+        data=data,
     )
+
+
+def _data(profile: VideoWorkshopProfile) -> tuple[str, ...]:
+    """Return the logs that a run reads, and the encoder of their titles."""
+    titled = (profile.data, profile.cold_data, profile.world_data, profile.traffic_data)
+    encoded = any(each and each.text == "minilm" and not each.features for each in titled)
+    return (*profile.logs, *((SENTENCE_MODEL,) if encoded else ()))
 
 
 def size_of(log: str) -> Size:
