@@ -1,7 +1,7 @@
 """What one card can show in 25 minutes, without a network: ``make gpu-check``.
 
 Every part is a process of its own with a limit of time; a part that fails or is late is in the
-record with its reason, and the others go on.
+record with its reason, and the others go on. What the chapters read at smoke is fetched before.
 
     python -m benchmarks.gpu.check --out results/benchmarks/gpu_check.json
 """
@@ -21,6 +21,9 @@ from pathlib import Path
 
 from benchmarks.gpu.parts import PARTS, Part
 from okml.benchmark import GpuNumber, GpuPart, write_gpu_check
+from okml.chapters import written_chapters
+from okml.console import report_errors
+from okml.data import catalog, fetch
 from okml.errors import ParameterError
 from okml.paths import repository_root
 from okml.runtime import environment
@@ -82,6 +85,20 @@ def chosen(names: Sequence[str]) -> list[Part]:
     return [PARTS[name] for name in names or PARTS]
 
 
+def bring_data(parts: Sequence[Part]) -> None:
+    """Fetch what the chapters among the parts read at smoke; without a network it has to be here.
+
+    Raises:
+        DataError: If it cannot be had; the message says what to do.
+    """
+    names = {part.name for part in parts}
+    for found in written_chapters():
+        if f"chapter {found.name}" in names:
+            for data in found.plan(found.profile("smoke")).data:
+                if data in catalog():  # and no folder of this machine
+                    fetch(data)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
@@ -90,9 +107,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if not environment().gpus and not arguments.tiny:
         raise SystemExit("torch finds no accelerator: see `okml doctor`.")
+    parts = chosen(arguments.parts)
+    bring_data(parts)
     deadline = time.monotonic() + 60 * MINUTES
     done = []
-    for part in chosen(arguments.parts):
+    for part in parts:
         found = run(part, arguments.tiny, min(part.limit_s, deadline - time.monotonic()))
         done.append(found)
         state = found.failed.partition("\n")[0] or f"{len(found.measured)} numbers"
@@ -102,4 +121,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with report_errors():
+        main()

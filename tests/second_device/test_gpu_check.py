@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gpu.check import MINUTES, run
+from benchmarks.gpu import check
+from benchmarks.gpu.check import MINUTES, bring_data, run
 from benchmarks.gpu.parts import PARTS, compared
 from okml.benchmark import read_gpu_check, write_gpu_check
 from okml.chapters import CHAPTERS
+from okml.errors import DataError
 from tests.device import NAME
 from tests.second_device.test_chapters import COMPUTES
 
@@ -28,6 +31,20 @@ def test_a_part_that_is_late_or_fails_says_so_and_keeps_its_limit(tmp_path: Path
     write_gpu_check(tmp_path / "record.json", [late, wrong], tiny=True)
     read = read_gpu_check(tmp_path / "record.json")
     assert read.parts == (late, wrong)
+
+
+@pytest.mark.usefixtures("own_data")  # an empty cache, without a network
+def test_data_that_cannot_be_had_ends_it_before_its_first_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring_data([PARTS["lightsage"]])  # reads none
+    monkeypatch.setattr(check, "run", lambda *_: pytest.fail("a part has started"))
+    out = tmp_path / "record.json"
+    arguments = ["check", "--tiny", "--out", str(out), "lightsage", "chapter periodic_behavior"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(DataError, match="okml data fetch"):
+        check.main()
+    assert not out.exists()
 
 
 def test_the_limits_of_all_parts_fit_into_the_time() -> None:
