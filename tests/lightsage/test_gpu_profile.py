@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from okml.chapters import chapter
 from okml.lightsage import figures
-from okml.lightsage.arms import IN_VIEW, SCARCE, TREATMENTS, all_jobs
+from okml.lightsage.arms import IN_VIEW, SCARCE, TREATMENTS, all_jobs, network_job
 from okml.lightsage.datasets.coveo import BROWSING, COLUMNS, CONTENT, SEARCH
 from okml.lightsage.experiment import Experiment
 from okml.lightsage.graph.ablation import GRAPHS
 from okml.lightsage.network.encoder import VARIANTS
 from tests.deciding import deciding_estimates
+from tests.finished import exported
 from tests.tools.own_data import OwnData
 
 pytestmark = pytest.mark.slow
@@ -210,6 +212,20 @@ def test_a_training_keeps_its_best_validation_and_runs_to_the_end_of_its_rate(
             history = experiment.study.encoder(job).history
             assert history.steps == profile.recipe.steps
             assert history.best_step in (2, 4)
+
+
+def test_exported_encoders_give_the_vectors_that_were_ranked(
+    experiment: Any, tmp_path: Path
+) -> None:
+    profile, study = experiment.profile, experiment.study
+    encoders = exported(profile, experiment.folder, tmp_path)
+    assert encoders.keys() == {f"lightsage_{data.name}" for data in (profile.data, *profile.real)}
+    for data in (profile.data, *profile.real):
+        job = network_job(profile, data, 0)
+        task = study.data(data, 0)
+        graph = study.adjacency(task, data.main_graph, 0)
+        found = encoders[f"lightsage_{data.name}"].embed(study.features(task), graph)
+        torch.testing.assert_close(found, study.train(job).vectors, atol=1e-5, rtol=1e-4)
 
 
 def test_the_figures_of_the_page_are_drawn(experiment: Any) -> None:

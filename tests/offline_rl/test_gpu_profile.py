@@ -19,6 +19,7 @@ from okml.offline_rl.experiments.cells import COLUMNS, PAPER_RIVALS, judge_ratio
 from okml.offline_rl.experiments.training import train_everything
 from okml.offline_rl.study import Study
 from tests.deciding import deciding_estimates
+from tests.finished import exported
 from tests.offline_rl.tiny import EVENTS, ITEMS, USERS, changed, put_logs, tiny
 from tests.tools.own_data import recorded
 
@@ -209,6 +210,18 @@ def test_the_last_weights_are_those_of_the_last_step(experiment):
         for key, value in trained.encoder.state_dict().items()
     )
     assert same == (history.best_step == history.steps)
+
+
+def test_exported_policies_read_histories_as_the_trained_ones(experiment, tmp_path):
+    profile = experiment.profile
+    policies = exported(profile, experiment.folder, tmp_path)
+    assert policies.keys() == {f"offline_rl_{data.log}" for data in profile.datasets}
+    for data in profile.datasets:
+        trained = experiment.study.train(Job(data, "crr", 0)).encoder
+        found, items = policies[f"offline_rl_{data.log}"], torch.tensor([[1, 3, 2, 7, 0, 0]])
+        with torch.no_grad():
+            assert torch.equal(found.last(items), trained.last(items))
+            assert torch.equal(found.item_matrix(), trained.item_matrix())
 
 
 @pytest.mark.parametrize("changes", [{}, {"curve_evaluations": 1000}], ids=["default", "often"])

@@ -15,6 +15,7 @@ from okml.seqrec.mixers import MIXERS
 from okml.strec import figures
 from okml.strec.arms import (
     BACKBONE,
+    Job,
     all_jobs,
     build,
     mixer_arms,
@@ -31,6 +32,7 @@ from okml.strec.relaxation import RelaxationSettings
 from okml.strec.schedule import RELEASED
 from okml.strec.study import Study
 from tests.deciding import deciding_estimates
+from tests.finished import exported
 from tests.strec.tiny import EVENTS, ITEMS, USERS, changed, events_of, put_logs, tiny
 from tests.tools.own_data import recorded
 
@@ -290,6 +292,20 @@ def test_a_second_run_finds_everything_trained(experiment):
     expected = experiment.study.train(stage_jobs(experiment.profile, 2020)["both stages"])
     for name, value in trained.encoder.state_dict().items():
         assert torch.equal(value, expected.encoder.state_dict()[name])
+
+
+def test_exported_networks_read_histories_as_the_trained_ones(experiment, tmp_path):
+    profile = experiment.profile
+    networks = exported(profile, experiment.folder, tmp_path)
+    assert networks.keys() == {f"strec_{data.log}" for data in profile.datasets}
+    for data in profile.datasets:
+        job = Job(data, sampled("strec", data, profile.recipe), profile.seeds[0], profile.recipe)
+        trained, found = experiment.study.train(job).encoder, networks[f"strec_{data.log}"]
+        items = torch.arange(data.length)[None] % ITEMS + 1
+        histories = (items, 60 * torch.arange(data.length)[None])
+        with torch.no_grad():
+            assert torch.equal(found.last(*histories), trained.last(*histories))
+            assert torch.equal(found.item_matrix(), trained.item_matrix())
 
 
 def test_misfit_profiles_are_refused():

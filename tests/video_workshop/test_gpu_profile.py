@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from okml.chapters import chapter
 from okml.cli import app
 from okml.ledger import RunRecord
+from okml.video_workshop.common.user_model import EventContext
 from okml.video_workshop.config import PROFILES
+from okml.video_workshop.experiment import Rooms
+from okml.video_workshop.users.arms import the_base
 from tests.deciding import deciding_estimates
+from tests.finished import exported
 from tests.tools.own_data import OwnData
 from tests.video_workshop.own_logs import publish
 
@@ -129,6 +134,19 @@ def test_only_the_files_of_the_test_were_read(run):
     record, _ = run
     read = {name.partition("/")[0] for name in record.provenance.data}
     assert read == {*PROFILES["gpu"].logs}
+
+
+@pytest.mark.slow
+def test_the_exported_user_model_reads_histories_as_the_trained_one(run, tmp_path):
+    profile, folder = chapter("video_workshop").profile("gpu", SIZES), run[1] / "run/video_workshop"
+    [(name, found)] = exported(profile, folder, tmp_path).items()
+    assert name == "video_workshop_kuairand_1k"
+    trained = Rooms(profile, folder).users.pretrained(the_base(profile.users), 0).module.model
+    items = torch.tensor([[1, 3, 2, 5, 0, 0]])
+    context = EventContext(*[torch.tensor([[1, 2, 1, 2, 0, 0]])] * 3)
+    with torch.no_grad():
+        torch.testing.assert_close(found(items, context=context), trained(items, context=context))
+        assert torch.equal(found.item_matrix(), trained.item_matrix())
 
 
 @pytest.mark.nightly
