@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from unittest import mock
 
 from torch import nn
+from typer.testing import CliRunner
 
 from okml.chapters import chapter
+from okml.cli import app
 from okml.export import CARD, export, load_module
 from okml.profile import Profile
+
+
+def told(*words: object) -> str:
+    """Return what a command of okml prints."""
+    done = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def options_of(profile: Profile) -> list[str]:
+    """Return the options that make these settings of the stated ones."""
+    stated = chapter(profile.chapter).profile(profile.name).model_dump(mode="json")
+    changed = [(n, v) for n, v in profile.model_dump(mode="json").items() if v != stated[n]]
+    written = [f"{n}={v if isinstance(v, str) else json.dumps(v)}" for n, v in changed]
+    return [part for each in written for part in ("-p", each)]
 
 
 def exported(profile: Profile, run_dir: Path, to: Path) -> dict[str, nn.Module]:

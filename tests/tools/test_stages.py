@@ -57,3 +57,10 @@ def test_no_value_that_make_exports_has_a_comment_behind_it():
     # The spaces before a comment would be part of the value.
     lines = (ROOT / "Makefile").read_text().splitlines()
     assert [line for line in lines if re.search(r"\bexport\b.*=.*#", line)] == []
+
+
+def test_the_weekly_run_installs_the_extras_that_tests_would_be_skipped_without():
+    texts = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
+    needed = {extra for text in texts for extra in re.findall(r'needs the extra `(\w+)`"', text)}
+    weekly = (ROOT / ".github/workflows/weekly.yml").read_text()
+    assert {*re.findall(r"make book EXTRAS=(\w+)", weekly)} == needed == {"ray"}

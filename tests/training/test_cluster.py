@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from okml import runlog
 from okml.errors import ResourceError
 from okml.runtime import peak_memory_gib, process_peak_gib
 from okml.training.ahead import ENGINE_VARIABLE, train_ahead
+from tests.finished import options_of, told
+from tests.periodic_behavior.tiny import put_images, tiny
+from tests.tools.own_data import OwnData
 from tests.training.test_ahead import Failing, Ladders, check_that_a_kill_costs_nothing
 
 pytest.importorskip("ray", reason="needs the extra `ray`")
@@ -70,3 +74,17 @@ def test_a_folder_that_is_another_one_elsewhere_is_refused(
         train_ahead(Ladders(None, here), ["a0", "b0"])
     assert "--run-dir" in caught.value.hint
     assert not list(tmp_path.glob("run/*"))
+
+
+def test_a_chapter_that_is_started_on_ray_trains_on_both_nodes(
+    own_data: OwnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_images(own_data)
+    monkeypatch.delenv(ENGINE_VARIABLE)
+    words = ("run", "periodic_behavior", "--profile", "gpu", *options_of(tiny(seeds=[0])))
+    told(*words, "--engine", "ray", "--force", "--out", tmp_path)
+    processes: dict[str, set[int]] = {}
+    for event in runlog.read(tmp_path / "run" / "periodic_behavior"):
+        processes.setdefault(event["event"], set()).add(event["pid"])
+    assert len(processes["training finished"]) == 2
+    assert not processes["training finished"] & processes["run started"]
