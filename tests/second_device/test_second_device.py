@@ -14,12 +14,15 @@ import pytest
 from tests.device import NAME
 from tests.second_device.smallest import LONG, QUICK
 from tests.second_device.test_chapters import COMPUTES
+from tests.second_device.test_trainings import TRAINED
 from tests.tools.nearest import ROOT
 
 CHAPTERS = "tests/second_device/test_chapters.py"
+TRAININGS = "tests/second_device/test_trainings.py"
 # Tests for any device, and of the device itself; all others run with OKML_TEST_DEVICE=second.
 FOR_ANY_DEVICE = (
     CHAPTERS,
+    TRAININGS,
     "tests/second_device/test_rules.py",
     "tests/second_device/test_bugs.py",
     "tests/test_accelerator.py",
@@ -46,6 +49,7 @@ def passed(*arguments: str) -> str:
 def test_tests_for_any_device_pass() -> None:
     said = passed("-m", "gpu or not slow", *FOR_ANY_DEVICE)
     assert said.count(f"PASSED {CHAPTERS}") == len(QUICK) + len(COMPUTES)
+    assert said.count(f"PASSED {TRAININGS}") == len(TRAINED)
 
 
 @pytest.mark.nightly
