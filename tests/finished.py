@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from unittest import mock
 
+import pytest
 from torch import nn
 from typer.testing import CliRunner
 
 from okml.chapters import chapter
 from okml.cli import app
 from okml.export import CARD, export, load_module
+from okml.ledger import read_record, record_path
 from okml.profile import Profile
 
 
@@ -37,3 +40,21 @@ def exported(profile: Profile, run_dir: Path, to: Path) -> dict[str, nn.Module]:
         places = export(chapter(profile.chapter), profile, to, run_dir)
     assert all(profile.chapter in (place / CARD).read_text("utf-8") for place in places)
     return {place.name: load_module(place) for place in places}
+
+
+def check_commands(profile: Profile, run_dir: Path, to: Path) -> None:
+    """Give a finished run to ``okml run``, ``report`` and ``export``, as a person does."""
+    found = chapter(profile.chapter)
+    words = (found.name, "--profile", profile.name, *options_of(profile))
+    told("run", *words, "-p", f"run_dir={run_dir}", "--force", "--out", to / "shown")
+    shown = {path.name for path in (to / "shown").glob("*.ipynb")}
+    assert shown == {path.name for path in found.notebooks}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OKML_ROOT", str(to))  # the results there are this record alone
+        read_record(run_dir / "record.json").write(record_path(found.name, profile.name))
+        rows = json.loads(told("report", found.name, "--format", "json"))
+    for claim, verdicts in ((row["claim"], row["verdicts"]) for row in rows):
+        assert claim["untestable"] or verdicts[profile.name]["measured"], claim["id"]
+    if find_spec(f"okml.{found.name}.exports") is not None:
+        told("export", *words, "--run-dir", run_dir, "--to", to / "networks")
+        assert all((place / CARD).is_file() for place in (to / "networks").iterdir())

@@ -26,10 +26,11 @@ from okml.add.sampling import student_sampler
 from okml.add.schedule import NoiseSchedule
 from okml.chapters import chapter
 from okml.errors import DataError
-from okml.ledger import load_claims
+from okml.ledger import RunRecord, load_claims
 from okml.profile import Profile
 from tests.add import pipelines, published_models, tiny
 from tests.add.pipelines import SIDE
+from tests.finished import check_commands
 from tests.tools.own_data import OwnData
 
 # A row of each family of students and teachers, and of each form of feature network.
@@ -217,17 +218,27 @@ def small_inception(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "InceptionFeatures", cache(run.InceptionFeatures))
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("small_inception")
-def test_the_whole_profile(gpu: Profile, tmp_path: Path) -> None:
+def run_whole(gpu: Profile, folder: Path) -> RunRecord:
     """Prepare, train, score, time and record: each step runs on what is on disk."""
-    raw = str(pipelines.raw_shard(tmp_path / "raw", count=10))
+    raw = str(pipelines.raw_shard(folder / "raw", count=10))
     for student in ("sd21", "sdxl"):
         settings = gpu.published.base.changed({"student": student})
         (shard,) = prepare(settings, raw, 8, device_name="cpu")
         assert len(index_shard(shard)) == 8
-    record = chapter("add").run(gpu, tmp_path / "run")
+    return chapter("add").run(gpu, folder / "run")
 
+
+@pytest.mark.nightly
+@pytest.mark.usefixtures("small_inception")
+def test_commands_take_the_finished_run(gpu: Profile, tmp_path: Path) -> None:
+    run_whole(gpu, tmp_path)
+    check_commands(gpu, tmp_path / "run", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_inception")
+def test_the_whole_profile(gpu: Profile, tmp_path: Path) -> None:
+    record = run_whole(gpu, tmp_path)
     table_1, table_2 = (
         pl.DataFrame(record.tables[name].columns) for name in ("table_1", "table_2")
     )

@@ -20,7 +20,7 @@ from okml.lightsage.experiment import Experiment
 from okml.lightsage.graph.ablation import GRAPHS
 from okml.lightsage.network.encoder import VARIANTS
 from tests.deciding import deciding_estimates
-from tests.finished import exported
+from tests.finished import check_commands, exported
 from tests.tools.own_data import OwnData
 
 pytestmark = pytest.mark.slow
@@ -244,3 +244,8 @@ def test_the_figures_of_the_page_are_drawn(experiment: Any) -> None:
         figures.related(experiment.gallery.frames["gallery"]),
     ]
     assert all("<svg" in picture.svg and len(picture.alt) > 40 for picture in drawn)
+
+
+@pytest.mark.nightly
+def test_commands_take_the_finished_run(experiment: Any, tmp_path: Path) -> None:
+    check_commands(experiment.profile, experiment.folder, tmp_path)

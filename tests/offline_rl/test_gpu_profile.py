@@ -19,7 +19,7 @@ from okml.offline_rl.experiments.cells import COLUMNS, PAPER_RIVALS, judge_ratio
 from okml.offline_rl.experiments.training import train_everything
 from okml.offline_rl.study import Study
 from tests.deciding import deciding_estimates
-from tests.finished import exported
+from tests.finished import check_commands, exported
 from tests.offline_rl.tiny import EVENTS, ITEMS, USERS, changed, put_logs, tiny
 from tests.tools.own_data import recorded
 
@@ -277,6 +277,11 @@ def test_verdicts_on_the_ratio():
     assert "not due to" in judge_ratio(ratio(1.4, 1.8), ratio(0.9, 1.1))
     assert judge_ratio(ratio(1.2, 1.8), ratio(1.1, 1.3)) == "undecided"
     assert judge_ratio(ratio(1.0, 1.2), ratio(1.05, 1.2)) == "not reproduced"
+
+
+@pytest.mark.nightly
+def test_commands_take_the_finished_run(experiment, tmp_path):
+    check_commands(experiment.profile, experiment.folder, tmp_path)
 
 
 def test_misfit_profiles_are_refused():

@@ -11,6 +11,7 @@ from okml.periodic_behavior.experiment import Experiment
 from okml.periodic_behavior.planning import plan, step_flops
 from okml.plan import over_budget
 from tests.deciding import deciding_estimates
+from tests.finished import check_commands
 from tests.periodic_behavior.tiny import put_images, tiny
 from tests.scales import beyond_scale
 from tests.tools.own_data import recorded
@@ -57,6 +58,11 @@ def test_courses_have_an_epoch_a_row_and_figures_say_what_they_show(experiment):
     assert "0 whole periods" in drawn.alt
     assert "no weight decay" in figures.draw_controls(shown).alt
     assert "means: " in figures.draw_frequency(experiment.frequency.frames["frequency"]).alt
+
+
+@pytest.mark.nightly
+def test_commands_take_the_finished_run(experiment, tmp_path):
+    check_commands(experiment.profile, experiment.folder, tmp_path)
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -34,6 +34,7 @@ from okml.space_time.paper import BLOCKS, SETS, TYPES
 from okml.space_time.study import Study
 from okml.training.ahead import train_ahead
 from tests.deciding import deciding_estimates
+from tests.finished import check_commands
 from tests.tools.own_data import OwnData
 
 pytestmark = pytest.mark.slow
@@ -252,8 +253,8 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Miniature]:
         publish(folder, patch)
         profile = chapter("space_time").profile("gpu", SMALLER)
         assert isinstance(profile, SpaceTimeProfile)
-        record = chapter("space_time").run(profile, folder / "run")
-        yield Miniature(Experiment(profile, folder / "run"), record)
+        experiment = Experiment(profile, folder / "run")
+        yield Miniature(experiment, experiment.record())
 
 
 def test_it_is_the_profile_with_smaller_numbers(miniature: Miniature) -> None:
@@ -368,3 +369,8 @@ def test_the_untrained_control_and_interventions_are_of_llama_7b(miniature: Mini
     assert miniature.experiment.profile.resident_model.name == "llama2_7b"
     (note,) = miniature.record.notes
     assert "llama2_7b" in note
+
+
+@pytest.mark.nightly
+def test_commands_take_the_finished_run(miniature: Miniature, tmp_path: Path) -> None:
+    check_commands(miniature.experiment.profile, miniature.experiment.folder, tmp_path)

@@ -32,7 +32,7 @@ from okml.strec.relaxation import RelaxationSettings
 from okml.strec.schedule import RELEASED
 from okml.strec.study import Study
 from tests.deciding import deciding_estimates
-from tests.finished import exported
+from tests.finished import check_commands, exported
 from tests.strec.tiny import EVENTS, ITEMS, USERS, changed, events_of, put_logs, tiny
 from tests.tools.own_data import recorded
 
@@ -306,6 +306,11 @@ def test_exported_networks_read_histories_as_the_trained_ones(experiment, tmp_pa
         with torch.no_grad():
             assert torch.equal(found.last(*histories), trained.last(*histories))
             assert torch.equal(found.item_matrix(), trained.item_matrix())
+
+
+@pytest.mark.nightly
+def test_commands_take_the_finished_run(experiment, tmp_path):
+    check_commands(experiment.profile, experiment.folder, tmp_path)
 
 
 def test_misfit_profiles_are_refused():

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from json import dumps
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from okml.chapters import chapter
-from okml.cli import app
 from okml.ledger import RunRecord
+from okml.profile import Profile
 from okml.video_workshop.common.user_model import EventContext
 from okml.video_workshop.config import PROFILES
 from okml.video_workshop.experiment import Rooms
 from okml.video_workshop.users.arms import the_base
 from tests.deciding import deciding_estimates
-from tests.finished import exported
+from tests.finished import check_commands, exported
 from tests.tools.own_data import OwnData
 from tests.video_workshop.own_logs import publish
 
@@ -86,13 +84,13 @@ SIZES = {
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Iterator[tuple[RunRecord, Path]]:
-    """The record of the whole experiment, and the folder in which `okml run --out` finds it."""
+def run(tmp_path_factory) -> Iterator[tuple[Profile, RunRecord, Path]]:
+    """The settings, the record and the folder of the whole experiment."""
     folder = tmp_path_factory.mktemp("gpu")
     with pytest.MonkeyPatch.context() as environment:
         publish(OwnData(folder, environment), folder / "encoder")
         profile = chapter("video_workshop").profile("gpu", SIZES)
-        yield chapter("video_workshop").run(profile, folder / "run" / "video_workshop"), folder
+        yield profile, chapter("video_workshop").run(profile, folder / "run"), folder / "run"
 
 
 def column(record: RunRecord, table: str, name: str) -> set[Any]:
@@ -101,7 +99,7 @@ def column(record: RunRecord, table: str, name: str) -> set[Any]:
 
 @pytest.mark.slow
 def test_every_claim_has_an_interval_and_a_paired_control_over_all_seeds(run):
-    record, _ = run
+    _, record, _ = run
     found = list(deciding_estimates(record))
     for claim, estimate in found:
         assert estimate.interval is not None, claim.id
@@ -111,7 +109,7 @@ def test_every_claim_has_an_interval_and_a_paired_control_over_all_seeds(run):
 
 @pytest.mark.slow
 def test_every_arm_of_the_profile_is_in_the_table_of_its_step(run):
-    record, stated = run[0], PROFILES["gpu"]
+    record, stated = run[1], PROFILES["gpu"]
     assert stated.users.table == record.settings["users"]["table"] == "hybrid_content"
     assert column(record, "cold", "arm") == {*stated.items.arms, *stated.items.once}
     bases = {"base", "no action tokens", *stated.users.ablations}
@@ -131,14 +129,14 @@ def test_every_arm_of_the_profile_is_in_the_table_of_its_step(run):
 
 @pytest.mark.slow
 def test_only_the_files_of_the_test_were_read(run):
-    record, _ = run
+    _, record, _ = run
     read = {name.partition("/")[0] for name in record.provenance.data}
     assert read == {*PROFILES["gpu"].logs}
 
 
 @pytest.mark.slow
 def test_the_exported_user_model_reads_histories_as_the_trained_one(run, tmp_path):
-    profile, folder = chapter("video_workshop").profile("gpu", SIZES), run[1] / "run/video_workshop"
+    profile, _, folder = run
     [(name, found)] = exported(profile, folder, tmp_path).items()
     assert name == "video_workshop_kuairand_1k"
     trained = Rooms(profile, folder).users.pretrained(the_base(profile.users), 0).module.model
@@ -150,17 +148,6 @@ def test_the_exported_user_model_reads_histories_as_the_trained_one(run, tmp_pat
 
 
 @pytest.mark.nightly
-def test_the_notebooks_show_it(run):
-    _, folder = run
-    options = [
-        part
-        for name, value in SIZES.items()
-        if name != "device"
-        for part in ("-p", f"{name}={value if isinstance(value, str) else dumps(value)}")
-    ]
-    command = ["run", "video_workshop", "--profile", "gpu", "--device", "cpu", "--force",
-               "--out", str(folder), *options]  # fmt: skip
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
-    shown = sorted(path.stem for path in folder.glob("*.ipynb"))
-    assert shown == sorted(path.stem for path in chapter("video_workshop").notebooks)
+def test_commands_take_the_finished_run(run, tmp_path):
+    profile, _, folder = run
+    check_commands(profile, folder, tmp_path)
