@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from types import SimpleNamespace
 
 import nbformat
@@ -99,6 +100,26 @@ def test_outputs_that_cannot_be_told_apart_are_left_as_they_are():
     notebook = results()
     notebook.cells[1].outputs.append(html("from a call that displays"))
     assert list(replay(notebook, recorded("cpu", 0.25))) == [0]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_cell_that_shows_rows_of_a_step_can_be_drawn_from_a_record(path):
+    notebook = nbformat.read(path, as_version=4)
+    (name,) = (each for each in CHAPTERS if path in Chapter(each).notebooks)
+    drawn = replay(notebook, record("cpu").model_copy(update={"chapter": name}))
+    of_steps = {
+        number: cell.source
+        for number, cell in enumerate(notebook.cells)
+        if cell.get("outputs") and re.search(r"experiment\.\w+\.frames", cell.source)
+    }
+    assert of_steps
+    assert [source for number, source in of_steps.items() if number not in drawn] == []
+
+
+def test_a_part_that_a_run_left_out_is_no_empty_table():
+    left_out = RecordedTable(columns={})
+    held = recorded("cpu", 0.25).model_copy(update={"tables": {"controls": left_out}})
+    assert replay(results(), held)[1][0].reason.startswith("The record does not hold the rows")
 
 
 def test_names_of_a_comprehension_are_not_those_of_other_cells():

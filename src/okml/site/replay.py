@@ -248,7 +248,7 @@ def recorded_experiment(record: RunRecord, settings: Any) -> ChapterExperiment[A
     frames = {
         of: pl.DataFrame(record.tables[name].columns)
         for name, of in sources(kind.recorded).items()
-        if name in record.tables
+        if name in record.tables and record.tables[name].columns  # none of a part left out
     }
     results = {
         name: StepResult(
