@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import re
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from okml.site import view
 from okml.site.badges import verdict_badge
 from okml.site.directives import PageDirective
 from okml.site.domain import PAGE, domain_of, link
+from okml.site.drawing import Place
 from okml.site.estimates import prose
 from okml.site.language import LANGUAGES, in_language, said, word
 from okml.site.markup import Child, definitions, element, row, scrolling_table, tag
@@ -34,6 +37,7 @@ from okml.site.verdicts import share_of_worlds
 logger = logging.getLogger(__name__)
 
 LEDGER, SCHEMA = "ledger.json", "ledger.schema.json"
+NAME = re.compile(r"[\w*]*[^\W_][\w*]*")  # with a letter or a digit; a star stands for a field
 
 
 def claim_sources(chapter: str) -> dict[str, bytes]:
@@ -149,24 +153,35 @@ def _nodes(children: list[Child | None]) -> list[nodes.Node]:
 
 
 @lru_cache(maxsize=16)
-def _strings(chapter: str) -> dict[str, list[tuple[str, int]]]:
-    """Return the places of all string constants of a chapter's code, by their texts."""
+def _names(chapter: str) -> dict[str, list[Place]]:
+    """Return where a chapter's code has each name as a string; a star stands for a field."""
     root = repository_root()
-    found: dict[str, list[tuple[str, int]]] = {}
+    found: dict[str, list[Place]] = {}
     for path in sorted((root / "src/okml" / chapter).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if not isinstance(node, ast.Constant | ast.JoinedStr):
+                continue
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            name = "".join(str(p.value) if isinstance(p, ast.Constant) else "*" for p in parts)
+            if NAME.fullmatch(name):
                 place = (path.relative_to(root).as_posix(), node.lineno)
-                found.setdefault(node.value, []).append(place)
+                found.setdefault(name, []).append(place)
     return found
 
 
-def measured_at(chapter: str, metric: str) -> list[tuple[str, int]]:
-    """Return the files and lines of a chapter's code that name a metric, two at most."""
-    return _strings(chapter).get(metric, [])[:2]
+def measured_at(chapter: str, metric: str) -> list[Place]:
+    """Return the files and lines of a chapter's code that name a metric, two at most.
+
+    Of a name that is made of parts, they have the string that says most; or else its last words.
+    """
+    names = _names(chapter)
+    made = [name for name in names if "*" in name and fnmatchcase(metric, name)]
+    ends = [name for name in names if "_" in name and metric.endswith(f"_{name}")]
+    best = metric if metric in names else max(made or ends, key=len, default="")
+    return names.get(best, [])[:2]
 
 
-def stated_at(chapter: str, claim: str) -> tuple[str, int]:
+def stated_at(chapter: str, claim: str) -> Place:
     """Return the file and the line where a claim is stated."""
     path = view.claims_file(chapter)
     lines = path.read_text(encoding="utf-8").splitlines()
