@@ -1,19 +1,28 @@
 """The page of a claim, the findings and the ledger as data, on a small book."""
 
+import datetime
 import json
 
 import jsonschema
 import pytest
 
 from okml.chapters import CHAPTERS
-from okml.ledger import load_claims
+from okml.ledger import judge, load_claims
 from okml.ledger.findings import Finding, load_findings
 from okml.site import claim_pages, findings
-from tests.site.conftest import LONG_WHY, small_book
+from okml.site.feed import VerdictChange
+from tests.site.conftest import CLAIMS, LONG_WHY, record, small_book
 
 PAGE = "book/claims/space_time/map"
 OTHER = "book/claims/space_time/size"
 RUSSIAN = "book/ru/claims/space_time/map"
+CHANGE = VerdictChange(
+    claim=CLAIMS[0],
+    before=judge(CLAIMS[0], record("cpu", r2=[0.1, 0.12], shuffled_r2=[0.0, 0.01])),
+    after=judge(CLAIMS[0], record("cpu", r2=[0.4, 0.42], shuffled_r2=[0.0, 0.01])),
+    commit="abcdef0123456789",
+    date=datetime.datetime(2026, 1, 3, tzinfo=datetime.UTC),
+)
 SENTENCES = {
     name: {"en": f"{name}: {{measured}}.", "ru": f"{name}: {{measured}}."}
     for name in ("holds", "fails", "undecided")
@@ -41,6 +50,7 @@ def built(tmp_path_factory):
             for claim in ("space_time.map", "space_time.size")
         ]
         patch.setattr(findings, "load_findings", lambda: both)
+        patch.setattr(claim_pages, "verdict_changes", lambda root: [CHANGE])
         book.build()
     [warning] = book.warnings.splitlines()
     assert "lost.md:3: WARNING: There is no finding of a chapter 'strec'." in warning
@@ -60,6 +70,16 @@ def test_the_page_has_verdict_numbers_control_history_places_and_citation(built)
         "record of 2026-01-02, commit abcdef0123.",
     ):
         assert part in text
+
+
+def test_the_history_of_a_claim_has_its_bars_and_its_verdicts(built):
+    bar, verdict = (li.get_text() for li in built.page(PAGE).select("ul:has(> li > .okml-note) li"))
+    assert bar.startswith("2026-01-02, bar cpu: ")
+    assert verdict == (
+        "2026-01-03, verdict: not reproduced · cpu → direction holds · cpu 0.410 [0.400, 0.420]"
+    )
+    assert "2026-01-03, вердикт: не воспроизведено · cpu" in built.page(RUSSIAN).get_text()
+    assert "2026-01-03" not in built.page(OTHER).get_text()
 
 
 def test_a_russian_page_is_cited_in_russian(built):

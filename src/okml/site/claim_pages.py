@@ -7,6 +7,7 @@ import json
 import re
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 
 from docutils import nodes
@@ -15,7 +16,7 @@ from sphinx.util import logging
 
 from okml.chapters import CHAPTERS
 from okml.errors import OkmlError
-from okml.ledger import ClaimRow, load_claims
+from okml.ledger import ClaimRow, format_estimate, load_claims
 from okml.ledger.export import Ledger, citation, claim_page, export
 from okml.ledger.quoting import plain
 from okml.ledger.report import RECORDED
@@ -26,8 +27,9 @@ from okml.site.directives import PageDirective
 from okml.site.domain import PAGE, domain_of, link
 from okml.site.drawing import Place
 from okml.site.estimates import prose
+from okml.site.feed import VerdictChange, verdict_changes
 from okml.site.language import LANGUAGES, in_language, said, word
-from okml.site.markup import Child, definitions, element, row, scrolling_table, tag
+from okml.site.markup import Child, definitions, element, note, row, scrolling_table, tag
 from okml.site.pictures import figure_of_claim, picture
 from okml.site.repository import source_link
 from okml.site.scales import caption
@@ -120,11 +122,22 @@ class ClaimPage(PageDirective):
         return [scrolling_table(word("by_scale", self.lang), header, rows)]
 
     def _history(self, found: ClaimRow) -> list[nodes.Node]:
-        changes = found.claim.changes()
-        if not changes:
+        """Return the changes of the claim and of its verdict, the oldest first."""
+        notes = [(each.date, change_note(each, self.lang)) for each in found.claim.changes()]
+        for each in verdict_changes(repository_root()):
+            if each.claim.id == found.claim.id:
+                notes.append((each.date.date(), self._verdict_note(each)))
+        if not notes:
             return []
         title = tag("p", tag("strong", word("history", self.lang)))
-        return [title, tag("ul", *(tag("li", change_note(each, self.lang)) for each in changes))]
+        notes.sort(key=itemgetter(0))
+        return [title, tag("ul", *(tag("li", shown) for _, shown in notes))]
+
+    def _verdict_note(self, change: VerdictChange) -> element:
+        """Return one change of the verdict: what it was, what it became and by which number."""
+        before, after = (verdict_badge(each, self.lang) for each in (change.before, change.after))
+        head = f"{change.date:%Y-%m-%d}, {word('verdict', self.lang).lower()}: "
+        return note(head, before, " → ", after, f" {format_estimate(change.after.measured)}")
 
     def _figure(self, claim: str) -> list[nodes.Node]:
         found = figure_of_claim(self.env, claim)
@@ -172,7 +185,7 @@ def _names(chapter: str) -> dict[str, list[Place]]:
 def measured_at(chapter: str, metric: str) -> list[Place]:
     """Return the files and lines of a chapter's code that name a metric, two at most.
 
-    Of a name that is made of parts, they have the string that says most; or else its last words.
+    A name that is made of parts is found by the string that says most of it, or by its last words.
     """
     names = _names(chapter)
     made = [name for name in names if "*" in name and fnmatchcase(metric, name)]

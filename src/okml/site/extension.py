@@ -125,6 +125,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _drop_thebe)
     app.connect("config-inited", read_in_parallel)
     app.connect("config-inited", mathjax.use_own_mathjax)
+    app.connect("builder-inited", feed.read_history)
     app.connect("builder-inited", mathjax.only_where_formulas_are)
     app.connect("env-get-outdated", domain.outdated_pages)
     app.connect("env-updated", domain.pages_with_links)

@@ -12,6 +12,7 @@ import datetime
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 
@@ -53,6 +54,11 @@ class VerdictChange:
 def feed_name(lang: Lang) -> str:
     """Return the path of the feed in a language, from the root of the site."""
     return f"verdicts.{lang}.atom"
+
+
+def read_history(app: Sphinx) -> None:
+    """Read the history before Sphinx forks, so that all processes that make pages have it."""
+    verdict_changes(repository_root())
 
 
 def write_feeds(app: Sphinx, failure: Exception | None) -> None:
@@ -101,8 +107,12 @@ def is_shallow(root: Path) -> bool:
     return _git(root, "rev-parse", "--is-shallow-repository").strip() == b"true"
 
 
+@lru_cache(maxsize=1)
 def verdict_changes(root: Path) -> list[VerdictChange]:
-    """Return all changes of verdicts in a repository, the oldest first; none if it is shallow."""
+    """Return all changes of verdicts in a repository, the oldest first; none if it is shallow.
+
+    A process reads the history once. Nobody may change what is returned.
+    """
     if is_shallow(root):
         return []
     found: list[VerdictChange] = []
