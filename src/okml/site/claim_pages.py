@@ -168,17 +168,17 @@ def _nodes(children: list[Child | None]) -> list[nodes.Node]:
 @lru_cache(maxsize=16)
 def _names(chapter: str) -> dict[str, list[Place]]:
     """Return where a chapter's code has each name as a string; a star stands for a field."""
-    root = repository_root()
+    package = view.claims_file(chapter).parent
     found: dict[str, list[Place]] = {}
-    for path in sorted((root / "src/okml" / chapter).rglob("*.py")):
+    for path in sorted(package.rglob("*.py")):
+        file = f"src/okml/{chapter}/{path.relative_to(package).as_posix()}"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Constant | ast.JoinedStr):
                 continue
             parts = node.values if isinstance(node, ast.JoinedStr) else [node]
             name = "".join(str(p.value) if isinstance(p, ast.Constant) else "*" for p in parts)
             if NAME.fullmatch(name):
-                place = (path.relative_to(root).as_posix(), node.lineno)
-                found.setdefault(name, []).append(place)
+                found.setdefault(name, []).append((file, node.lineno))
     return found
 
 

@@ -1,0 +1,59 @@
+"""The links of a site that knows its own address and that of its repository."""
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from okml.paths import repository_root
+from okml.site import repository
+from tests.site.conftest import small_book
+
+REPOSITORY, SITE = "https://github.com/group/okml", "https://example.org/okml"
+CLAIM, RUSSIAN = "book/claims/space_time/map", "book/ru/notebooks/space_time"
+SHA = "0123456789" * 4
+
+
+@pytest.fixture(scope="module")
+def addressed(tmp_path_factory):
+    """The small book in the theme of the site, with the page of a claim and a Russian notebook."""
+    options = {"repository_url": REPOSITORY, "use_edit_page_button": True}
+    with small_book(tmp_path_factory.mktemp("book")) as book, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repository, "_sha", lambda: SHA)
+        book.write(f"{CLAIM}.md", "# It has a map\n\n```{claim-page} space_time.map\n```\n")
+        book.write(f"{RUSSIAN}.md", "# Разбор\n")
+        book.build(
+            html_theme="sphinx_book_theme", html_theme_options=options, html_baseurl=f"{SITE}/"
+        )
+    return book
+
+
+def links(book, page, part):
+    return [a["href"] for a in book.page(page).select(f'a[href*="{part}"]')]
+
+
+def test_the_page_of_a_claim_links_lines_of_code_at_the_commit_of_the_build(addressed):
+    found = links(addressed, CLAIM, "/blob/")
+    places = [
+        re.fullmatch(rf"{REPOSITORY}/blob/{SHA}/(\S+)#L(\d+)", each).groups() for each in found
+    ]
+    assert "src/okml/space_time/claims.yml" in dict(places)
+    assert any(path.endswith(".py") for path, _ in places)
+    for path, line in places:
+        assert int(line) <= len((repository_root() / path).read_text("utf-8").splitlines())
+
+
+def test_a_page_can_be_edited_where_it_has_a_source(addressed):
+    for page in ("book/scoreboard", "book/ru/digests/space_time"):
+        assert set(links(addressed, page, "/edit/")) == {f"{REPOSITORY}/edit/main/{page}.md"}
+    for made in (CLAIM, RUSSIAN):
+        assert links(addressed, made, "/edit/") == []
+
+
+def test_the_sitemap_has_every_page_at_its_address(addressed, built):
+    written = ElementTree.parse(addressed.root / "html/sitemap.xml")
+    pages = [path.relative_to(addressed.source) for path in addressed.source.rglob("*.md")]
+    assert sorted(place.text for place in written.findall(".//{*}loc")) == sorted(
+        f"{SITE}/{page.with_suffix('.html').as_posix()}" for page in pages
+    )
+    assert not (built.root / "html/sitemap.xml").exists()
