@@ -1,5 +1,7 @@
 """Findings: a sentence for each verdict, and numbers from the record alone."""
 
+import re
+
 import pytest
 from pydantic import ValidationError
 
@@ -65,3 +67,11 @@ def test_each_finding_of_the_landing_page_rests_on_a_claim_that_can_be_compared(
         [claim] = [c for c in load_claims(each.claim.partition(".")[0]) if c.id == each.claim]
         used = each.model_dump_json()
         assert claim.control is not None or "{difference}" not in used
+
+
+def test_no_word_gives_a_number_of_either_sign_a_direction():
+    directed = re.compile(r"\b(by|на) \{|\b(adds?|добавляет)\b[^:,.{]* \{|\} раза? больше")
+    for each in load_findings():
+        for text in (each.fails, each.undecided):
+            assert not directed.search(text.en), text.en
+            assert not directed.search(text.ru), text.ru
