@@ -11,7 +11,7 @@ from okml.ledger import judge, load_claims
 from okml.ledger.findings import Finding, load_findings
 from okml.site import claim_pages, findings
 from okml.site.feed import VerdictChange
-from tests.site.conftest import CLAIMS, LONG_WHY, record, small_book
+from tests.site.conftest import CLAIMS, LONG_WHY, NOTEBOOK, record, small_book
 
 PAGE = "book/claims/space_time/map"
 OTHER = "book/claims/space_time/size"
@@ -23,6 +23,18 @@ CHANGE = VerdictChange(
     commit="abcdef0123456789",
     date=datetime.datetime(2026, 1, 3, tzinfo=datetime.UTC),
 )
+FIGURE = (
+    '<figure class="okml-figure"><svg xmlns="http://www.w3.org/2000/svg" width="9pt" '
+    'viewBox="0 0 9 9" aria-label="A map of cities."></svg></figure>'
+)
+DRAWN = [  # the test of a claim, and the figure of its record
+    {"cell_type": "markdown", "source": "{tests}`space_time.map`"},
+    {
+        "cell_type": "code",
+        "metadata": {"okml": {"first": [["cpu", ""]], "more": []}},
+        "outputs": [{"data": {"text/html": FIGURE}}],
+    },
+]
 SENTENCES = {
     name: {"en": f"{name}: {{measured}}.", "ru": f"{name}: {{measured}}."}
     for name in ("holds", "fails", "undecided")
@@ -45,6 +57,7 @@ def built(tmp_path_factory):
         )
         book.write("book/ru/found.md", "# Нашли\n\n```{findings} space_time\n```\n")
         book.write("book/lost.md", "# Lost\n\n```{findings} strec\n```\n")
+        book.write("notebooks/space_time.ipynb", json.dumps(NOTEBOOK | {"cells": DRAWN}))
         both = [
             Finding.model_validate({"claim": claim, **SENTENCES})
             for claim in ("space_time.map", "space_time.size")
@@ -121,6 +134,16 @@ def test_a_page_may_show_the_findings_of_one_chapter(built):
     assert found[0] == "holds: 0.410 [0.400, 0.420]."
     assert len(found) == 2
     assert built.page("book/lost").select(".okml-finding") == []
+
+
+def test_a_digest_says_which_run_its_picture_shows_and_the_home_page_has_the_picture_alone(built):
+    digest, home = (
+        built.page(name).select_one(".okml-findings") for name in ("book/ru/found", "book/index")
+    )
+    [made] = digest.select(".okml-scale")
+    assert made.get_text().startswith("cpu · начальные значения: 2 · 2026-01-02 · abcdef0123 · ")
+    assert [len(of.select(".okml-picture")) for of in (digest, home)] == [1, 1]
+    assert home.select(".okml-scale") == []
 
 
 @pytest.mark.parametrize("folder", ["", "ru/"])

@@ -15,6 +15,7 @@ from okml.site.estimates import number, prose, stale_note
 from okml.site.language import said
 from okml.site.markup import Child, element, note, tag
 from okml.site.pictures import figure_of_claim, picture
+from okml.site.scales import caption
 
 
 def _is_open(finding: Finding) -> bool:
@@ -80,11 +81,15 @@ class Findings(PageDirective):
         return note(*prose(text, self.lang)) if text else None
 
     def _figure(self, claim: str) -> list[nodes.Node]:
-        """Return the claim's figure, unless an earlier finding has shown it."""
+        """Return the claim's figure, unless an earlier finding has shown it.
+
+        A digest says which run it shows; the landing page leaves that to the page of the claim.
+        """
         found = figure_of_claim(self.env, claim)
         if found is None or found.svg in self._drawn:
             return []
         shown = picture(self.env, found.svg, tooltips=False, lazy=bool(self._drawn))
         self._drawn.add(found.svg)
         box = tag("div", shown, classes=["okml-finding-picture"])
-        return [link(claim, "cell", box)]
+        made = [caption(view.chapter_of(claim), found.scale, self.lang)] if self.arguments else []
+        return [link(claim, "cell", box), *made]

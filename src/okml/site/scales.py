@@ -134,7 +134,7 @@ def _named(scale: str, lang: Lang) -> str:
 def caption(
     chapter: str, scale: str, lang: Lang, reason: str = "", code: Sequence[element] = ()
 ) -> element:
-    """Return the origin of what stands below: scale, seeds, date, commit, machine and code.
+    """Return the origin of what stands beside it: scale, seeds, date, commit, machine and code.
 
     Args:
         chapter: The name of the chapter.
