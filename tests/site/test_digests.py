@@ -36,7 +36,7 @@ def test_the_graph_of_a_readers_own_log_is_built_as_the_digest_says(folder, tmp_
 
 
 @pytest.mark.parametrize("folder", ["", "ru/"])
-def test_the_one_figure_of_the_guide_is_drawn_by_the_call_of_its_notebook(folder):
+def test_the_one_figure_of_the_guide_is_drawn_by_the_call_of_its_notebook(folder, capsys):
     text = (repository_root() / f"book/{folder}guides/gpu.md").read_text("utf-8")
     [code] = re.findall(r"python - <<'END'\n(.*?)END\n", text, re.DOTALL)
     *_, assignment, writing = ast.parse(code).body
@@ -48,6 +48,10 @@ def test_the_one_figure_of_the_guide_is_drawn_by_the_call_of_its_notebook(folder
     exec(code.partition("experiment = ")[0], names)  # the imports and the settings
     assert names["settings"].name == "gpu"
     assert names["settings"].seeds == (0,)
+    assert names["settings"].problems == (chapter("periodic_behavior").profile("gpu").main,)
+    hours = chapter("periodic_behavior").plan(names["settings"]).hours
+    assert capsys.readouterr().out == f"{hours:.1f} hours, by the plan\n"
+    assert re.search(rf"(about|около) {hours:.0f} (hours|час)", text)
     assert ast.unparse(assignment.value.func) in names
     assert hasattr(Picture, "png")
     assert ast.unparse(writing).endswith("write_bytes(figure.png)")
