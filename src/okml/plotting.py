@@ -32,6 +32,7 @@ from okml.errors import ParameterError
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A800")
 INK = "#010203"  # stands for the text color until the SVG is written
 SVG = "http://www.w3.org/2000/svg"
+EMPTY = 'data-empty="true"'  # in the SVG of a figure that only says that it has nothing to draw
 Box = tuple[float, float, str, str | None]  # a diagram's box: x, y, text, color of the frame
 COORDINATES = {"d", "x", "y"}
 # Offsets of a label from its point, in points.
@@ -72,18 +73,25 @@ class Picture:
         figure: A matplotlib figure, made inside ``with style():``.
         alt: The text alternative: at least a sentence on what the picture shows.
         hover: Tooltips: one label for each point, by the ``gid`` of the scatter collection.
+        empty: Whether it only says that there is nothing to draw; a page prefers another scale.
 
     Raises:
         ParameterError: If the alternative is missing, or labels do not match the points.
     """
 
     def __init__(
-        self, figure: Figure, alt: str, hover: Mapping[str, Sequence[str]] | None = None
+        self,
+        figure: Figure,
+        alt: str,
+        hover: Mapping[str, Sequence[str]] | None = None,
+        *,
+        empty: bool = False,
     ) -> None:
         if len(alt.split()) < 4:
             raise ParameterError(f"A figure needs a text alternative; got {alt!r}.")
         self.alt = alt
-        self.svg = _accessible(_render(figure, "svg").decode(), alt, hover or {})
+        svg = _accessible(_render(figure, "svg").decode(), alt, hover or {})
+        self.svg = svg.replace("<svg ", f"<svg {EMPTY} ", 1) if empty else svg
         self._figure = figure
         plt.close(figure)
 

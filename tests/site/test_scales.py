@@ -8,10 +8,12 @@ from types import SimpleNamespace
 import nbformat
 import polars as pl
 import pytest
+import torch
 from docutils import nodes
 from docutils.utils import new_document
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from okml.add.figures import images
 from okml.chapters import CHAPTERS, Chapter, chapter
 from okml.ledger import RecordedTable
 from okml.paths import repository_root
@@ -94,6 +96,41 @@ def test_a_cell_shows_what_the_best_record_holds_and_folds_the_rest():
     assert shown[4] == "<p>smoke rows</p>"
     assert "okml" not in study.metadata
     assert texts(study.outputs) == ["<p>entities</p>"]
+
+
+SHEET = """
+from okml.add.experiment import Experiment
+from okml.add.figures import images
+experiment = Experiment(settings, None)
+everything = experiment.pictures.frames["same_noise"]
+second = everything.filter(set="fashion")
+images.sheet(second, "Teacher and student on a second image set.")
+"""
+
+
+@pytest.mark.parametrize(
+    ("of_cpu", "first", "alt"),
+    [
+        ("fashion", "cpu", "Teacher and student on a second image set."),
+        ("digits", "night", "no such pictures at this scale"),
+    ],
+)
+def test_pictures_stand_before_a_larger_scale_that_has_none(of_cpu, first, alt):
+    empty = images.sheet(pl.DataFrame(), "Teacher and student on a second image set.")
+    own = new_output("display_data", data={"text/html": empty.html})
+    notebook = new_notebook(cells=[new_code_cell(SHEET, outputs=[own])])
+    show_records(notebook, {"night": of_sets("night", "emoji"), "cpu": of_sets("cpu", of_cpu)})
+    (cell,) = notebook.cells
+    # That there are none is not said again below it.
+    assert (cell.metadata["okml"]["first"], cell.metadata["okml"]["more"]) == ([[first, ""]], [])
+    assert f'aria-label="{alt}"' in texts(cell.outputs)[0]
+
+
+def of_sets(profile, image_set):
+    """Return a record of the chapter on images whose pictures are of one image set."""
+    shown = images.frame({"student, 1": torch.zeros(1, 1, 4, 4)}, ["sandal"], image_set)
+    tables = {"same_noise": RecordedTable(columns=shown.to_dict(as_series=False))}
+    return record(profile).model_copy(update={"chapter": "add", "tables": tables})
 
 
 def test_outputs_that_cannot_be_told_apart_are_left_as_they_are():

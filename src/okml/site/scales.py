@@ -12,6 +12,7 @@ from sphinx.util import logging
 
 from okml.ledger import RunRecord
 from okml.ledger.report import RECORDED
+from okml.plotting import EMPTY
 from okml.profile import ProfileName
 from okml.site import view
 from okml.site.drawing import drawn_by, imported
@@ -66,7 +67,7 @@ def _put(cell: NotebookNode, of_scale: Mapping[ProfileName, list[Shown]]) -> Non
         drawn = {name: shown[place].output for name, shown in of_scale.items()}
         drawn = {name: found for name, found in drawn.items() if found is not None}
         reasons = [shown[place].reason for shown in of_scale.values() if shown[place].reason]
-        best = next(iter(drawn), None)
+        best = min(drawn, key=lambda name: _is_empty(drawn[name]), default=None)  # the first full
         if best is None:
             first.append([BUILD, reasons[0]] if reasons else ["", ""])
             outputs.append(output)
@@ -74,11 +75,17 @@ def _put(cell: NotebookNode, of_scale: Mapping[ProfileName, list[Shown]]) -> Non
         first.append([best, ""])
         outputs.append(drawn.pop(best))
         for name, found in [*drawn.items(), (BUILD, output)]:
-            if found["data"].get("text/html") != outputs[-1]["data"].get("text/html"):
+            same = found["data"].get("text/html") == outputs[-1]["data"].get("text/html")
+            if not (same or _is_empty(found)):
                 more[name].append(found)
     counts = [[name, len(found)] for name, found in more.items() if found]
     cell.outputs = [*outputs, *(output for found in more.values() for output in found)]
     cell.metadata[KEY] = {"first": first, "more": counts}
+
+
+def _is_empty(output: NotebookNode) -> bool:
+    """Tell whether an output is a figure that only says that it has nothing to draw."""
+    return EMPTY in output["data"].get("text/html", "")
 
 
 def frame_scales(app: Sphinx, doctree: nodes.document) -> None:

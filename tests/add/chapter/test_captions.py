@@ -24,6 +24,7 @@ from okml.add.target import Guided
 from okml.add.workbench import Requests, TrainedDenoiser, Workbench
 from okml.chapters import chapter
 from okml.ledger import load_claims
+from okml.plotting import EMPTY
 from okml.training import History
 from tests.add import published_models
 from tests.add.chapter.tiny import tiny
@@ -73,8 +74,11 @@ def test_long_captions_touch_neither_each_other_nor_the_edge():
 
 
 def test_a_sheet_without_pictures_says_so():
-    none = images.frame({"student, 1": normal(1, 1, 4, 4)}, ["sandal"]).clear()
-    assert "no such pictures at this scale" in images.sheet(none, "A second image set.").svg
+    some = images.frame({"student, 1": normal(1, 1, 4, 4)}, ["sandal"])
+    none = images.sheet(some.clear(), "A second image set.")
+    assert f">{none.alt}</text>" in none.svg  # what is read aloud is what is seen
+    assert EMPTY in none.svg
+    assert EMPTY not in images.sheet(some, "A second image set.").svg
 
 
 def test_pictures_are_of_captions_from_all_over_the_file():

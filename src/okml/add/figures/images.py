@@ -19,6 +19,7 @@ from okml.plotting import INK, Picture, style
 
 LETTERS = 17  # of a caption to an inch, on average
 LINE = 0.12  # inches of each of its lines but the first
+NONE = "no such pictures at this scale"
 
 
 def as_picture(png: str) -> NDArray[np.float64]:
@@ -64,11 +65,11 @@ def sheet(frame: pl.DataFrame, alt: str, size: float = 0.72) -> Picture:
 
     Args:
         frame: A frame of :func:`frame`; rows are drawn in their order of appearance.
-        alt: The text alternative.
+        alt: The text alternative; a sheet without pictures has another.
         size: The side of a picture in inches.
     """
     if frame.is_empty():
-        return _without(alt)
+        return _without()
     names = frame["row"].unique(maintain_order=True).to_list()
     columns = int(frame["column"].max()) + 1  # type: ignore[arg-type]
     shared = frame.group_by("column").agg(pl.col("caption").n_unique())["caption"].max() == 1
@@ -99,9 +100,9 @@ def sheet(frame: pl.DataFrame, alt: str, size: float = 0.72) -> Picture:
     return Picture(figure, alt)
 
 
-def _without(alt: str) -> Picture:
+def _without() -> Picture:
     """Return a line that says that a scale has no such pictures."""
     with style():
         figure = plt.figure(figsize=(4.0, 0.3))
-        figure.text(0.0, 0.5, "no such pictures at this scale", va="center", color=INK)
-    return Picture(figure, alt)
+        figure.text(0.0, 0.5, NONE, va="center", color=INK)
+    return Picture(figure, NONE, empty=True)
