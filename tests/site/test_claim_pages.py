@@ -11,7 +11,7 @@ from okml.ledger import judge, load_claims
 from okml.ledger.findings import Finding, load_findings
 from okml.site import claim_pages, findings
 from okml.site.feed import VerdictChange
-from tests.site.conftest import CLAIMS, LONG_WHY, NOTEBOOK, record, small_book
+from tests.site.conftest import CLAIMS, LONG_WHY, NOTEBOOK, record, save, small_book
 
 PAGE = "book/claims/space_time/map"
 OTHER = "book/claims/space_time/size"
@@ -190,3 +190,20 @@ def test_every_metric_has_a_place_in_the_code(chapter):
     metrics = {claim.metric for claim in load_claims(chapter)} - {None}
     assert [name for name in metrics if not claim_pages.measured_at(chapter, name)] == []
     assert claim_pages.measured_at(chapter, "a_metric_of_no_name") == []
+
+
+def test_the_page_of_an_undecided_claim_says_what_a_larger_sample_would_show(book):
+    save(record("cpu", r2=[0.2, 0.26, 0.32], shuffled_r2=[0.0, 0.0, 0.0]))  # the bar is 0.25
+    body = "```{claim-page} space_time.map\n```\n"
+    book.write(f"{PAGE}.md", f"# A probe reads the map.\n\n{body}")
+    book.write(f"{RUSSIAN}.md", f"# Зонд читает карту.\n\n{body}")
+    book.build()
+    # Student's t of 140 degrees of freedom is 1.977, and 0.06 / sqrt(141) of it is below 0.01.
+    assert (
+        "The mean clears the bar, the lower end of the interval misses it by 0.05; with the same "
+        "mean and spread all of the interval would clear it in a larger sample (seeds: about 150 "
+        "in place of 3)."
+    ) in book.page(PAGE).get_text()
+    russian = book.page(RUSSIAN).get_text()
+    assert "Среднее лежит по нужную сторону порога, нижний конец интервала – по другую" in russian
+    assert "(начальные значения: около 150 вместо 3)" in russian

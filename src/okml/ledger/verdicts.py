@@ -106,8 +106,8 @@ def judge(claim: Claim, record: RunRecord | None) -> Verdict:
     if claim.control is not None:
         against_control = _against_control(claim.control, difference)
     outcome, reason = _decide(claim, record.profile, against_bar, against_control)
-    if unmet := [why for condition in claim.conditions if (why := _unmet(condition, record))]:
-        outcome, reason = Outcome.UNDECIDED, unmet[0]
+    if reasons := [why for condition in claim.conditions if (why := unmet(condition, record))]:
+        outcome, reason = Outcome.UNDECIDED, reasons[0]
     return Verdict(
         claim=claim.id,
         profile=record.profile,
@@ -128,7 +128,7 @@ class _Test(NamedTuple):
     why: Text | None  # the reason where it does not hold or is undecided
 
 
-def _unmet(condition: Condition, record: RunRecord) -> Text | None:
+def unmet(condition: Condition, record: RunRecord) -> Text | None:
     """Return why a condition lets no verdict through; None if it is met."""
     measured = record.metrics.get(condition.metric)
     if measured is None or measured.interval is None:

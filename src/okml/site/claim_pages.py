@@ -34,6 +34,7 @@ from okml.site.pictures import figure_of_claim, picture
 from okml.site.repository import source_link
 from okml.site.scales import caption
 from okml.site.tables import change_note, control_cell, measured_cell, paper_cell, rests_on_cell
+from okml.site.undecided import what_would_decide
 from okml.site.verdicts import share_of_worlds
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class ClaimPage(PageDirective):
         return [
             head,
             *([nodes.paragraph("", "", *_nodes(prose(why, self.lang)))] if why else []),
+            *(tag("p", told) for told in what_would_decide(found, self.lang)),
             *self._figure(claim.id),
             definitions(self._facts(found)),
             *self._scales(found),

@@ -90,6 +90,25 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "How to run one figure anew, on your machine or on a GPU",
         "Как посчитать один рисунок заново, на своей машине или на GPU",
     ),
+    "open.clears": (
+        "The mean clears {against}, the {end} end of the interval misses it by {by}; with the same "
+        "mean and spread all of the interval would clear it in a larger sample ({sample}).",
+        "Среднее лежит по нужную сторону {against}, {end} конец интервала – по другую, в {by} от "
+        "него; при том же среднем и разбросе весь интервал лёг бы по нужную сторону на выборке "
+        "крупнее этой ({sample}).",
+    ),
+    "open.misses": (
+        "The mean misses {against}, the {end} end of the interval clears it by {by}; with the same "
+        "mean and spread all of the interval would miss it in a larger sample ({sample}).",
+        "Среднее лежит не по ту сторону {against}, {end} конец интервала – по нужную, в {by} от "
+        "него; при том же среднем и разбросе весь интервал лёг бы не по ту сторону на выборке "
+        "крупнее этой ({sample}).",
+    ),
+    "open.bar": ("the bar", "порога"),
+    "open.control": ("the control's margin", "требуемого отрыва от контроля"),
+    "open.lower": ("lower", "нижний"),
+    "open.upper": ("upper", "верхний"),
+    "open.more": ("{}: about {} in place of {}", "{}: около {} вместо {}"),
     "open_notebook": ("Run it: the notebook", "Запустить: ноутбук"),
     "open_notebooks": ("Run it: the notebooks", "Запустить: ноутбуки"),
     "okml": ("okml", "okml"),

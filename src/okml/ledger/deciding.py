@@ -1,0 +1,110 @@
+"""What keeps a claim undecided, and the sample that would decide it.
+
+The square of half an interval has two parts, which a record tells apart; see
+:mod:`okml.ledger.intervals`. That of S seeds is t²(S - 1) · sd²/S, with their standard deviation,
+and the rest is that of n units, which falls with 1/n.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from okml.ledger.claims import Bar, Claim
+from okml.ledger.estimates import Estimate
+from okml.ledger.intervals import LEVEL
+from okml.ledger.records import RunRecord
+from okml.ledger.verdicts import Outcome, judge, unmet
+
+Against = Literal["bar", "control"]
+End = Literal["lower", "upper"]
+MOST = 10_000  # seeds that are considered
+
+
+class Sample(NamedTuple):
+    """The size of a sample: its units, 0 if there are only seeds, and its seeds."""
+
+    n: int
+    seeds: int
+
+
+class OpenComparison(NamedTuple):
+    """A comparison that an interval leaves open.
+
+    Attributes:
+        number: What is compared: a metric, or its paired difference from the control.
+        against: What it is compared with: the claim's bar, or the control's margin.
+        clears: Whether its mean clears that.
+        end: The end of the interval that lies on the other side than the mean.
+        by: How far it lies there, in the unit of the number.
+        needed: About the least sample whose whole interval would lie on the side of the mean, if
+            mean and spread stayed the same.
+    """
+
+    number: Estimate
+    against: Against
+    clears: bool
+    end: End
+    by: float
+    needed: Sample
+
+
+def open_comparisons(claim: Claim, record: RunRecord) -> list[OpenComparison]:
+    """Return the comparisons that keep a claim undecided; none if anything else does.
+
+    Intervals that are not Student's, whose mean is not their middle, are left out.
+    """
+    verdict = judge(claim, record)
+    if verdict.outcome is not Outcome.UNDECIDED or any(unmet(c, record) for c in claim.conditions):
+        return []
+    compared: list[tuple[Against, str | None, Estimate | None]] = [
+        ("bar", claim.bar(record.profile), verdict.measured)
+    ]
+    if claim.control is not None:
+        compared.append(("control", claim.control.bar, verdict.difference))
+    found = []
+    for against, bar, number in compared:
+        if bar is None or number is None or number.interval is None:
+            return []
+        if not Bar.parse(bar).allows_all(number.interval):
+            found.append(_compare(number, against, Bar.parse(bar)))
+    return [each for each in found if each is not None]
+
+
+def _compare(number: Estimate, against: Against, bar: Bar) -> OpenComparison | None:
+    assert number.interval is not None
+    low, high = number.interval
+    mean, half = number.mean, (high - low) / 2
+    edge = min((bar.low, bar.high), key=lambda each: abs(each - mean))
+    apart = abs(edge - mean)
+    needed = _needed(number, half, apart)
+    if needed is None or not math.isclose(high - mean, half, rel_tol=1e-6):
+        return None
+    end: End = "lower" if edge < mean else "upper"
+    return OpenComparison(number, against, bar.allows(mean), end, half - apart, needed)
+
+
+def _needed(number: Estimate, half: float, wanted: float) -> Sample | None:
+    """Return a sample for this half of an interval: of more seeds if they cost less, else of both.
+
+    With one seed or none, the interval is of the units alone. None if no sample is in reach.
+    """
+    if wanted == 0 or (number.sd is None and number.n == 0):
+        return None
+    if number.sd is None:
+        return Sample(math.floor(number.n * (half / wanted) ** 2) + 1, number.seeds)
+    seeds = np.arange(number.seeds, MOST)
+    of_seeds = stats.t.ppf((1 + LEVEL) / 2, seeds - 1) ** 2 * number.sd**2 / seeds
+    of_units = max(0.0, half**2 - of_seeds[0])
+    times = seeds / number.seeds
+    alone = times[of_seeds + of_units < wanted**2]
+    both = times[of_seeds + of_units / times < wanted**2]
+    if not both.size:
+        return None
+    more_units = not alone.size or alone[0] > both[0] ** 2
+    more = both[0] if more_units else alone[0]
+    n = math.ceil(number.n * more) if more_units else number.n
+    return Sample(n, round(number.seeds * more))

@@ -1,0 +1,48 @@
+"""What would decide an undecided claim, as a sentence for each comparison that is open."""
+
+from __future__ import annotations
+
+from okml.ledger import ClaimRow
+from okml.ledger.deciding import OpenComparison, open_comparisons
+from okml.site import view
+from okml.site.labels import label_in
+from okml.site.language import Lang, word
+
+
+def what_would_decide(found: ClaimRow, lang: Lang) -> list[str]:
+    """Return what a larger sample would show, if mean and spread stayed the same.
+
+    Args:
+        found: A claim, which is looked at at the largest scale that was run.
+        lang: The language of the sentences.
+    """
+    profile = found.best.profile
+    record = view.record(found.claim.chapter, profile) if profile else None
+    if record is None:
+        return []
+    return [_sentence(each, lang) for each in open_comparisons(found.claim, record)]
+
+
+def _sentence(comparison: OpenComparison, lang: Lang) -> str:
+    number, needed = comparison.number, comparison.needed
+    counts = (
+        (label_in(number.over, lang), number.n, needed.n),
+        (word("seeds", lang).lower(), number.seeds, needed.seeds),
+    )
+    more = [
+        word("open.more", lang).format(name, f"{_rounded_up(new):,}", f"{old:,}")
+        for name, old, new in counts
+        if new > old
+    ]
+    return word("open.clears" if comparison.clears else "open.misses", lang).format(
+        against=word(f"open.{comparison.against}", lang),
+        end=word(f"open.{comparison.end}", lang),
+        by=f"{float(f'{comparison.by:.2g}'):,g}",
+        sample=", ".join(more),
+    )
+
+
+def _rounded_up(count: int) -> int:
+    """Return a count rounded up to two significant digits."""
+    step = 10 ** max(0, len(str(count)) - 2)
+    return -(-count // step) * step
