@@ -36,11 +36,13 @@ def test_what_is_said_to_be_found_is_decided():
     listed = decided_findings(best_verdicts(list(CHAPTERS)))
     for finding in load_findings():
         rows = chapter_rows(finding.claim.partition(".")[0])
-        (verdict,) = (row.best_of(RECORDED) for row in rows if row.claim.id == finding.claim)
+        (row,) = (row for row in rows if row.claim.id == finding.claim)
+        verdict, rests = row.best_of(RECORDED), row.claim.rests_note
         decided = verdict.outcome not in (Outcome.UNDECIDED, Outcome.NOT_RUN)
         assert listed.count(f"(`{finding.claim}`, ") == decided
         if decided:
-            assert f"*{verdict.outcome.value}* (`{finding.claim}`, {verdict.profile})" in listed
+            begin = f"*{verdict.outcome.value}* (`{finding.claim}`, {verdict.profile}"
+            assert (f"{begin}; {rests.en})" if rests else f"{begin})") in listed
     assert "{" not in listed
 
 

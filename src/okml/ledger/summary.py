@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from okml.errors import RecordError
+from okml.ledger.claims import load_claims
 from okml.ledger.findings import told, written
+from okml.ledger.quoting import plain
 from okml.ledger.report import RECORDED, chapter_rows
 from okml.ledger.verdicts import Outcome, Verdict
 from okml.paths import atomic_write
@@ -27,11 +29,20 @@ def best_verdicts(chapters: list[str]) -> BestVerdicts:
 
 
 def decided_findings(verdicts: BestVerdicts) -> str:
-    """Return the findings that a recorded run decides, as a Markdown list with their verdicts."""
+    """Return the findings that a recorded run decides, as a Markdown list with their verdicts.
+
+    Each says what its claim rests on, such as the model that was read.
+    """
     best = {claim: verdict for found in verdicts.values() for claim, verdict in found.items()}
+    notes = {
+        claim.id: f"; {plain(claim.rests_note.en)}"
+        for chapter in verdicts
+        for claim in load_claims(chapter)
+        if claim.rests_note
+    }
     return "\n".join(
         f"- {written(sentence.en, verdict)} *{verdict.outcome.value}* "
-        f"(`{finding.claim}`, {verdict.profile})"
+        f"(`{finding.claim}`, {verdict.profile}{notes.get(finding.claim, '')})"
         for finding, sentence, verdict in told(best)
         if verdict.outcome is not Outcome.UNDECIDED
     )

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from okml.errors import ParameterError
 
 HOVERED = 300  # points with a tooltip; more would make the page heavy
-SET_TITLES: Mapping[str, str] = {
+TITLES: Mapping[str, str] = {  # of entity sets and models
     "world_place": "World",
     "us_place": "USA",
     "us_place_without_zip": "USA without ZIP codes",
@@ -23,17 +24,18 @@ SET_TITLES: Mapping[str, str] = {
     "people": "People",
     "events": "Events",
     "films": "Films",
+    "smollm2_135m": "SmolLM2-135M-Instruct, 4 bits",
 }
 
 
 def title(name: str) -> str:
-    """Return the name of an entity set as figures show it."""
-    return SET_TITLES.get(name, name)
+    """Return the name of an entity set or a model as figures show it."""
+    return TITLES.get(name, name)
 
 
 def titled(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows with the names of entity sets, in the column ``set``, as figures show them."""
-    return rows.with_columns(pl.col("set").replace(SET_TITLES))
+    """Return rows with the names in the columns ``set`` and ``model`` as figures show them."""
+    return rows.with_columns(cs.by_name("set", "model", require_all=False).replace(TITLES))
 
 
 def mean_by(rows: pl.DataFrame, x: str, y: str) -> pl.DataFrame:

@@ -164,7 +164,7 @@ def model_sizes(rows: pl.DataFrame) -> Picture:
         axes.set(xscale="log", xlabel="parameters", ylabel="test R²")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     measured = ", ".join(
-        f"{title(r['set'])} {r['r2']:.2f} ({r['model']})"
+        f"{title(r['set'])} {r['r2']:.2f} ({title(r['model'])})"
         for r in means.filter(source="measured").iter_rows(named=True)
     )
     return Picture(figure, f"R² against model size. Measured: {measured}; the paper's beside.")
