@@ -1,0 +1,28 @@
+"""What the notebook says of its pictures, against the profiles and the record of `night`."""
+
+import json
+
+from okml.add.config import PROFILES
+from okml.chapters import chapter
+from okml.ledger import load_record
+
+
+def test_the_pictures_of_each_scale_are_those_that_the_notebook_names():
+    (path,) = chapter("add").notebooks
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    (row,) = (
+        line
+        for cell in cells
+        for line in cell["source"]
+        if line.startswith("| color pictures of {paper}`512` pixels |")
+    )
+    drawn = {name: {each.images for each in PROFILES[name].sets} for name in PROFILES}
+    assert "digits, and at `cpu` Fashion-MNIST" in row
+    assert (drawn["smoke"], drawn["cpu"]) == ({"digits"}, {"digits", "fashion"})
+    (emoji,) = PROFILES["night"].sets
+    assert emoji.images == "emoji"
+    assert f"emoji in color, of {{setting}}`{emoji.size}` pixels, at `night`" in row
+    assert "a teacher of emoji alone takes about as long as all of `cpu` may" in row
+    costs = load_record("add", "night").tables["costs"].columns
+    seconds = dict(zip(costs["training"], costs["seconds"], strict=True))
+    assert 0.75 < seconds["teacher"] / 60 / PROFILES["cpu"].budget.minutes < 1.25
