@@ -65,7 +65,7 @@ def test_a_russian_page_says_it_in_russian(book, benchmark):
     text = book.page("book/ru/benchmarks").get_text()
     assert "Память – всего процесса, вместе с библиотеками." in text
     assert "пик памяти" in text
-    assert "0.5 с" in text
+    assert "0,5 с" in text
 
 
 def test_unknown_names_and_damaged_records_are_warnings(book, benchmark):

@@ -637,15 +637,19 @@ def test_the_scoreboards_filters_agree_with_its_rows_and_links_lead_past_them(pa
     expect(page.locator("#row-strec-time")).to_be_visible()
 
 
-def test_columns_sort_by_number_both_ways(page):
-    go(page, SCOREBOARD)
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [(SCOREBOARD, {",": ""}), ("book/ru/scoreboard.html", {"\xa0": "", ",": ".", "−": "-"})],
+)
+def test_columns_sort_by_number_both_ways(page, name, plain):
+    go(page, name)
     page.get_by_role("button", name="smoke").click()
     titles = page.locator("table[data-filters] thead th").all_inner_texts()
     place = titles.index("smoke") + 1
     column = page.locator(f"table[data-filters] tbody tr > :nth-child({place})")
 
     def numbers() -> list[float]:
-        texts = [text.strip().replace(",", "") for text in column.all_inner_texts()]
+        texts = [text.strip().translate(str.maketrans(plain)) for text in column.all_inner_texts()]
         found = [re.match(r"-?\d+(\.\d+)?", text) for text in texts]
         return [float(match[0]) for match in found if match]
 

@@ -203,7 +203,7 @@ def test_the_texts_of_a_figure_change_and_nothing_else():
     ]
     assert {"запрос", "сильные", "items & users"} <= set(texts)
     root = ElementTree.fromstring(russian)[0]
-    assert root.get("aria-label") == "HR@10 каждого графа: сильные 0.5."
+    assert root.get("aria-label") == "HR@10 каждого графа: сильные 0,5."
     tooltips = [title.text for title in root.iter("{http://www.w3.org/2000/svg}title")]
     assert tooltips == ["сильные: 1", 'said "so" & so']
     rest = [
@@ -266,7 +266,7 @@ def test_heads_captions_and_known_words_of_a_table_change():
     frame = pl.DataFrame({"hr_at": [0.5], "arm": ["strong"], "film": ["A <b> (1990)"]})
     russian = labels.translated(Table(frame, "The log.")._repr_html_())
     assert re.findall(r">([^<>]+)<", russian) == [
-        "Лог.", "hr at", "вариант", "фильм", "0.500", "сильные", "A &lt;b&gt; (1990)",
+        "Лог.", "hr at", "вариант", "фильм", "0,500", "сильные", "A &lt;b&gt; (1990)",
     ]  # fmt: skip
     assert labels.translated("<p><td>strong</td></p>") == "<p><td>strong</td></p>"
 

@@ -137,7 +137,7 @@ def test_a_measured_number_is_a_mean_with_its_interval(built):
 
 def test_a_difference_and_typed_numbers_say_what_they_are(edited):
     shown = edited.page("book/ru/digests/more").select("p abbr")
-    assert [number.get_text() for number in shown] == ["0.41 [0.40, 0.41]", "0.9", "5 %"]
+    assert [number.get_text() for number in shown] == ["0,41 [0,40; 0,41]", "0,9", "5 %"]
     assert "названия: 40" in shown[0]["title"]
     titles = [number["title"] for number in shown[1:]]
     assert titles == ["число из статьи или дайджеста", "настройка"]

@@ -20,7 +20,7 @@ TOLD = {
     "book/ru/digests/space_time": "",
     "notebooks/space_time": "",
     CLAIM: "r2 = 0.410 [0.400, 0.420] R²",
-    "book/ru/claims/space_time/map": "r2 = 0.410 [0.400, 0.420] R²",
+    "book/ru/claims/space_time/map": "r2 = 0,410 [0,400; 0,420] R²",
 }
 SQUARES = (0, HEIGHT - 140, WIDTH, HEIGHT)  # where the verdicts stand
 

@@ -68,7 +68,7 @@ def test_a_table_on_a_russian_page_is_russian(at_cpu):
     first = cells(at_cpu.page("book/ru/digests/table").select_one("table.okml-table tbody tr"))
     assert first[1] == "направление верно · cpu"
     assert first[2].startswith("настоящие данные игрушка пороги заданы 2026-01-01")
-    assert first[3] == "0.911 R² на тесте таблица 2"
+    assert first[3] == "0,911 R² на тесте таблица 2"
     assert "названия: 40, начальные значения: 2" in first[5]
     assert first[7].startswith("нет запуска порог")
 
@@ -163,7 +163,7 @@ def test_status_lists_records_and_executed_notebooks(built):
 def test_durations_have_the_units_of_the_language():
     seconds = [61, 300, 3 * 3600]
     assert [duration(each, "en") for each in seconds] == ["61 s", "5 min", "3.0 h"]
-    assert [duration(each, "ru") for each in seconds] == ["61 с", "5 мин", "3.0 ч"]
+    assert [duration(each, "ru") for each in seconds] == ["61 с", "5 мин", "3,0 ч"]
 
 
 def test_a_notebook_page_ends_with_its_provenance(built):

@@ -13,6 +13,7 @@ from okml.site.directives import PageDirective
 from okml.site.labels import label_in
 from okml.site.language import Lang, word
 from okml.site.markup import element, note, row, scrolling_table, tag, with_code
+from okml.site.numerals import numbers_in
 from okml.site.provenance import hardware, short_hash, when
 
 
@@ -59,7 +60,8 @@ class Benchmark(RecordDirective):
             return missing(f"{name}: {word('benchmark_missing', self.lang)}")
         record = read_benchmark(path)
         agreed = "; ".join(
-            f"{label_in(check.what, self.lang)}: {check.difference:.1e}" for check in record.checks
+            f"{label_in(check.what, self.lang)}: {numbers_in(f'{check.difference:.1e}', self.lang)}"
+            for check in record.checks
         )
         return [
             _table(record, self.lang),
@@ -83,9 +85,9 @@ def _table(record: BenchmarkRecord, lang: Lang) -> element:
         rows.append(
             row(
                 [label_in(item.what, lang)],
-                [tag("strong", f"{item.ratio:.2f}×")],
-                [f"{number(item.okml_value)} {unit}"],
-                [f"{number(item.peer_value)} {unit}", note(label_in(item.peer, lang))],
+                [tag("strong", numbers_in(f"{item.ratio:.2f}×", lang))],
+                [f"{number(item.okml_value, lang)} {unit}"],
+                [f"{number(item.peer_value, lang)} {unit}", note(label_in(item.peer, lang))],
                 [str(item.repeats)],
             )
         )
@@ -95,6 +97,6 @@ def _table(record: BenchmarkRecord, lang: Lang) -> element:
     return scrolling_table(label_in(record.title, lang), header, rows)
 
 
-def number(value: float) -> str:
+def number(value: float, lang: Lang) -> str:
     """Format a number with three significant digits, or as an integer from 1,000 on."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return numbers_in(f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}", lang)

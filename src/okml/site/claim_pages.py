@@ -30,6 +30,7 @@ from okml.site.estimates import prose
 from okml.site.feed import VerdictChange, verdict_changes
 from okml.site.language import LANGUAGES, in_language, said, word
 from okml.site.markup import Child, definitions, element, note, row, scrolling_table, tag
+from okml.site.numerals import numbers_in
 from okml.site.pictures import figure_of_claim, picture
 from okml.site.repository import source_link
 from okml.site.scales import caption
@@ -156,7 +157,7 @@ class ClaimPage(PageDirective):
         record = view.record(found.claim.chapter, decided) if decided else None
         up = "../" * self.env.docname.count("/")
         data = tag("a", LEDGER, attrs={"href": f"{up}{LEDGER}"})
-        cited = said(citation(found, record), self.lang)
+        cited = numbers_in(said(citation(found, record), self.lang), self.lang)
         return tag(
             "p", tag("strong", word("cite", self.lang)), " ", cited, " ", data,
             classes=["okml-cite"],

@@ -12,12 +12,14 @@ from okml.site import view
 from okml.site.labels import label_in
 from okml.site.language import Lang, counted, said, word
 from okml.site.markup import Child, abbreviation, element, note, tag, with_code
+from okml.site.numerals import numbers_in
 
 
 def number(estimate: Estimate, lang: Lang, *about: str, digits: int | None = None) -> nodes.Node:
     """Return a number with its interval, and units, seeds and estimator as a tooltip."""
     title = "; ".join(filter(None, (*about, explained(estimate, lang))))
-    return abbreviation(format_estimate(estimate, digits), title, ["okml-number"])
+    shown = numbers_in(format_estimate(estimate, digits), lang)
+    return abbreviation(shown, title, ["okml-number"])
 
 
 def explained(estimate: Estimate, lang: Lang) -> str:
@@ -29,14 +31,15 @@ def explained(estimate: Estimate, lang: Lang) -> str:
     else:
         how = f"{word('interval', lang)}: {label_in(estimate.estimator, lang)}"
     known = estimate.sd is not None and not estimate.undefined
-    spread = f"{word('sd', lang)} {estimate.sd:.3g}" if known else ""
+    spread = f"{word('sd', lang)} {numbers_in(f'{estimate.sd:.3g}', lang)}" if known else ""
     unit = label_in(estimate.unit, lang)
     return "; ".join(filter(None, (unit, sampled(estimate, lang), how, spread)))
 
 
 def sampled(estimate: Estimate, lang: Lang) -> str:
     """Return the number of units and seeds as text: ``users: 494, seeds: 3``."""
-    counts = [f"{label_in(estimate.over, lang)}: {estimate.n:,}"] if estimate.n else []
+    count = numbers_in(f"{estimate.n:,}", lang)
+    counts = [f"{label_in(estimate.over, lang)}: {count}"] if estimate.n else []
     if estimate.seeds:
         counts.append(f"{word('seeds', lang).lower()}: {estimate.seeds}")
     return ", ".join(counts)
@@ -72,7 +75,7 @@ def quoted(text: str, lang: Lang) -> nodes.Node:
 
 def typed(role: str, text: str, lang: Lang) -> nodes.Node:
     """Return a typed number, with its source, a paper or a setting, as a tooltip."""
-    return abbreviation(text, word(f"typed.{role}", lang), ["okml-typed"])
+    return abbreviation(numbers_in(text, lang), word(f"typed.{role}", lang), ["okml-typed"])
 
 
 def prose(text: Text, lang: Lang) -> list[Child | None]:

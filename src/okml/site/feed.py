@@ -28,6 +28,7 @@ from okml.ledger.report import RECORDED
 from okml.paths import atomic_write, repository_root
 from okml.profile import PROFILE_NAMES
 from okml.site.language import LANGUAGES, Lang, in_language, said, word
+from okml.site.numerals import numbers_in
 
 SHOWN = 60  # entries; the newest
 COMMIT = "commit "
@@ -89,7 +90,8 @@ def _feed(changes: Sequence[VerdictChange], lang: Lang, base: str) -> Atom1Feed:
             f"{said(LABELS[verdict.outcome], lang)} ({verdict.profile})"
             for verdict in (change.before, change.after)
         )
-        measured = f"{change.claim.metric} = {format_estimate(change.after.measured)}"
+        number = numbers_in(format_estimate(change.after.measured), lang)
+        measured = f"{change.claim.metric} = {number}"
         feed.add_item(
             title=f"{change.claim.id}: {before} → {after}",
             link=f"{root}{in_language(claim_page(change.claim.id), lang)}.html",

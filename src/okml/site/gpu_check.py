@@ -36,15 +36,19 @@ def _table(record: GpuCheck, lang: Lang) -> element:
     for part in record.parts:
         state = part.failed or word("done", lang)
         rows.append(row([tag("strong", part.what)], [duration(part.seconds, lang)], [state]))
-        rows += [row([each.what], [_value(each)], [_beside(each)]) for each in part.measured]
+        rows += [
+            row([each.what], [_value(each, lang)], [_beside(each, lang)]) for each in part.measured
+        ]
     keys = ("quantity", "measured", "beside")
     header = [(word(key, lang), "") for key in keys]
     return scrolling_table(word("gpu_check_title", lang), header, rows)
 
 
-def _value(each: GpuNumber) -> str:
-    return f"{number(each.value)} {each.unit}".strip()
+def _value(each: GpuNumber, lang: Lang) -> str:
+    return f"{number(each.value, lang)} {each.unit}".strip()
 
 
-def _beside(each: GpuNumber) -> str:
-    return "" if each.beside is None else f"{number(each.beside)} {each.unit}, {each.beside_is}"
+def _beside(each: GpuNumber, lang: Lang) -> str:
+    if each.beside is None:
+        return ""
+    return f"{number(each.beside, lang)} {each.unit}, {each.beside_is}"

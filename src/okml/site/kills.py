@@ -11,6 +11,7 @@ from okml.benchmark import Kills, Survival, read_survival
 from okml.site.benchmarks import RecordDirective, made, missing
 from okml.site.language import Lang, word
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
+from okml.site.numerals import numbers_in
 
 
 class KillsTable(RecordDirective):
@@ -50,5 +51,5 @@ def _cells(found: Sequence[Kills], signals: Sequence[str], lang: Lang) -> list[l
     return [
         *([str(sum(e.kills for e in found if e.signal == signal))] for signal in signals),
         *([f"{count} / {kills}"] for count in well),
-        [f"{max(each.slowest_s for each in found):.1f} {word('unit.s', lang)}"],
+        [numbers_in(f"{max(each.slowest_s for each in found):.1f} {word('unit.s', lang)}", lang)],
     ]

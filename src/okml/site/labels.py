@@ -20,6 +20,7 @@ from matplotlib.textpath import text_to_path
 
 from okml.paths import repository_root
 from okml.site.language import Lang
+from okml.site.numerals import numbers_in
 
 LISTED = "book/ru/labels.yml"
 # Texts of our figures and tables. A formula is no label: it holds elements.
@@ -115,7 +116,7 @@ def in_russian(label: str) -> str | None:
 
 def label_in(label: str, lang: Lang) -> str:
     """Return a label in the language of a page; a name that is not listed stays."""
-    return label if lang == "en" else in_russian(label) or label
+    return label if lang == "en" else numbers_in(in_russian(label) or label, lang)
 
 
 def _as_listed(label: str) -> str | None:
@@ -153,8 +154,8 @@ def translated(shown: str) -> str:
         return shown
 
     def exchange(found: re.Match[str]) -> str:
-        label = _label(found)
-        return found["before"] + html.escape(in_russian(label) or label, found.re is ALTERNATIVE)
+        label = label_in(_label(found), "ru")
+        return found["before"] + html.escape(label, found.re is ALTERNATIVE)
 
     texts = "".join(_in_the_middle(part, TEXT.sub(exchange, part)) for part in LINES.split(shown))
     return _with_room(ALTERNATIVE.sub(exchange, texts))

@@ -17,6 +17,7 @@ from okml.site.directives import PageDirective
 from okml.site.domain import domain_of
 from okml.site.language import Lang, counted, page_language, word
 from okml.site.markup import Child, abbreviation, definitions, element, tag
+from okml.site.numerals import numbers_in
 from okml.site.pages import doc_link, page_in, section_link
 from okml.site.runs import NotebookRun, notebook_run
 
@@ -90,7 +91,7 @@ def record_facts(record: RunRecord, lang: Lang) -> list[Fact]:
         (word("settings", lang), [short_hash(record.settings_sha256)]),
         (word("started", lang), [f"{when(made.started)}, {duration(made.seconds, lang)}"]),
         (word("hardware", lang), [hardware(made.environment, lang)]),
-        (word("peak_memory", lang), [f"{made.peak_memory_gib:.1f} GiB"]),
+        (word("peak_memory", lang), [memory(record, lang)]),
         (word("software", lang), [software(made.environment)]),
         (word("data", lang), [tag("ul", *files)] if files else ["—"]),
     ]
@@ -126,7 +127,12 @@ def duration(seconds: float, lang: Lang) -> str:
         return f"{seconds:.0f} {word('unit.s', lang)}"
     if seconds < 2 * 3600:
         return f"{seconds / 60:.0f} {word('unit.min', lang)}"
-    return f"{seconds / 3600:.1f} {word('unit.h', lang)}"
+    return numbers_in(f"{seconds / 3600:.1f} {word('unit.h', lang)}", lang)
+
+
+def memory(record: RunRecord, lang: Lang) -> str:
+    """Format the peak memory of a run."""
+    return numbers_in(f"{record.provenance.peak_memory_gib:.1f} GiB", lang)
 
 
 def hardware(machine: Environment, lang: Lang) -> str:

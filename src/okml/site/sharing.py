@@ -24,6 +24,7 @@ from okml.site.badges import counts
 from okml.site.domain import is_digest
 from okml.site.labels import label_in
 from okml.site.language import Lang, in_language, page_language, said
+from okml.site.numerals import numbers_in
 from okml.site.share_pictures import HEIGHT, WIDTH, Card, draw
 
 PICTURE = "_static/screenshot.png"  # of the pages that are about no single chapter
@@ -83,7 +84,8 @@ def _of_claim(row: ClaimRow, title: str, lang: Lang) -> Card:
     if best.measured is None:
         found = plain(said(best.reason, lang)) if best.reason else ""
         return Card(title, row.claim.chapter, found, ((best.outcome, label),))
-    number, unit = format_estimate(best.measured), label_in(best.measured.unit, lang)
+    number = numbers_in(format_estimate(best.measured), lang)
+    unit = label_in(best.measured.unit, lang)
     found = f"{row.claim.metric} = {number} {unit}".strip()
     return Card(title, row.claim.chapter, found, ((best.outcome, f"{label} · {best.profile}"),))
 
@@ -98,7 +100,7 @@ def _of_chapter(chapter: str, title: str, lang: Lang) -> Card:
         for outcome, count in counts(rows).items()
         if count
     )
-    return Card(title, chapter, next(findings, ""), verdicts)
+    return Card(title, chapter, numbers_in(next(findings, ""), lang), verdicts)
 
 
 def _kept(app: Sphinx, pagename: str, card: Card) -> str:

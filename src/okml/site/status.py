@@ -13,7 +13,7 @@ from okml.site.estimates import stale_note
 from okml.site.language import Lang, counted, word
 from okml.site.markup import Child, abbreviation, element, row, scrolling_table, tag
 from okml.site.pages import chapter_link, doc_link, page_in
-from okml.site.provenance import commit, duration, hardware, software, when
+from okml.site.provenance import commit, duration, hardware, memory, software, when
 from okml.site.runs import notebook_run
 from okml.site.view import notebook_docnames
 
@@ -85,5 +85,5 @@ def _cells(record: RunRecord, lang: Lang) -> list[list[Child | None]]:
         [", ".join(map(str, record.seeds))],
         [commit(record, lang)],
         [abbreviation(machine, software(made.environment))],
-        [f"{made.peak_memory_gib:.1f} GiB"],
+        [memory(record, lang)],
     ]

@@ -26,6 +26,7 @@ from okml.site.markup import (
     scrolling_table,
     tag,
 )
+from okml.site.numerals import numbers_in
 from okml.site.pages import chapter_link
 from okml.site.verdicts import share_of_worlds
 
@@ -141,7 +142,7 @@ def paper_cell(found: ClaimRow, lang: Lang) -> list[Child | None]:
         return ["—", note(source)]
     unit = (paper.unit_ru if lang == "ru" else None) or paper.unit
     condition = f"{said(paper.note, lang)}; {source}" if paper.note else source
-    value = tag("span", f"{paper.value:g}", classes=["okml-number"])
+    value = tag("span", numbers_in(f"{paper.value:g}", lang), classes=["okml-number"])
     return [value, note(unit), note(condition)]
 
 
@@ -186,11 +187,10 @@ def change_note(change: Change, lang: Lang) -> element:
     where = [word(f"changed.{change.what}", lang)]
     if change.what == "bar" and change.profile != "any":
         where.append(change.profile)
-    before, after = change.before or "—", change.after or "—"
-    if change.what == "control":  # else names of metrics and numbers
-        before, after = label_in(before, lang), label_in(after, lang)
+    written = label_in if change.what == "control" else _signs  # of metrics and of bars
+    before, after = (written(each or "—", lang) for each in (change.before, change.after))
     same = before == after  # a metric that is measured anew under its name
-    moved = _signs(before) if same else f"{_signs(before)} → {_signs(after)}"
+    moved = before if same else f"{before} → {after}"
     return note(f"{change.date}, {' '.join(where)}: {moved}. ", *prose(change.why, lang))
 
 
@@ -213,13 +213,14 @@ def measured_cell(found: ClaimRow, profile: ProfileName, lang: Lang) -> list[Chi
 
 
 def _bar(bar: str, lang: Lang) -> element:
-    shown = note(f"{word('bar', lang)} {_signs(bar)}")
+    shown = note(f"{word('bar', lang)} {_signs(bar, lang)}")
     shown["classes"].append("okml-bar")
     return shown
 
 
-def _signs(bar: str) -> str:
-    return bar.replace(">=", "≥").replace("<=", "≤").replace("in [", "∈ [")
+def _signs(bar: str, lang: Lang) -> str:
+    shown = bar.replace(">=", "≥").replace("<=", "≤").replace("in [", "∈ [")
+    return numbers_in(shown, lang)
 
 
 def control_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[Child | None]:

@@ -2,14 +2,14 @@
 (() => {
   "use strict";
   const WORDS = {
-    en: { search: "Search the rows", all: "all", shown: (n, all) => `${n} of ${all} rows`, reset: "Show all" },
-    ru: { search: "Искать в строках", all: "все", shown: (n, all) => `${n} из ${all} строк`, reset: "Показать все" },
+    en: { search: "Search the rows", all: "all", shown: (n, all) => `${n} of ${all} rows`, reset: "Show all", plain: (text) => text.replace(/,/g, "") },
+    ru: { search: "Искать в строках", all: "все", shown: (n, all) => `${n} из ${all} строк`, reset: "Показать все", plain: (text) => text.replace(/\u00a0/g, "").replace(",", ".") },
   };
 
   const facet = (cell) => cell.querySelector("[data-facet]")?.dataset.facet ?? cell.textContent.trim();
 
-  function number(text) {
-    const found = text.replace(/[−–]/g, "-").replace(/,/g, "").match(/^\s*-?\d+(\.\d+)?(?!\d*-)/);
+  function number(text, words) {
+    const found = words.plain(text).replace(/[−–]/g, "-").match(/^\s*-?\d+(\.\d+)?(?!\d*-)/);
     return found ? Number(found[0]) : null;
   }
 
@@ -39,7 +39,7 @@
     return { field, box: control(words.search, field), keeps: (row) => texts.get(row).includes(field.value.trim().toLowerCase()) };
   }
 
-  function makeSortable(header, column, body) {
+  function makeSortable(header, column, body, words) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "okml-sort";
@@ -51,7 +51,7 @@
       header.setAttribute("aria-sort", descending ? "descending" : "ascending");
       const key = (row) => facet(row.cells[column]);
       const compare = (a, b) => {
-        const [x, y] = [number(key(a)), number(key(b))];
+        const [x, y] = [number(key(a), words), number(key(b), words)];
         if (x !== null && y !== null) return x - y;
         if (x !== null || y !== null) return x === null ? 1 : -1;
         return key(a).localeCompare(key(b));
@@ -70,7 +70,7 @@
       if (header.dataset.kind === "facet") filters.push(select(header, column, rows, words));
     });
     headers.forEach((header, column) => {
-      if (header.dataset.kind) makeSortable(header, column, body);
+      if (header.dataset.kind) makeSortable(header, column, body, words);
     });
 
     const status = document.createElement("output");
