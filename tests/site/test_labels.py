@@ -85,6 +85,13 @@ def test_what_tooltips_say_of_the_number_of_a_claim_is_translated(chapter):
     assert {text for text in said if labels.in_russian(text) is None} == set()
 
 
+def test_what_records_note_is_translated():
+    records = [load_record(chapter, name) for chapter in CHAPTERS for name in RECORDED]
+    noted = {note for record in filter(None, records) for note in record.notes}
+    assert noted
+    assert {note for note in noted if labels.in_russian(note) is None} == set()
+
+
 def width(text):
     found, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(), ismath=False)
     return found
@@ -148,6 +155,9 @@ def test_a_translation_is_russian_and_keeps_every_number_and_every_place_in_its_
     [
         ("query", "запрос"),
         ("layer 12", "слой 12"),
+        ("F of the discriminator and c_img", "F дискриминатора и c_img"),
+        ("a copy of https://x.org/period_0.txt and 16 more",
+         "копия https://x.org/period_0.txt и ещё 16"),
         ("1,939", "1,939"),
         ("strong (1,939 edges)", "сильные (рёбер: 1,939)"),
         ("four, 249", "четыре, 249"),

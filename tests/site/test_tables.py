@@ -6,7 +6,7 @@ import pytest
 
 from okml.chapters import CHAPTERS
 from okml.site import view
-from okml.site.provenance import duration
+from okml.site.provenance import duration, record_facts
 from okml.site.verdicts import share_of_worlds, short_reason
 from tests.site.conftest import LONG_WHY, NOTEBOOK, PAGES, record, save, small_book
 
@@ -164,6 +164,14 @@ def test_durations_have_the_units_of_the_language():
     seconds = [61, 300, 3 * 3600]
     assert [duration(each, "en") for each in seconds] == ["61 s", "5 min", "3.0 h"]
     assert [duration(each, "ru") for each in seconds] == ["61 с", "5 мин", "3,0 ч"]
+
+
+def test_the_notes_of_a_record_are_in_the_language_of_the_page():
+    said = "Simulated sessions, no real visitors."
+    noted = record("cpu", r2=[0.5]).model_copy(update={"notes": (said,)})
+    notes = {lang: record_facts(noted, lang)[-1][1][0].astext() for lang in ("en", "ru")}
+    assert notes["en"] == said
+    assert notes["ru"] == "Сессии из симулятора, настоящих посетителей за ними нет."
 
 
 def test_a_notebook_page_ends_with_its_provenance(built):

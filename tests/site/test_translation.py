@@ -5,6 +5,7 @@ from collections import Counter
 
 import nbformat
 import pytest
+from myst_nb.core.config import NbParserConfig
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from okml.chapters import CHAPTERS, Chapter
@@ -128,6 +129,9 @@ def test_a_russian_notebook_has_the_same_outputs_and_the_committed_words():
     assert [cell.source for cell in found.cells] == ["Слова\nи ещё", "1"]
     assert found.cells[1] == executed.cells[1]
     assert executed.cells[0].source == "Words"
+    folding = NbParserConfig().copy(**found.metadata["mystnb"])
+    assert folding.code_prompt_show == "Показать код ячейки"
+    assert folding.code_prompt_hide == "Скрыть код ячейки"
     assert page_language("book/ru/notebooks/x") == "ru"
 
 

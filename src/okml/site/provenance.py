@@ -15,6 +15,7 @@ from okml.runtime import Environment
 from okml.site import view
 from okml.site.directives import PageDirective
 from okml.site.domain import domain_of
+from okml.site.labels import label_in
 from okml.site.language import Lang, counted, page_language, word
 from okml.site.markup import Child, abbreviation, definitions, element, tag
 from okml.site.numerals import numbers_in
@@ -96,7 +97,8 @@ def record_facts(record: RunRecord, lang: Lang) -> list[Fact]:
         (word("data", lang), [tag("ul", *files)] if files else ["—"]),
     ]
     if record.notes:
-        facts.append((word("notes", lang), [" ".join(record.notes)]))
+        notes = (tag("li", label_in(each, lang)) for each in record.notes)
+        facts.append((word("notes", lang), [tag("ul", *notes)]))
     return facts
 
 

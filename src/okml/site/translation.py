@@ -16,6 +16,9 @@ from nbformat import NotebookNode, from_dict
 from okml.notebooks import RUSSIAN
 from okml.site import labels
 
+# What MyST-NB writes above folded code, by the names of its settings.
+PROMPTS = {"code_prompt_show": "Показать код ячейки", "code_prompt_hide": "Скрыть код ячейки"}
+
 
 def fingerprint(source: str) -> str:
     """Return the fingerprint of a cell's English words."""
@@ -45,6 +48,7 @@ def in_russian(executed: NotebookNode, committed: NotebookNode) -> NotebookNode 
     if not any(words.values()):
         return None
     found = copy.copy(executed)
+    found.metadata = from_dict({**executed.metadata, "mystnb": PROMPTS})
     found.cells = [copy.copy(cell) for cell in executed.cells]
     for cell in found.cells:
         cell.metadata = from_dict({k: v for k, v in cell.metadata.items() if k != RUSSIAN})
