@@ -51,8 +51,7 @@ def test_hints_of_links_to_headings_are_in_the_language_of_the_page(built):
 
 
 def test_titles_of_pages_that_both_languages_share_have_a_russian_form():
-    for name in ("group/index", "group/meetings", "group/talks", "group/articles",
-                 "group/year_2023", "glossary", "bibliography"):  # fmt: skip
+    for name in ("glossary", "bibliography"):
         text = (repository_root() / f"book/{name}.md").read_text("utf-8")
         title = text.partition("# ")[2].partition("\n")[0]
         assert theme_word(title, "ru") != title

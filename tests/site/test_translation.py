@@ -76,7 +76,8 @@ def is_translated(path):
 
 
 PAGES = [
-    "benchmarks", "guides/add_a_digest", "guides/claims", "guides/gpu", "guides/laptop",
+    "benchmarks", "group/articles", "group/index", "group/meetings", "group/talks",
+    "group/year_2023", "guides/add_a_digest", "guides/claims", "guides/gpu", "guides/laptop",
     "guides/reading", "scoreboard", "status",
 ]  # fmt: skip
 

@@ -164,8 +164,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "state": ("State", "Состояние"),
     "sum": ("Claims by chapter and verdict", "Утверждения по главам и вердиктам"),
     "switch.home": (
-        "This page is in Russian only. To the home page in English",
-        "Этой страницы по-русски нет. К началу книги по-русски",
+        "This page has one version for both languages. To the home page in English",
+        "Эта страница общая для двух языков. К началу книги по-русски",
     ),
     "switch.same": ("This page in English", "Эта страница по-русски"),
     "tests": ("tests", "проверяет"),
@@ -221,11 +221,6 @@ _THEME = {
     "System Settings": "Как в системе",
     "Version warning": "Предупреждение о версии",
     # Titles of the pages that both languages share.
-    "The reading group": "Читательская группа",
-    "Meetings": "Встречи",
-    "Talks": "Доклады",
-    "Articles": "Статьи",
-    "2023 in review": "Итоги 2023 года",
     "Glossary": "Словарь",
     "Bibliography": "Литература",
     "Toggle primary sidebar": "Показать или убрать оглавление книги",
