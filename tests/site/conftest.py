@@ -33,6 +33,7 @@ CLAIMS = [
             "source": "Table 2",
             "paper": {"value": 0.911, "unit": "test R²", "unit_ru": "R² на тесте"},
             "metric": "r2",
+            "measures": {"en": "R² on test places", "ru": "R² на тестовых местах"},
             "expect": {"smoke": "> 0.1", "cpu": "> 0.25", "gpu": ">= 0.85"},
             "set": "2026-01-01",
             "revised": [

@@ -76,6 +76,7 @@ def test_the_page_has_verdict_numbers_control_history_places_and_citation(built)
         "direction holds · cpu",
         "0.410 [0.400, 0.420]",
         "bar > 0.25",
+        "R² on test placesr2",
         "shuffled targets",
         "bar cpu: ≥ 0.3 → > 0.25",
         "src/okml/space_time/claims.yml:",

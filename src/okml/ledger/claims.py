@@ -158,6 +158,7 @@ class Claim(Frozen):
     source: str  # table, figure or section of the paper; "digest"; "okml" for our own checks
     paper: PaperValue | None = None  # None: the paper states no figure, or none is known to us
     metric: str | None = Field(default=None, pattern=METRIC_NAME)
+    measures: Text | None = None  # what the metric is, for those who do not know its name
     expect: dict[Scale, str] = Field(default_factory=dict)  # e.g. {any: "> 0", gpu: ">= 0.85"}
     set: datetime.date | None = None  # date on which the bars were set
     revised: tuple[Revision, ...] = ()  # changes since then

@@ -103,8 +103,9 @@ class ClaimPage(PageDirective):
             code = [
                 source_link(self.env, *place) for place in measured_at(claim.chapter, claim.metric)
             ]
+            told = prose(claim.measures, lang) if claim.measures else []
             facts += [
-                (word("metric", lang), [tag("code", claim.metric)]),
+                (word("metric", lang), [*told, note(tag("code", claim.metric))]),
                 (word("control", lang), control_cell(found, lang, narrow=False)),
                 (word("rests_on", lang), rests_on_cell(found, lang, narrow=False)),
                 (word("code", lang), [part for each in code for part in (each, " ")] or ["—"]),
