@@ -109,6 +109,8 @@ def test_the_claims_of_every_chapter_load(chapter):
     written = (repository_root() / "src/okml" / chapter / "claims.yml").read_text("utf-8")
     assert len(claims) == len(re.findall("^- id: ", written, re.MULTILINE)) > 0
     assert all(claim.chapter == chapter for claim in claims)
+    # The name of a metric says too little on the claim's page.
+    assert [claim.id for claim in claims if claim.metric and not claim.measures] == []
 
 
 @pytest.mark.parametrize(
