@@ -273,10 +273,12 @@ def test_a_figure_is_widened_to_the_texts_that_got_longer(place, frame, monkeypa
 
 
 def test_heads_captions_and_known_words_of_a_table_change():
-    frame = pl.DataFrame({"hr_at": [0.5], "arm": ["strong"], "film": ["A <b> (1990)"]})
+    frame = pl.DataFrame({"hr_at": [0.5], "arm": ["strong"], "film": ["A <b> (1990)"],
+                          "prompt": ["more than 13,000 islands"]})  # fmt: skip
     russian = labels.translated(Table(frame, "The log.")._repr_html_())
     assert re.findall(r">([^<>]+)<", russian) == [
-        "Лог.", "hr at", "вариант", "фильм", "0,500", "сильные", "A &lt;b&gt; (1990)",
+        "Лог.", "hr at", "вариант", "фильм", "промпт", "0,500", "сильные", "A &lt;b&gt; (1990)",
+        "more than 13,000 islands",
     ]  # fmt: skip
     assert labels.translated("<p><td>strong</td></p>") == "<p><td>strong</td></p>"
 

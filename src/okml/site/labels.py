@@ -115,8 +115,9 @@ def in_russian(label: str) -> str | None:
 
 
 def label_in(label: str, lang: Lang) -> str:
-    """Return a label in the language of a page; a name that is not listed stays."""
-    return label if lang == "en" else numbers_in(in_russian(label) or label, lang)
+    """Return a label in the language of a page; a name or a quotation that is not listed stays."""
+    russian = None if lang == "en" else in_russian(label)
+    return label if russian is None else numbers_in(russian, lang)
 
 
 def _as_listed(label: str) -> str | None:

@@ -6,13 +6,10 @@ import re
 
 from okml.site.language import Lang
 
-# What comes before a version, and before a value of a dict of settings.
-_BEFORE_CODE = "".join(
-    f"(?<!{name} )" for name in ("BY", "SD", "Diffusion", "Python", "torch", "':")
-)
+_BEFORE_VERSION = "".join(f"(?<!{name} )" for name in ("BY", "SD", "Diffusion", "Python", "torch"))
 # As Python formats it; no part of a name, an address, a range, a date, a version or a tuple of one.
 _NUMBER = (
-    rf"{_BEFORE_CODE}(?<![\w.,:@/+-])"
+    rf"{_BEFORE_VERSION}(?<![\w.,:@/+-])"
     r"[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]\d+)?(?![.,]?\d|,\)|/)"
 )
 _LIST = re.compile(rf"{_NUMBER}(?:, {_NUMBER})*")
