@@ -21,10 +21,27 @@ def test_hours_of_stage_1_follow_from_parameters():
     item = next(item for item in made.items if item.what == "ml_25m: stage 1 alone")
     blocks, catalog = 6 * 12 * 768**2, 59_047 * 769
     attention = 6 * 2 * 768 * 100  # of six layers: two products, half of the pairs
-    trainings, epochs, tokens = 3 + 1 + 1 + 2, 30, 25_000_095
+    # Three seeds, and a second rate with the first, under both orders of tied events.
+    trainings, epochs, tokens = 2 * (3 + 1), 30, 25_000_095
     flops = 3 * (2 * (blocks + catalog) + attention)
     by_hand = trainings * epochs * tokens * flops / 200e12 / 3600
     assert item.value == pytest.approx(by_hand, rel=0.01)
+
+
+def test_every_training_and_every_fit_is_counted():
+    """By hand for cpu: an arm has three seeds, and two learning rates with the first one.
+
+    The arms are 11 on MovieLens, 8 on Yoochoose and 6 on the simulator's log; on MovieLens also
+    stage 1 with the other order of ties, a shorter stage 1, and CRR and its control after that.
+    Critics are fitted to the actor of each log with three seeds and a second rate, and with three
+    seeds after the shorter stage 1 and for the other γ of the simulator.
+    """
+    counted = {"trainings": 0, "fits": 0}
+    for item in plan(PROFILES["cpu"]).items:
+        count, what = item.follows_from.split()[:2]
+        if what in counted:
+            counted[what] += int(count)
+    assert counted == {"trainings": 4 * (11 + 8 + 6 + 1 + 1 + 2), "fits": 3 * 4 + 3 + 3}
 
 
 def test_more_seeds_take_more_hours_and_the_same_memory():

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from okml.offline_rl.actor import token_flops
-from okml.offline_rl.arms import (
-    ARMS,
-    CONTROL,
-    STAGE1,
-    Arm,
-    CriticJob,
-    quality_jobs,
-    shop_jobs,
-    start_jobs,
-)
+from okml.offline_rl.arms import ARMS, STAGE1, AnyJob, Arm, CriticJob, Job, all_jobs
 from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 from okml.offline_rl.simulator import ITEMS
+from okml.offline_rl.study import Study
+from okml.offline_rl.trainer import stage_of
 from okml.plan import CPU_WORKERS, Item, Plan, downloads, in_gib, in_hours, reading
+from okml.training.ahead import Trains, with_needs
 from okml.training.recent import RECENT
 
 
@@ -73,6 +69,8 @@ CPU_STEP, CPU_STEP_MORE = 0.015, 0.010
 PASSES = 3  # a forward pass, and a backward pass that costs twice as much
 LOADING_BYTES = 180  # bytes for each event while a log is read, sorted and split
 
+Kind = tuple[LogSettings, Arm, int]  # log, arm and epochs of trainings with equal costs
+
 
 def size_of(data: LogSettings) -> Size:
     """Return the size of a log, or of one to be simulated."""
@@ -85,9 +83,11 @@ def size_of(data: LogSettings) -> Size:
 
 def plan(profile: OfflineRLProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with their formulas."""
-    trainings = _trainings(profile)
-    hours = [_hours(profile, data, arm, count) for (data, arm), count in trainings.items()]
-    hours += [_fits(profile, data) for data in (*profile.datasets, profile.funnel)]
+    study: Trains[AnyJob] = Study(profile, Path())  # nothing of it is read or trained
+    jobs = with_needs(study, all_jobs(profile))
+    trainings = _trainings(profile, jobs)
+    hours = [_hours(profile, kind, count) for kind, count in trainings.items()]
+    hours += [_fits(profile, data, jobs) for data in (*profile.datasets, profile.funnel)]
     hours.append(_ranking(profile, trainings))
     memory = [_weights(profile), _kept(profile), _activations(profile), _scores(profile)]
     names = tuple(dict.fromkeys(data.log for data in profile.datasets))
@@ -103,29 +103,17 @@ def plan(profile: OfflineRLProfile) -> Plan:
     )
 
 
-def _trainings(profile: OfflineRLProfile) -> Counter[tuple[LogSettings, Arm]]:
-    """Return the number of trainings of each arm on each log, trials of rates included."""
-    found: Counter[tuple[LogSettings, Arm]] = Counter()
-    tried = len(profile.learning_rates) - 1  # rates on the first seed beside the chosen one
-
-    of_logs = [job for data in profile.datasets for job in quality_jobs(profile, data)]
-    for job in (*of_logs, *shop_jobs(profile)):
-        found[job.data, ARMS[job.arm]] += 1 + (tried if job.seed == profile.seeds[0] else 0)
-    # Stage 1 with ties by item number.
-    found[profile.main, ARMS[STAGE1]] += 1
-    for _ in profile.start_epochs:
-        for name in (STAGE1, CONTROL, "crr"):
-            found[profile.main, ARMS[name]] += 1
+def _trainings(profile: OfflineRLProfile, jobs: Iterable[AnyJob]) -> Counter[Kind]:
+    """Return the number of trainings of each kind; the first seed has one for each rate."""
+    found: Counter[Kind] = Counter()
+    for job in jobs:
+        if isinstance(job, Job):
+            # The order of ties costs nothing.
+            data = job.data.model_copy(update={"tie_rule": "file"})
+            epochs = stage_of(data, ARMS[job.arm], job.stage1_epochs, 1.0).epochs
+            first = job.seed == profile.seeds[0]
+            found[data, ARMS[job.arm], epochs] += len(profile.learning_rates) if first else 1
     return found
-
-
-def _epochs(data: LogSettings, arm: Arm) -> int:
-    if arm.model in ("sasrec", "caser"):
-        return data.baseline.epochs
-    if arm.method == "next_item":
-        return data.stage1.epochs
-    both = 0 if arm.from_stage1 else data.stage1.epochs
-    return data.stage2.epochs + both
 
 
 def _token(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> tuple[float, float]:
@@ -158,26 +146,22 @@ def _token(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> tuple[floa
     return flops, 2.0 * items * tables * critic.count * (critic.width + 2)
 
 
-def _hours(profile: OfflineRLProfile, data: LogSettings, arm: Arm, count: int) -> Item:
-    epochs = _epochs(data, arm)
+def _hours(profile: OfflineRLProfile, kind: Kind, count: int) -> Item:
+    data, arm, epochs = kind
     token = _token(profile, data, arm)
     told = f"{count} trainings · {epochs} epochs"
     slow = arm.model == "caser" or arm.method == "crr"
     return _training(profile, data, arm.label, count * epochs, told, token, slow=slow)
 
 
-def _fits(profile: OfflineRLProfile, data: LogSettings) -> Item:
+def _fits(profile: OfflineRLProfile, data: LogSettings, jobs: Iterable[AnyJob]) -> Item:
     """Return the hours of the fits of critics for the frozen actors of a log.
 
     A step costs as one of CRR without the actor's backward pass. Regression on returns reads no
     catalog and is left out.
     """
-    jobs = [*quality_jobs(profile, data), *shop_jobs(profile)]
-    if data == profile.main:
-        jobs += start_jobs(profile)
-    chosen = {job.critics for job in jobs if ARMS[job.arm].method == "crr" and job.data == data}
-    tried = CriticJob(data, profile.seeds[0]).candidates(profile)
-    count = len(chosen) + len(tried) - 1  # the best of the first seed is one of these
+    own = [job for job in jobs if isinstance(job, CriticJob) and job.data == data]
+    count = sum(not job.on_returns for job in own) - 1  # the first seed's fit is its best trial
     flops, means = _token(profile, data, ARMS["crr"])
     actor, _ = _token(profile, data, ARMS[STAGE1])
     token = (flops - 2 / PASSES * actor, means)
@@ -227,14 +211,14 @@ def _training(
     )
 
 
-def _ranking(profile: OfflineRLProfile, trainings: Counter[tuple[LogSettings, Arm]]) -> Item:
+def _ranking(profile: OfflineRLProfile, trainings: Counter[Kind]) -> Item:
     """Return the hours of three rankings of the test for each training.
 
     They are by the best weights with both rules on seen items, and by the last weights.
     """
     rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu else CPU_RANKING_FLOPS
     total = 0.0
-    for (data, _), count in trainings.items():
+    for (data, _, _), count in trainings.items():
         size = size_of(data)
         row = data.length * token_flops(data.actor, data.length) + 2 * size.items * data.actor.width
         total += 3 * count * size.tests * row
@@ -310,10 +294,10 @@ def _scores(profile: OfflineRLProfile) -> Item:
     )
 
 
-def _checkpoints(profile: OfflineRLProfile, trainings: Counter[tuple[LogSettings, Arm]]) -> Item:
+def _checkpoints(profile: OfflineRLProfile, trainings: Counter[Kind]) -> Item:
     """Return the disk space of the newest and the best checkpoint, with Adam's moments."""
     total = 0.0
-    for (data, arm), count in trainings.items():
+    for (data, arm, _), count in trainings.items():
         actor, critics = _parameters(data)
         numbers = 3 * actor + (4 * critics if arm.method == "crr" else 0)
         total += 2 * count * 4 * numbers
