@@ -62,10 +62,10 @@ GPU_FLOPS = {"bf16": 200e12, "no": 30e12}  # one H100, a fifth of its peak in bf
 GPU_MEANS_FLOPS = 80e12  # products in TF32, for means of Q
 CPU_FLOPS = 0.1e12  # two cores with one training each
 CPU_RANKING_FLOPS = 0.025e12
-# Seconds of a core for a step beside its products, measured at `cpu` and `night` on two cores that
-# were busy with other work: the element-wise functions of a step of the transformers, and what an
-# LSTM's steps or Caser's convolutions add.
-CPU_STEP, CPU_STEP_MORE = 0.015, 0.010
+# Seconds of a core for a step beside its products, by the records of `cpu` and `night`: the
+# element-wise functions of a step of the transformers, and what an LSTM's steps or Caser's
+# convolutions add.
+CPU_STEP, CPU_STEP_MORE = 0.015, 0.005
 PASSES = 3  # a forward pass, and a backward pass that costs twice as much
 LOADING_BYTES = 180  # bytes for each event while a log is read, sorted and split
 
@@ -122,7 +122,7 @@ def _token(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> tuple[floa
     Encoder, scores of the catalog and critics count three times (forward and backward), the target
     critics once.
     """
-    items = size_of(data).items
+    items = 2 if arm.loss == "binary" else size_of(data).items  # a target and a negative
     width = data.actor.width + 1
     body = token_flops(data.actor, data.length)
     if arm.model == "sasrec":
