@@ -63,6 +63,14 @@ def test_plan_as_json_matches_the_table(monkeypatch):
         assert item["what"] in table
 
 
+def test_plan_says_what_exceeds_the_budget(monkeypatch):
+    monkeypatch.setattr(cli, "out", Console(width=80))
+    planned = ("plan", "periodic_behavior", "--profile", "smoke")
+    assert "its budget is" not in CliRunner().invoke(app, planned).stdout
+    shown = CliRunner().invoke(app, [*planned, "-p", "budget.memory_gib=0.5"]).stdout
+    assert "GiB of memory at smoke; its budget is 0.5\n" in shown
+
+
 def at_80_columns(monkeypatch, *arguments):
     monkeypatch.setattr(cli, "out", Console(width=80))
     return CliRunner().invoke(app, arguments).stdout

@@ -238,6 +238,7 @@ def plan(
 ) -> None:
     """Show what a run takes: parameters, memory, disk, data and hours, before it starts."""
     from okml.data import listed
+    from okml.plan import over_budget
     from okml.resources import shortfalls
 
     found = chapter(name)
@@ -264,9 +265,9 @@ def plan(
     for row in filter(None, data.values()):
         if row.by_hand and row.state == "here":  # otherwise it is among the shortfalls
             out.print(f"here: {row.name}, {row.instruction}", soft_wrap=True)
-    for lack in shortfalls(made, settings):
-        told = f"[yellow]not on this machine:[/] {escape(lack)}"
-        out.print(told, soft_wrap=True)
+    lacks = (f"not on this machine: {lack}" for lack in shortfalls(made, settings))
+    for warning in (*lacks, *over_budget(made, settings)):
+        out.print(f"[yellow]{escape(warning)}[/]", soft_wrap=True)
 
 
 @app.command()

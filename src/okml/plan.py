@@ -208,15 +208,10 @@ def over_budget(plan: Plan, profile: Profile) -> list[str]:
 
 def downloads(names: Iterable[str], what: str = "data on disk") -> Item:
     """Return the disk space of entries of the catalog, each counted once."""
-    sizes = {name: (catalog()[name].bytes or 0) / GIB for name in names}
-    return Item(
-        what=what,
-        value=sum(sizes.values()),
-        unit="GiB",
-        follows_from="sizes in the catalog: "
-        + (", ".join(f"{name} {size:.2f}" for name, size in sizes.items()) or "none is needed"),
-        in_data_folder=True,
-    )
+    sizes = {name: catalog()[name].bytes or 0 for name in names}
+    told = ", ".join(f"{name} {size / GIB:.2f}" for name, size in sizes.items())
+    why = f"sizes in the catalog: {told or 'none is needed'}"
+    return in_gib(what, sum(sizes.values()), why, in_data_folder=True)
 
 
 def reading(events: int, bytes_an_event: int) -> Item:
