@@ -13,9 +13,19 @@ from okml.data import CatalogEntry, catalog
 from okml.ledger import read_record
 from okml.lightsage.datasets.coveo import COLUMNS, WHERE
 from okml.paths import results_dir
-from okml.plan import CPU_WORKERS, Item, Plan, over_budget, processes_gib
+from okml.plan import (
+    CPU_WORKERS,
+    Item,
+    Plan,
+    over_budget,
+    processes_gib,
+    product,
+    summed,
+    training_memory,
+)
 from okml.profile import Budget, Profile
 from okml.runtime import on_one_disk
+from okml.training.recent import RECENT
 
 GIB = 2**30
 
@@ -177,6 +187,22 @@ def test_a_plan_is_the_sum_of_its_items(profile: Profile, gpu_gib: float) -> Non
     assert (found.hours, found.disk_gib, found.memory_gib) == (1.5, 11, 5)
     assert found.gpu_memory_gib == (4 if gpu_gib else 0)
     assert [item.value for item in found.items] == [7, 1, 0.5, 3, 4, 5, 6, 8]
+
+
+def test_a_formula_names_what_its_amount_is_made_of() -> None:
+    weights = product("weights", bytes=16, parameters=2**26)
+    assert (weights.value, weights.unit) == (1, "GiB")
+    assert weights.follows_from == "16 bytes · 67,108,864 parameters"
+    both = summed("a checkpoint", weights=GIB, moments_of_Adam=2 * GIB)
+    assert (both.value, both.follows_from) == (3, "1 GiB of weights + 2 GiB of moments of Adam")
+
+
+def test_what_a_training_holds_by_hand() -> None:
+    """A weight takes four bytes, and with its gradient and two moments sixteen."""
+    sizes = {"parameters": GIB // 16, "finished": GIB // 4, "chunk": 2 * GIB}
+    assert [item.value for item in training_memory(**sizes)] == [1, RECENT, 6]
+    with_target = training_memory(**sizes | {"chunk": 1}, copies=5)
+    assert [item.value for item in with_target] == [5 / 4, RECENT, 3 * 64 / 1024]
 
 
 def test_on_a_cpu_each_worker_holds_a_training_and_on_a_card_the_card_does(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -11,10 +13,49 @@ from pydantic import BaseModel, ConfigDict
 from okml.data import catalog, listed
 from okml.profile import Profile, ProfileName
 from okml.runtime import GIB, environment, free_disk_gib, on_one_disk, used_disk_gib
+from okml.training.recent import RECENT
 
 CPU_WORKERS = 2  # processes that train on the two cores of the smaller scales
 PROCESS_GIB = 0.5  # interpreter, torch and frames; the imports alone take 0.4
 CARD_PROCESS_GIB = 2.0  # of one with a card, whose libraries it holds; an estimate
+RANKING_BYTES = 2**26  # a chunk of the scores of a ranking
+
+
+@dataclass(frozen=True)
+class LogSize:
+    """The counts of a log, known before it is read.
+
+    Attributes:
+        events: Number of events.
+        items: Number of items.
+        users: Number of users or sessions; 0 if unknown.
+        kept: Number of events after the filters.
+        rows: Number of training rows, or of windows, of an epoch.
+        tests: Number of test rows.
+        features: Number of features of an item.
+        exact: Whether the numbers were counted; otherwise they are published, or bounds.
+    """
+
+    events: int
+    items: int
+    users: int = 0
+    kept: int = 0
+    rows: int = 0
+    tests: int = 0
+    features: int = 0
+    exact: bool = True
+
+
+# Counts of the files; chapters replace those that their protocols change.
+LOGS = {
+    "ml_100k": LogSize(100_000, 1_682, 943),
+    "ml_1m": LogSize(1_000_209, 3_706, 6_040),
+    "ml_20m": LogSize(20_000_263, 26_744, 138_493),
+    "ml_25m": LogSize(25_000_095, 59_047, 162_541),
+    "ader_yoochoose": LogSize(3_370_578, 25_958, 816_019),
+    "gowalla_merged": LogSize(3_981_334, 1_280_969),
+    "amazon_electronics": LogSize(7_824_482, 476_002),
+}
 
 
 class Item(BaseModel):
@@ -38,6 +79,22 @@ def in_gib(what: str, size: float, follows_from: str, *, in_data_folder: bool = 
 def in_hours(what: str, seconds: float, follows_from: str) -> Item:
     """Return a time in seconds as an item."""
     return Item(what=what, value=seconds / 3600, unit="h", follows_from=follows_from)
+
+
+def product(what: str, **factors: float) -> Item:
+    """Return an amount that is a product of named factors, bytes among them, as an item."""
+    formula = " · ".join(f"{value:,} {_words(name)}" for name, value in factors.items())
+    return in_gib(what, math.prod(factors.values()), formula)
+
+
+def summed(what: str, **sizes: float) -> Item:
+    """Return an amount that is a sum of named sizes in bytes as an item."""
+    parts = (f"{size / GIB:.3g} GiB of {_words(name)}" for name, size in sizes.items())
+    return in_gib(what, sum(sizes.values()), " + ".join(parts))
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def sum_of(items: Iterable[Item]) -> float:
@@ -188,6 +245,34 @@ def processes_gib(profile: Profile, device_gib: float) -> float:
     if profile.for_gpu:
         return PROCESS_GIB + CARD_PROCESS_GIB
     return PROCESS_GIB + CPU_WORKERS * (PROCESS_GIB + device_gib)
+
+
+def training_memory(parameters: int, *, copies: int = 4, finished: int, chunk: int) -> list[Item]:
+    """Return what a training holds on its device beside the activations of a step.
+
+    Args:
+        parameters: Number of parameters of the largest training.
+        copies: Numbers of a parameter, which has a gradient and two moments of Adam, and may have a
+            copy in a target network.
+        finished: Number of parameters of a finished training, summed over the kinds of trainings,
+            each of which keeps its latest ones.
+        chunk: Bytes of a matrix of scores in training, of which a step holds three; a ranking has
+            matrices too.
+    """
+    return [
+        product("weights, gradients and Adam", bytes=4, copies=copies, parameters=parameters),
+        product("the latest finished trainings", of_each=RECENT, bytes=4, parameters=finished),
+        product("scores of a chunk", matrices=3, bytes=max(chunk, RANKING_BYTES)),
+    ]
+
+
+def checkpoints(numbers: int) -> Item:
+    """Return the disk space of the newest and the best checkpoint of all trainings.
+
+    Args:
+        numbers: What one checkpoint of each holds together: parameters and the moments of Adam.
+    """
+    return product("checkpoints on disk", checkpoints=2, bytes=4, numbers=numbers)
 
 
 def over_budget(plan: Plan, profile: Profile) -> list[str]:

@@ -45,6 +45,7 @@ from okml.add.full_scale.shards import (
 from okml.add.task import AdversarialDistillation
 from okml.data import catalog
 from okml.errors import DataError
+from okml.plan import sum_of
 from okml.training import TrainingSettings, fit, load_weights
 from tests.add import pipelines, published_models
 from tests.add.pipelines import SIDE, pipeline
@@ -602,7 +603,7 @@ def test_drawings_depend_on_the_image_alone() -> None:
 def test_memory_of_the_sdxl_student() -> None:
     """Sums of the chapter's notes: 16 bytes of 2.567 G weights, and 4 more with an average."""
     settings = FullScaleSettings(student="sdxl", teacher="sdxl")
-    items = {item.what: item.value for item in planning.needs(settings).items}
+    items = {item.what: item.value for item in planning.card_memory(settings)}
     assert items["student: weights, gradient, both moments, average"] == pytest.approx(
         47.8, abs=0.1
     )
@@ -618,7 +619,7 @@ def test_memory_of_the_sdxl_student() -> None:
 def test_every_row_fits_one_h100(row: str) -> None:
     """Of 80 GB, about 78 GiB can be had."""
     settings = table_1()[row]
-    assert planning.needs(settings).gpu_memory_gib <= 76
+    assert sum_of(planning.card_memory(settings)) <= 76
     # One micro-batch is one group of the heads' normalization.
     assert planning.micro_batch(settings) == settings.add.heads.virtual_batch
 
@@ -626,7 +627,7 @@ def test_every_row_fits_one_h100(row: str) -> None:
 def test_mixed_pairs_keep_towers_and_autoencoders_of_both_families() -> None:
     def gib(student: str, teacher: str, what: str) -> float:
         settings = FullScaleSettings(student=student, teacher=teacher)
-        return next(item.value for item in planning.needs(settings).items if item.what == what)
+        return next(item.value for item in planning.card_memory(settings) if item.what == what)
 
     both = gib("sd21", "sdxl", "text towers")
     assert both == pytest.approx(
@@ -640,7 +641,7 @@ def test_mixed_pairs_keep_towers_and_autoencoders_of_both_families() -> None:
 def test_adamw_may_take_more_than_a_small_micro_batch() -> None:
     training = FullScaleSettings().training.model_dump() | {"gradient_accumulation": 128}
     settings = FullScaleSettings(student="sdxl", teacher="sdxl").changed({"training": training})
-    items = {item.what: item.value for item in planning.needs(settings).items}
+    items = {item.what: item.value for item in planning.card_memory(settings)}
     assert items["passing: roots of AdamW's second moments"] == pytest.approx(9.56, abs=0.01)
 
 
@@ -738,7 +739,7 @@ def test_operations_of_a_step() -> None:
     sdxl, sd21 = FullScaleSettings(student="sdxl", teacher="sdxl"), FullScaleSettings()
     assert planning.step_operations(sdxl) / 1e12 == pytest.approx(22.5, rel=0.01)
     assert planning.step_operations(sd21) / 1e12 == pytest.approx(17.7, rel=0.02)
-    assert planning.needs(sdxl).hours == pytest.approx(9.2, abs=0.3)
+    assert planning.training_hours(sdxl).value == pytest.approx(9.2, abs=0.3)
     shared = sdxl.changed({"add.shared_fakes": True})
     saved = planning.step_operations(sdxl) - planning.step_operations(shared)
     assert saved / 1e12 == pytest.approx(1.59 + 2.51 + 0.093, rel=0.01)

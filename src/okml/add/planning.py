@@ -15,15 +15,16 @@ from okml.add.full_scale.planning import (
     EXAMPLE_BYTES,
     SUSTAINED_TF32,
     UNET_TERA,
+    card_memory,
     host_memory,
-    needs,
+    training_hours,
 )
 from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
 from okml.add.images.prompts import SENTENCE_MODEL
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.small.unet import small_unet
 from okml.data import entry
-from okml.plan import CPU_WORKERS, Item, Plan, downloads, in_gib, in_hours, sum_of
+from okml.plan import CPU_WORKERS, Item, Plan, downloads, in_hours, product, sum_of, summed
 
 # What the hours of small networks assume, measured in seconds of a core of its own, in which a step
 # of a teacher of the digits takes 0.04 and one of their students 0.13; two run at a time.
@@ -177,12 +178,12 @@ def _row_hours(name: str, settings: FullScaleSettings) -> Item:
     """Return the hours of a row of Table 1: training, and images for its evaluation."""
     student = UNET_TERA[settings.student]
     drawn = COCO_IMAGES * sum(steps * student + DECODE_TERA for steps in settings.evaluation_steps)
-    training = needs(settings)
+    training = training_hours(settings)
     return Item(
         what=f"Table 1, {name}",
-        value=training.hours + drawn * 1e12 / SUSTAINED_TF32 / 3600,
+        value=training.value + drawn * 1e12 / SUSTAINED_TF32 / 3600,
         unit="h",
-        follows_from=f"{training.items[-1].follows_from}; {drawn:,.0f} TFLOP to draw",
+        follows_from=f"{training.follows_from}; {drawn:,.0f} TFLOP to draw",
     )
 
 
@@ -212,9 +213,9 @@ def _largest(rows: dict[str, FullScaleSettings]) -> tuple[list[Item], list[Item]
     """Return the memory of the card, and outside it, of the rows that take the most of each."""
     if not rows:
         return [], []
-    found = {name: needs(settings) for name, settings in rows.items()}
-    name = max(found, key=lambda each: found[each].gpu_memory_gib)
-    memory = _named(name, [item for item in found[name].items if item.unit == "GiB"])
+    card = {name: card_memory(settings) for name, settings in rows.items()}
+    name = max(card, key=lambda each: sum_of(card[each]))
+    memory = _named(name, card[name])
     outside = {name: host_memory(settings) for name, settings in rows.items()}
     name = max(outside, key=lambda each: max(item.value for item in outside[each]))
     return memory, _named(name, outside[name])
@@ -239,11 +240,8 @@ def _entries(profile: AddProfile) -> list[str]:
 
 def _training_data(profile: AddProfile) -> Item:
     students = {settings.student for settings in profile.published.settings().values()}
-    return in_gib(
-        "captioned images to train published models",
-        len(students) * EXAMPLES * EXAMPLE_BYTES,
-        f"{EXAMPLES:,} examples for each autoencoder of a student ({len(students)})",
-    )
+    what, count = "captioned images to train published models", len(students)
+    return product(what, examples=EXAMPLES, bytes=EXAMPLE_BYTES, autoencoders=count)
 
 
 def _to_do_first(profile: AddProfile) -> list[Item]:
@@ -279,9 +277,4 @@ def _checkpoints(profile: AddProfile, jobs: list[Job], rows: dict[str, FullScale
     published = sum(
         CHECKPOINTS * 16 * PUBLISHED_PARAMETERS[f"unet.{s.student}"] for s in rows.values()
     )
-    return in_gib(
-        "checkpoints on disk",
-        small + published,
-        f"16 bytes a parameter: {len(jobs)} small trainings, "
-        f"{CHECKPOINTS} of each of {len(rows)} rows",
-    )
+    return summed("checkpoints on disk", small_trainings=small, published_rows=published)

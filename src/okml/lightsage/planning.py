@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from okml.lightsage.arms import (
     Arm,
@@ -18,42 +18,27 @@ from okml.lightsage.arms import (
 from okml.lightsage.settings import DataName, LightsageProfile, TaskSettings
 from okml.plan import (
     CPU_WORKERS,
+    LOGS,
     PROCESS_GIB,
     Item,
+    LogSize,
     Plan,
     downloads,
     in_gib,
     in_hours,
+    product,
     reading,
+    summed,
 )
 from okml.runtime import GIB
 
-
-@dataclass(frozen=True)
-class Size:
-    """The size of a shop's data.
-
-    Attributes:
-        items: Number of items N.
-        events: Number of training events.
-        features: Number of features F.
-        users: Number of users in training.
-        exact: Whether the numbers are counted; otherwise they are published, or upper bounds.
-    """
-
-    items: int
-    events: int
-    features: int
-    users: int
-    exact: bool = True
-
-
-SIZES: dict[DataName, Size] = {
-    "movielens": Size(1_682, 55_375, 92, 943),
-    "diginetica": Size(43_105, 993_483, 64, 230_000),
-    "complete_journey": Size(67_788, 1_221_711, 134, 2_456),
+# Users and events in training, and items and features of the shop.
+SIZES: dict[DataName, LogSize] = {
+    "movielens": replace(LOGS["ml_100k"], events=55_375, features=92),
+    "diginetica": LogSize(993_483, 43_105, 230_000, features=64),
+    "complete_journey": LogSize(1_221_711, 67_788, 2_456, features=134),
     # 36 M events, mostly page views without a product; 66 thousand products.
-    "coveo": Size(66_386, 15_000_000, 145, 1, exact=False),
+    "coveo": LogSize(15_000_000, 66_386, 1, features=145, exact=False),
 }
 CATALOG = {
     "movielens": "ml_100k",
@@ -116,7 +101,7 @@ def plan(profile: LightsageProfile) -> Plan:
     )
 
 
-def size_of(data: TaskSettings) -> Size:
+def size_of(data: TaskSettings) -> LogSize:
     """Return the size of a shop; a synthetic one's follows from its settings."""
     if data.name != "synthetic":
         size = SIZES[data.name]
@@ -126,7 +111,7 @@ def size_of(data: TaskSettings) -> Size:
     # A visit has 1 + mean_extra_steps steps; an account of a ring clicks a share of its items.
     rings = shop.rings * shop.ring_accounts * shop.ring_items * shop.ring_share
     events = share * (shop.sessions * (1 + shop.mean_extra_steps) + rings)
-    return Size(shop.items, round(events), shop.features, shop.users)
+    return LogSize(round(events), shop.items, shop.users, features=shop.features)
 
 
 def _rows(data: TaskSettings) -> int:
@@ -236,10 +221,8 @@ def _lightgcn_memory(profile: LightsageProfile) -> Item:
         ),
         default=(0, 0),
     )
-    why = f"4 bytes · {profile.width} · {vectors} · {nodes:,} + 8 · {edges:,}"
-    return in_gib(
-        "LightGCN's vectors and graph", 4 * profile.width * vectors * nodes + 8 * edges, why
-    )
+    size = 4 * profile.width * vectors * nodes
+    return summed("LightGCN's vectors and graph", vectors=size, edges=8 * edges)
 
 
 def _graphs(profile: LightsageProfile) -> Item:
@@ -296,9 +279,7 @@ def _score_bytes(profile: LightsageProfile) -> int:
 
 def _logits(profile: LightsageProfile) -> Item:
     """Return the size of a batch's four score matrices: logits, mask, softmax, gradient."""
-    pool = profile.recipe.batch + profile.negatives.count
-    why = f"4 matrices · {profile.recipe.batch:,} · {pool:,} · 4 bytes"
-    return in_gib("scores of a batch", 4 * _score_bytes(profile), why)
+    return product("scores of a batch", matrices=4, bytes=_score_bytes(profile))
 
 
 def _indices(profile: LightsageProfile) -> Item:
@@ -306,8 +287,7 @@ def _indices(profile: LightsageProfile) -> Item:
     items = max(size_of(data).items for data in (profile.data, *profile.real))
     items = max(items, profile.index_items or 0)
     each = 3 * 4 * profile.width + 2 * (4 * profile.width + 512)
-    why = f"{items:,} · (3 · 4 · {profile.width} + 2 · (4 · {profile.width} + 512))"
-    return in_gib("indices", items * each, why)
+    return product("indices", items=items, bytes=each)
 
 
 def _checkpoints(profile: LightsageProfile, trainings: list[Trainings]) -> Item:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from okml.offline_rl.actor import token_flops
@@ -13,47 +13,33 @@ from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 from okml.offline_rl.simulator import ITEMS
 from okml.offline_rl.study import Study
 from okml.offline_rl.trainer import stage_of
-from okml.plan import CPU_WORKERS, Item, Plan, downloads, in_gib, in_hours, reading
+from okml.plan import (
+    CPU_WORKERS,
+    LOGS,
+    Item,
+    LogSize,
+    Plan,
+    checkpoints,
+    downloads,
+    in_gib,
+    in_hours,
+    product,
+    reading,
+    training_memory,
+)
 from okml.training.ahead import Trains, with_needs
-from okml.training.recent import RECENT
-
-
-@dataclass(frozen=True)
-class Size:
-    """The size of a log under its protocol, known before it is read.
-
-    Attributes:
-        events: Number of events in the files.
-        kept: Number of events after the filters.
-        items: Number of items after the filters.
-        windows: Number of windows of an epoch.
-        tests: Number of test rows.
-        exact: Whether the numbers were counted; otherwise they are published counts or bounds.
-    """
-
-    events: int
-    kept: int
-    items: int
-    windows: int
-    tests: int
-    exact: bool
-
-    def positions(self, data: LogSettings) -> int:
-        """Return the number of targets of an epoch, at most."""
-        if data.windows_per_user is not None:
-            return self.windows * data.length
-        return round(self.kept * (TRAINED if data.split == "user_holdout" else 1))
-
 
 TRAINED = 0.8  # share of the users in training, of a split by user
 # The first were counted under `cpu`, MovieLens-1M under `night`; MovieLens-25M has GroupLens's
 # counts, Yoochoose those of the SQN papers for their sample of 200,000 sessions.
 SIZES = {
-    "ml_100k": Size(100_000, 100_000, 1_682, 1_990, 2_290, exact=True),
-    "ader_yoochoose": Size(3_370_578, 5_752, 1_700, 822, 399, exact=True),
-    "ml_1m": Size(1_000_209, 589_152, 3_587, 3_600, 3_600, exact=True),
-    "ml_25m": Size(25_000_095, 25_000_095, 59_047, 330_000, 162_541, exact=True),
-    "yoochoose": Size(34_154_697, 1_154_911, 26_702, 160_000, 95_000, exact=False),
+    "ml_100k": replace(LOGS["ml_100k"], kept=100_000, rows=1_990, tests=2_290),
+    "ader_yoochoose": replace(LOGS["ader_yoochoose"], kept=5_752, items=1_700, rows=822, tests=399),
+    "ml_1m": replace(LOGS["ml_1m"], kept=589_152, items=3_587, rows=3_600, tests=3_600),
+    "ml_25m": replace(LOGS["ml_25m"], kept=25_000_095, rows=330_000, tests=162_541),
+    "yoochoose": LogSize(
+        34_154_697, 26_702, kept=1_154_911, rows=160_000, tests=95_000, exact=False
+    ),
 }
 
 EVENTS_OF_A_VISITOR = 10  # of the simulator under the log's policy, about
@@ -72,13 +58,22 @@ LOADING_BYTES = 180  # bytes for each event while a log is read, sorted and spli
 Kind = tuple[LogSettings, Arm, int]  # log, arm and epochs of trainings with equal costs
 
 
-def size_of(data: LogSettings) -> Size:
+def size_of(data: LogSettings) -> LogSize:
     """Return the size of a log, or of one to be simulated."""
     if data.is_real:
         return SIZES[data.log]
     users = data.users or 0
     events = EVENTS_OF_A_VISITOR * users
-    return Size(events, events, ITEMS, round(TRAINED * users), users // 10 * 4, exact=False)
+    rows, tests = round(TRAINED * users), users // 10 * 4
+    return LogSize(events, ITEMS, kept=events, rows=rows, tests=tests, exact=False)
+
+
+def _positions(data: LogSettings) -> int:
+    """Return the number of targets of an epoch, at most."""
+    size = size_of(data)
+    if data.windows_per_user is not None:
+        return size.rows * data.length
+    return round(size.kept * (TRAINED if data.split == "user_holdout" else 1))
 
 
 def plan(profile: OfflineRLProfile) -> Plan:
@@ -89,16 +84,25 @@ def plan(profile: OfflineRLProfile) -> Plan:
     hours = [_hours(profile, kind, count) for kind, count in trainings.items()]
     hours += [_fits(profile, data, jobs) for data in (*profile.datasets, profile.funnel)]
     hours.append(_ranking(profile, trainings))
-    memory = [_weights(profile), _kept(profile), _activations(profile), _scores(profile)]
+    stored = sum(count * _stored(data, arm) for (data, arm, _), count in trainings.items())
+    actor, critics = max(_parameters(data) for data in profile.datasets)
+    memory = training_memory(
+        actor + critics,
+        copies=5,  # a target network of each
+        finished=2 * actor + critics,  # with the actors of both steps
+        chunk=profile.chunk_bytes,
+    )
+    vectors = max(size_of(data).items * data.actor.width for data in profile.datasets)
+    gradient = product("the gradient of the item vectors", bytes=8, numbers=vectors)
     names = tuple(dict.fromkeys(data.log for data in profile.datasets))
     loading = reading(max(size_of(data).events for data in profile.datasets), LOADING_BYTES)
     return Plan.of_logs(
         profile,
         sizes=[_log(data) for data in profile.datasets],
         hours=hours,
-        device=memory,
+        device=[*memory, gradient, _activations(profile)],
         loading=loading,
-        disk=[downloads(names), _checkpoints(profile, trainings)],
+        disk=[downloads(names), checkpoints(stored)],
         data=names,
     )
 
@@ -191,14 +195,13 @@ def _training(
         token: The operations for one position; see :func:`_token`.
         slow: Whether a step has an LSTM or convolutions.
     """
-    size, (flops, means) = size_of(data), token
-    positions = size.positions(data)
+    (flops, means), positions = token, _positions(data)
     rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu else CPU_FLOPS
     means_rate = GPU_MEANS_FLOPS if profile.for_gpu else CPU_FLOPS
     seconds = epochs * positions * (flops / rate + means / means_rate)
     beside = ""
     if not profile.for_gpu:
-        steps = epochs * -(-size.windows // data.stage2.batch)
+        steps = epochs * -(-size_of(data).rows // data.stage2.batch)
         of_step = CPU_STEP + (CPU_STEP_MORE if slow else 0.0)
         seconds += steps * of_step / CPU_WORKERS
         beside = f" + {steps:,} steps · {1000 * of_step:g} ms / {CPU_WORKERS} cores"
@@ -250,23 +253,10 @@ def _parameters(data: LogSettings) -> tuple[int, int]:
     return items * (actor.width + 1) + blocks, critic.count * (2 * items * critic.width + lstm)
 
 
-def _weights(profile: OfflineRLProfile) -> Item:
-    actor, critics = max(_parameters(data) for data in profile.datasets)
-    numbers = 4 * (actor + critics) + critics + actor
-    return in_gib(
-        "weights, gradients and Adam, and target copies",
-        4 * numbers,
-        f"4 bytes · (4 · ({actor:,} + {critics:,}) + copies of both)",
-    )
-
-
-def _kept(profile: OfflineRLProfile) -> Item:
-    actor, critics = max(_parameters(data) for data in profile.datasets)
-    return in_gib(
-        "the latest finished trainings",
-        RECENT * 4 * (2 * actor + critics),
-        f"{RECENT} · 4 bytes · (2 · {actor:,} of two steps + {critics:,})",
-    )
+def _stored(data: LogSettings, arm: Arm) -> int:
+    """Return the numbers of a checkpoint: with moments, and with the critics' target network."""
+    actor, critics = _parameters(data)
+    return 3 * actor + (4 * critics if arm.method == "crr" else 0)
 
 
 def _activations(profile: OfflineRLProfile) -> Item:
@@ -281,28 +271,3 @@ def _activations(profile: OfflineRLProfile) -> Item:
             found = numbers
             told = f"{tokens:,} tokens · (34 · {data.actor.layers} · {data.actor.width} + critics)"
     return in_gib("activations of a step", number * found, f"{told} · {number} bytes")
-
-
-def _scores(profile: OfflineRLProfile) -> Item:
-    """Return the memory of three chunk-sized matrices, and of the item vectors' gradient."""
-    chunk = max(profile.chunk_bytes, 4 * 2**24)
-    items = max(size_of(data).items * data.actor.width for data in profile.datasets)
-    return in_gib(
-        "scores of a chunk, and the gradient of the item vectors",
-        3 * chunk + 8 * items,
-        f"3 matrices of {chunk / 2**20:,.0f} MiB, and 8 bytes · {items:,}",
-    )
-
-
-def _checkpoints(profile: OfflineRLProfile, trainings: Counter[Kind]) -> Item:
-    """Return the disk space of the newest and the best checkpoint, with Adam's moments."""
-    total = 0.0
-    for (data, arm, _), count in trainings.items():
-        actor, critics = _parameters(data)
-        numbers = 3 * actor + (4 * critics if arm.method == "crr" else 0)
-        total += 2 * count * 4 * numbers
-    return in_gib(
-        "checkpoints on disk",
-        total,
-        f"2 checkpoints · 12 bytes a parameter, {sum(trainings.values())} trainings",
-    )

@@ -9,7 +9,7 @@ from okml.periodic_behavior.arms import ARMS, all_jobs
 from okml.periodic_behavior.images import CHANNELS
 from okml.periodic_behavior.networks import build
 from okml.periodic_behavior.settings import PeriodicBehaviorProfile, ProblemSettings
-from okml.plan import CPU_WORKERS, Item, Plan, downloads, in_gib, in_hours, processes_gib
+from okml.plan import CPU_WORKERS, Item, Plan, downloads, in_hours, processes_gib, product, summed
 
 LOOP_S = 6e-3  # seconds of a step beside its arithmetic: the loop, and kernels that start
 FLOPS = {"cpu": 1.5e10, "gpu": 1e13}  # sustained, in float32; one core, one H100
@@ -36,10 +36,9 @@ def plan(profile: PeriodicBehaviorProfile) -> Plan:
         memory.append(_memory(profile, problem))
     largest = max(item.value for item in memory)
     names = tuple(dict.fromkeys(problem.images for problem in profile.problems))
-    kept = in_gib(
-        "checkpoints and courses",
-        len(jobs) * 3 * 4 * max(_weights(profile, each) for each in profile.problems),
-        f"{len(jobs)} trainings · 3 · 4 bytes a weight",
+    weights = max(_weights(profile, each) for each in profile.problems)
+    kept = product(
+        "checkpoints and courses", trainings=len(jobs), copies=3, bytes=4, weights=weights
     )
     return Plan.of(
         profile,
@@ -75,9 +74,5 @@ def _memory(profile: PeriodicBehaviorProfile, problem: ProblemSettings) -> Item:
     # Three copies of a layer's output: of convolution, normalization and non-linearity.
     activations = 3 * 4 * layers * min(problem.batch, problem.examples) * problem.channels * pixels
     weights = 3 * 4 * _weights(profile, problem)
-    return in_gib(
-        f"{problem.network} on {problem.images}: images, activations, weights",
-        2 * images + activations + weights,
-        f"2 · {images / 2**20:,.0f} MiB + {activations / 2**20:,.0f} MiB + "
-        f"{weights / 2**20:,.0f} MiB",
-    )
+    what = f"{problem.network} on {problem.images}: images, activations, weights"
+    return summed(what, images=2 * images, activations=activations, weights=weights)

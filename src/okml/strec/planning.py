@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import cast
 
 import torch
 
 from okml.data.logs import entry_of
-from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading
+from okml.plan import (
+    LOGS,
+    Item,
+    Plan,
+    checkpoints,
+    downloads,
+    in_gib,
+    in_hours,
+    reading,
+    training_memory,
+)
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
 from okml.strec.arms import BACKBONE, Job, all_jobs, build, mixer_arms, tries
@@ -18,47 +28,19 @@ from okml.strec.costs import Costs, encoder_costs
 from okml.strec.schedule import full_schedule
 from okml.strec.settings import DataSettings, StrecProfile
 from okml.strec.timing import saved_bytes
-from okml.training.recent import RECENT
 
-
-@dataclass(frozen=True)
-class Size:
-    """The size of a log, known before it is read.
-
-    Attributes:
-        events: Number of events.
-        items: Number of items.
-        rows: Number of training rows with a full history, or an upper bound.
-        tests: Number of test rows with a full history, or an upper bound.
-        users: Number of users with a full history before what is held out, for profiles that take
-            a number of rows from each.
-        exact: Whether the numbers were counted; otherwise they are bounds, since the counts after
-            the filter are not published.
-    """
-
-    events: int
-    items: int
-    rows: int
-    tests: int
-    exact: bool
-    users: int | None = None
-
-    def training_rows(self, data: DataSettings) -> int:
-        """Return the number of training rows of an epoch."""
-        if data.rows_per_user is None or self.users is None:
-            return self.rows
-        return min(self.rows, data.rows_per_user * self.users)
-
-
-# Counted under the protocols of `cpu` and `night`, or published before the paper's filter. Users
-# of MovieLens-20M have 144 ratings on average, so 13 to 15 million rows have a full history, of
-# which 8 in 11 train.
+# Users, training rows and test rows with a full history, counted under the protocols of `cpu` and
+# `night`, or bounds, since counts after the paper's filter are not published. Users of
+# MovieLens-20M have 144 ratings on average, so 13 to 15 million rows have a full history, of which
+# 8 in 11 train.
 SIZES = {
-    "ml_100k": Size(100_000, 1_682, 16_654, 2_470, exact=True, users=494),
-    "ml_1m": Size(1_000_209, 3_706, 720_169, 4_247, exact=True, users=4_205),
-    "ml_20m": Size(20_000_263, 26_744, 10_000_000, 1_300_000, exact=False),
-    "gowalla_merged": Size(3_981_334, 1_280_969, 2_900_000, 362_000, exact=False),
-    "amazon_electronics": Size(7_824_482, 476_002, 5_700_000, 712_000, exact=False),
+    "ml_100k": replace(LOGS["ml_100k"], users=494, rows=16_654, tests=2_470),
+    "ml_1m": replace(LOGS["ml_1m"], users=4_205, rows=720_169, tests=4_247),
+    "ml_20m": replace(LOGS["ml_20m"], rows=10_000_000, tests=1_300_000, exact=False),
+    "gowalla_merged": replace(LOGS["gowalla_merged"], rows=2_900_000, tests=362_000, exact=False),
+    "amazon_electronics": replace(
+        LOGS["amazon_electronics"], rows=5_700_000, tests=712_000, exact=False
+    ),
 }
 
 # Assumed sustained floating-point operations per second.
@@ -79,16 +61,20 @@ def plan(profile: StrecProfile) -> Plan:
     trainings = Counter(_group(profile, job) for job in _trainings(profile))
     hours = [_hours(profile, group, count) for group, count in trainings.items()]
     hours.append(_ranking(profile, trainings))
-    memory = [_weights(profile), _kept(profile), _activations(profile), _logits(profile)]
+    largest = max(_parameters(profile, data) for data in profile.datasets)
+    chunk = max(getattr(recipe.loss, "chunk_bytes", 0) for recipe in profile.recipes)
+    finished = 4 * largest  # a warm start, a causal encoder, a reference and an arm
+    memory = training_memory(largest, finished=finished, chunk=chunk)
+    stored = sum(n * 3 * _parameters(profile, group.data) for group, n in trainings.items())
     names = tuple(dict.fromkeys(entry_of(data.log) for data in profile.datasets))
     loading = reading(max(SIZES[data.log].events for data in profile.datasets), LOADING_BYTES)
     return Plan.of_logs(
         profile,
         sizes=[_rows(data) for data in profile.datasets],
         hours=hours,
-        device=memory,
+        device=[*memory, _activations(profile)],
         loading=loading,
-        disk=[downloads(names), _checkpoints(profile, trainings)],
+        disk=[downloads(names), checkpoints(stored)],
         data=names,
     )
 
@@ -159,8 +145,15 @@ def _group(profile: StrecProfile, job: Job) -> Group:
     dear = _costs(profile, data, full).encoder
     epochs = relaxed + hard
     average = (soft * dear + (epochs - soft) * cheap) // max(1, epochs)
-    rows, validations = size.training_rows(data), _validations(epochs, job.recipe.evaluate_every)
+    rows, validations = _training_rows(data), _validations(epochs, job.recipe.evaluate_every)
     return Group(data, f"{job.recipe.name}, {shown}", rows, epochs, average, 1, validations)
+
+
+def _training_rows(data: DataSettings) -> int:
+    """Return the number of training rows of an epoch, or an upper bound."""
+    size = SIZES[data.log]
+    most = data.rows_per_user * size.users if data.rows_per_user else 0
+    return min(size.rows, most or size.rows)
 
 
 def _validations(epochs: int, every: int | None) -> int:
@@ -210,7 +203,7 @@ def _rows(data: DataSettings) -> Item:
     size = SIZES[data.log]
     return Item(
         what=f"training rows of {data.log}",
-        value=size.training_rows(data),
+        value=_training_rows(data),
         unit="rows" if size.exact else "rows, an estimate",
         follows_from=f"{size.events:,} events; windows of {data.length}; 8 of 11 rows train"
         if not size.exact
@@ -224,25 +217,6 @@ def _parameters(profile: StrecProfile, data: DataSettings) -> int:
     network = profile.network
     blocks = network.layers * (4 * network.width**2 + 2 * network.width * network.hidden)
     return SIZES[data.log].items * network.width + blocks
-
-
-def _weights(profile: StrecProfile) -> Item:
-    parameters = max(_parameters(profile, data) for data in profile.datasets)
-    return in_gib(
-        "weights, gradients and Adam",
-        16 * parameters,
-        f"16 bytes · {parameters:,} parameters: items times width, and blocks",
-    )
-
-
-def _kept(profile: StrecProfile) -> Item:
-    parameters = max(_parameters(profile, data) for data in profile.datasets)
-    kinds = 4  # warm starts, causal encoders, references, arms
-    return in_gib(
-        "the latest finished trainings",
-        kinds * RECENT * 4 * parameters,
-        f"{kinds} kinds · {RECENT} · 4 bytes · {parameters:,}",
-    )
 
 
 def _activations(profile: StrecProfile) -> Item:
@@ -281,28 +255,3 @@ def _kept_bytes(settings: BackboneSettings, bf16: bool) -> int:
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         kept = saved_bytes(lambda: encoder.last(items, times, False), encoder, shapes_only=True)
     return kept // TRACED_ROWS
-
-
-def _logits(profile: StrecProfile) -> Item:
-    """Return the memory of three chunk-sized matrices: logits, probabilities, ranking scores."""
-    chunk = max(getattr(recipe.loss, "chunk_bytes", 0) for recipe in profile.recipes)
-    return in_gib(
-        "scores of a chunk",
-        3 * max(chunk, 4 * 2**24),
-        f"3 matrices of {max(chunk, 4 * 2**24) / 2**20:,.0f} MiB",
-    )
-
-
-def _checkpoints(profile: StrecProfile, trainings: Counter[Group]) -> Item:
-    """Return the disk space of the newest and the best checkpoint, with Adam's moments."""
-    total, parts = 0, []
-    for data in profile.datasets:
-        count = sum(n for group, n in trainings.items() if group.data == data)
-        parameters = _parameters(profile, data)
-        total += 2 * count * 12 * parameters
-        parts.append(f"{count} of {data.log} with {parameters:,} parameters")
-    return in_gib(
-        "checkpoints on disk",
-        total,
-        "2 checkpoints · 12 bytes a parameter, trainings: " + ", ".join(parts),
-    )

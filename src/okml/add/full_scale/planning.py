@@ -12,8 +12,6 @@ AdamW takes its step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from okml.add.full_scale.architectures import (
     IMAGE_WIDTH,
     PUBLISHED_PARAMETERS,
@@ -24,7 +22,7 @@ from okml.add.full_scale.architectures import (
     FeatureName,
 )
 from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
-from okml.plan import Item, in_gib, in_hours
+from okml.plan import Item, in_gib, in_hours, product, summed
 from okml.runtime import GIB
 
 # 10^12 operations of a forward pass of one example.
@@ -59,33 +57,15 @@ INDEX_BYTES = 1300
 EXAMPLE_BYTES = 190_000
 
 
-@dataclass(frozen=True)
-class Need:
-    """What a distillation takes.
-
-    Attributes:
-        gpu_memory_gib: Peak memory of the GPU.
-        hours: Hours of the training.
-        items: The arithmetic.
-    """
-
-    gpu_memory_gib: float
-    hours: float
-    items: tuple[Item, ...]
-
-
-def needs(settings: FullScaleSettings) -> Need:
-    """Return memory and hours of one distillation on one GPU."""
-    passing = max(_gradient(settings), _step(settings), key=lambda item: item.value)
+def card_memory(settings: FullScaleSettings) -> list[Item]:
+    """Return what one distillation holds on its GPU at its peak."""
+    # AdamW works on all weights of a GPU at once.
+    roots = product(
+        "passing: roots of AdamW's second moments", parameters=_unet(settings.student), bytes=4
+    )
+    passing = max(_gradient(settings), roots, key=lambda item: item.value)
     context = in_gib("the driver's context, fragmentation", HEADROOM_GIB * GIB, "assumed")
-    memory = (*_static(settings), passing, context)
-    operations = step_operations(settings) / 1e12
-    hours = _hours(settings)
-    work = Item(
-        what="operations of an example, both phases", value=operations, unit="10^12",
-        follows_from="passes of UNet, decoder, features and teacher, section 9.3 of the notes",
-    )  # fmt: skip
-    return Need(sum(item.value for item in memory), hours.value, (*memory, work, hours))
+    return [*_static(settings), passing, context]
 
 
 def micro_batch(settings: FullScaleSettings) -> int:
@@ -100,28 +80,18 @@ def _unet(name: Backbone) -> int:
 def _static(settings: FullScaleSettings) -> list[Item]:
     student, teacher = _unet(settings.student), _unet(settings.teacher)
     averaged = settings.training.ema_decay is not None
-    half, bytes_ = _frozen_bytes(settings), 16 + 4 * averaged
+    half = _frozen_bytes(settings)
     towers, autoencoders = text_towers(settings), len({settings.student, settings.teacher})
     features, heads = _feature_parameters(settings.features), _head_parameters(settings)
     return [
-        in_gib(
-            "student: weights, gradient, both moments" + ", average" * averaged,
-            student * bytes_,
-            f"{student:,} x {bytes_} bytes, float32",
-        ),
-        in_gib("teacher", teacher * half, f"{teacher:,} x {half} bytes"),
-        in_gib(
-            "text towers",
-            towers * half,
-            f"{towers:,} x {half} bytes; captions are encoded as they are used",
-        ),
-        in_gib(
-            "autoencoder, feature network, heads",
-            half * (autoencoders * PUBLISHED_PARAMETERS["vae"] + features) + 16 * heads,
-            f"{autoencoders} x 83.7 M x {half} bytes, {features / 1e6:.0f} M x {half} bytes, "
-            f"{heads / 1e6:.1f} M x 16 bytes",
-        ),
-    ]
+        product("student: weights, gradient, both moments" + ", average" * averaged,
+                parameters=student, bytes=16 + 4 * averaged),
+        product("teacher", parameters=teacher, bytes=half),
+        product("text towers", parameters=towers, bytes=half),
+        summed("autoencoder, feature network, heads",
+               autoencoders=half * autoencoders * PUBLISHED_PARAMETERS["vae"],
+               feature_network=half * features, heads=16 * heads),
+    ]  # fmt: skip
 
 
 def _frozen_bytes(settings: FullScaleSettings) -> int:
@@ -151,29 +121,20 @@ def _head_parameters(settings: FullScaleSettings) -> int:
 
 def _gradient(settings: FullScaleSettings) -> Item:
     """Return what a micro-batch keeps for its backward pass."""
-    student = _unet(settings.student)
-    kept, batch = int(settings.gradient_checkpointing), micro_batch(settings)
-    parts = [UNET_GIB[settings.student][kept], DECODE_GIB[kept], FEATURE_GIB[settings.features]]
-    recomputed = DECODE_RECOMPUTED_GIB * kept
-    activations = (batch * sum(parts) + recomputed) * (settings.side / 512) ** 2
-    return in_gib(
+    kept = int(settings.gradient_checkpointing)
+    one = GIB * (settings.side / 512) ** 2
+    example = micro_batch(settings) * one
+    return summed(
         "passing: half-precision copies that autocast holds, activations",
-        student * 2 + activations * GIB,
-        f"{student:,} x 2 bytes + {batch} x "
-        f"({' + '.join(f'{part:g}' for part in parts)}) GiB of UNet, decoder, features"
-        + f" + {recomputed:g} GiB of the largest recomputed block"
-        * kept,
+        copies=2 * _unet(settings.student),
+        UNet=example * UNET_GIB[settings.student][kept],
+        decoder=example * DECODE_GIB[kept],
+        features=example * FEATURE_GIB[settings.features],
+        a_recomputed_block=one * DECODE_RECOMPUTED_GIB * kept,
     )
 
 
-def _step(settings: FullScaleSettings) -> Item:
-    """Return what AdamW takes for a moment: on a GPU it works on all weights at once."""
-    student = _unet(settings.student)
-    what = "passing: roots of AdamW's second moments"
-    return in_gib(what, student * 4, f"{student:,} x 4 bytes")
-
-
-def host_memory(settings: FullScaleSettings, examples: int = EXAMPLES) -> tuple[Item, ...]:
+def host_memory(settings: FullScaleSettings, examples: int = EXAMPLES) -> list[Item]:
     """Return what a distillation and its evaluation hold outside the card, by moments.
 
     They follow one another, so the largest counts. The student moves to the card before a
@@ -190,31 +151,16 @@ def host_memory(settings: FullScaleSettings, examples: int = EXAMPLES) -> tuple[
     training = settings.training
     copies, index = 1 + (training.ema_decay is not None), examples * INDEX_BYTES
     waiting = training.workers * PREFETCH * training.batch_size * 3 * 4 * settings.side**2
-    return (
-        in_gib(
-            "memory while networks are loaded",
-            half * both + 4 * student + index,
-            f"{both:,} x {half} bytes of pipelines, {student:,} x 4 bytes of the student, "
-            f"{examples:,} x {INDEX_BYTES} bytes of the index",
-        ),
-        in_gib(
-            "memory while a checkpoint is read",
-            half * frozen + (8 + 4 * copies) * student + index,
-            f"{frozen:,} x {half} bytes of frozen networks, {student:,} x {8 + 4 * copies} bytes "
-            "of weights and moments, the index",
-        ),
-        in_gib(
-            "memory while a checkpoint is written",
-            4 * copies * student + (1 + training.workers) * index + waiting,
-            f"{student:,} x {4 * copies} bytes, {1 + training.workers} indices, {training.workers} "
-            f"x {PREFETCH} steps of {training.batch_size} images that wait",
-        ),
-        in_gib(
-            "memory while the student is evaluated",
-            4 * (copies + 1) * student,
-            f"{student:,} x {4 * (copies + 1)} bytes: a checkpoint's weights, and the network",
-        ),
-    )
+    return [
+        summed("memory while networks are loaded", pipelines=half * both, student=4 * student,
+               index=index),
+        summed("memory while a checkpoint is read", frozen_networks=half * frozen,
+               weights_and_moments=(8 + 4 * copies) * student, index=index),
+        summed("memory while a checkpoint is written", weights=4 * copies * student,
+               indices=(1 + training.workers) * index, images_that_wait=waiting),
+        summed("memory while the student is evaluated", weights=4 * copies * student,
+               network=4 * student),
+    ]  # fmt: skip
 
 
 def step_operations(settings: FullScaleSettings) -> float:
@@ -245,7 +191,8 @@ def _teacher_operations(settings: FullScaleSettings) -> float:
     return total + DECODE_TERA * (add.distillation_space == "pixel")
 
 
-def _hours(settings: FullScaleSettings) -> Item:
+def training_hours(settings: FullScaleSettings) -> Item:
+    """Return the hours of one distillation on one GPU."""
     examples = (settings.training.max_steps or 0) * settings.training.batch_size
     operations = step_operations(settings) * examples
     return in_hours(
