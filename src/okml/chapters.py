@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +55,6 @@ class Chapter:
         """The path of the first notebook."""
         return self.notebooks[0]
 
-    @property
-    def written(self) -> bool:
-        """Whether the chapter has an experiment, not only claims to test."""
-        return importlib.util.find_spec(f"okml.{self.name}.experiment") is not None
-
     def profile(self, name: str, overrides: Mapping[str, Any] | None = None) -> Profile:
         """Return the settings called ``name`` with ``overrides`` applied.
 
@@ -85,7 +79,6 @@ class Chapter:
 
     def profiles(self) -> Mapping[str, Profile]:
         """Return the settings of the chapter at each of its scales."""
-        self._require_written()
         config = importlib.import_module(f"okml.{self.name}.config")
         return cast("dict[str, Profile]", config.PROFILES)
 
@@ -96,22 +89,13 @@ class Chapter:
     @property
     def experiment(self) -> type[ChapterExperiment[Any, Any]]:
         """The class of the chapter's experiment."""
-        self._require_written()
         module = importlib.import_module(f"okml.{self.name}.experiment")
         return cast("type[ChapterExperiment[Any, Any]]", module.Experiment)
 
     def plan(self, profile: Profile) -> Plan:
         """Return the predicted memory, disk, data and hours of a run."""
-        self._require_written()
         module = importlib.import_module(f"okml.{self.name}.planning")
         return cast("Plan", module.plan(profile))
-
-    def _require_written(self) -> None:
-        if not self.written:
-            raise ParameterError(
-                f"The chapter {self.name!r} has no experiment yet.",
-                f"Chapters that run: {', '.join(c.name for c in written_chapters())}.",
-            )
 
 
 def chapter(name: str) -> Chapter:
@@ -127,8 +111,3 @@ def chapter(name: str) -> Chapter:
             f"Chapters: {', '.join(CHAPTERS)}.",
         )
     return Chapter(name)
-
-
-def written_chapters() -> list[Chapter]:
-    """Return the chapters that can be run, in the order of the book."""
-    return [found for found in map(Chapter, CHAPTERS) if found.written]

@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from okml import __version__
-from okml.chapters import CHAPTERS, Chapter, chapter, written_chapters
+from okml.chapters import CHAPTERS, Chapter, chapter
 from okml.console import (
     AdoptOption,
     DeviceOption,
@@ -114,7 +114,7 @@ def _one_a_run(jobs: Sequence[NotebookJob]) -> list[NotebookJob]:
 
 
 def _chosen(names: list[str] | None) -> list[Chapter]:
-    return [chapter(name) for name in names] if names else written_chapters()
+    return [chapter(name) for name in names or CHAPTERS]
 
 
 @app.command()
@@ -479,11 +479,7 @@ def doctor() -> None:
     for heading in ("chapter", *PROFILE_NAMES):
         table.add_column(heading, overflow="fold")
     for name in CHAPTERS:
-        found = chapter(name)
-        if not found.written:
-            table.add_row(name, *("not written yet",) * len(PROFILE_NAMES))
-            continue
-        table.add_row(name, *(escape(_fits(found, profile)) for profile in PROFILE_NAMES))
+        table.add_row(name, *(escape(_fits(chapter(name), scale)) for scale in PROFILE_NAMES))
     out.print(table)
     for row in listing():
         if row.by_hand:

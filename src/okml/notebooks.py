@@ -176,8 +176,6 @@ def prepare(
         NotebookError: If the chapter's notebook cannot be read.
     """
     notebook = notebook or chapter.notebook
-    if not notebook.exists():
-        raise ParameterError(f"The chapter {chapter.name!r} has no notebook yet.")
     known = _parameters(notebook)
     parameters: dict[str, Any] = {"profile": profile}
     overrides: dict[str, str] = {}

@@ -69,6 +69,7 @@ def test_equal_files_keep_their_times_and_stale_ones_go(tmp_path):
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A repository with one page and one notebook that was never executed."""
+    monkeypatch.setattr(stage, "CHAPTERS", ("space_time",))
     monkeypatch.setenv("OKML_ROOT", str(tmp_path))
     monkeypatch.delenv("OKML_REPOSITORY_URL", raising=False)
     for folder in ("book/_static", "notebooks"):

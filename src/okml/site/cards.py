@@ -38,7 +38,6 @@ class ChapterCards(PageDirective):
             "article",
             tag("p", title, classes=["okml-card-title"]),
             *self._picture(chapter),
-            None if run else note_of(word("will_test", lang)),
             self._claim(rows[0]) if rows else None,
             tag("p", *_spaced(count_badges(rows, lang)), classes=["okml-card-verdicts"]),
             self._notebooks(run) if run else None,
@@ -68,11 +67,6 @@ class ChapterCards(PageDirective):
             return []
         shown = picture(self.env, svg, tooltips=False)  # too small to point at
         return [tag("div", shown, classes=["okml-card-picture"])]
-
-
-def note_of(text: str) -> element:
-    """Return a line that says why a card has no picture."""
-    return tag("p", text, classes=["okml-card-note"])
 
 
 def _spaced(badges: Sequence[Child]) -> list[Child]:

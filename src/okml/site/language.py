@@ -181,10 +181,6 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "Что решил каждый записанный масштаб и что помешало решить больше",
     ),
     "why": ("why", "почему"),
-    "will_test": (
-        "Not run yet. What the chapter will test:",
-        "Ещё не запускалась. Что глава проверит:",
-    ),
 }
 
 # The places of a paper that claims name as their source.
