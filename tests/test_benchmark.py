@@ -1,6 +1,6 @@
 import pytest
 
-from okml.benchmark import Check, Quantity, compare, read_benchmark, write_benchmark
+from okml.benchmark import BenchmarkRecord, Check, Quantity, compare, write_benchmark
 from okml.errors import RecordError
 
 QUANTITIES = [
@@ -23,7 +23,7 @@ def test_a_ratio_says_how_many_times_better_okml_is():
 def test_a_record_survives_the_disk(tmp_path):
     check = Check(what="coefficients", difference=1e-9, tolerance=1e-6)
     written = write_benchmark(tmp_path / "demo.json", "Demo", "A task.", comparisons(), [check])
-    assert read_benchmark(tmp_path / "demo.json") == written
+    assert BenchmarkRecord.read(tmp_path / "demo.json") == written
     assert written.name == "demo"
     assert str(written).splitlines()[1] == "speed: 3.00x peer 1.0"
 
@@ -39,4 +39,4 @@ def test_a_damaged_record_is_an_error(tmp_path):
     path = tmp_path / "demo.json"
     path.write_text('{"name": "demo"}')
     with pytest.raises(RecordError, match="is no recorded benchmark"):
-        read_benchmark(path)
+        BenchmarkRecord.read(path)

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.gpu.parts import PARTS, Part
-from okml.benchmark import GpuNumber, GpuPart, write_gpu_check
-from okml.chapters import written_chapters
+from okml.benchmark import GpuCheck, GpuNumber, GpuPart
+from okml.chapters import CHAPTERS, chapter
 from okml.console import report_errors
 from okml.data import catalog, fetch
 from okml.errors import ParameterError
@@ -92,7 +92,7 @@ def bring_data(parts: Sequence[Part]) -> None:
         DataError: If it cannot be had; the message says what to do.
     """
     names = {part.name for part in parts}
-    for found in written_chapters():
+    for found in map(chapter, CHAPTERS):
         if f"chapter {found.name}" in names:
             for data in found.plan(found.profile("smoke")).data:
                 if data in catalog():  # and no folder of this machine
@@ -116,7 +116,7 @@ def main() -> None:
         done.append(found)
         state = found.failed.partition("\n")[0] or f"{len(found.measured)} numbers"
         print(f"{part.name:18} {found.seconds:6.1f} s  {state}", flush=True)
-        write_gpu_check(arguments.out, done, tiny=arguments.tiny)  # a kill loses one part
+        GpuCheck.write(arguments.out, parts=done, tiny=arguments.tiny)  # a kill loses one part
     raise SystemExit(any(part.failed for part in done))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -52,16 +52,41 @@ class Check(Frozen):
 class MachineRecord(Frozen):
     """A record with the time, commit and machine of its measurement."""
 
+    command: ClassVar[str]  # the command that measures it
+
     started: str  # UTC, ISO 8601
     commit: Commit
     environment: Environment
 
+    @classmethod
+    def write(cls, path: Path, **measured: object) -> Self:
+        """Write what was measured with the commit and the machine, atomically."""
+        record = cls.model_validate(
+            {**measured, "started": now(), "commit": commit(), "environment": environment()}
+        )
+        with atomic_write(path) as handle:
+            handle.write(record.model_dump_json(indent=1) + "\n")
+        return record
 
-RecordT = TypeVar("RecordT", bound=MachineRecord)
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a record.
+
+        Raises:
+            RecordError: If the file is damaged or of another form.
+        """
+        try:
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError) as error:
+            raise RecordError(
+                f"{path} is no recorded benchmark: {error}", f"Run `{cls.command}`."
+            ) from None
 
 
 class BenchmarkRecord(MachineRecord):
     """The output of ``benchmarks/NAME.py --out results/benchmarks/NAME.json``."""
+
+    command = "make bench"
 
     name: str
     title: str
@@ -129,35 +154,9 @@ def write_benchmark(
             f"{failed[0].what}: the results differ by {failed[0].difference:.3g}, more than "
             f"{failed[0].tolerance:g}; nothing was recorded."
         )
-    measured = {"comparisons": tuple(comparisons), "checks": tuple(checks)}
-    return _write(BenchmarkRecord, path, name=path.stem, title=title, what=what, **measured)
-
-
-def _write(kind: type[RecordT], path: Path, **values: object) -> RecordT:
-    record = kind.model_validate(
-        {**values, "started": now(), "commit": commit(), "environment": environment()}
+    return BenchmarkRecord.write(
+        path, name=path.stem, title=title, what=what, comparisons=comparisons, checks=checks
     )
-    with atomic_write(path) as handle:
-        handle.write(record.model_dump_json(indent=1) + "\n")
-    return record
-
-
-def read_benchmark(path: Path) -> BenchmarkRecord:
-    """Read a recorded benchmark.
-
-    Raises:
-        RecordError: If the file is damaged or of another form.
-    """
-    return _read(BenchmarkRecord, path, "make bench")
-
-
-def _read(kind: type[RecordT], path: Path, command: str) -> RecordT:
-    try:
-        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecordError(
-            f"{path} is no recorded benchmark: {error}", f"Run `{command}`."
-        ) from None
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -185,22 +184,10 @@ class GpuPart(Frozen):
 class GpuCheck(MachineRecord):
     """The output of ``make gpu-check``."""
 
+    command = "make gpu-check"
+
     tiny: bool  # whether the sizes were the smallest, to try the parts
     parts: tuple[GpuPart, ...] = Field(min_length=1)
-
-
-def write_gpu_check(path: Path, parts: Sequence[GpuPart], *, tiny: bool = False) -> GpuCheck:
-    """Write what was measured with the commit and the machine, atomically."""
-    return _write(GpuCheck, path, parts=tuple(parts), tiny=tiny)
-
-
-def read_gpu_check(path: Path) -> GpuCheck:
-    """Read what was measured on a card.
-
-    Raises:
-        RecordError: If the file is damaged or of another form.
-    """
-    return _read(GpuCheck, path, "make gpu-check")
 
 
 class Kills(Frozen):
@@ -219,19 +206,7 @@ class Kills(Frozen):
 class Survival(MachineRecord):
     """The output of ``make kills``."""
 
+    command = "make kills"
+
     seed: int
     kills: tuple[Kills, ...] = Field(min_length=1)
-
-
-def write_survival(path: Path, seed: int, kills: Sequence[Kills]) -> Survival:
-    """Write the effects of kills with the commit and the machine, atomically."""
-    return _write(Survival, path, seed=seed, kills=tuple(kills))
-
-
-def read_survival(path: Path) -> Survival:
-    """Read the recorded effects of kills.
-
-    Raises:
-        RecordError: If the file is damaged or of another form.
-    """
-    return _read(Survival, path, "make kills")

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.gpu import check
 from benchmarks.gpu.check import MINUTES, bring_data, run
 from benchmarks.gpu.parts import PARTS, compared
-from okml.benchmark import read_gpu_check, write_gpu_check
+from okml.benchmark import GpuCheck
 from okml.chapters import CHAPTERS
 from okml.errors import DataError
 from tests.device import NAME
@@ -28,8 +28,8 @@ def test_a_part_that_is_late_or_fails_says_so_and_keeps_its_limit(tmp_path: Path
     assert "took longer than" in late.failed
     assert "ended with 2" in wrong.failed
     assert "invalid choice" in wrong.failed
-    write_gpu_check(tmp_path / "record.json", [late, wrong], tiny=True)
-    read = read_gpu_check(tmp_path / "record.json")
+    GpuCheck.write(tmp_path / "record.json", parts=[late, wrong], tiny=True)
+    read = GpuCheck.read(tmp_path / "record.json")
     assert read.parts == (late, wrong)
 
 

@@ -11,7 +11,7 @@ import yaml
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from okml.benchmark import read_benchmark
+from okml.benchmark import BenchmarkRecord
 from okml.chapters import CHAPTERS, Chapter
 from okml.ledger import load_claims, load_record
 from okml.ledger.report import RECORDED
@@ -126,7 +126,7 @@ BENCHMARKS = [path for path in RECORDS if path.stem not in ("survival", "gpu_che
 
 @pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
 def test_what_a_recorded_benchmark_says_is_translated(path):
-    record = read_benchmark(path)
+    record = BenchmarkRecord.read(path)
     said = {record.title, record.what, *(check.what for check in record.checks)}
     said |= {text for each in record.comparisons for text in (each.what, each.unit, each.peer)}
     assert {text for text in said if text and labels.in_russian(text) is None} == set()

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from okml.benchmark import Kills, write_survival
+from okml.benchmark import Kills, Survival
 from okml.runtime import allotted_cores
 from tests.survival.scenarios import (
     Ahead,
@@ -114,7 +114,7 @@ def main() -> None:
     options = parser.parse_args()
     strikes = all_strikes(options.kills, options.seed, options.only)
     if options.out:
-        write_survival(options.out, options.seed, counted(strikes))
+        Survival.write(options.out, seed=options.seed, kills=counted(strikes))
     if bad := [each for each in strikes if not each.survived]:
         raise SystemExit("\n".join(["These did not survive:", *map(str, bad)]))
 

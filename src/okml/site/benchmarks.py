@@ -6,7 +6,7 @@ from pathlib import Path
 
 from docutils import nodes
 
-from okml.benchmark import BenchmarkRecord, MachineRecord, read_benchmark
+from okml.benchmark import BenchmarkRecord, MachineRecord
 from okml.errors import OkmlError
 from okml.paths import repository_root, results_dir
 from okml.site.directives import PageDirective
@@ -58,7 +58,7 @@ class Benchmark(RecordDirective):
         path = self.path_of(name)
         if path is None:
             return missing(f"{name}: {word('benchmark_missing', self.lang)}")
-        record = read_benchmark(path)
+        record = BenchmarkRecord.read(path)
         agreed = "; ".join(
             f"{label_in(check.what, self.lang)}: {numbers_in(f'{check.difference:.1e}', self.lang)}"
             for check in record.checks

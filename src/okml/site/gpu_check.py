@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from docutils import nodes
 
-from okml.benchmark import GpuCheck, GpuNumber, read_gpu_check
+from okml.benchmark import GpuCheck, GpuNumber
 from okml.errors import RecordError
 from okml.site.benchmarks import RecordDirective, made, missing, number
 from okml.site.language import Lang, word
@@ -24,7 +24,7 @@ class GpuCheckTable(RecordDirective):
         path = self.path_of("gpu_check")
         if path is None:
             return missing(word("gpu_check_missing", self.lang))
-        record = read_gpu_check(path)
+        record = GpuCheck.read(path)
         if record.tiny:
             raise RecordError(f"{path} is of the smallest sizes.", "Run `make gpu-check` on a GPU.")
         return [_table(record, self.lang), made(record, self.lang)]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from docutils import nodes
 
-from okml.benchmark import Kills, Survival, read_survival
+from okml.benchmark import Kills, Survival
 from okml.site.benchmarks import RecordDirective, made, missing
 from okml.site.language import Lang, word
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
@@ -22,7 +22,7 @@ class KillsTable(RecordDirective):
         path = self.path_of("survival")
         if path is None:
             return missing(word("benchmark_missing", self.lang))
-        record = read_survival(path)
+        record = Survival.read(path)
         return [_table(record, self.lang), made(record, self.lang)]
 
 
