@@ -34,13 +34,13 @@ from accelerate.state import AcceleratorState
 from diffusers import DDPMScheduler, UNet2DModel
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
+from torch.nn import functional
 
 from okml.add.augment import augment
 from okml.add.denoiser import Denoiser
 from okml.add.discriminator import Heads, join_conditions
 from okml.add.examples import ExampleBatches
-from okml.add.features import ImageInput, StageFeatures
-from okml.add.interfaces import Examples, Networks
+from okml.add.interfaces import Examples, FeatureNetwork, Networks
 from okml.add.losses import (
     distillation_loss,
     distillation_weight,
@@ -106,13 +106,22 @@ def unet(widths: tuple[int, ...] = (32, 64), side: int = SIDE) -> UNet2DModel:
     )
 
 
-def feature_network() -> StageFeatures:
-    widths = (CHANNELS, 32, 64, 64)
-    stages = [
-        nn.Sequential(nn.Conv2d(a, b, 3, stride=1 + (a > CHANNELS), padding=1), nn.GELU())
-        for a, b in itertools.pairwise(widths)
-    ]
-    return StageFeatures(stages, widths[1:], ImageInput(None, (0.5,) * 3, (0.5,) * 3))
+class ConvolutionalFeatures(FeatureNetwork):
+    """Feature maps after three random convolutions."""
+
+    channels = (32, 64, 64)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(
+            nn.Conv2d(a, b, 3, stride=1 + (a > CHANNELS), padding=1)
+            for a, b in itertools.pairwise((CHANNELS, *self.channels))
+        )
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the maps, ``[B, C_k, H_k W_k]`` each."""
+        x = images
+        return [(x := functional.gelu(stage(x))).flatten(2) for stage in self.stages]
 
 
 def source() -> ExampleBatches:
@@ -132,7 +141,7 @@ def networks() -> Networks:
     return Networks(
         teacher=Denoiser(unet()).eval(),
         teacher_schedule=NoiseSchedule.from_scheduler(scheduler()),
-        features=feature_network(),
+        features=ConvolutionalFeatures(),
         codec=PatchCodec(),
     )
 

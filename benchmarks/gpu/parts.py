@@ -141,15 +141,9 @@ def sdxl(tiny: bool) -> Numbers:
 
 
 def _sdxl() -> Any:
+    from benchmarks.gpu import backbones
     from okml.add.denoiser import Denoiser
-    from okml.add.full_scale.architectures import (
-        TOKENS,
-        TOWERS,
-        backbone_scheduler,
-        build_text_tower,
-        build_unet,
-        build_vae,
-    )
+    from okml.add.full_scale.architectures import TOKENS, TOWERS
     from okml.add.full_scale.codec import LatentCodec
     from okml.add.full_scale.models import Pipeline
     from okml.add.full_scale.prompts import SdxlPrompts
@@ -159,13 +153,13 @@ def _sdxl() -> Any:
     def tokenize(captions: Any) -> torch.Tensor:
         return torch.full((len(captions), TOKENS), 49407)
 
-    towers = [build_text_tower(name, where).half() for name in TOWERS["sdxl"]]
+    towers = [backbones.build_text_tower(name, where).half() for name in TOWERS["sdxl"]]
     return Pipeline(
-        Denoiser(build_unet("sdxl", where).half()).eval(),
-        LatentCodec(build_vae("sdxl", where)).eval(),
+        Denoiser(backbones.build_unet("sdxl", where).half()).eval(),
+        LatentCodec(backbones.build_vae(where)).eval(),
         SdxlPrompts(*towers).eval(),
         (tokenize, tokenize),
-        backbone_scheduler(),
+        backbones.backbone_scheduler(),
     )
 
 

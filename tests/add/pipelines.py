@@ -16,9 +16,10 @@ from transformers import (
     Dinov2Model,
 )
 
+from benchmarks.gpu.backbones import backbone_scheduler
 from okml.add.denoiser import Denoiser
 from okml.add.features import IMAGENET, ClassToken, ImageInput, VisionTransformerFeatures
-from okml.add.full_scale.architectures import TOKENS, backbone_scheduler
+from okml.add.full_scale.architectures import TOKENS
 from okml.add.full_scale.codec import LatentCodec
 from okml.add.full_scale.models import Pipeline
 from okml.add.full_scale.prepare import Encoders

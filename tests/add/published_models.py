@@ -32,7 +32,7 @@ from transformers import (
     ViTModel,
 )
 
-from okml.add.full_scale.architectures import backbone_scheduler
+from benchmarks.gpu.backbones import backbone_scheduler
 from okml.add.images import prompts
 from okml.add.images.prompts import SENTENCE_MODEL, SENTENCE_WIDTH
 from okml.add.small.efficientnet import EfficientNetLite0

@@ -25,6 +25,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from typer.testing import CliRunner
 
+from benchmarks.gpu import backbones
 from okml.add.denoiser import Denoiser
 from okml.add.frechet import frechet_distance, moments
 from okml.add.full_scale import architectures, coco, planning, run, scores
@@ -62,10 +63,10 @@ SETTINGS = FullScaleSettings(training=RUN, side=SIDE, frozen_dtype="float32")
 @pytest.fixture(scope="module")
 def published() -> dict[str, nn.Module]:
     """Every published network on the ``meta`` device, by the names of the sizes."""
-    built: dict[str, nn.Module] = {"vae": architectures.build_vae("sdxl")}
-    built |= {f"unet.{name}": architectures.build_unet(name) for name in architectures.UNETS}
-    towers = architectures.TEXT_TOWERS
-    built |= {f"text.{name}": architectures.build_text_tower(name) for name in towers}
+    built: dict[str, nn.Module] = {"vae": backbones.build_vae()}
+    built |= {f"unet.{name}": backbones.build_unet(name) for name in backbones.UNETS}
+    towers = backbones.TEXT_TOWERS
+    built |= {f"text.{name}": backbones.build_text_tower(name) for name in towers}
     with torch.device("meta"):
         for name, vision in architectures.VISION.items():
             network = vision.model(vision.config(**vision.settings), **vision.options)
@@ -120,7 +121,7 @@ def test_real_size_unet_runs_in_bfloat16() -> None:
 
     The weights are what is real-size here: many a CPU computes bfloat16 convolutions by emulation.
     """
-    unet = architectures.build_unet("sd21").to_empty(device="cpu").to(torch.bfloat16)
+    unet = backbones.build_unet("sd21").to_empty(device="cpu").to(torch.bfloat16)
     with torch.no_grad():
         for parameter in unet.parameters():
             nn.init.normal_(parameter, std=0.02)
@@ -141,7 +142,7 @@ def test_unets_take_what_the_denoiser_gives_in_the_operations_of_the_plan(
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        width = architectures.UNETS[name]["cross_attention_dim"]
+        width = backbones.UNETS[name]["cross_attention_dim"]
         told = {"encoder_hidden_states": torch.empty(1, 77, width)}
         if name == "sdxl":
             told |= {"text_embeds": torch.empty(1, 1280), "time_ids": torch.empty(1, 6)}
@@ -580,7 +581,7 @@ def test_one_gaussian_of_all_images_is_drawn_in_their_size() -> None:
 
 def test_drawings_depend_on_the_image_alone() -> None:
     own = pipeline()
-    schedule = architectures.backbone_scheduler()
+    schedule = backbones.backbone_scheduler()
     from okml.add.sampling import sample_student
     from okml.add.schedule import NoiseSchedule
 

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from okml.add.denoiser import Denoiser
 from okml.add.examples import ExampleBatches
-from okml.add.features import ImageInput, StageFeatures
-from okml.add.interfaces import Codec, Examples, Networks
+from okml.add.interfaces import Codec, Examples, FeatureNetwork, Networks
 from okml.add.schedule import NoiseSchedule
 from okml.add.settings import (
     AdamSettings,
@@ -78,14 +77,20 @@ def unet(seed: int = 0) -> UNet2DModel:
     )
 
 
-def features(seed: int = 1) -> StageFeatures:
-    """Smooth random stages: every feature depends on every pixel in its field."""
-    torch.manual_seed(seed)
-    stages = [
-        nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Tanh()),
-        nn.Sequential(nn.Conv2d(4, 6, 3, stride=2, padding=1), nn.Tanh()),
-    ]
-    return StageFeatures(stages, (4, 6), ImageInput(None, (0.5,), (0.5,)))
+class SmoothFeatures(FeatureNetwork):
+    """Two random stages without a kink: every feature depends on every pixel in its field."""
+
+    channels = (4, 6)
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        first, second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 6, 3, stride=2, padding=1)
+        self.stages = nn.ModuleList([first, second])
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x = images.float()  # [B, 1, H, W]
+        return [(x := stage(x).tanh()).flatten(2) for stage in self.stages]
 
 
 class Mirror(Codec):
@@ -118,7 +123,7 @@ def networks(**changes: Any) -> Networks:
     made: dict[str, Any] = {
         "teacher": Recorder(unet()),
         "teacher_schedule": NoiseSchedule.from_scheduler(scheduler()),
-        "features": features(),
+        "features": SmoothFeatures(),
         "codec": PatchCodec(),
         "null_condition": {"class_labels": torch.tensor([NULL])},
     }

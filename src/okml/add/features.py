@@ -96,35 +96,6 @@ class VisionTransformerFeatures(FeatureNetwork):
         return [(x[:, self.prefix :] + x[:, :1]).transpose(1, 2) for x in states]
 
 
-class StageFeatures(FeatureNetwork):
-    """Feature maps after the stages of a convolutional network, or tokens after those of another.
-
-    Args:
-        stages: The modules that run in turn; the output of each, ``[B, C_k, ...]``, is tapped.
-        channels: The width C_k of each stage.
-        images: The preprocessing of images for the first stage.
-    """
-
-    def __init__(
-        self, stages: Sequence[nn.Module], channels: Sequence[int], images: ImageInput
-    ) -> None:
-        super().__init__()
-        self.stages = nn.ModuleList(stages)
-        self.channels = tuple(channels)
-        self.images = images
-        if len(stages) != len(channels):
-            raise ParameterError(f"{len(stages)} stages and {len(channels)} widths.")
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the maps, their places in one dimension: ``[B, C_k, H_k W_k]`` each."""
-        x = self.images(images)
-        taps = []
-        for stage in self.stages:
-            x = stage(x)
-            taps.append(x.flatten(2))
-        return taps
-
-
 class ClassToken(nn.Module):
     """c_img: the class token of a vision transformer after its last layer norm.
 

@@ -1,22 +1,15 @@
-"""The published networks, built from their published configurations with random weights.
+"""The published networks: their names, sizes, and the feature networks with their taps.
 
-On the ``meta`` device they cost nothing, so their sizes can be checked anywhere; with weights from
-the hub they are what the paper distils (see :mod:`okml.add.full_scale.models`). Configurations are
-those of the files ``config.json`` of each repository.
+With weights from the hub they are what the paper distils (see :mod:`okml.add.full_scale.models`).
+Configurations are those of the files ``config.json`` of each repository.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import nn
 from transformers import (
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
     CLIPVisionConfig,
     CLIPVisionModel,
     Dinov2Config,
@@ -32,57 +25,10 @@ FeatureName = Literal["dino_vits16", "dinov2_vits14", "dinov2_vitl14", "clip_vit
 # sd_clip_l, sd_clip_h, sdxl_clip_l and sdxl_clip_g prompt the UNets; clip_g14 is c_text.
 TextName = Literal["sd_clip_l", "sd_clip_h", "sdxl_clip_l", "sdxl_clip_g", "clip_g14"]
 
-_UNET = {
-    "sample_size": 64,
-    "layers_per_block": 2,
-    "block_out_channels": (320, 640, 1280, 1280),
-    "down_block_types": (*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", *["CrossAttnUpBlock2D"] * 3),
-}
-UNETS: dict[Backbone, dict[str, Any]] = {
-    "sd15": _UNET | {"cross_attention_dim": 768, "attention_head_dim": 8},
-    "sd21": _UNET
-    | {
-        "cross_attention_dim": 1024,
-        "attention_head_dim": (5, 10, 20, 20),
-        "use_linear_projection": True,
-    },
-    "sdxl": {
-        "sample_size": 128,
-        "layers_per_block": 2,
-        "block_out_channels": (320, 640, 1280),
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        "transformer_layers_per_block": (1, 2, 10),
-        "attention_head_dim": (5, 10, 20),
-        "cross_attention_dim": 2048,
-        "use_linear_projection": True,
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 256,
-        "projection_class_embeddings_input_dim": 2816,
-    },
-}
-LATENT_SCALES: dict[Backbone, float] = {"sd15": 0.18215, "sd21": 0.18215, "sdxl": 0.13025}
 TOKENS = 77  # of every CLIP text tower
 LATENT_SHAPE = (4, 64, 64)  # of 512 by 512 pixels
 TEXT_WIDTH, IMAGE_WIDTH = 1024, 1024  # c_text of CLIP ViT-g-14, c_img of DINOv2 ViT-L
 
-
-def _tower(width: int, layers: int, heads: int, **more: Any) -> dict[str, Any]:
-    return {
-        "hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": layers,
-        "num_attention_heads": heads, **{"hidden_act": "gelu", **more},
-    }  # fmt: skip
-
-
-TEXT_TOWERS: dict[TextName, tuple[type[nn.Module], dict[str, Any]]] = {
-    "sd_clip_l": (CLIPTextModel, _tower(768, 12, 12, hidden_act="quick_gelu")),
-    # The 23 layers of OpenCLIP's ViT-H/14 up to the last but one.
-    "sd_clip_h": (CLIPTextModel, _tower(1024, 23, 16)),
-    "sdxl_clip_g": (CLIPTextModelWithProjection, _tower(1280, 32, 20, projection_dim=1280)),
-    "clip_g14": (CLIPTextModelWithProjection, _tower(1024, 24, 16, projection_dim=1024)),
-}
-TEXT_TOWERS["sdxl_clip_l"] = TEXT_TOWERS["sd_clip_l"]
 TOWERS: dict[Backbone, tuple[TextName, ...]] = {
     "sd15": ("sd_clip_l",),
     "sd21": ("sd_clip_h",),
@@ -146,49 +92,3 @@ PUBLISHED_PARAMETERS = {
     "text.sdxl_clip_l": 123_060_480,
     "text.sdxl_clip_g": 694_659_840,
 }
-
-
-def build_unet(name: Backbone, device: str = "meta") -> UNet2DConditionModel:
-    """Return the UNet of a backbone."""
-    return _on(device, lambda: UNet2DConditionModel(**UNETS[name]))
-
-
-def build_vae(name: Backbone, device: str = "meta") -> AutoencoderKL:
-    """Return the autoencoder of a backbone; all have the same form and SDXL other weights."""
-    widths = (128, 256, 512, 512)
-    return _on(
-        device,
-        lambda: AutoencoderKL(
-            block_out_channels=widths,
-            down_block_types=("DownEncoderBlock2D",) * len(widths),
-            up_block_types=("UpDecoderBlock2D",) * len(widths),
-            layers_per_block=2,
-            latent_channels=LATENT_SHAPE[0],
-            sample_size=1024 if name == "sdxl" else 512,
-            scaling_factor=LATENT_SCALES[name],
-        ),
-    )
-
-
-def build_text_tower(name: TextName, device: str = "meta") -> nn.Module:
-    """Return a CLIP text tower."""
-    model, settings = TEXT_TOWERS[name]
-    tower: nn.Module = _on(device, lambda: model(CLIPTextConfig(**settings)))
-    return tower
-
-
-def backbone_scheduler() -> DDPMScheduler:
-    """Return the noise schedule that SD 1.5, SD 2.1-base and SDXL share; all predict noise."""
-    return DDPMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        prediction_type="epsilon",
-        clip_sample=False,
-        steps_offset=1,
-    )
-
-
-def _on(device: str, build: Callable[[], Any]) -> Any:
-    with torch.device(device):
-        return build()
