@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from okml.errors import ParameterError
-from okml.plotting import INK, PALETTE, Picture, by_color, label_points, style
+from okml.plotting import INK, PALETTE, Picture, by_color, dots, label_points, style
 
 NS = "{http://www.w3.org/2000/svg}"
 
@@ -68,6 +68,25 @@ def test_the_bundle_carries_html_and_a_png():
     assert data["image/png"].startswith(b"\x89PNG")
     assert data["text/html"].startswith('<figure class="okml-figure"><svg')
     assert metadata["image/png"]["alt"] == "Three points on a rising line."
+
+
+def test_dots_lie_on_their_intervals_in_named_rows_from_the_top():
+    rows = pl.DataFrame(
+        {"arm": ["a", "b", "c"], "gain": [1, None, 3], "low": [0, None, 2], "high": [2, None, 5]}
+    )
+    with style():
+        figure, (axes, _) = plt.subplots(1, 2, sharey=True)
+        dots(axes, rows, "gain", "arm")
+    lines, points = axes.collections
+    assert [lines.get_segments()[row].tolist() for row in (0, -1)] == [
+        [[0, 0], [2, 0]],
+        [[2, 2], [5, 2]],
+    ]
+    assert points.get_offsets()[[0, 2]].tolist() == [[1, 0], [3, 2]]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
+    bottom, top = axes.get_ylim()
+    assert bottom > 2 > 0 > top
+    plt.close(figure)
 
 
 def test_one_picture_twice_keeps_ids_unique():

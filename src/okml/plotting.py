@@ -165,6 +165,33 @@ def label_points(
         taken.append(box)
 
 
+def dots(
+    axes: Axes,
+    rows: pl.DataFrame,
+    value: str,
+    name: str,
+    color: str | Sequence[str] = PALETTE[0],
+    ends: tuple[str, str] = ("low", "high"),
+) -> None:
+    """Draw a dot with its interval for each row, the first on top.
+
+    Args:
+        axes: The axes; panels that share y show the names once.
+        rows: The rows; one without a value stays empty.
+        value: The column of the dots.
+        name: The column of the names beside them.
+        color: The color of all rows, or of each.
+        ends: The columns of the ends of the interval.
+    """
+    places = range(rows.height)
+    values, low, high = (rows[column].to_numpy() for column in (value, *ends))
+    axes.hlines(places, low, high, colors=color, lw=2.5, alpha=0.5)
+    axes.scatter(values, places, s=36, c=color, linewidths=0, zorder=2)
+    axes.set_yticks(places, rows[name].to_list())
+    axes.set_ylim(rows.height - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+
+
 class _Roomy(BoxStyle.Round):
     """A round box in which a text of another language has room, which may be a third longer."""
 

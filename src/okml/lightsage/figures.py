@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from okml.plotting import INK, PALETTE, Box, Picture, diagram, style
+from okml.plotting import INK, PALETTE, Box, Picture, diagram, dots, style
 
 # The frames that a record keeps, so that the site draws them without the run: by the name of the
 # record's table, the step and the frame.
@@ -203,14 +203,12 @@ def arms(summary: pl.DataFrame, reference: str, what: str) -> Picture:
         reference: Arm whose HR@10 is marked by a line.
         what: Subject of the text alternative.
     """
-    rows = summary.reverse().to_dicts()
+    rows = summary.to_dicts()
     with style():
         figure, (left, right) = plt.subplots(
             1, 2, figsize=(10, 0.36 * len(rows) + 1.3), sharey=True
         )
-        for place, row in enumerate(rows):
-            left.plot([row["low"], row["high"]], [place] * 2, color=PALETTE[0], lw=2, alpha=0.5)
-            left.plot(row["hr@10"], place, "o", color=PALETTE[0], ms=5)
+        dots(left, summary, "hr@10", "arm")
         own = [row["hr@10"] for row in rows if row["arm"] == reference]
         if own:
             left.axvline(own[0], lw=1, ls=":", color=INK)
@@ -218,13 +216,11 @@ def arms(summary: pl.DataFrame, reference: str, what: str) -> Picture:
             known = [(row[name], n) for n, row in enumerate(rows) if row[name] is not None]
             if known:
                 right.plot(*zip(*known, strict=True), marker, color=color, ms=5, label=name)
-        left.set_yticks(range(len(rows)), [row["arm"] for row in rows])
         left.set(xlabel="HR@10, all items ranked (bar: 95 %)", xlim=(0, None))
         right.set(xlabel="HR@10 of a slice", xlim=(0, None))
         right.legend(fontsize=8, loc="best")
-        for axes in (left, right):
-            axes.grid(axis="y", visible=False)
-    facts = ", ".join(f"{r['arm']} {r['hr@10']:.3f}" for r in reversed(rows))
+        right.grid(axis="y", visible=False)
+    facts = ", ".join(f"{r['arm']} {r['hr@10']:.3f}" for r in rows)
     return Picture(figure, f"HR@10 of {what}: {facts}.")
 
 

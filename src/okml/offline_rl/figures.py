@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import polars as pl
 
 from okml.offline_rl.arms import CONTROL, STAGE1
 from okml.offline_rl.simulator import LOGGING
-from okml.plotting import INK, PALETTE, Picture, by_color, label_points, style
+from okml.plotting import INK, PALETTE, Picture, by_color, dots, label_points, style
 
 METRIC = "ndcg@10"
 # The frames that a record keeps, so that the site draws them without the run: by the name of the
@@ -110,15 +108,12 @@ def draw_verdict(frame: pl.DataFrame) -> Picture:
     Args:
         frame: Columns ``metric``, ``ratio``, ``value``, ``low``, ``high``, ``verdict``.
     """
-    rows = frame.to_dicts()
+    metric = pl.col("metric").str.to_uppercase()
+    shown = frame.with_columns(metric, label=pl.format("{}: {}", metric, "ratio"))
     with style():
-        figure, axes = _intervals(
-            [f"{row['metric'].upper()}: {row['ratio']}" for row in rows],
-            rows,
-            "value",
-            [row["ratio"] == "CRR over control" for row in rows],
-            0.45,
-        )
+        figure, axes = plt.subplots(figsize=(7.5, 0.45 * len(shown) + 1))
+        colors = [PALETTE[name == "CRR over control"] for name in shown["ratio"]]
+        dots(axes, shown, "value", "label", colors)
         axes.axvline(1, color=INK, lw=0.8)
         axes.axvline(1.5, color=INK, lw=0.8, ls=":")
         axes.annotate(
@@ -128,10 +123,10 @@ def draw_verdict(frame: pl.DataFrame) -> Picture:
         axes.set_xlabel("ratio of test metrics (bar: 95 % over users and seeds)")
     facts = "; ".join(
         f"{row['ratio']} {row['value']:.2f} ({row['low']:.2f} to {row['high']:.2f}) in "
-        f"{row['metric'].upper()}"
-        for row in rows
+        f"{row['metric']}"
+        for row in shown.to_dicts()
     )
-    return Picture(figure, f"Ratios of test metrics: {facts}. Verdict: {rows[-1]['verdict']}.")
+    return Picture(figure, f"Ratios of test metrics: {facts}. Verdict: {shown['verdict'][-1]}.")
 
 
 def draw_gains(table: pl.DataFrame, data: str) -> Picture:
@@ -145,13 +140,8 @@ def draw_gains(table: pl.DataFrame, data: str) -> Picture:
     control = rows.filter(arm=CONTROL)[METRIC][0]
     shown = rows.filter(pl.col("difference").is_not_null())
     with style():
-        figure, axes = _intervals(
-            shown["label"].to_list(),
-            shown.to_dicts(),
-            "difference",
-            shown["arm"].str.starts_with("crr").to_list(),
-            0.33,
-        )
+        figure, axes = plt.subplots(figsize=(7.5, 0.33 * len(shown) + 1))
+        dots(axes, shown, "difference", "label", _colors(shown))
         axes.axvline(0, color=INK, lw=0.8)
         axes.set_xlabel("NDCG@10 less the control's (bar: 95 % over users and seeds)")
     facts = ", ".join(f"{row['label']} {row[METRIC]:.4f}" for row in rows.to_dicts())
@@ -160,31 +150,9 @@ def draw_gains(table: pl.DataFrame, data: str) -> Picture:
     )
 
 
-def _intervals(
-    names: Sequence[str],
-    rows: Sequence[dict[str, Any]],
-    value: str,
-    marked: Sequence[bool],
-    height: float,
-) -> tuple[Any, Any]:
-    """Return a figure with a point and its interval on each row, the first on top.
-
-    Args:
-        names: The names of the rows.
-        rows: The value, and its interval as ``low`` and ``high``.
-        value: The key of the value.
-        marked: Whether a row has the second color.
-        height: The height of a row in inches.
-    """
-    figure, axes = plt.subplots(figsize=(7.5, height * len(rows) + 1))
-    for place, (row, is_marked) in enumerate(zip(rows, marked, strict=True)):
-        color = PALETTE[is_marked]
-        axes.hlines(place, row["low"], row["high"], color=color, lw=2.5, alpha=0.5)
-        axes.plot(row[value], place, "o", color=color)
-    axes.set_yticks(range(len(rows)), names)
-    axes.invert_yaxis()
-    axes.grid(axis="y", visible=False)
-    return figure, axes
+def _colors(rows: pl.DataFrame) -> list[str]:
+    """Return the color of each arm: those of CRR have the second one."""
+    return [PALETTE[is_crr] for is_crr in rows["arm"].str.starts_with("crr")]
 
 
 def draw_trade(filters: pl.DataFrame) -> Picture:
@@ -196,8 +164,7 @@ def draw_trade(filters: pl.DataFrame) -> Picture:
     rows = filters.group_by("arm", "label", maintain_order=True).agg(pl.col("HR@10", "gap").mean())
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.2))
-        colors = [PALETTE[is_crr] for is_crr in rows["arm"].str.starts_with("crr")]
-        axes.scatter(rows["HR@10"], rows["gap"], c=colors, s=36, gid="arms")
+        axes.scatter(rows["HR@10"], rows["gap"], c=_colors(rows), s=36, gid="arms")
         axes.axhline(0, color=INK, lw=0.8)
         axes.margins(x=0.15)
         axes.set(

@@ -8,8 +8,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 
-from okml.plotting import INK, PALETTE, Picture, by_color, style
-from okml.space_time.figures.common import mean_by, median, require, thinned, title
+from okml.plotting import INK, Picture, by_color, dots, style
+from okml.space_time.figures.common import mean_by, median, require, thinned, title, titled
 
 
 def timeline(rows: pl.DataFrame, caption: str) -> Picture:
@@ -84,23 +84,20 @@ def gain_over_cheap(rows: pl.DataFrame) -> Picture:
         rows: Columns ``set``, ``question``, ``cheap`` (which explanation), ``difference``, ``low``
             and ``high``; the rows about R² are drawn, with their 95 % intervals.
     """
-    shown = rows.filter(question="R²")
+    shown = titled(rows.filter(question="R²")).with_columns(
+        label=pl.format("{}\n{}", "set", "cheap")
+    )
     require(shown, "margins")
-    where, gain = np.arange(shown.height), shown["difference"].to_numpy()
-    ends = np.stack([gain - shown["low"].to_numpy(), shown["high"].to_numpy() - gain])
-    labels = [f"{title(row['set'])}\n{row['cheap']}" for row in shown.to_dicts()]
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.45 * shown.height))
-        axes.errorbar(gain, where, xerr=ends, fmt="o", color=PALETTE[0], capsize=3)
+        dots(axes, shown, "difference", "label")
         axes.axvline(0, color=INK, linewidth=0.8)
-        axes.set_yticks(where, labels)
-        axes.invert_yaxis()
         # The words are wider than the axes beside the names, so they start under these.
         axes.set_xlabel(
             "test R² of the language model less that of the best cheap explanation", loc="right"
         )
     facts = "; ".join(
-        f"{title(row['set'])} {row['difference']:.2f} [{row['low']:.2f}, {row['high']:.2f}] beside "
+        f"{row['set']} {row['difference']:.2f} [{row['low']:.2f}, {row['high']:.2f}] beside "
         f"{row['cheap']}"
         for row in shown.to_dicts()
     )

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.axes import Axes
 
-from okml.plotting import INK, PALETTE, Picture, by_color, style
+from okml.plotting import INK, PALETTE, Picture, by_color, dots, style
 
 PAPER_MARKS = (0.42, 0.69, 0.77)  # values of sparsity in the paper's text
 
@@ -20,15 +20,15 @@ def arms(summary: pl.DataFrame, data: str) -> Picture:
         summary: Columns ``data``, ``arm``, ``ndcg@10``, ``low``, ``high``.
         data: The name of the data set.
     """
-    rows = summary.filter(data=data).sort("ndcg@10")
+    rows = summary.filter(data=data).sort("ndcg@10", descending=True)
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 0.36 * len(rows) + 1))
-        _dots(axes, rows)
+        dots(axes, rows, "ndcg@10", "arm")
         backbone = rows.filter(arm="backbone")
         if len(backbone):
             axes.axvline(backbone["ndcg@10"][0], lw=1, ls=":", color=INK)
         axes.set(xlabel="NDCG@10, all items ranked (bar: 95 % over users and seeds)")
-    facts = ", ".join(f"{r['arm']} {r['ndcg@10']:.4f}" for r in rows.reverse().to_dicts())
+    facts = ", ".join(f"{r['arm']} {r['ndcg@10']:.4f}" for r in rows.to_dicts())
     return Picture(figure, f"NDCG@10 of each arm on {data}: {facts}.")
 
 
@@ -49,27 +49,16 @@ def ablation(summary: pl.DataFrame, data: str, rankings: Collection[str]) -> Pic
         "recency": "the newest",
     }
     rows = summary.filter(pl.col("data") == data, pl.col("arm").is_in(list(rankings)))
-    rows = rows.with_columns(
-        pl.col("arm").replace(names),
-        **{"ndcg@10": "difference", "low": "difference low", "high": "difference high"},
-    ).sort("ndcg@10")
+    rows = rows.with_columns(pl.col("arm").replace(names)).sort("difference", descending=True)
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 0.42 * len(rows) + 1))
-        _dots(axes, rows)
+        dots(axes, rows, "difference", "arm", ends=("difference low", "difference high"))
         axes.axvline(0, lw=1, ls=":", color=INK)
         axes.set(xlabel="NDCG@10 less the backbone's (bar: 95 % over users and seeds, paired)")
-    facts = ", ".join(f"{r['arm']} {r['ndcg@10']:+.4f}" for r in rows.reverse().to_dicts())
+    facts = ", ".join(f"{r['arm']} {r['difference']:+.4f}" for r in rows.to_dicts())
     return Picture(
         figure, f"Difference of NDCG@10 from the backbone by how the sample is chosen: {facts}."
     )
-
-
-def _dots(axes: Axes, rows: pl.DataFrame) -> None:
-    for place, row in enumerate(rows.to_dicts()):
-        axes.plot([row["low"], row["high"]], [place, place], color=PALETTE[0], lw=2, alpha=0.5)
-        axes.plot(row["ndcg@10"], place, "o", color=PALETTE[0], ms=5)
-    axes.set_yticks(range(len(rows)), rows["arm"].to_list())
-    axes.grid(axis="y", visible=False)
 
 
 def sweep_quality(sweep: pl.DataFrame, backbone: pl.DataFrame) -> Picture:

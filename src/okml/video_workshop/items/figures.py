@@ -5,7 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import polars as pl
 
-from okml.plotting import INK, PALETTE, Picture, style
+from okml.plotting import INK, PALETTE, Picture, dots, style
 
 OF_MEANINGLESS, OF_ROWS, OF_CONTENT, OF_HYBRIDS, OF_CODES = (
     PALETTE[1], PALETTE[4], PALETTE[2], PALETTE[3], PALETTE[0]
@@ -27,7 +27,7 @@ def warm_and_cold(arms: pl.DataFrame, random_level: float) -> Picture:
             ``warm``, ``cold`` and ``among cold``.
         random_level: HR@10 of a random order among new items.
     """
-    rows = arms.sort("cold hr@10").to_dicts()
+    rows = arms.sort("cold hr@10", descending=True)
     panels = (
         ("warm", "known items"),
         ("cold", "new items, among all"),
@@ -38,20 +38,16 @@ def warm_and_cold(arms: pl.DataFrame, random_level: float) -> Picture:
             1, len(panels), figsize=(9, 0.32 * len(rows) + 1.2), sharey=True
         )
         for panel, (part, title) in zip(axes, panels, strict=True):
-            for place, row in enumerate(rows):
-                color = _color(row["arm"])
-                low, high = row[f"{part} hr@10 low"], row[f"{part} hr@10 high"]
-                panel.hlines(place, low, high, color=color, lw=2.5, alpha=0.5)
-                panel.plot(row[f"{part} hr@10"], place, "o", color=color)
+            value = f"{part} hr@10"
+            colors = [_color(arm) for arm in rows["arm"]]
+            dots(panel, rows, value, "label", colors, (f"{value} low", f"{value} high"))
             panel.set(title=title, xlabel="HR@10")
             panel.set_xlim(left=0)
-            panel.grid(axis="y", visible=False)
         axes[2].axvline(random_level, color=INK, lw=0.8, ls="--")
-        axes[0].set_yticks(range(len(rows)), [row["label"] for row in rows])
     facts = "; ".join(
         f"{row['label']} {row['warm hr@10']:.3f}, {row['cold hr@10']:.3f}, "
         f"{row['among cold hr@10']:.3f}"
-        for row in reversed(rows)
+        for row in rows.to_dicts()
     )
     return Picture(
         figure,
