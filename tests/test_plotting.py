@@ -12,12 +12,12 @@ from okml.plotting import INK, PALETTE, Picture, by_color, dots, label_points, s
 NS = "{http://www.w3.org/2000/svg}"
 
 
-def scatter(alt="Three points on a rising line.", hover=None):
+def scatter(alt="Three points on a rising line.", tooltips=None):
     with style():
         figure, axes = plt.subplots()
-        axes.scatter([1, 2, 3], [1, 2, 3], gid="cities")
+        points = axes.scatter([1, 2, 3], [1, 2, 3])
         axes.set_xlabel("x")
-    return Picture(figure, alt, hover)
+    return Picture(figure, alt, tooltips and {points: tooltips})
 
 
 def test_the_svg_is_well_formed_and_described():
@@ -33,15 +33,15 @@ def test_ink_follows_the_page():
 
 
 def test_every_point_has_its_own_tooltip():
-    svg = scatter(hover={"cities": ["Oslo", "Lima", "Quito"]}).svg
+    svg = scatter(tooltips=["Oslo", "Lima", "Quito"]).svg
     titles = [element.text for element in ElementTree.fromstring(svg).iter(f"{NS}title")]
     assert titles == ["Oslo", "Lima", "Quito"]
 
 
-@pytest.mark.parametrize("hover", [{"cities": ["Oslo"]}, {"towns": ["Oslo", "Lima", "Quito"]}])
-def test_labels_that_do_not_match_the_points_are_an_error(hover):
+@pytest.mark.parametrize("tooltips", [["Oslo"], ["Oslo", "Lima", "Quito", "Rome"]])
+def test_labels_that_do_not_match_the_points_are_an_error(tooltips):
     with pytest.raises(ParameterError, match="labels"):
-        scatter(hover=hover)
+        scatter(tooltips=tooltips)
 
 
 def test_a_figure_without_a_text_alternative_is_an_error():

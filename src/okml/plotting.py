@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import polars as pl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import BoxStyle
@@ -72,7 +73,7 @@ class Picture:
     Args:
         figure: A matplotlib figure, made inside ``with style():``.
         alt: The text alternative: at least a sentence on what the picture shows.
-        hover: Tooltips: one label for each point, by the ``gid`` of the scatter collection.
+        hover: Tooltips: one label for each point, by what ``scatter`` returned.
         empty: Whether it only says that there is nothing to draw; a page prefers another scale.
 
     Raises:
@@ -83,14 +84,18 @@ class Picture:
         self,
         figure: Figure,
         alt: str,
-        hover: Mapping[str, Sequence[str]] | None = None,
+        hover: Mapping[Artist, Sequence[str]] | None = None,
         *,
         empty: bool = False,
     ) -> None:
         if len(alt.split()) < 4:
             raise ParameterError(f"A figure needs a text alternative; got {alt!r}.")
         self.alt = alt
-        svg = _accessible(_render(figure, "svg").decode(), alt, hover or {})
+        tooltips = {}
+        for number, (points, labels) in enumerate((hover or {}).items()):
+            points.set_gid(f"points{number}")
+            tooltips[f"points{number}"] = labels
+        svg = _accessible(_render(figure, "svg").decode(), alt, tooltips)
         self.svg = svg.replace("<svg ", f"<svg {EMPTY} ", 1) if empty else svg
         self._figure = figure
         plt.close(figure)
@@ -255,7 +260,7 @@ def _render(figure: Figure, format: str) -> bytes:
     return buffer.getvalue()
 
 
-def _accessible(svg: str, alt: str, hover: Mapping[str, Sequence[str]]) -> str:
+def _accessible(svg: str, alt: str, tooltips: Mapping[str, Sequence[str]]) -> str:
     """Prepare an SVG document for inclusion in a page."""
     ElementTree.register_namespace("", SVG)
     ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
@@ -263,7 +268,7 @@ def _accessible(svg: str, alt: str, hover: Mapping[str, Sequence[str]]) -> str:
     root.set("role", "img")
     root.set("aria-label", alt)
     root.set("style", "max-width: 100%; height: auto; color: inherit")
-    for gid, labels in hover.items():
+    for gid, labels in tooltips.items():
         _add_tooltips(root, gid, labels)
     for element in root.findall(f"{{{SVG}}}metadata"):
         root.remove(element)
@@ -287,7 +292,7 @@ def _add_tooltips(root: ElementTree.Element, gid: str, labels: Sequence[str]) ->
     points = [] if group is None else group.findall(f".//{{{SVG}}}use")
     if len(points) != len(labels):
         raise ParameterError(
-            f"The figure draws {len(points)} points with gid {gid!r} but has {len(labels)} labels."
+            f"The figure draws {len(points)} points but has {len(labels)} labels for them."
         )
     for point, label in zip(points, labels, strict=True):
         ElementTree.SubElement(point, f"{{{SVG}}}title").text = label

@@ -202,8 +202,7 @@ def test_the_texts_of_a_figure_change_and_nothing_else():
         axes = figure.add_subplot(title="query", xlabel="items & users")
         axes.semilogy([1, 1000], label="strong")
         axes.legend()
-        axes.scatter([1, 2], [1, 2], gid="points")
-        hover = {"points": ["strong: 1", 'said "so" & so']}
+        hover = {axes.scatter([1, 2], [1, 2]): ["strong: 1", 'said "so" & so']}
         drawn = Picture(figure, "HR@10 of each graph: strong 0.5.", hover).html
     assert set(labels.missing(drawn)) == {"items & users", 'said "so" & so'}
     russian = labels.translated(drawn)

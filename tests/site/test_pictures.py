@@ -30,9 +30,9 @@ def html_of(picture):
 def drawn():
     with style():
         figure, axes = plt.subplots(figsize=(6, 3))
-        axes.scatter([1, 2, 3], [1, 2, 3], s=80, gid="cities")
+        cities = axes.scatter([1, 2, 3], [1, 2, 3], s=80)
         axes.set_title("A title")
-    return html_of(Picture(figure, ALT, {"cities": CITIES}))
+    return html_of(Picture(figure, ALT, {cities: CITIES}))
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import itertools
 
 import matplotlib.pyplot as plt
 import polars as pl
+from matplotlib.artist import Artist
 
 from okml.offline_rl.arms import CONTROL, STAGE1
 from okml.offline_rl.simulator import LOGGING
@@ -164,7 +165,7 @@ def draw_trade(filters: pl.DataFrame) -> Picture:
     rows = filters.group_by("arm", "label", maintain_order=True).agg(pl.col("HR@10", "gap").mean())
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.2))
-        axes.scatter(rows["HR@10"], rows["gap"], c=_colors(rows), s=36, gid="arms")
+        points = axes.scatter(rows["HR@10"], rows["gap"], c=_colors(rows), s=36)
         axes.axhline(0, color=INK, lw=0.8)
         axes.margins(x=0.15)
         axes.set(
@@ -179,7 +180,7 @@ def draw_trade(filters: pl.DataFrame) -> Picture:
     return Picture(
         figure,
         f"HR@10 against the gap between wanted and other events, after the last step: {facts}.",
-        {"arms": hover},
+        {points: hover},
     )
 
 
@@ -200,16 +201,16 @@ def draw_returns(frame: pl.DataFrame, stationary: float, myopic: float) -> Pictu
         "myopic, knows it too": myopic,
         f"{LOGGING}, knows it too": logged,
     }
-    facts, hover = [], {}
+    facts: list[str] = []
+    hover: dict[Artist, list[str]] = {}
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.4))
         for row, color in zip(means.to_dicts(), itertools.cycle(PALETTE), strict=False):
             of, label = rows.filter(arm=row["arm"]), row["label"]
             axes.scatter(of["HR@10"], of["return"], s=14, color=color, alpha=0.5)
-            gid = f"policy-{row['arm']}"
-            axes.scatter([row["HR@10"]], [row["return"]], s=60, color=color, label=label, gid=gid)
+            mean = axes.scatter([row["HR@10"]], [row["return"]], s=60, color=color, label=label)
             facts.append(f"{label} {row['return']:.2f} at HR@10 {row['HR@10']:.3f}")
-            hover[gid] = [f"{label}: return {row['return']:.2f}, HR@10 {row['HR@10']:.3f}"]
+            hover[mean] = [f"{label}: return {row['return']:.2f}, HR@10 {row['HR@10']:.3f}"]
         for name, value in lines.items():
             axes.axhline(value, color=INK, lw=0.8, ls=":")
             axes.annotate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
+from matplotlib.artist import Artist
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -175,14 +176,12 @@ def speed(frame: pl.DataFrame, quality: pl.DataFrame) -> Picture:
     rows = frame.join(quality, on=["network", "steps"], maintain_order="left")
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 3.8))
-        hover = {}
-        for number, (color, name, group) in enumerate(by_color(rows, "network")):
+        hover: dict[Artist, list[str]] = {}
+        for color, name, group in by_color(rows, "network"):
             own = group.sort("steps")
             axes.plot(own["ms an image"], own["fd"], color=color, lw=1, alpha=0.6)
-            axes.scatter(
-                own["ms an image"], own["fd"], s=36, color=color, label=name, gid=f"speed{number}"
-            )
-            hover[f"speed{number}"] = [
+            points = axes.scatter(own["ms an image"], own["fd"], s=36, color=color, label=name)
+            hover[points] = [
                 f"{name}, {r['steps']} steps: {r['ms an image']:.2f} ms, FD {r['fd']:.2f}"
                 for r in own.to_dicts()
             ]

@@ -29,16 +29,14 @@ def timeline(rows: pl.DataFrame, caption: str) -> Picture:
     with style():
         figure, axes = plt.subplots(figsize=(6, 4.4))
         axes.plot([low, high], [low, high], color=INK, linewidth=0.8, linestyle="--", alpha=0.6)
-        axes.scatter(
-            shown["year"], shown["year_probed"], s=12, alpha=0.55, linewidths=0, gid="timeline"
-        )
+        points = axes.scatter(shown["year"], shown["year_probed"], s=12, alpha=0.55, linewidths=0)
         axes.set(xlabel="true year", ylabel="year read by the probe")
     error = median((rows["year"] - rows["year_probed"]).abs())
     alt = (
         f"Years read by a linear probe against true years for {shown.height} {caption}; half are "
         f"within {error:.1f} years."
     )
-    return Picture(figure, alt, {"timeline": labels})
+    return Picture(figure, alt, {points: labels})
 
 
 def controls(rows: pl.DataFrame) -> Picture:

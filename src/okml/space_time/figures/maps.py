@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from okml.data import fetch
@@ -37,21 +38,18 @@ def true_and_probed_map(places: pl.DataFrame, outline: Outline, caption: str) ->
         f"{row['entity']} ({row['region']}): off by {row['error_km']:,.0f} km"
         for row in shown.iter_rows(named=True)
     ]
+    hover: dict[Artist, list[str]] = {}
     with style():
         figure, panels = plt.subplots(1, 2, figsize=(11, 3.4), sharex=True, sharey=True)
         for axes, suffix, heading in zip(
             panels, ("", "_probed"), ("where they are", "where the probe puts them"), strict=True
         ):
             _draw_outline(axes, outline)
-            axes.scatter(
-                shown[f"longitude{suffix}"],
-                shown[f"latitude{suffix}"],
-                c=shown["longitude"],
-                cmap="turbo",
-                s=14,
-                linewidths=0,
-                gid=f"map{suffix}",
-            )
+            points = axes.scatter(
+                shown[f"longitude{suffix}"], shown[f"latitude{suffix}"], c=shown["longitude"],
+                cmap="turbo", s=14, linewidths=0,
+            )  # fmt: skip
+            hover[points] = labels
             axes.grid(visible=False)
             axes.set(title=heading, xlabel="longitude, °", xlim=(-180, 180), ylim=(-60, 85))
         panels[0].set_ylabel("latitude, °")
@@ -60,7 +58,7 @@ def true_and_probed_map(places: pl.DataFrame, outline: Outline, caption: str) ->
         f"Two world maps of {shown.height} {caption}, colored by true longitude. Left: where they "
         f"are. Right: where a linear probe puts them, half of them within {error:,.0f} km."
     )
-    return Picture(figure, alt, {"map": labels, "map_probed": labels})
+    return Picture(figure, alt, hover)
 
 
 def _draw_outline(axes: Axes, outline: Outline) -> None:
@@ -95,10 +93,9 @@ def held_out_blocks(rows: pl.DataFrame, outline: Outline) -> Picture:
                 (row["true_x"], row["true_y"]),
                 arrowprops={"arrowstyle": "->", "color": PALETTE[1], "lw": 0.9, "alpha": 0.6},
             )
-        axes.scatter(
-            rows["true_x"], rows["true_y"], s=22, color=PALETTE[0], label="true center",
-            gid="centers",
-        )  # fmt: skip
+        centers = axes.scatter(
+            rows["true_x"], rows["true_y"], s=22, color=PALETTE[0], label="true center"
+        )
         axes.scatter(
             rows["predicted_x"], rows["predicted_y"], s=14, color=PALETTE[1],
             label="center predicted without ever seeing it",
@@ -115,7 +112,7 @@ def held_out_blocks(rows: pl.DataFrame, outline: Outline) -> Picture:
         f"World map with {rows.height} held-out regions: arrows lead from the true center to the "
         f"center predicted by a probe that never saw the region; the mean cosine of the "
         f"displacements is {np.nanmean(rows['cosine'].to_numpy()):.2f}.",
-        {"centers": labels},
+        {centers: labels},
     )
 
 

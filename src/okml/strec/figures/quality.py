@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import matplotlib.pyplot as plt
 import polars as pl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from okml.plotting import INK, PALETTE, Picture, by_color, dots, style
@@ -73,16 +74,14 @@ def sweep_quality(sweep: pl.DataFrame, backbone: pl.DataFrame) -> Picture:
         reference = backbone.to_dicts()[0]
         axes.axhspan(reference["low"], reference["high"], color=INK, alpha=0.07, lw=0)
         axes.axhline(reference["ndcg@10"], lw=1.2, ls="--", color=INK, label="backbone, 95 %")
-        hover = {}
+        hover: dict[Artist, list[str]] = {}
         for number, (color, sample, group) in enumerate(by_color(sweep, "sample")):
             rows = group.sort("sparsity")
             x = [value + 0.006 * number for value in rows["sparsity"]]
             axes.vlines(x, rows["low"], rows["high"], color=color, alpha=0.5)
             axes.plot(x, rows["ndcg@10"], color=color, label=f"sample: {sample}")
-            axes.scatter(x, rows["ndcg@10"], s=22, color=color, gid=f"sweep{number}")
-            hover[f"sweep{number}"] = [
-                f"{r['schedule']}: {r['ndcg@10']:.4f}" for r in rows.to_dicts()
-            ]
+            points = axes.scatter(x, rows["ndcg@10"], s=22, color=color)
+            hover[points] = [f"{r['schedule']}: {r['ndcg@10']:.4f}" for r in rows.to_dicts()]
         _paper_marks(axes)
         axes.set(xlabel="sparsity: items dropped, mean over all layers but the last",
                  ylabel="NDCG@10 (bar: 95 % over users and seeds)")  # fmt: skip
@@ -148,14 +147,11 @@ def pareto(points: pl.DataFrame) -> Picture:
     """
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.2))
-        hover = {}
-        for number, (color, group, rows) in enumerate(by_color(points, "group")):
+        hover: dict[Artist, list[str]] = {}
+        for color, group, rows in by_color(points, "group"):
             axes.vlines(rows["MFLOP"], rows["low"], rows["high"], color=color, alpha=0.3, lw=1)
-            axes.scatter(
-                rows["MFLOP"], rows["ndcg@10"], s=32, color=color, label=group,
-                gid=f"points{number}",
-            )  # fmt: skip
-            hover[f"points{number}"] = [
+            drawn = axes.scatter(rows["MFLOP"], rows["ndcg@10"], s=32, color=color, label=group)
+            hover[drawn] = [
                 f"{r['arm']}: {r['MFLOP']:.2f} MFLOP, NDCG@10 {r['ndcg@10']:.4f}"
                 for r in rows.to_dicts()
             ]

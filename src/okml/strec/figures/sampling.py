@@ -86,7 +86,7 @@ def case_study(case: pl.DataFrame, schedule: Sequence[int]) -> Picture:
         top.bar(case["position"], case["attention"], color=PALETTE[0])
         top.set(ylabel="attention of the\nnewest item, layer 1")
         top.axhline(1 / n, lw=0.8, ls=":", color=INK)
-        bottom.scatter(case["position"], case["layers"], s=26, color=PALETTE[1], gid="items")
+        items = bottom.scatter(case["position"], case["layers"], s=26, color=PALETTE[1])
         bottom.set(
             xlabel="position in the history (newest right)", ylabel="layers that\nwrite the item",
             yticks=range(len(schedule) + 1),
@@ -98,7 +98,7 @@ def case_study(case: pl.DataFrame, schedule: Sequence[int]) -> Picture:
         figure,
         f"One history of {n} items. The five items that the newest one looks at most hold "
         f"{share:.2f} of its attention; {survivors} items are still there in the last layer.",
-        {"items": labels},
+        {items: labels},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
+from matplotlib.artist import Artist
 
 from okml.plotting import INK, PALETTE, Picture, label_points, style
 
@@ -23,14 +24,19 @@ def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
     means = shown.group_by("objective", "model", maintain_order=True).agg(
         pl.col("auc", "ctr, day 1", "ctr, first request", "dau").mean()
     )
+    hover: dict[Artist, list[str]] = {}
     with style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), width_ratios=(3, 2))
         for objective, rows in means.group_by("objective", maintain_order=True):
             name = str(objective[0])
             color, of = COLORS[name], shown.filter(objective=name)
             left.scatter(of["auc"], of["dau"], s=12, color=color, alpha=0.5)
-            point = left.scatter(rows["auc"], rows["dau"], s=55, color=color, label=name)
-            point.set_gid(f"ranker-{name.replace(' ', '-')}")
+            points = left.scatter(rows["auc"], rows["dau"], s=55, color=color, label=name)
+            hover[points] = [
+                f"{row['model']}: AUC {row['auc']:.3f}, CTR {row['ctr, day 1']:.3f}, "
+                f"users {row['dau']:.3f}"
+                for row in rows.iter_rows(named=True)
+            ]
         for name, label in (("value", "best: good will, with the truth known"),
                             ("random", "random items"),
                             ("clicks", "clicks, with the truth known")):  # fmt: skip
@@ -56,14 +62,6 @@ def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
         f"{row['model']} for {row['objective']} AUC {row['auc']:.3f} users {row['dau']:.2f}"
         for row in means.iter_rows(named=True)
     )
-    hover = {
-        f"ranker-{str(objective[0]).replace(' ', '-')}": [
-            f"{row['model']}: AUC {row['auc']:.3f}, CTR {row['ctr, day 1']:.3f}, "
-            f"users {row['dau']:.3f}"
-            for row in rows.iter_rows(named=True)
-        ]
-        for objective, rows in means.group_by("objective", maintain_order=True)
-    }
     return Picture(
         figure, f"Share of users left against accuracy of the click model: {facts}.", hover
     )
@@ -104,6 +102,16 @@ def random_selections(frame: pl.DataFrame) -> Picture:
     means = frame.group_by("objective", "model", maintain_order=True).agg(
         pl.col("click", "watch", "hate").mean()
     )
+    told = means.select(
+        "objective",
+        pl.format(
+            "{}: clicks {}, watching {}, hate {} in 1,000",
+            pl.concat_str(pl.col("objective"), pl.col("model").replace("", None), separator=", ",
+                          ignore_nulls=True),
+            pl.col("click").round(3), pl.col("watch").round(3), (1000 * pl.col("hate")).round(1),
+        ).alias("fact"),
+    )  # fmt: skip
+    hover: dict[Artist, list[str]] = {}
     objectives = means["objective"].unique(maintain_order=True)
     with style():
         figure, panels = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
@@ -120,24 +128,10 @@ def random_selections(frame: pl.DataFrame) -> Picture:
                     scale * rows[column], rows["watch"], s=55, color=color,
                     marker="D" if number == 0 else "o", label=objective,
                 )  # fmt: skip
-                points.set_gid(f"first-{column}-{number}")
+                hover[points] = told.filter(objective=objective)["fact"].to_list()
             panel.set(xlabel=label)
         panels[0].set_ylabel("watching an impression")
         panels[1].legend(fontsize=8, title="ranked by; small: a seed", title_fontsize=8)
-    told = means.select(
-        "objective",
-        pl.format(
-            "{}: clicks {}, watching {}, hate {} in 1,000",
-            pl.concat_str(pl.col("objective"), pl.col("model").replace("", None), separator=", ",
-                          ignore_nulls=True),
-            pl.col("click").round(3), pl.col("watch").round(3), (1000 * pl.col("hate")).round(1),
-        ).alias("fact"),
-    )  # fmt: skip
-    hover = {
-        f"first-{column}-{number}": told.filter(objective=objective)["fact"].to_list()
-        for number, objective in enumerate(objectives)
-        for column in ("click", "hate")
-    }
     facts = "; ".join(told["fact"])
     return Picture(figure, f"What rankers put first among random impressions. {facts}.", hover)
 
