@@ -12,8 +12,8 @@ import pytest
 from okml.data import entry
 from okml.errors import ParameterError
 from okml.plotting import PALETTE, Picture
-from okml.space_time import figures
-from okml.space_time.figures.common import HOVERED
+from okml.space_time.figures import comparisons, depth, maps, mechanism
+from okml.space_time.figures.common import HOVERED, titled
 
 OUTLINE = (np.array([[0.0, 0.0], [10.0, 10.0]]), np.array([[-50.0, 0.0], [-60.0, 5.0]]))
 
@@ -171,26 +171,26 @@ def sweep() -> pl.DataFrame:
 
 Case = tuple[Callable[..., Picture], pl.DataFrame, tuple[Any, ...], list[str]]
 CASES: dict[str, Case] = {
-    "map": (figures.true_and_probed_map, places(), (OUTLINE, "towns"),
+    "map": (maps.true_and_probed_map, places(), (OUTLINE, "towns"),
             ["7 towns", "within 400 km"]),
-    "layers": (figures.accuracy_by_layer, layers(), (), ["test R²", "Cities 0.82"]),
-    "timeline": (figures.timeline, years(), ("songs",), ["5 songs", "within 4.0 years"]),
-    "controls": (figures.controls, controls(), (),
+    "layers": (depth.accuracy_by_layer, layers(), (), ["test R²", "Cities 0.82"]),
+    "timeline": (comparisons.timeline, years(), ("songs",), ["5 songs", "within 4.0 years"]),
+    "controls": (comparisons.controls, controls(), (),
                  ["probe: 0.70", "n-grams: 0.25", "words: -3.00"]),
-    "prompts": (figures.prompts, prompts(), (), ["Cities empty 0.55", "Cities random 0.35"]),
-    "components": (figures.principal_components, components(), (),
+    "prompts": (depth.prompts, prompts(), (), ["Cities empty 0.55", "Cities random 0.35"]),
+    "components": (comparisons.principal_components, components(), (),
                    ["Cities 0.30 with 2 and 0.80 with all 576"]),
-    "blocks": (figures.held_out_blocks, blocks(), (OUTLINE,),
+    "blocks": (maps.held_out_blocks, blocks(), (OUTLINE,),
                ["2 held-out regions", "displacements is 0.80"]),
-    "neurons": (figures.neurons, neurons(), (directions(),),
+    "neurons": (mechanism.neurons, neurons(), (directions(),),
                 ["L4.80", "ρ 0.65 for longitude", "reach 0.43"]),
-    "margins": (figures.gain_over_cheap, margins(), (),
+    "margins": (comparisons.gain_over_cheap, margins(), (),
                 ["Cities -0.05 [-0.12, 0.02] beside letters", "People 0.20 [0.11, 0.29]"]),
-    "steering": (figures.steering, pushes(), (),
+    "steering": (mechanism.steering, pushes(), (),
                  ["from -1.50 to 1.25 nats", "2 random directions", "between -0.44 and 0.33"]),
-    "sizes": (figures.model_sizes, sizes(), (),
+    "sizes": (comparisons.model_sizes, sizes(), (),
               ["World 0.20 (p1)", "World 0.50 (p2)", "World 0.70 (l2)"]),
-    "sweep": (figures.neuron_sweep, sweep(), (),
+    "sweep": (mechanism.neuron_sweep, sweep(), (),
               ["L3.70 from -2.0 to 2.0", "L4.80 from -7.0 to 7.0", "1 prompts"]),
 }  # fmt: skip
 
@@ -225,7 +225,7 @@ def titles(picture: Picture) -> list[str]:
 
 
 def test_every_place_has_a_tooltip_in_both_maps() -> None:
-    found = titles(figures.true_and_probed_map(places(), OUTLINE, "towns"))
+    found = titles(maps.true_and_probed_map(places(), OUTLINE, "towns"))
     assert len(found) == 14
     assert found[:7] == found[7:]
     assert found[0] == "Town 0 (Land_0): off by 100 km"
@@ -233,12 +233,12 @@ def test_every_place_has_a_tooltip_in_both_maps() -> None:
 
 @pytest.mark.parametrize("count", [HOVERED, HOVERED + 1, 2 * HOVERED - 1])
 def test_a_page_stays_light(count: int) -> None:
-    found = titles(figures.timeline(years(count), "songs"))
+    found = titles(comparisons.timeline(years(count), "songs"))
     assert count / 2 <= len(found) <= HOVERED
 
 
 def test_every_date_has_a_tooltip() -> None:
-    found = titles(figures.timeline(years(), "songs"))
+    found = titles(comparisons.timeline(years(), "songs"))
     assert found[3] == "Song 3: 1953, read as 1959"
     assert len(found) == 5
 
@@ -251,20 +251,20 @@ def test_errors_are_shown_from_the_best_region_to_the_worst() -> None:
         },
         strict=False,
     )
-    alt = figures.errors_by_region(rows).alt
+    alt = maps.errors_by_region(rows).alt
     assert "from 50 km in B to 300 km in A Land" in alt
     with pytest.raises(ParameterError, match="no regions with 5 test places"):
-        figures.errors_by_region(rows.filter(region="C"))
+        maps.errors_by_region(rows.filter(region="C"))
 
 
 def test_a_block_without_a_direction_does_not_spoil_the_mean() -> None:
     rows = blocks().with_columns(cosine=pl.Series([0.9, np.nan]))
-    assert "displacements is 0.90" in figures.held_out_blocks(rows, OUTLINE).alt
+    assert "displacements is 0.90" in maps.held_out_blocks(rows, OUTLINE).alt
 
 
 def test_every_block_has_a_tooltip_and_the_first_ones_have_their_names() -> None:
     crowd = pl.concat([blocks().head(1).with_columns(block=pl.lit(f"Land_{i}")) for i in range(40)])
-    picture = figures.held_out_blocks(crowd, OUTLINE)
+    picture = maps.held_out_blocks(crowd, OUTLINE)
     assert titles(picture) == [f"Land {i}: cosine 0.90" for i in range(40)]
     assert ">Land 0</text>" in picture.svg
     assert ">Land 39</text>" not in picture.svg
@@ -274,21 +274,21 @@ def test_of_many_regions_those_with_the_most_places_are_drawn() -> None:
     rows = pl.DataFrame(
         {"region": ["Small"] * 5 + [f"L{i}" for i in range(24) for _ in range(6)]}
     ).with_columns(error_km=pl.int_range(pl.len()).cast(pl.Float64))
-    picture = figures.errors_by_region(rows)
+    picture = maps.errors_by_region(rows)
     assert "24 regions, from 8 km in L0" in picture.alt
     assert "Small" not in picture.svg
 
 
 def test_prompts_of_many_sets_have_rows_of_panels() -> None:
     rows = pl.concat([prompts().with_columns(set=pl.lit(name)) for name in ("a", "b", "c")])
-    svg = ElementTree.fromstring(figures.prompts(rows).svg)
+    svg = ElementTree.fromstring(depth.prompts(rows).svg)
     width, height = (float(svg.get(side, "").removesuffix("pt")) for side in ("width", "height"))
     assert width < 1.5 * height
 
 
 def test_a_long_prompt_is_cut_where_it_begins() -> None:
     rows = sweep().with_columns(prompt=pl.lit(f"{'long ' * 9}song by B was written in 19"))
-    svg = figures.neuron_sweep(rows).svg
+    svg = mechanism.neuron_sweep(rows).svg
     assert ">… " in svg
     assert svg.count("song by B was written in 19 …") == 2
     assert "long " * 9 not in svg
@@ -296,11 +296,11 @@ def test_a_long_prompt_is_cut_where_it_begins() -> None:
 
 def test_a_neuron_is_drawn_once_however_many_weights_it_has() -> None:
     twice = pl.concat([neurons(), neurons().with_columns(rho=pl.col("rho") / 2)])
-    assert figures.neurons(twice, directions()).svg.count(">L4.80</text>") == 1
+    assert mechanism.neurons(twice, directions()).svg.count(">L4.80</text>") == 1
 
 
 def test_families_are_lines_of_their_own() -> None:
-    svg = figures.model_sizes(sizes()).svg
+    svg = comparisons.model_sizes(sizes()).svg
     for label in ("World, Pythia, measured", "World, Llama-2, measured", "World, Llama-2, paper"):
         assert svg.count(label) == 1
 
@@ -308,12 +308,12 @@ def test_families_are_lines_of_their_own() -> None:
 def test_more_sets_than_colors_are_all_drawn() -> None:
     names = [f"set {index}" for index in range(len(PALETTE) + 2)]
     rows = pl.concat([controls().with_columns(set=pl.lit(name)) for name in names])
-    svg = figures.controls(rows).svg
+    svg = comparisons.controls(rows).svg
     assert all(f">{name}<" in svg for name in names)
 
 
 def test_a_pinned_neuron_has_panels_of_its_own() -> None:
-    svg = figures.neuron_sweep(sweep()).svg
+    svg = mechanism.neuron_sweep(sweep()).svg
     assert svg.count("A by B was written in 19 …") == 2
     for neuron in ("L3.70", "L4.80"):
         assert svg.count(f"pinned activation, {neuron}<") == 1
@@ -321,7 +321,7 @@ def test_a_pinned_neuron_has_panels_of_its_own() -> None:
 
 def test_tables_show_sets_as_figures_do() -> None:
     rows = pl.DataFrame({"set": ["world_place", "made_by_hand"], "r2": [0.5, 0.4]})
-    assert figures.titled(rows).to_dict(as_series=False) == {
+    assert titled(rows).to_dict(as_series=False) == {
         "set": ["World", "made_by_hand"], "r2": [0.5, 0.4],
     }  # fmt: skip
 
@@ -346,5 +346,5 @@ def test_the_score_by_spelling_names_the_best_of_each_group() -> None:
             "r2": [0.1, 0.62, 0.2, 0.15, 0.7, 0.3],
         }
     )
-    alt = figures.accuracy_by_spelling(rows).alt
+    alt = depth.accuracy_by_spelling(rows).alt
     assert "region in the name 0.62, n-grams 0.70; bare name 0.20, n-grams 0.30" in alt
