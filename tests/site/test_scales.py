@@ -1,6 +1,7 @@
 """The figures of recorded runs on a notebook's page, drawn again by the notebook's own cells."""
 
 import ast
+import inspect
 import json
 import re
 from types import SimpleNamespace
@@ -16,9 +17,11 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from okml.add.figures import images
 from okml.chapters import CHAPTERS, Chapter, chapter
 from okml.ledger import RecordedTable
+from okml.live_source import show_source
 from okml.paths import repository_root
 from okml.profile import canonical_hash
-from okml.site.drawing import drawn_by, imported
+from okml.site.drawing import drawn_by, imported, link_sources, place_of
+from okml.site.markup import element
 from okml.site.replay import recorded_experiment, replay
 from okml.site.scales import frame_scales, show_records
 from tests.site.conftest import record, save
@@ -229,7 +232,7 @@ def test_every_figure_of_a_step_names_the_code_that_draws_it(path):
     assert [source for source, places in found.items() if not places] == []
     for file, line in {place for places in found.values() for place in places}:
         start = (repository_root() / file).read_text("utf-8").splitlines()[line - 1]
-        assert start.startswith(("def ", "@")), f"{file}:{line}"
+        assert start.startswith(("def ", "class ")), f"{file}:{line}"
 
 
 def test_only_functions_of_figures_are_named_as_what_draws():
@@ -268,3 +271,28 @@ def test_a_record_keeps_every_frame_that_a_notebook_draws_but_pixels(name):
 
 def recorded_tables(name):
     return __import__(f"okml.{name}.figures", fromlist=["RECORDED"]).RECORDED
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_shown_source_has_its_lines(path):
+    shown = re.findall(r"source of (okml\.[\w.]+)", path.read_text("utf-8"))
+    assert shown
+    for name in shown:
+        file, line = place_of(name)
+        start = (repository_root() / file).read_text("utf-8").splitlines()[line - 1]
+        assert re.match(rf" *(def|class) {name.rpartition('.')[2]}\b", start), f"{file}:{line}"
+
+
+def test_the_name_above_shown_source_is_a_link_to_its_lines():
+    page = new_document("notebooks/space_time")
+    for name in ("okml.live_source.show_source", "okml.live_source", "okml.live_source.gone"):
+        page += nodes.paragraph("", "", nodes.literal("", name))
+    page += nodes.paragraph("", "See ", nodes.literal("", "okml.live_source.show_source"))
+    options = {"repository_url": "https://git.example.org/okml"}
+    env = SimpleNamespace(config=SimpleNamespace(html_theme_options=options))
+    link_sources(SimpleNamespace(env=env), page)
+    (link,) = (each for each in page.findall(element) if each["tag"] == "a")
+    assert link.parent is page[0]
+    assert link.astext() == "okml.live_source.show_source"
+    line = inspect.getsourcelines(show_source)[1]
+    assert link["attrs"]["href"].endswith(f"/src/okml/live_source.py#L{line}")

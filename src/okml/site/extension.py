@@ -16,6 +16,7 @@ from okml.site import (
     cards,
     claim_pages,
     domain,
+    drawing,
     feed,
     markup,
     mathjax,
@@ -133,6 +134,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # Before Sphinx collects titles, tables of contents and images, at the default priority of 500.
     app.connect("doctree-read", finish_marks, priority=400)
     app.connect("doctree-read", scales.frame_scales, priority=300)
+    app.connect("doctree-read", drawing.link_sources)
     app.connect("doctree-read", pictures.move_figures_out, priority=400)
     app.connect("doctree-read", provenance.frame_notebook)
     app.connect("html-page-context", pages.page_context)

@@ -20,16 +20,17 @@ def repository_url(env: BuildEnvironment) -> str:
     return str(env.config.html_theme_options.get("repository_url") or "").rstrip("/")
 
 
-def source_link(env: BuildEnvironment, path: str, line: int) -> element:
-    """Return a permalink to a line; without an address of the repository, the place as text.
+def source_link(env: BuildEnvironment, path: str, line: int, text: str = "") -> element:
+    """Return a permalink to a line; without an address of the repository, its text alone.
 
     Args:
         env: The environment of the build.
         path: The path of a file from the root of the repository.
         line: The number of the line, from 1.
+        text: The text of the link; the place if empty.
     """
-    place, url = f"{path}:{line}", repository_url(env)
+    text, url = text or f"{path}:{line}", repository_url(env)
     if not url:
-        return tag("code", place, classes=["okml-source"])
+        return tag("code", text, classes=["okml-source"])
     attrs = {"href": f"{url}/blob/{_sha()}/{path}#L{line}"}
-    return tag("a", tag("code", place), classes=["okml-source"], attrs=attrs)
+    return tag("a", tag("code", text), classes=["okml-source"], attrs=attrs)
