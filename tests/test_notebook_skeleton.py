@@ -92,6 +92,7 @@ def test_code_cells_are_short_and_define_nothing(chapter, path):
         lines = cell.source.splitlines()
         assert len(lines) <= LONGEST_CELL, cell.source
         assert not [line for line in lines if re.match(r"\s*(def|class) ", line)], cell.source
+        assert not re.search(r"^\s*\w+ = lambda\b", cell.source, re.MULTILINE), cell.source
 
 
 def method_names(chapter, path):
