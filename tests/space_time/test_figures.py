@@ -329,10 +329,10 @@ def test_tables_show_sets_as_figures_do() -> None:
 def test_tables_and_alternatives_say_which_model_is_read() -> None:
     rows = sizes().with_columns(pl.col("model").replace("p1", "smollm2_135m"))
     released = entry("smollm2_135m").title
-    shown = figures.titled(rows)["model"].to_list()
+    shown = titled(rows)["model"].to_list()
     assert shown[2:] == rows["model"].to_list()[2:]  # a folder keeps its name
     assert released.startswith(shown[0].removesuffix(" bits") + "-bit weights")
-    assert f"World 0.20 ({shown[0]})" in figures.model_sizes(rows).alt
+    assert f"World 0.20 ({shown[0]})" in comparisons.model_sizes(rows).alt
 
 
 def test_the_score_by_spelling_names_the_best_of_each_group() -> None:
