@@ -44,5 +44,5 @@ def _sentence(comparison: OpenComparison, lang: Lang) -> str:
 
 def _rounded_up(count: int) -> int:
     """Return a count rounded up to two significant digits."""
-    step = 10 ** max(0, len(str(count)) - 2)
+    step: int = 10 ** max(0, len(str(count)) - 2)
     return -(-count // step) * step

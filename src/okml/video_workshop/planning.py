@@ -101,7 +101,7 @@ class Work:
 def plan(profile: VideoWorkshopProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with their derivation."""
     works = [*_users(profile), *_items(profile), *_stream(profile), *_goals(profile)]
-    logs, data = profile.logs, _data(profile)
+    logs, data = profile.logs, _archives(profile)
     hours = [*(_hours(profile, work) for work in works), _rollouts(profile)]
     memory = [*_memory(profile)]
     loading = reading(max(size_of(log).events for log in logs), LOADING_BYTES)
@@ -120,10 +120,9 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
     )
 
 
-def _data(profile: VideoWorkshopProfile) -> tuple[str, ...]:
+def _archives(profile: VideoWorkshopProfile) -> tuple[str, ...]:
     """Return the logs that a run reads, and the encoder of their titles."""
-    titled = (profile.data, profile.cold_data, profile.world_data, profile.traffic_data)
-    encoded = any(each and each.text == "minilm" and not each.features for each in titled)
+    encoded = any(data.text == "minilm" and not data.features for data in _data(profile))
     return (*profile.logs, *((SENTENCE_MODEL,) if encoded else ()))
 
 
