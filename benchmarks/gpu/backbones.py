@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPTextConfig
 
-from okml.add.full_scale.architectures import LATENT_SHAPE, Backbone, TextName
+from okml.add.full_scale.architectures import LATENT_SHAPE, TEXT_TOWERS, Backbone, TextName
 
 _UNET = {
     "sample_size": 64,
@@ -45,23 +45,6 @@ UNETS: dict[Backbone, dict[str, Any]] = {
         "projection_class_embeddings_input_dim": 2816,
     },
 }
-
-
-def _tower(width: int, layers: int, heads: int, **more: Any) -> dict[str, Any]:
-    return {
-        "hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": layers,
-        "num_attention_heads": heads, **{"hidden_act": "gelu", **more},
-    }  # fmt: skip
-
-
-TEXT_TOWERS: dict[TextName, tuple[type[nn.Module], dict[str, Any]]] = {
-    "sd_clip_l": (CLIPTextModel, _tower(768, 12, 12, hidden_act="quick_gelu")),
-    # The 23 layers of OpenCLIP's ViT-H/14 up to the last but one.
-    "sd_clip_h": (CLIPTextModel, _tower(1024, 23, 16)),
-    "sdxl_clip_g": (CLIPTextModelWithProjection, _tower(1280, 32, 20, projection_dim=1280)),
-    "clip_g14": (CLIPTextModelWithProjection, _tower(1024, 24, 16, projection_dim=1024)),
-}
-TEXT_TOWERS["sdxl_clip_l"] = TEXT_TOWERS["sd_clip_l"]
 
 
 def build_unet(name: Backbone, device: str = "meta") -> UNet2DConditionModel:

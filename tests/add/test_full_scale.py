@@ -65,7 +65,7 @@ def published() -> dict[str, nn.Module]:
     """Every published network on the ``meta`` device, by the names of the sizes."""
     built: dict[str, nn.Module] = {"vae": backbones.build_vae()}
     built |= {f"unet.{name}": backbones.build_unet(name) for name in backbones.UNETS}
-    towers = backbones.TEXT_TOWERS
+    towers = architectures.TEXT_TOWERS
     built |= {f"text.{name}": backbones.build_text_tower(name) for name in towers}
     with torch.device("meta"):
         for name, vision in architectures.VISION.items():

@@ -68,8 +68,8 @@ def test_equal_files_keep_their_times_and_stale_ones_go(tmp_path):
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """A repository with one page and one notebook that was never executed."""
-    monkeypatch.setattr(stage, "CHAPTERS", ("space_time",))
+    """A repository with one page and no chapter."""
+    monkeypatch.setattr(stage, "CHAPTERS", ())
     monkeypatch.setenv("OKML_ROOT", str(tmp_path))
     monkeypatch.delenv("OKML_REPOSITORY_URL", raising=False)
     for folder in ("book/_static", "notebooks"):
@@ -92,7 +92,8 @@ def write_notebook(path, **metadata):
 
 
 @pytest.mark.parametrize("state", ["missing", "failed", "stale"])
-def test_a_notebook_that_was_not_executed_from_this_code_stops_the_build(root, state):
+def test_a_notebook_that_was_not_executed_from_this_code_stops_the_build(root, state, monkeypatch):
+    monkeypatch.setattr(stage, "CHAPTERS", ("space_time",))
     write_notebook(root / "notebooks/space_time.ipynb")
     job = stage.notebooks.prepare(stage.Chapter("space_time"), "smoke", {})
     if state != "missing":
@@ -103,7 +104,8 @@ def test_a_notebook_that_was_not_executed_from_this_code_stops_the_build(root, s
         stage.build("smoke")
 
 
-def test_a_current_notebook_is_staged_with_the_pages(root):
+def test_a_current_notebook_is_staged_with_the_pages(root, monkeypatch):
+    monkeypatch.setattr(stage, "CHAPTERS", ("space_time",))
     write_notebook(root / "notebooks/space_time.ipynb")
     job = stage.notebooks.prepare(stage.Chapter("space_time"), "smoke", {})
     write_notebook(job.output, okml={"key": job.key, "profile": "smoke"}, papermill={})

@@ -10,6 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 from torch import nn
 from transformers import (
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
     CLIPVisionConfig,
     CLIPVisionModel,
     Dinov2Config,
@@ -29,6 +31,22 @@ TOKENS = 77  # of every CLIP text tower
 LATENT_SHAPE = (4, 64, 64)  # of 512 by 512 pixels
 TEXT_WIDTH, IMAGE_WIDTH = 1024, 1024  # c_text of CLIP ViT-g-14, c_img of DINOv2 ViT-L
 
+
+def _tower(width: int, layers: int, heads: int, **more: Any) -> dict[str, Any]:
+    return {
+        "hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": layers,
+        "num_attention_heads": heads, **{"hidden_act": "gelu", **more},
+    }  # fmt: skip
+
+
+TEXT_TOWERS: dict[TextName, tuple[type[nn.Module], dict[str, Any]]] = {
+    "sd_clip_l": (CLIPTextModel, _tower(768, 12, 12, hidden_act="quick_gelu")),
+    # The 23 layers of OpenCLIP's ViT-H/14 up to the last but one.
+    "sd_clip_h": (CLIPTextModel, _tower(1024, 23, 16)),
+    "sdxl_clip_g": (CLIPTextModelWithProjection, _tower(1280, 32, 20, projection_dim=1280)),
+    "clip_g14": (CLIPTextModelWithProjection, _tower(1024, 24, 16, projection_dim=1024)),
+}
+TEXT_TOWERS["sdxl_clip_l"] = TEXT_TOWERS["sd_clip_l"]
 TOWERS: dict[Backbone, tuple[TextName, ...]] = {
     "sd15": ("sd_clip_l",),
     "sd21": ("sd_clip_h",),
