@@ -612,7 +612,7 @@ def test_a_claim_is_a_card_on_a_phone(opened, name):
     )
     assert row.locator("td:visible .okml-number").count() == 1  # that of the largest scale
     heights = box.locator("tbody tr").evaluate_all("rows => rows.map((row) => row.clientHeight)")
-    assert sum(heights) / len(heights) < PHONE["height"] / 4  # a screen has four claims
+    assert sum(heights) / len(heights) < PHONE["height"] / 5  # a screen has five claims
 
 
 def shown(page: Page) -> int:

@@ -39,12 +39,13 @@ OWN_TOKENS = 7  # of them after the prompt, which a resident model reads once fo
 TEXT_TOKENS = 25  # of a question, a prompt about a work or a dictionary entry
 # What a GPU does in a second: one H100 in bfloat16, in float64 for probes, in float32 for neurons.
 GPU_FLOPS, GPU_PROBE_FLOPS, GPU_SEARCH_FLOPS = 400e12, 30e12, 20e12
-# The same on two cores with bfloat16, measured over whole passes, layers and searches of
-# SmolLM2-135M: a probe of World takes a second and a half a layer.
-CPU_FLOPS = {"float32": 0.12e12, "bfloat16": 0.26e12, "float16": 0.12e12}
-CPU_PROBE_FLOPS, CPU_SEARCH_FLOPS = 0.03e12, 0.02e12
+# The same on two cores with bfloat16, between what the records of `cpu` and `night` tell of whole
+# passes and searches of SmolLM2-135M; a probe of World takes a second and a half a layer.
+CPU_FLOPS = {"float32": 0.12e12, "bfloat16": 0.30e12, "float16": 0.12e12}
+CPU_PROBE_FLOPS, CPU_SEARCH_FLOPS = 0.03e12, 0.023e12
+CPU_EIGEN, GPU_EIGEN = 6, 22  # operations of all eigenvectors at these rates, in cubes of the width
 # Seconds a name of one fit to its n-grams by conjugate gradients, and fits that choose its λ.
-NGRAM_FIT, NGRAM_SEARCH = 9e-5, 15
+NGRAM_FIT, NGRAM_SEARCH = 7.5e-5, 15
 MLP_STEP_GPU, MLP_STEP_CPU = 1e-3, 5e-3  # seconds of a batch of 512 through the MLP probe
 DISK_BYTES = 2e9  # read a second, when a model is read block by block
 STORED_BYTES = {"float16": 2, "float32": 4}
@@ -154,8 +155,9 @@ class _Counts:
             flops = sum(2 * n * d**2 + k * (d**3 / 3 + n * d**2) for n in sets)
             formula = f"2 n d² + {k} (d³/3 + n d²)"
         else:
-            flops = sum(4 * n * d * min(n, d) + 22 * min(n, d) ** 3 for n in sets)
-            formula = "4 n d m + 22 m³, m = min(n, d)"
+            e = GPU_EIGEN if self.profile.for_gpu else CPU_EIGEN
+            flops = sum(4 * n * d * min(n, d) + e * min(n, d) ** 3 for n in sets)
+            formula = f"4 n d m + {e} m³, m = min(n, d)"
         rate, states = self._probe_rate, size.n_layers + 1
         return in_hours(
             f"probing {model.name}, all layers",
