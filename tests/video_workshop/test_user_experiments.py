@@ -17,7 +17,7 @@ from okml.video_workshop.settings.users import (
     UsersSettings,
 )
 from okml.video_workshop.users import figures
-from okml.video_workshop.users.arms import UserArm, changed, the_base
+from okml.video_workshop.users.arms import UserArm, changed, reuse_rows, the_base
 from okml.video_workshop.users.evaluation import TASKS, PairedEvaluation
 from okml.video_workshop.users.experiments import reuse
 from okml.video_workshop.users.study import MONITORS, UsersStudy
@@ -143,7 +143,7 @@ def test_reuse(study):
     assert figures.gains(table, "scratch").alt.count("frozen") == 3
 
 
-def test_bases_differ_in_what_their_names_say():
+def test_bases_differ_in_what_their_names_say(study):
     """The single task has no other loss; Semantic IDs and content change the table alone."""
     base = the_base(TINY)
     single, codes = changed(TINY, "item_alone"), changed(TINY, "semantic_ids")
@@ -152,6 +152,14 @@ def test_bases_differ_in_what_their_names_say():
     assert (single.model, single.table) == (base.model, base.table)
     assert (base.table, codes.table) == ("id", "hybrid_sid")
     assert (codes.model, codes.pretraining) == (base.model, base.pretraining)
+    starts = {
+        (row.name, row.job.what.mode, row.job.what.share < 1): row.job.what.base
+        for row in reuse_rows(study.profile)
+    }
+    few, every = ("single task", "full", True), ("single task, all labels", "full", False)
+    assert starts[few] == starts[every] == single
+    others = {start for key, start in starts.items() if key not in (few, every)}
+    assert (len(starts), others) == (7, {base})
 
 
 def test_the_same_order_gives_the_same_number(study):
