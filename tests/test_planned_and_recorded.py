@@ -12,4 +12,4 @@ def test_planned_memory_is_what_a_run_took(name):
     if record is None or record.settings_sha256 != profile.fingerprint():
         pytest.skip("no record has today's settings")
     planned = chapter(name).plan(profile).memory_gib
-    assert planned == pytest.approx(record.provenance.peak_memory_gib, rel=0.2)
+    assert planned == pytest.approx(record.provenance.peak_memory_gib, rel=0.15)
