@@ -14,6 +14,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from PIL import Image
+from torch import nn
 from transformers import (
     BertConfig,
     BertModel,
@@ -88,8 +89,12 @@ def publish_emoji(data: OwnData, models: Path, monkeypatch: pytest.MonkeyPatch) 
     encoder = models / SENTENCE_MODEL
     data.files(SENTENCE_MODEL, {path.name: path for path in encoder.iterdir()})
     data.files("noto_emoji", emoji())
-    weights = io.BytesIO()
-    torch.save(EfficientNetLite0().state_dict(), weights)
+    network, weights = EfficientNetLite0(), io.BytesIO()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    network(torch.randn(8, 3, 64, 64))  # features of the size that a trained network has
+    torch.save(network.state_dict(), weights)
     data.files("efficientnet_lite0", {"efficientnet-lite0-57934424.pth": weights.getvalue()})
 
 

@@ -57,7 +57,7 @@ def train_periodic_behavior(folder: Path, device: DeviceName) -> History:
 TRAINED: dict[str, Callable[[Path, DeviceName], History]] = {
     "add": train_add,
     "lightsage": train_lightsage,
-    "offline_rl": lambda folder, device: offline_rl.train("crr", folder, device=device),
+    "offline_rl": lambda folder, device: offline_rl.train("sqn", folder, device=device),
     "periodic_behavior": train_periodic_behavior,
     "video_workshop": lambda folder, device: video_workshop.train(folder, device=device),
 }

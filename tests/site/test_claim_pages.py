@@ -208,3 +208,17 @@ def test_the_page_of_an_undecided_claim_says_what_a_larger_sample_would_show(boo
     russian = book.page(RUSSIAN).get_text()
     assert "Среднее лежит по нужную сторону порога, нижний конец интервала – по другую" in russian
     assert "(начальные значения: около 150 вместо 3)" in russian
+
+
+def test_the_figure_of_a_claim_is_of_the_scale_that_decides_it(book):
+    later = FIGURE.replace("A map of cities.", "A map of towns.")
+    cell = {
+        "cell_type": "code",
+        "metadata": {"okml": {"first": [["night", ""]], "more": [["cpu", 1]]}},
+        "outputs": [{"data": {"text/html": html}} for html in (later, FIGURE)],
+    }
+    book.write("notebooks/space_time.ipynb", json.dumps(NOTEBOOK | {"cells": [DRAWN[0], cell]}))
+    book.write(f"{PAGE}.md", "# A probe reads the map.\n\n```{claim-page} space_time.map\n```\n")
+    save(record("cpu", r2=[0.4, 0.42], shuffled_r2=[0.0, 0.01]))
+    book.build()
+    assert {image["alt"] for image in book.page(PAGE).select("figure img")} == {"A map of cities."}

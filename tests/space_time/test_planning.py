@@ -109,7 +109,8 @@ def test_kept_activations_are_counted_once() -> None:
 def test_data_are_names_that_can_be_fetched() -> None:
     for profile in PROFILES.values():
         assert set(plan(profile).data) <= catalog().keys()
-    assert {"world_models", "glove_100d", "smollm2_135m"} <= set(plan(PROFILES["cpu"]).data)
+    read = {"world_models", "glove_100d", "smollm2_135m", "world_outline"}
+    assert read <= set(plan(PROFILES["cpu"]).data)
 
 
 def test_hours_are_the_sum_of_their_items(gpu: Plan) -> None:

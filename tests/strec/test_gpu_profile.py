@@ -300,7 +300,8 @@ def test_exported_networks_read_histories_as_the_trained_ones(experiment, tmp_pa
     assert networks.keys() == {f"strec_{data.log}" for data in profile.datasets}
     for data in profile.datasets:
         job = Job(data, sampled("strec", data, profile.recipe), profile.seeds[0], profile.recipe)
-        trained, found = experiment.study.train(job).encoder, networks[f"strec_{data.log}"]
+        trained, found = experiment.study.train(job).encoder.eval(), networks[f"strec_{data.log}"]
+        trained.stage = "hard"  # at inference; a training leaves the stage that it ended in
         items = torch.arange(data.length)[None] % ITEMS + 1
         histories = (items, 60 * torch.arange(data.length)[None])
         with torch.no_grad():

@@ -218,7 +218,7 @@ def arms(summary: pl.DataFrame, reference: str, what: str) -> Picture:
                 right.plot(*zip(*known, strict=True), marker, color=color, ms=5, label=name)
         left.set(xlabel="HR@10, all items ranked (bar: 95 %)", xlim=(0, None))
         right.set(xlabel="HR@10 of a slice", xlim=(0, None))
-        right.legend(fontsize=8, loc="best")
+        right.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
         right.grid(axis="y", visible=False)
     facts = ", ".join(f"{r['arm']} {r['hr@10']:.3f}" for r in rows)
     return Picture(figure, f"HR@10 of {what}: {facts}.")

@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import unescape
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -35,6 +36,8 @@ from okml.site.language import page_language
 from okml.site.markup import element, tag
 from okml.site.pages import LETTERS, page_in
 
+KEY = "okml"  # of the metadata of a cell that shows several scales
+BUILD = "smoke"  # the scale that each build runs
 FOLDED = "okml-scales"  # class of the box with the other scales of a cell
 COVER = "cover"  # tag of the cell with the chapter's cover figure; by default the first figure
 FIGURE = '<figure class="okml-figure"><svg'  # start of the HTML of a Picture
@@ -105,7 +108,7 @@ def cover(notebook: Path) -> str | None:
     """Return the SVG of a notebook's cover: the tagged cell's figure, else the first; or None."""
     cells = view.notebook(notebook)["cells"]
     tagged = [cell for cell in cells if COVER in cell.get("metadata", {}).get("tags", [])]
-    return next(_drawings(tagged + cells), None)
+    return next((svg for _, svg in _drawings(tagged + cells)), None)
 
 
 @dataclass(frozen=True)
@@ -126,16 +129,19 @@ class ClaimFigure:
 
 
 def figure_of_claim(env: BuildEnvironment, claim: str) -> ClaimFigure | None:
-    """Return the first figure below the mark of a claim, in the same section of its notebook."""
+    """Return the first figure below the mark of a claim, in the same section of its notebook.
+
+    Where the cell shows several scales it is that of the scale that decides the claim.
+    """
+    decides = view.find(claim).best.profile
     for english in view.notebook_docnames(view.chapter_of(claim)):
         page = page_in(env, english, page_language(env.docname))
         cells = view.notebook(Path(env.srcdir) / f"{page}.ipynb")["cells"]
         for cell in _section(cells, f"{{tests}}`{claim}`"):
-            svg = next(_drawings([cell]), None)
-            if svg is not None:
-                shows = cell["metadata"].get("okml", {})
-                scale = next((scale for scale, _ in shows.get("first", []) if scale), "smoke")
-                return ClaimFigure(page, svg, scale, shows.get("drawn", []))
+            drawn = list(_drawings([cell]))
+            if drawn:
+                scale, svg = next((each for each in drawn if each[0] == decides), drawn[0])
+                return ClaimFigure(page, svg, scale, cell["metadata"].get(KEY, {}).get("drawn", []))
     return None
 
 
@@ -155,12 +161,16 @@ def _text(cell: dict[str, Any]) -> str:
     return "".join(cell.get("source", "")) if cell["cell_type"] == "markdown" else ""
 
 
-def _drawings(cells: list[dict[str, Any]]) -> Iterator[str]:
+def _drawings(cells: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield the scale and the SVG of each figure of some cells, folded ones last."""
     for cell in cells:
-        for output in cell.get("outputs", []):
+        shows = cell.get("metadata", {}).get(KEY, {"first": [], "more": []})
+        scales = [scale for scale, _ in shows["first"]]
+        scales += [scale for scale, count in shows["more"] for _ in range(count)]
+        for scale, output in zip_longest(scales, cell.get("outputs", [])):
             html = "".join(output.get("data", {}).get("text/html", ""))
             if html.startswith(FIGURE):
-                yield _drawing(html)
+                yield scale or BUILD, _drawing(html)
 
 
 def _drawing(html: str) -> str:

@@ -19,15 +19,12 @@ from okml.site.drawing import drawn_by, imported
 from okml.site.estimates import stale_note
 from okml.site.language import Lang, page_language, word
 from okml.site.markup import Child, element, tag
-from okml.site.pictures import FOLDED
+from okml.site.pictures import BUILD, FOLDED, KEY
 from okml.site.provenance import hardware, short_hash, when
 from okml.site.replay import Shown, replay
 from okml.site.repository import source_link
 
 logger = logging.getLogger(__name__)
-
-KEY = "okml"  # of the metadata of a cell
-BUILD = "smoke"  # the scale that each build runs
 
 
 def records_of(chapter: str) -> dict[ProfileName, RunRecord]:

@@ -335,7 +335,8 @@ class _Counts:
         sets = [entities.find(name).data[0] for name in (*profile.sets, profile.zip_set)]
         vectors = [] if profile.word_vectors is None else [profile.word_vectors]
         models = [model.name for model in profile.models]
-        return list(dict.fromkeys([*sets, wordnet.DATA[0], *vectors, *models]))
+        outline = "world_outline"  # of the maps on the page
+        return list(dict.fromkeys([*sets, wordnet.DATA[0], *vectors, *models, outline]))
 
     def downloads(self) -> Item:
         """Count the catalog's sizes, and the float32 copy that is made of a model in GGUF form."""
