@@ -88,7 +88,7 @@ def test_tooltips_lie_over_their_points(shown):
     assert [float(circle["r"]) for circle in circles] == pytest.approx([80**0.5 / 2] * 3, abs=0.01)
     for file in drawings:
         [points] = [
-            group for group in file.iter(f"{SVG}g") if group.get("id", "").endswith("cities")
+            group for group in file.iter(f"{SVG}g") if group.get("id", "").endswith("points0")
         ]
         at = [(use.get("x"), use.get("y")) for use in points.iter(f"{SVG}use")]
         assert at == [(circle["cx"], circle["cy"]) for circle in circles]

@@ -103,6 +103,7 @@ def executed_notebooks(profile: str) -> dict[str, Path]:
     jobs = [
         job
         for chapter in map(Chapter, CHAPTERS)
+        if chapter.notebook.exists()  # a folder without any is no checkout, as is said later
         for job in notebooks.prepare_all(chapter, profile, {})
     ]
     stale = dict.fromkeys(job.chapter.name for job in jobs if not notebooks.is_current(job))
