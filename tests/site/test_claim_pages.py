@@ -206,7 +206,9 @@ def test_the_page_of_an_undecided_claim_says_what_a_larger_sample_would_show(boo
         "in place of 3)."
     ) in book.page(PAGE).get_text()
     russian = book.page(RUSSIAN).get_text()
-    assert "Среднее лежит по нужную сторону порога, нижний конец интервала – по другую" in russian
+    assert (
+        "Среднее лежит по нужную сторону порога, нижний конец интервала – по другую, в 0,05 от него"
+    ) in russian
     assert "(начальные значения: около 150 вместо 3)" in russian
 
 

@@ -28,12 +28,21 @@ class Workers(ParallelTasks):  # type: ignore[misc]
 
     def _join_one(self) -> bool:
         try:
-            if codes := [each.exitcode for each in self._procs.values() if each.exitcode]:
-                raise SphinxParallelError(f"A process of the build ended with {codes[0]}.", "")
-            return bool(super()._join_one())
+            self._name_the_dead()
+            try:
+                return bool(super()._join_one())
+            except EOFError:  # a killed process closes its pipe before it has an exit code
+                for each in self._procs.values():
+                    each.join(1)
+                self._name_the_dead()
+                raise
         except Exception as failure:
             self._failure = failure
             raise
+
+    def _name_the_dead(self) -> None:
+        if codes := [each.exitcode for each in self._procs.values() if each.exitcode]:
+            raise SphinxParallelError(f"A process of the build ended with {codes[0]}.", "")
 
     def join(self) -> None:
         """Wait for all.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from okml.ledger import ClaimRow
 from okml.ledger.deciding import OpenComparison, open_comparisons
 from okml.site import view
 from okml.site.labels import label_in
 from okml.site.language import Lang, word
+from okml.site.numerals import numbers_in
 
 
 def what_would_decide(found: ClaimRow, lang: Lang) -> list[str]:
@@ -34,12 +37,13 @@ def _sentence(comparison: OpenComparison, lang: Lang) -> str:
         for name, old, new in counts
         if new > old
     ]
-    return word("open.clears" if comparison.clears else "open.misses", lang).format(
+    sentence = word("open.clears" if comparison.clears else "open.misses", lang).format(
         against=word(f"open.{comparison.against}", lang),
         end=word(f"open.{comparison.end}", lang),
-        by=f"{float(f'{comparison.by:.2g}'):,g}",
+        by=f"{Decimal(f'{comparison.by:.2g}'):,f}",
         sample=", ".join(more),
     )
+    return numbers_in(sentence, lang)
 
 
 def _rounded_up(count: int) -> int:
