@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from okml.chapters import chapter
 from okml.cli import app
 from okml.export import CARD, export, load_module
-from okml.ledger import read_record, record_path
+from okml.ledger import Outcome, judge, load_claims, read_record, record_path
 from okml.profile import Profile
 
 
@@ -51,10 +51,13 @@ def check_commands(profile: Profile, run_dir: Path, to: Path) -> None:
     assert shown == {path.name for path in found.notebooks}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OKML_ROOT", str(to))  # the results there are this record alone
-        read_record(run_dir / "record.json").write(record_path(found.name, profile.name))
+        record = read_record(run_dir / "record.json")
+        record.write(record_path(found.name, profile.name))
         rows = json.loads(told("report", found.name, "--format", "json"))
-    for claim, verdicts in ((row["claim"], row["verdicts"]) for row in rows):
-        assert claim["untestable"] or verdicts[profile.name]["measured"], claim["id"]
+    outcomes = {row["claim"]["id"]: row["verdicts"][profile.name]["outcome"] for row in rows}
+    judged = {claim.id: judge(claim, record).outcome.value for claim in load_claims(found.name)}
+    assert outcomes == judged
+    assert {*outcomes.values()} - {Outcome.NOT_RUN.value, Outcome.UNTESTABLE.value}
     if find_spec(f"okml.{found.name}.exports") is not None:
         told("export", *words, "--run-dir", run_dir, "--to", to / "networks")
         assert all((place / CARD).is_file() for place in (to / "networks").iterdir())
