@@ -94,6 +94,8 @@ def test_the_history_of_a_claim_has_its_bars_and_its_verdicts(built):
     )
     assert "2026-01-03, вердикт: не воспроизведено · cpu" in built.page(RUSSIAN).get_text()
     assert "2026-01-03" not in built.page(OTHER).get_text()
+    russian = built.page(RUSSIAN).select("li > .okml-note")[-1].get_text()
+    assert russian.endswith(" 0,410 [0,400; 0,420]")
 
 
 def test_a_russian_page_is_cited_in_russian(built):

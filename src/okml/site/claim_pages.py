@@ -16,7 +16,7 @@ from sphinx.util import logging
 
 from okml.chapters import CHAPTERS
 from okml.errors import OkmlError
-from okml.ledger import ClaimRow, format_estimate, load_claims
+from okml.ledger import ClaimRow, load_claims
 from okml.ledger.export import Ledger, citation, claim_page, export
 from okml.ledger.quoting import plain
 from okml.ledger.report import RECORDED
@@ -26,7 +26,7 @@ from okml.site.badges import verdict_badge
 from okml.site.directives import PageDirective
 from okml.site.domain import PAGE, domain_of, link
 from okml.site.drawing import Place
-from okml.site.estimates import prose
+from okml.site.estimates import estimate_in, prose
 from okml.site.feed import VerdictChange, verdict_changes
 from okml.site.language import LANGUAGES, in_language, said, word
 from okml.site.markup import Child, definitions, element, note, row, scrolling_table, tag
@@ -141,7 +141,7 @@ class ClaimPage(PageDirective):
         """Return one change of the verdict: what it was, what it became and by which number."""
         before, after = (verdict_badge(each, self.lang) for each in (change.before, change.after))
         head = f"{change.date:%Y-%m-%d}, {word('verdict', self.lang).lower()}: "
-        return note(head, before, " → ", after, f" {format_estimate(change.after.measured)}")
+        return note(head, before, " → ", after, f" {estimate_in(change.after.measured, self.lang)}")
 
     def _figure(self, claim: str) -> list[nodes.Node]:
         found = figure_of_claim(self.env, claim)

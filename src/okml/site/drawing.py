@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 from docutils import nodes
@@ -57,6 +58,7 @@ def link_sources(app: Sphinx, doctree: nodes.document) -> None:
             literal.replace_self(source_link(app.env, *place, text=name))
 
 
+@cache
 def place_of(name: str) -> Place | None:
     """Return where a function, method or class is defined, by its full name.
 

@@ -15,11 +15,15 @@ from okml.site.markup import Child, abbreviation, element, note, tag, with_code
 from okml.site.numerals import numbers_in
 
 
+def estimate_in(estimate: Estimate | None, lang: Lang, digits: int | None = None) -> str:
+    """Return a number with its interval as the language writes it."""
+    return numbers_in(format_estimate(estimate, digits), lang)
+
+
 def number(estimate: Estimate, lang: Lang, *about: str, digits: int | None = None) -> nodes.Node:
     """Return a number with its interval, and units, seeds and estimator as a tooltip."""
     title = "; ".join(filter(None, (*about, explained(estimate, lang))))
-    shown = numbers_in(format_estimate(estimate, digits), lang)
-    return abbreviation(shown, title, ["okml-number"])
+    return abbreviation(estimate_in(estimate, lang, digits), title, ["okml-number"])
 
 
 def explained(estimate: Estimate, lang: Lang) -> str:

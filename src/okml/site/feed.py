@@ -21,14 +21,14 @@ from feedgenerator import Atom1Feed
 from sphinx.application import Sphinx
 
 from okml.chapters import CHAPTERS
-from okml.ledger import LABELS, Claim, RunRecord, Verdict, format_estimate, judge
+from okml.ledger import LABELS, Claim, RunRecord, Verdict, judge
 from okml.ledger.export import claim_page
 from okml.ledger.quoting import plain
 from okml.ledger.report import RECORDED
 from okml.paths import atomic_write, repository_root
 from okml.profile import PROFILE_NAMES
+from okml.site.estimates import estimate_in
 from okml.site.language import LANGUAGES, Lang, in_language, said, word
-from okml.site.numerals import numbers_in
 
 SHOWN = 60  # entries; the newest
 COMMIT = "commit "
@@ -90,8 +90,7 @@ def _feed(changes: Sequence[VerdictChange], lang: Lang, base: str) -> Atom1Feed:
             f"{said(LABELS[verdict.outcome], lang)} ({verdict.profile})"
             for verdict in (change.before, change.after)
         )
-        number = numbers_in(format_estimate(change.after.measured), lang)
-        measured = f"{change.claim.metric} = {number}"
+        measured = f"{change.claim.metric} = {estimate_in(change.after.measured, lang)}"
         feed.add_item(
             title=f"{change.claim.id}: {before} → {after}",
             link=f"{root}{in_language(claim_page(change.claim.id), lang)}.html",

@@ -17,11 +17,11 @@ from okml.ledger import LABELS, ClaimRow
 from okml.ledger.export import CLAIM_PAGES
 from okml.ledger.findings import told, written
 from okml.ledger.quoting import plain
-from okml.ledger.report import format_estimate
 from okml.paths import atomic_write
 from okml.site import view
 from okml.site.badges import counts
 from okml.site.domain import is_digest
+from okml.site.estimates import estimate_in
 from okml.site.labels import label_in
 from okml.site.language import Lang, in_language, page_language, said
 from okml.site.numerals import numbers_in
@@ -84,8 +84,7 @@ def _of_claim(row: ClaimRow, title: str, lang: Lang) -> Card:
     if best.measured is None:
         found = plain(said(best.reason, lang)) if best.reason else ""
         return Card(title, row.claim.chapter, found, ((best.outcome, label),))
-    number = numbers_in(format_estimate(best.measured), lang)
-    unit = label_in(best.measured.unit, lang)
+    number, unit = estimate_in(best.measured, lang), label_in(best.measured.unit, lang)
     found = f"{row.claim.metric} = {number} {unit}".strip()
     return Card(title, row.claim.chapter, found, ((best.outcome, f"{label} · {best.profile}"),))
 
