@@ -7,7 +7,7 @@ import pytest
 from okml.chapters import CHAPTERS
 from okml.site import view
 from okml.site.provenance import duration, record_facts
-from okml.site.verdicts import share_of_worlds, short_reason
+from okml.site.verdicts import share_of_seeds, short_reason
 from tests.site.conftest import LONG_WHY, NOTEBOOK, PAGES, record, save, small_book
 
 CHANGED = "older settings"  # the claims and records are made up
@@ -252,12 +252,12 @@ def test_the_cause_of_a_failure_stays_on_the_page_of_its_claim():
     assert failed.verdicts["night"].reason.en.startswith("The whole interval misses the bar. The")
 
 
-def test_a_verdict_of_a_simulator_says_in_how_many_worlds_it_holds():
+def test_a_verdict_of_a_simulator_says_with_how_many_seeds_it_holds():
     """The other count is that of the run, which logs the share of worlds with a positive gain."""
     kept, checked = view.record("video_workshop", "cpu"), 0
     for found in view.rows("video_workshop"):
         claim, verdict = found.claim, found.verdicts["cpu"]
-        shown = {lang: share_of_worlds(claim, verdict, lang) for lang in ("en", "ru")}
+        shown = {lang: share_of_seeds(claim, verdict, lang) for lang in ("en", "ru")}
         if claim.basis("cpu") != "simulator":
             assert shown == {"en": None, "ru": None}
         logged = kept.metrics.get(f"{claim.metric}_share_of_seeds")
@@ -266,7 +266,7 @@ def test_a_verdict_of_a_simulator_says_in_how_many_worlds_it_holds():
         worlds = len(kept.seeds)
         positive = round(logged.mean * worlds)
         cleared = worlds - positive if claim.bar("cpu").startswith("<") else positive
-        assert shown["en"].astext() == f"bar cleared in {cleared} of {worlds} worlds"
-        assert shown["ru"].astext() == f"порог взят в {cleared} из {worlds} миров"
+        assert shown["en"].astext() == f"bar cleared with {cleared} of {worlds} seeds"
+        assert shown["ru"].astext() == f"порог взят при {cleared} из {worlds} начальных значений"
         checked += 1
     assert checked > 5

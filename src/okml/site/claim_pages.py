@@ -36,7 +36,7 @@ from okml.site.repository import source_link
 from okml.site.scales import caption
 from okml.site.tables import change_note, control_cell, measured_cell, paper_cell, rests_on_cell
 from okml.site.undecided import what_would_decide
-from okml.site.verdicts import share_of_worlds
+from okml.site.verdicts import share_of_seeds
 
 logger = logging.getLogger(__name__)
 
@@ -120,8 +120,8 @@ class ClaimPage(PageDirective):
             verdict = found.verdicts[name]
             run = caption(found.claim.chapter, name, self.lang) if verdict.measured else None
             shown = verdict_badge(verdict, self.lang)
-            worlds = share_of_worlds(found.claim, verdict, self.lang)
-            rows.append(row([name], [shown, worlds, run], measured_cell(found, name, self.lang)))
+            seeds = share_of_seeds(found.claim, verdict, self.lang)
+            rows.append(row([name], [shown, seeds, run], measured_cell(found, name, self.lang)))
         header = [(word(key, self.lang), "") for key in ("profile", "verdict", "measured")]
         return [scrolling_table(word("by_scale", self.lang), header, rows)]
 

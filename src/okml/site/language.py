@@ -45,7 +45,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "metric": ("What is measured", "Что измеряется"),
     "stated": ("Stated in", "Где сформулировано"),
     "where": ("Where it stands", "Где стоит"),
-    "worlds": ("bar cleared in {} of {} worlds", "порог взят в {} из {} миров"),
+    "seeds_cleared": (
+        "bar cleared with {} of {} seeds",
+        "порог взят при {} из {} начальных значений",
+    ),
     "beaten": ("beaten", "превзойдён"),
     "agreement": (
         "Largest relative difference of the results",

@@ -28,7 +28,7 @@ from okml.site.markup import (
 )
 from okml.site.numerals import numbers_in
 from okml.site.pages import chapter_link
-from okml.site.verdicts import share_of_worlds
+from okml.site.verdicts import share_of_seeds
 
 LONG = 120  # characters: from here on, a note in a narrow column would make the row a tall one
 
@@ -249,9 +249,9 @@ def control_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[Ch
 def _verdict(claim: Claim, verdict: Verdict, lang: Lang) -> list[Child | None]:
     shown = verdict_badge(verdict, lang)
     shown["attrs"]["data-facet"] = said(LABELS[verdict.outcome], lang)
-    worlds = share_of_worlds(claim, verdict, lang)
+    seeds = share_of_seeds(claim, verdict, lang)
     if not verdict.reason:
-        return [shown, worlds]
+        return [shown, seeds]
     why = _aside(verdict.reason, "why", lang, narrow=True)
     why["classes"].append("okml-reason")
-    return [shown, worlds, why]
+    return [shown, seeds, why]

@@ -49,7 +49,7 @@ class Verdicts(PageDirective):
         verdict, why = found.verdicts[profile], short_reason(found, profile)
         return [
             badge(verdict.outcome, self.lang),
-            share_of_worlds(found.claim, verdict, self.lang),
+            share_of_seeds(found.claim, verdict, self.lang),
             note(*prose(why, self.lang)) if why else None,
         ]
 
@@ -60,20 +60,19 @@ class Verdicts(PageDirective):
         return [part for each in shown for part in (each, " ")]
 
 
-def share_of_worlds(claim: Claim, verdict: Verdict, lang: Lang) -> Child | None:
-    """Return in how many worlds of a simulator the number clears the bar by itself.
+def share_of_seeds(claim: Claim, verdict: Verdict, lang: Lang) -> Child | None:
+    """Return with how many seeds of a simulator the number clears the bar by itself.
 
-    A seed is a world there, and the verdict is on their mean. None where no simulator decides, or
-    where it has one world.
+    The verdict is on their mean. A seed draws a world of its own, but where one simulated log
+    serves all seeds. None where no simulator decides, or where it has one seed.
     """
     if verdict.basis != "simulator" or verdict.measured is None or verdict.measured.seeds < 2:
         return None
     bar = claim.bar(verdict.profile) if verdict.profile else None
     if bar is None:
         return None
-    worlds = verdict.measured.numbers
-    cleared = sum(map(Bar.parse(bar).allows, worlds))
-    return note(word("worlds", lang).format(cleared, len(worlds)))
+    cleared = sum(map(Bar.parse(bar).allows, verdict.measured.numbers))
+    return note(word("seeds_cleared", lang).format(cleared, verdict.measured.seeds))
 
 
 def short_reason(found: ClaimRow, profile: ProfileName) -> Text | None:
