@@ -10,7 +10,7 @@ import pytest
 from okml import plan as plan_module
 from okml.chapters import CHAPTERS, Chapter
 from okml.data import CatalogEntry, catalog
-from okml.ledger import read_record
+from okml.ledger import load_record, read_record
 from okml.lightsage.datasets.coveo import COLUMNS, WHERE
 from okml.paths import results_dir
 from okml.plan import (
@@ -243,3 +243,12 @@ def test_a_plan_lists_the_data_that_a_recorded_run_has_read(path: Path) -> None:
     record, found = read_record(path), Chapter(path.parent.name)
     read = {name.partition("/")[0] for name in record.provenance.data} & catalog().keys()
     assert read <= {*found.plan(found.profile(record.profile)).data}
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_planned_memory_is_what_a_recorded_run_took(name: str) -> None:
+    record, profile = load_record(name, "cpu"), Chapter(name).profile("cpu")
+    if record is None or record.settings_sha256 != profile.fingerprint():
+        pytest.skip("no record has today's settings")
+    planned = Chapter(name).plan(profile).memory_gib
+    assert planned == pytest.approx(record.provenance.peak_memory_gib, rel=0.15)

@@ -50,15 +50,11 @@ def numbers(profile: Profile, device: str) -> dict[str, list[float]]:
     return {name: [float(x) for x in metric.numbers] for name, metric in made.metrics.items()}
 
 
+@pytest.mark.usefixtures("same_draws")
 @pytest.mark.parametrize(
     "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.nightly) for name in LONG)]
 )
-def test_a_chapter_measures_what_it_does_on_the_cpu(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if NAME == "second":
-        device = import_module("tests.second_device.device")
-        monkeypatch.setattr(device.random, "shared", True)
+def test_a_chapter_measures_what_it_does_on_the_cpu(name: str, tmp_path: Path) -> None:
     with SMALLEST[name](tmp_path) as profile:
         on_cpu, there = (numbers(profile, device) for device in ("cpu", "auto"))
     assert on_cpu.keys() == there.keys()

@@ -7,7 +7,6 @@ Whole chapters are in ``test_chapters``; a card has these in seconds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -69,13 +68,9 @@ def last_row(history: History) -> dict[str, float]:
     return {name: value for name, value in row.items() if value is not None}
 
 
+@pytest.mark.usefixtures("same_draws")
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_training_logs_what_it_does_on_the_cpu(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if NAME == "second":
-        device = import_module("tests.second_device.device")
-        monkeypatch.setattr(device.random, "shared", True)
+def test_a_training_logs_what_it_does_on_the_cpu(name: str, tmp_path: Path) -> None:
     with sdpa_kernel(SDPBackend.MATH):  # the CPU has a kernel of its own, which rounds differently
         on_cpu, there = (last_row(TRAINED[name](tmp_path / on, on)) for on in ("cpu", "auto"))
     assert on_cpu.keys() == there.keys()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from okml.errors import RecordError
-from okml.ledger.claims import load_claims
+from okml.ledger.claims import Claim
 from okml.ledger.findings import told, written
 from okml.ledger.quoting import plain
 from okml.ledger.report import RECORDED, chapter_rows
@@ -17,13 +17,13 @@ from okml.paths import atomic_write
 BEGIN, END = "<!-- ledger: rendered by `okml report --into` -->", "<!-- end of the ledger -->"
 
 
-BestVerdicts = Mapping[str, Mapping[str, Verdict]]  # by the names of chapters and the ids of claims
+BestVerdicts = Mapping[str, Sequence[tuple[Claim, Verdict]]]  # by the names of chapters
 
 
 def best_verdicts(chapters: list[str]) -> BestVerdicts:
     """Return the verdict of each claim at the largest scale that was run."""
     return {
-        name: {row.claim.id: row.best_of(RECORDED) for row in chapter_rows(name)}
+        name: [(row.claim, row.best_of(RECORDED)) for row in chapter_rows(name)]
         for name in chapters
     }
 
@@ -33,13 +33,9 @@ def decided_findings(verdicts: BestVerdicts) -> str:
 
     Each says what its claim rests on, such as the model that was read.
     """
-    best = {claim: verdict for found in verdicts.values() for claim, verdict in found.items()}
-    notes = {
-        claim.id: f"; {plain(claim.rests_note.en)}"
-        for chapter in verdicts
-        for claim in load_claims(chapter)
-        if claim.rests_note
-    }
+    rows = [row for found in verdicts.values() for row in found]
+    best = {claim.id: verdict for claim, verdict in rows}
+    notes = {claim.id: f"; {plain(claim.rests_note.en)}" for claim, _ in rows if claim.rests_note}
     return "\n".join(
         f"- {written(sentence.en, verdict)} *{verdict.outcome.value}* "
         f"(`{finding.claim}`, {verdict.profile}{notes.get(finding.claim, '')})"
@@ -51,8 +47,7 @@ def decided_findings(verdicts: BestVerdicts) -> str:
 def summary_table(verdicts: BestVerdicts) -> str:
     """Return the number of claims of each chapter by outcome, as a Markdown table with sums."""
     counted = {
-        name: Counter(verdict.outcome for verdict in found.values())
-        for name, found in verdicts.items()
+        name: Counter(verdict.outcome for _, verdict in found) for name, found in verdicts.items()
     }
     counted["all"] = sum(counted.values(), Counter())
     header = ("claims of", *(outcome.value for outcome in Outcome))
