@@ -8,6 +8,7 @@ from scipy.stats import spearmanr
 from okml.steps import StepResult
 from okml.video_workshop.config import SMOKE
 from okml.video_workshop.goals import figures
+from okml.video_workshop.goals.arms import HELD_OUT
 from okml.video_workshop.goals.experiments import objectives as objectives_module
 from okml.video_workshop.goals.experiments.constrained import compare_constrained
 from okml.video_workshop.goals.experiments.objectives import (
@@ -86,6 +87,23 @@ def test_gains_in_users_are_those_of_the_table(objectives):
         beyond = objectives.differences[metric][control]
         assert beyond.mean == pytest.approx(own.mean - other.mean)
         assert beyond.low <= beyond.mean <= beyond.high
+
+
+def test_what_satiation_adds_to_the_true_click_probability(folder, objectives):
+    """The oracle counts the pairs of a click and a skip in which the click has more."""
+    study = study_of(folder)
+    for seed, gain in objectives.metrics["satiation_auc_gain"].values.items():
+        world = study.world(int(seed))
+        log = study.impressions(int(seed), HELD_OUT, study.settings.held_out_days)
+        items, clicked = log.items.astype(np.int64), log.clicked.ravel()
+
+        def area(satiation, world=world, log=log, items=items, clicked=clicked):
+            logit = world.click_logit(log.users, items, satiation).ravel()
+            apart = logit[clicked][:, None] - logit[~clicked]
+            return ((apart > 0) + 0.5 * (apart == 0)).mean()
+
+        states = log.satiation.astype(np.float64)
+        assert gain == pytest.approx(area(states) - area(0 * states), abs=1e-9)
 
 
 def test_oracles_of_several_worlds(folder):

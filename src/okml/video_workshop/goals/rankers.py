@@ -108,7 +108,7 @@ class Ranker(UserItemVectors):
 
     ``two_tower`` has an inner product for each task. The other kinds are multi-task heads over the
     vectors of user and item and their product; ``mlp`` is a shared bottom, which with one task is a
-    plain network. ``transformer`` is the same network, whose user vector also has the items that
+    plain network. ``transformer`` is the same network, which also reads a vector of the items that
     the user clicked last: it can model satiation, which a table of users and items cannot.
 
     Args:
@@ -149,7 +149,8 @@ class Ranker(UserItemVectors):
             for table in (self.user_bias, self.item_bias):
                 nn.init.zeros_(table.weight)
         else:
-            self.heads = HEADS[kind](tasks, 3 * width, settings.heads)
+            vectors = 5 if kind == "transformer" else 3
+            self.heads = HEADS[kind](tasks, vectors * width, settings.heads)
 
     @property
     def reads_clicks(self) -> bool:
@@ -165,15 +166,19 @@ class Ranker(UserItemVectors):
             recent: Last clicked items, the newest last, ``[b, t]``; 0 where there is none.
         """
         user, item = self.user(users), self.items(items)  # [b, d], [b, k, d]
-        if self.history is not None:
-            user = user + self.history.last(recent)  # type: ignore[operator]
         if self.heads is None:
             turned = self.turn(user).unflatten(1, (len(self.tasks), -1))  # [b, tasks, d]
             products = torch.einsum("bsd,bkd->bks", turned, item)
             logits = products + self.user_bias(users)[:, None] + self.item_bias(items)
             return dict(zip(self.tasks, logits.unbind(-1), strict=True))
         user = user[:, None].expand_as(item)
-        found = self.heads(torch.cat([user, item, user * item], -1).flatten(0, 1))
+        vectors = [user, item, user * item]
+        if self.history is not None:
+            # Its norm gives the history entries of size one. Added to the user's, which begin at
+            # STD, it would hide them.
+            history = self.history.last(recent)[:, None].expand_as(item)  # type: ignore[operator]
+            vectors += [history, history * item]
+        found = self.heads(torch.cat(vectors, -1).flatten(0, 1))  # [b k, 3 d or 5 d]
         return {task: logit.unflatten(0, items.shape) for task, logit in found.items()}
 
     def shown(self, users: Tensor, items: Tensor, recent: Tensor) -> dict[str, Tensor]:

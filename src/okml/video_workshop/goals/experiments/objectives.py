@@ -38,7 +38,7 @@ from okml.video_workshop.goals.surrogate import (
     surrogate_agreement,
     user_days,
 )
-from okml.video_workshop.goals.world import Floats
+from okml.video_workshop.goals.world import Floats, World
 from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.settings.goals import ClickModel, GoalsSettings, RankerKind
 
@@ -86,7 +86,7 @@ def measure_objectives(study: GoalsStudy) -> StepResult:
     """Compare click models of growing capacity with rankers of watching and of several goals."""
     result = study.results(objectives_jobs(study.profile))
     measure_gains(result, result.frames["gains"], CONTROLS)
-    agreement, ahead = {}, {}
+    agreement, ahead, known = {}, {}, {}
     for (seed,), rows in result.frames["objectives"].group_by("seed", maintain_order=True):
         clicks = rows.filter(objective="clicks")
         agreement[seed] = _spearman(clicks, "auc", "ctr, day 1")
@@ -97,7 +97,10 @@ def measure_objectives(study: GoalsStudy) -> StepResult:
         auc = dict(clicks.select("kind", "auc").iter_rows())
         if {"transformer", "mlp"} <= auc.keys():
             ahead[seed] = auc["transformer"] - auc["mlp"]
+        held_out = study.impressions(seed, HELD_OUT, study.settings.held_out_days)
+        known[seed] = satiation_auc_gain(study.world(seed), held_out)
     result.measure("auc_ctr_spearman", estimate_over_seeds(agreement))
+    result.measure("satiation_auc_gain", estimate_over_seeds(known))
     if ahead:
         result.measure("transformer_auc_gain", estimate_over_seeds(ahead))
     worth = {seed: study.world(seed).worth.click for seed in study.profile.worlds}
@@ -177,6 +180,23 @@ def judge_clicks(click: Click, log: Rollout) -> dict[str, float]:
         "auc": float(roc_auc_score(clicked, chance)),
         "ne": float(log_loss(clicked, chance) / log_loss(clicked, base)),
     }
+
+
+def satiation_auc_gain(world: World, log: Rollout) -> float:
+    """Return how much AUC the true click probability owes to the user's satiation.
+
+    This is what a ranker that knows every user and item can still learn from the last clicks.
+
+    Args:
+        world: World of the log.
+        log: Impressions with the states of their users.
+    """
+    items, satiation = log.items.astype(np.int64), log.satiation.astype(np.float64)
+    full, rested = (
+        roc_auc_score(log.clicked.ravel(), world.click(log.users, items, state).ravel())
+        for state in (satiation, np.zeros_like(satiation))
+    )
+    return float(full - rested)
 
 
 def _click_model(

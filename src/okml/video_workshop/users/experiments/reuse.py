@@ -12,7 +12,7 @@ from okml.steps import StepResult, announced
 from okml.training.ahead import train_ahead
 from okml.video_workshop.common.data import has_tie_rule
 from okml.video_workshop.common.intervals import interval
-from okml.video_workshop.settings.users import UserTable
+from okml.video_workshop.settings.users import Ablation, UserTable
 from okml.video_workshop.users.arms import (
     ALL_LABELS,
     NO_ACTIONS,
@@ -36,8 +36,8 @@ from okml.video_workshop.users.evaluation import (
 )
 from okml.video_workshop.users.study import UsersStudy
 
-# Item representations that are compared with rows alone, by their names in metrics.
-READ: dict[str, UserTable] = {"content": "hybrid_content", "semantic_id": "hybrid_sid"}
+# Ablations whose item representation is compared with rows alone, by their names in metrics.
+READ: dict[str, Ablation] = {"content": "content", "semantic_id": "semantic_ids"}
 ORDERS = 2  # random orders of events with the same user and second
 
 
@@ -166,8 +166,8 @@ def measure_action_tokens(study: UsersStudy) -> StepResult:
         result.compare("intents_ndcg_gain_pct", "free_intents_ndcg_gain_pct", prediction)
     named: dict[UserTable, str] = {study.settings.table: "base"}
     named |= {table: arm for arm, table in TABLES.items() if arm in arms}
-    for metric, table in READ.items():
-        if {table, "id"} <= named.keys():
+    for metric, ablation in READ.items():
+        if {table := TABLES[ablation], "id"} <= named.keys():
             gained = judge.smallest_gain(named[table], named["id"])
             result.measure(f"{metric}_base_smallest_gain", gained)
     result.frames["ablations"] = _table(judge, reference="base")
