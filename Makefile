@@ -70,7 +70,7 @@ WORKERS := -n auto --dist loadfile --no-loadscope-reorder -p tests.tools.rooms
 
 unit nearest nightly marked notebooks: export OMP_NUM_THREADS = 1
 unit: $(READY)
-	$(BIN)/python -m pytest $(WORKERS) tests
+	$(BIN)/python -m pytest $(WORKERS) --dearest 40 tests
 
 nearest: $(READY)
 	$(BIN)/python -m tests.tools.changed $(WORKERS) -m 'not (slow or browser)'

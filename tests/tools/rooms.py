@@ -2,7 +2,7 @@
 
 A room is a folder of tests, such as those of a chapter, or a notebook. Failures are named as they
 happen; what passes gets no dot. Beside the seconds stand those of a processor, which other work on
-the machine hardly changes.
+the machine hardly changes; `--dearest 50` names the tests and the files that took most of them.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ class Rooms:
 
     def __init__(self, config: pytest.Config) -> None:
         self._plugins = config.pluginmanager
+        self._dearest: int = config.option.dearest
+        self._costs: dict[str, Counter[str]] = {"files": Counter(), "tests": Counter()}
         self._tests: Counter[str] = Counter()
         self._left: Counter[str] = Counter()
         self._seconds: Counter[str] = Counter()
@@ -90,7 +92,10 @@ class Rooms:
         if room not in self._seconds:
             self._say(f"{room} starts")
         self._seconds[room] += report.duration
-        self._processor[room] += getattr(report, "processor", 0.0)  # none of a crash
+        spent = getattr(report, "processor", 0.0)  # none of a crash
+        self._processor[room] += spent
+        self._costs["files"][report.nodeid.split("::")[0]] += spent
+        self._costs["tests"][report.nodeid] += spent
         if report.failed:
             self._say(f"{report.nodeid} failed")
         if report.when == "teardown":
@@ -98,6 +103,13 @@ class Rooms:
             if self._left[room] == 0:
                 seconds = f"{self._seconds[room]:.1f} s, {self._processor[room]:.1f} of a processor"
                 self._say(f"{room} ends: {self._tests[room]} tests, {seconds}")
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Name the dearest; what a fixture took counts for the test that asked for it first."""
+        for what, costs in self._costs.items() if self._dearest else ():
+            terminalreporter.write_line(f"{sum(costs.values()):8.1f} s of a processor, all {what}")
+            for name, cost in costs.most_common(self._dearest):
+                terminalreporter.write_line(f"{cost:8.1f} s  {name}")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -110,6 +122,10 @@ class Rooms:
     def _say(self, text: str) -> None:
         terminal = self._plugins.getplugin("terminalreporter")
         terminal.write_line(f"{time.strftime('%H:%M:%S')}  {text}")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--dearest", type=int, default=0, metavar="N", help="name what costs most")
 
 
 def pytest_configure(config: pytest.Config) -> None:
