@@ -168,7 +168,7 @@ def load_catalog(path: Path) -> dict[str, CatalogEntry]:
     """
     entries = {}
     try:
-        listed = yaml.safe_load(path.read_text(encoding="utf-8"))
+        listed = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(f"{path} cannot be read: {error}.") from None
     if not isinstance(listed, dict):

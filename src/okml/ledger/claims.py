@@ -262,7 +262,7 @@ def parse_claims(text: str, chapter: str) -> list[Claim]:
     """
     where = f"src/okml/{chapter}/claims.yml"
     try:
-        claims = [Claim.model_validate(entry) for entry in yaml.safe_load(text) or []]
+        claims = [Claim.model_validate(entry) for entry in yaml.load(text, yaml.CSafeLoader) or []]
     except (ValueError, yaml.YAMLError, TypeError, RecursionError) as error:
         raise RecordError(f"{where} is malformed.", str(error)) from None
     ids = [claim.id for claim in claims]

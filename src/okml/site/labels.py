@@ -87,7 +87,7 @@ class _List:
 
 @cache
 def _listed() -> _List:
-    found = yaml.safe_load((repository_root() / LISTED).read_text("utf-8"))
+    found = yaml.load((repository_root() / LISTED).read_text("utf-8"), yaml.CSafeLoader)
     labels = {NUMBERS.sub("#", english): russian for english, russian in found["labels"].items()}
     phrases = [
         _Phrase(
