@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
+from okml.chapters import CHAPTERS
+from okml.errors import OkmlError
 from okml.paths import repository_root
 from okml.site import (
     cards,
@@ -18,6 +21,7 @@ from okml.site import (
     domain,
     drawing,
     feed,
+    labels,
     markup,
     mathjax,
     pages,
@@ -25,13 +29,13 @@ from okml.site import (
     provenance,
     scales,
     sharing,
+    view,
 )
 from okml.site import status as run_status
 from okml.site.benchmarks import Benchmark
 from okml.site.findings import Findings
 from okml.site.gpu_check import GpuCheckTable
 from okml.site.kills import KillsTable
-from okml.site.labels import LISTED
 from okml.site.roles import ROLES, finish_marks
 from okml.site.search import setup_search
 from okml.site.tables import ClaimsTable, Scoreboard
@@ -57,7 +61,7 @@ DIRECTIVES = {
 def _code_hash() -> str:
     """Return a hash of what renders pages, code and labels: a change makes every page stale."""
     package = Path(__file__).parents[1]
-    digest = hashlib.sha256((repository_root() / LISTED).read_bytes())
+    digest = hashlib.sha256((repository_root() / labels.LISTED).read_bytes())
     for folder in ("ledger", "site"):
         for path in sorted([*(package / folder).glob("*.py"), *(package / folder).glob("*.yml")]):
             digest.update(path.read_bytes())
@@ -106,6 +110,18 @@ def copy_cell_styles(app: Sphinx, env: BuildEnvironment) -> None:
     add_global_html_resources(app, None)
 
 
+def read_ahead(app: Sphinx) -> None:
+    """Read claims, records, labels and their history before Sphinx forks what makes the pages.
+
+    Sphinx forks a process for some dozens of pages, and each would read them again.
+    """
+    feed.verdict_changes(repository_root())
+    labels.in_russian("claim")
+    for chapter in CHAPTERS:
+        with suppress(OkmlError):  # pages that show a record warn of one that cannot be read
+            view.rows(chapter)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the nodes, roles, directives and event handlers with Sphinx."""
     html = (markup.visit_element, markup.depart_element)
@@ -126,7 +142,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _drop_thebe)
     app.connect("config-inited", read_in_parallel)
     app.connect("config-inited", mathjax.use_own_mathjax)
-    app.connect("builder-inited", feed.read_history)
+    app.connect("builder-inited", read_ahead)
     app.connect("builder-inited", mathjax.only_where_formulas_are)
     app.connect("env-get-outdated", domain.outdated_pages)
     app.connect("env-updated", domain.pages_with_links)

@@ -57,11 +57,6 @@ def feed_name(lang: Lang) -> str:
     return f"verdicts.{lang}.atom"
 
 
-def read_history(app: Sphinx) -> None:
-    """Read the history before Sphinx forks, so that all processes that make pages have it."""
-    verdict_changes(repository_root())
-
-
 def write_feeds(app: Sphinx, failure: Exception | None) -> None:
     """Write the feed in each language beside the pages; without a history it has no entries."""
     if failure is not None or app.builder.format != "html":
