@@ -21,7 +21,11 @@ from okml.warm import take_on, warm_context
 
 NAME = "okml-warm"
 # The imports of all chapters, without matplotlib, which reads its backend from the environment.
-LIBRARIES = ("ipykernel.kernelapp", "okml.seqrec.tasks", "scipy.stats", "sklearn.linear_model")
+# Every optimizer imports torch._dynamo when it is made.
+LIBRARIES = (
+    "ipykernel.kernelapp", "okml.seqrec.tasks", "scipy.stats", "sklearn.linear_model",
+    "torch._dynamo",
+)  # fmt: skip
 
 
 def start_warm() -> None:
