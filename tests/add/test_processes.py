@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from okml.training import fit, load_weights
-from tests.add.tiny import RUN, examples, size_of, task
+from tests.add.tiny import FAKES, RUN, examples, size_of, task
 from tests.processes import launch
 
 pytestmark = pytest.mark.slow
@@ -20,10 +22,26 @@ pytestmark = pytest.mark.slow
 INERT = (".convolution.bias", ".to_k.bias")
 
 
-def alone(folder: Path, **changes: bool) -> Path:
-    """Train the same micro-batches in one process."""
-    run = RUN.model_copy(update={"gradient_accumulation": 2})
-    fit(task(evaluate=size_of, **changes), examples(), run, folder)
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function that trains the same micro-batches in one process."""
+
+    @cache
+    def trained(fakes: str) -> Path:
+        folder = tmp_path_factory.mktemp(fakes)
+        run = RUN.model_copy(update={"gradient_accumulation": 2})
+        fit(task(evaluate=size_of, **FAKES[fakes]), examples(), run, folder)
+        return folder
+
+    return trained
+
+
+@pytest.fixture(scope="module")
+def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trainings of two processes, with one kind of fakes after the other."""
+    folder = tmp_path_factory.mktemp("two")
+    done = launch("tests.add.tiny", folder, "--fakes", *FAKES)
+    assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -47,38 +65,37 @@ def assert_close(folder: Path, expected: Path) -> None:
         assert difference <= 1e-3 * max(1.0, largest), column
 
 
-def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
-    """Here with fakes that both phases share; the next test has those of each phase."""
-    done = launch("tests.add.tiny", str(tmp_path / "two"), "--shared-fakes")
-    assert done.returncode == 0, done.stderr
-    assert_close(tmp_path / "two", alone(tmp_path / "one", shared_fakes=True))
-
-
-def test_two_processes_give_it_with_fakes_of_each_phase(tmp_path: Path) -> None:
-    done = launch("tests.add.tiny", str(tmp_path / "two"))
-    assert done.returncode == 0, done.stderr
-    assert_close(tmp_path / "two", alone(tmp_path / "one"))
+@pytest.mark.parametrize("fakes", FAKES)
+def test_two_processes_give_the_result_of_one(
+    fakes: str, by_two: Path, alone: Callable[[str], Path]
+) -> None:
+    assert_close(by_two / fakes, alone(fakes))
 
 
 @pytest.mark.nightly
-def test_two_processes_that_resume_after_a_kill_give_the_result_of_one(tmp_path: Path) -> None:
-    program = ("tests.add.tiny", str(tmp_path / "two"), "--checkpoint-every", "2")
+def test_two_processes_that_resume_after_a_kill_give_the_result_of_one(
+    tmp_path: Path, alone: Callable[[str], Path]
+) -> None:
+    program = ("tests.add.tiny", tmp_path, "--checkpoint-every", "2")
     killed = launch(*program, "--kill-at-step", "5")
     assert killed.returncode != 0
     done = launch(*program)
     assert done.returncode == 0, done.stderr
-    assert_close(tmp_path / "two", alone(tmp_path / "one"))
+    assert_close(tmp_path / "of_each_phase", alone("of_each_phase"))
 
 
-def test_a_sharded_student_trains_and_resumes_after_a_kill(tmp_path: Path) -> None:
+def test_a_sharded_student_trains_and_resumes_after_a_kill(
+    tmp_path: Path, alone: Callable[[str], Path]
+) -> None:
     """FSDP2 through the loop: weights and their averages are those of a whole student."""
-    program = ("tests.add.tiny", str(tmp_path / "two"), "--shard", "--checkpoint-every", "2")
+    program = ("tests.add.tiny", tmp_path, "--shard", "--checkpoint-every", "2")
     killed = launch(*program, "--kill-at-step", "5")
     assert killed.returncode != 0
-    assert (tmp_path / "two" / "checkpoints" / "step_00000004").is_dir(), killed.stderr
+    run = tmp_path / "of_each_phase"
+    assert (run / "checkpoints" / "step_00000004").is_dir(), killed.stderr
     done = launch(*program)
     assert done.returncode == 0, done.stderr
-    assert_close(tmp_path / "two", alone(tmp_path / "one"))
+    assert_close(run, alone("of_each_phase"))
 
 
 def test_shards_compute_what_the_whole_does(tmp_path: Path) -> None:

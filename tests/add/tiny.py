@@ -43,6 +43,7 @@ SETTINGS = AddSettings(
     head_optimizer=AdamSettings(learning_rate=2e-3),
     health=HealthSettings(every=2, gradient_ratio_every=3),
 )
+FAKES = {"of_each_phase": {"shared_fakes": False}, "shared": {"shared_fakes": True}}
 RUN = TrainingSettings(
     batch_size=8, max_steps=6, gradient_clip=1.0, ema_decay=0.9, log_every=1, device="cpu", seed=3
 )
@@ -201,30 +202,37 @@ def inputs_of(module: nn.Module) -> list[Any]:
     return seen
 
 
+def kill_at(distillation: AdversarialDistillation, last: int) -> None:
+    """Let a distillation kill its process after a step."""
+    after = distillation.after_step
+
+    def kill(step: int) -> None:
+        after(step)
+        if step == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    distillation.after_step = kill  # type: ignore[method-assign]
+
+
 def main() -> None:
+    """Distil one student after another, each in a folder with the name of its fakes."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("run_dir", type=Path)
-    parser.add_argument("--shared-fakes", action="store_true")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--fakes", nargs="+", choices=FAKES, default=["of_each_phase"])
     parser.add_argument("--shard", action="store_true")
     parser.add_argument("--checkpoint-every", type=int)
     parser.add_argument("--kill-at-step", type=int)
     arguments = parser.parse_args()
     run = RUN.model_copy(update={"checkpoint_every": arguments.checkpoint_every})
-    student = None
-    if arguments.shard:
-        PartialState(cpu=True)
-        student = shard_student(make_student(networks().teacher))
-    distillation = task(student=student, evaluate=size_of, shared_fakes=arguments.shared_fakes)
-    if arguments.kill_at_step:
-        after = distillation.after_step
-
-        def kill(step: int) -> None:
-            after(step)
-            if step == arguments.kill_at_step:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        distillation.after_step = kill  # type: ignore[method-assign]
-    fit(distillation, examples(), run, arguments.run_dir)
+    for fakes in arguments.fakes:
+        student = None
+        if arguments.shard:
+            PartialState(cpu=True)
+            student = shard_student(make_student(networks().teacher))
+        distillation = task(student=student, evaluate=size_of, **FAKES[fakes])
+        if arguments.kill_at_step:
+            kill_at(distillation, arguments.kill_at_step)
+        fit(distillation, examples(), run, arguments.folder / fakes)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,8 @@ def train(kind: str, folder: Path, dropout: float = 0.0, **changes: object) -> H
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind")
     parser.add_argument("folder", type=Path)
+    parser.add_argument("kinds", nargs="+")
     arguments = parser.parse_args()
-    train(arguments.kind, arguments.folder)
+    for kind in arguments.kinds:
+        train(kind, arguments.folder / kind)

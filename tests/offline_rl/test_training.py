@@ -47,10 +47,17 @@ def test_a_training_waits_for_the_device_only_when_the_loop_reads_the_losses(kin
     assert waits.seen == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_two_processes_give_the_result_of_one(kind, tmp_path):
-    train(kind, tmp_path / "alone", gradient_accumulation=2)
-    done = launch("tests.offline_rl.programs", kind, str(tmp_path / "two"))
+@pytest.fixture(scope="module")
+def by_two(tmp_path_factory):
+    """The trainings of two processes, one kind after the other."""
+    folder = tmp_path_factory.mktemp("two")
+    done = launch("tests.offline_rl.programs", folder, *KINDS)
     assert done.returncode == 0, done.stderr
-    two, alone = (without_key_biases(load_weights(tmp_path / run)) for run in ("two", "alone"))
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_give_the_result_of_one(kind, by_two, tmp_path):
+    train(kind, tmp_path, gradient_accumulation=2)
+    two, alone = (without_key_biases(load_weights(folder)) for folder in (by_two / kind, tmp_path))
     assert_same(two, alone, tolerance=1e-5)

@@ -1,6 +1,6 @@
 """A log that can be learned to the end: item i is followed by item i + 1, the last by the first.
 
-As a program it trains a SASRec on it, for the tests with two processes.
+As a program it trains SASRecs on it, for the tests with two processes.
 """
 
 from __future__ import annotations
@@ -107,10 +107,10 @@ PROGRAMS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("run_dir", type=Path)
-    parser.add_argument("program", choices=PROGRAMS)
-    arguments = parser.parse_args()
-    fit(*sasrec(**PROGRAMS[arguments.program]), SHORT_RUN, arguments.run_dir)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    for name, program in PROGRAMS.items():
+        fit(*sasrec(**program), SHORT_RUN, folder / name)
 
 
 if __name__ == "__main__":

@@ -158,17 +158,24 @@ def test_negatives_differ_from_step_to_step() -> None:
     assert not torch.equal(first, second)
 
 
+@pytest.fixture(scope="module")
+def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trainings of two processes, one program after the other."""
+    folder = tmp_path_factory.mktemp("two")
+    done = launch("tests.seqrec.cycle", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.mark.parametrize(("program", "accumulation"), [("negatives", 2), ("equal", 1)])
 def test_two_processes_give_the_result_of_one(
-    program: str, accumulation: int, tmp_path: Path
+    program: str, accumulation: int, by_two: Path, tmp_path: Path
 ) -> None:
     """Cut alike, so that draws are alike; without draws and padding, also when not cut."""
     changes = {"gradient_accumulation": accumulation}
     alone = cycle.SHORT_RUN.model_copy(update=changes)
-    fit(*cycle.sasrec(**cycle.PROGRAMS[program]), alone, tmp_path / "one")
-    done = launch("tests.seqrec.cycle", str(tmp_path / "two"), program)
-    assert done.returncode == 0, done.stderr
-    found, expected = load_weights(tmp_path / "two"), load_weights(tmp_path / "one")
+    fit(*cycle.sasrec(**cycle.PROGRAMS[program]), alone, tmp_path)
+    found, expected = load_weights(by_two / program), load_weights(tmp_path)
     for name, value in expected["model"].items():
         # A bias of all keys changes no attention: its gradient is rounding, which Adam makes large.
         if not name.endswith("key.bias"):
