@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -46,7 +47,7 @@ KINDS = [
     "book/index.html", SCOREBOARD, SPACE, NOTEBOOK, "book/claims/strec/memory.html",
     "book/status.html", "book/benchmarks.html", "book/guides/gpu.html", "book/glossary.html",
     "book/group/meetings.html", "book/ru/index.html", RUSSIAN,
-    "book/ru/notebooks/lightsage.html", "book/ru/claims/strec/memory.html", "search.html",
+    "book/ru/notebooks/periodic_behavior.html", "book/ru/claims/strec/memory.html", "search.html",
 ]  # fmt: skip
 AA = 4.5  # WCAG 2.2, success criterion 1.4.3, normal text
 
@@ -357,14 +358,25 @@ def test_this_builds_run_is_one_click_behind_a_recorded_figure(page, folder):
     expect(inside).to_be_visible()
 
 
-@pytest.mark.parametrize("name", [NOTEBOOK, SPACE, SCOREBOARD, "book/guides/gpu.html"])
-def test_the_other_language_is_one_click_away_on_the_same_page(page, name):
-    go(page, name)
+def test_the_other_language_is_one_click_away_on_the_same_page(page):
+    go(page, SPACE)
     page.get_by_role("link", name="Русский", exact=True).click()
-    page.wait_for_url(f"**/book/ru/{name.removeprefix('book/')}")
+    page.wait_for_url(f"**/{RUSSIAN}")
     assert page.locator("html").get_attribute("lang") == "ru"
     page.get_by_role("link", name="English", exact=True).click()
-    page.wait_for_url(f"**/{name}")
+    page.wait_for_url(f"**/{SPACE}")
+
+
+@pytest.mark.parametrize("name", [NOTEBOOK, SCOREBOARD, "book/guides/gpu.html"])
+def test_every_kind_of_page_has_that_click_and_its_twin_the_one_back(opened, folder, site, name):
+    there = opened(name).get_by_role("link", name="Русский", exact=True)
+    expect(there).to_be_visible()
+    twin = f"book/ru/{name.removeprefix('book/')}"
+    assert there.evaluate("link => link.href") == f"{site}{twin}"
+    written = BeautifulSoup((folder / twin).read_text("utf-8"), "lxml")
+    assert written.html["lang"] == "ru"
+    [back] = written.find_all("a", string="English")
+    assert urljoin(f"{site}{twin}", back["href"]) == f"{site}{name}"
 
 
 def test_the_side_bar_is_in_the_language_of_the_page(opened):
