@@ -96,44 +96,57 @@ def test_tooltips_lie_over_their_points(shown):
         assert not list(file.iter(f"{SVG}title"))
 
 
-def test_a_figure_without_tooltips_has_nothing_over_it_and_other_html_stays(book):
-    with style():
-        figure, axes = plt.subplots()
-        axes.plot([1, 2, 3])
-    plain = html_of(Picture(figure, "A line that goes up."))
-    icon = '<p><svg aria-label="An icon"></svg></p>'
-    book.write("notebooks/space_time.md", f"# Walk\n\n{plain}\n\n{icon}\n")
-    book.build()
-    page = book.page("notebooks/space_time")
-    assert len(page.select(".okml-picture > img")) == 2
-    assert [svg["aria-label"] for svg in page.find_all("svg")] == ["An icon"]
-
-
-def test_pictures_of_a_slider_are_files_where_they_stood(book):
+@pytest.fixture(scope="module")
+def slider():
     samples = pl.DataFrame(
         [
             {"row": row, "seed": 0, "column": 0, "png": as_png(torch.full((1, 8, 8), level))}
             for row, level in (("one step", -1.0), ("two steps", 1.0))
         ]
     )
-    slider = StepSlider(samples, "Digits <drawn>")
-    book.write("notebooks/add.md", f"# Walk\n\n```{{raw}} html\n{slider._repr_html_()}\n```\n")
-    book.build()
-    images = book.page("notebooks/add").select(".okml-steps > img")
+    return StepSlider(samples, "Digits <drawn>")
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory, drawn, slider):
+    """A book with a figure and an icon on a page, a slider on another, a folded figure on a third.
+
+    The first figure has no tooltips.
+    """
+    with style():
+        figure, axes = plt.subplots()
+        axes.plot([1, 2, 3])
+    plain = html_of(Picture(figure, "A line that goes up."))
+    icon = '<p><svg aria-label="An icon"></svg></p>'
+    raw = f"```{{raw}} html\n{drawn}\n```\n"
+    folded = f"````{{container}} okml-scales\n{raw}````\n"
+    stops = f"```{{raw}} html\n{slider._repr_html_()}\n```\n"
+    with small_book(tmp_path_factory.mktemp("book")) as book:
+        book.write("notebooks/plain.md", f"# Walk\n\n{plain}\n\n{icon}\n")
+        book.write("notebooks/add.md", f"# Walk\n\n{stops}")
+        book.write("notebooks/space_time.md", f"# Walk\n\n{raw}\n{folded}")
+        book.build()
+    return book
+
+
+def test_a_figure_without_tooltips_has_nothing_over_it_and_other_html_stays(others):
+    page = others.page("notebooks/plain")
+    assert len(page.select(".okml-picture > img")) == 2
+    assert [svg["aria-label"] for svg in page.find_all("svg")] == ["An icon"]
+
+
+def test_pictures_of_a_slider_are_files_where_they_stood(others, slider):
+    images = others.page("notebooks/add").select(".okml-steps > img")
     assert [image["class"] for image in images] == [["at0_0"], ["at1_0"]]
     assert images[0].parent.select_one("fieldset") is not None
     assert images[1]["alt"] == "Digits <drawn>: two steps, seed 0"
     for image, strip in zip(images, slider.strips.values(), strict=True):
-        file = book.root / "html/notebooks" / image["src"]
+        file = others.root / "html/notebooks" / image["src"]
         assert file.read_bytes() == base64.b64decode(strip)
 
 
-def test_a_folded_figure_has_no_tooltips(book, drawn):
-    raw = f"```{{raw}} html\n{drawn}\n```\n"
-    folded = f"````{{container}} okml-scales\n{raw}````\n"
-    book.write("notebooks/space_time.md", f"# Walk\n\n{raw}\n{folded}")
-    book.build()
-    page = book.page("notebooks/space_time")
+def test_a_folded_figure_has_no_tooltips(others):
+    page = others.page("notebooks/space_time")
     assert len(page.select(".okml-picture")) == 2
     assert len(page.select(".okml-scales .okml-picture > img")) == 2
     assert len(page.select(".okml-picture > svg")) == 1

@@ -2,7 +2,19 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from okml.site import pages
+from tests.site.conftest import small_book
+
+
+@pytest.fixture(scope="module")
+def with_formula(tmp_path_factory):
+    """A book with a formula on one page."""
+    with small_book(tmp_path_factory.mktemp("book")) as book:
+        book.write("book/formula.md", "# Formula\n\nIt is {math}`x + 1`.\n")
+        book.build()
+    return book
 
 
 def scripts(book, page):
@@ -10,19 +22,15 @@ def scripts(book, page):
     return " ".join(each["src"] for each in found if each.get("src"))
 
 
-def test_mathjax_is_loaded_where_formulas_are_and_not_above_them(book):
-    book.write("book/formula.md", "# Formula\n\nIt is {math}`x + 1`.\n")
-    book.build()
-    assert "mathjax" in scripts(book, "book/formula")
-    assert not any(name in scripts(book, "book/index") for name in ("mathjax", "okml-math"))
+def test_mathjax_is_loaded_where_formulas_are_and_not_above_them(with_formula):
+    assert "mathjax" in scripts(with_formula, "book/formula")
+    assert not any(name in scripts(with_formula, "book/index") for name in ("mathjax", "okml-math"))
 
 
-def test_a_page_says_what_mathjax_loads_before_it_does(book):
-    book.write("book/formula.md", "# Formula\n\nIt is {math}`x + 1`.\n")
-    book.build()
-    loaded = scripts(book, "book/formula")
+def test_a_page_says_what_mathjax_loads_before_it_does(with_formula):
+    loaded = scripts(with_formula, "book/formula")
     assert loaded.index("okml-math.js") < loaded.index("mathjax")
-    assert (book.root / "html/_static/okml-math.js").exists()
+    assert (with_formula.root / "html/_static/okml-math.js").exists()
 
 
 def test_the_search_index_is_loaded_by_the_search_alone(built):
