@@ -50,11 +50,12 @@ site: $(READY)
 serve: book  ## Build the site and serve it on http://127.0.0.1:8000
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/site 8000
 
+# The check of types takes one core, so the tests begin beside it.
 test:  ## Lint, types, unit tests, and the notebooks under nbval
-	$(STAGES) test environment lint types unit notebooks
+	$(STAGES) test environment lint types+unit notebooks
 
 check:  ## Lint, types, and the quick tests nearest to what changed since main
-	$(STAGES) check environment lint types nearest
+	$(STAGES) check environment lint types+nearest
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -2,7 +2,8 @@
 
     python .ci/stages.py NAME TARGET...
 
-What is printed goes into ``_build/logs/NAME.log`` too. The first target that fails is the last.
+Targets that a plus joins, such as ``types+unit``, run side by side. What is printed goes into
+``_build/logs/NAME.log`` too. The first target that fails is the last.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def say(log: BinaryIO, *lines: str) -> None:
 
 def run(target: str, log: BinaryIO) -> bool:
     """Run a target, pass on what it prints as it comes, and tell whether it went well."""
-    command = ["make", "--no-print-directory", target]
+    names = target.split("+")
+    jobs = [f"--jobs={len(names)}"] if len(names) > 1 else []
+    command = ["make", "--no-print-directory", *jobs, *names]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as made:
         assert made.stdout is not None
         while output := made.stdout.read1():

@@ -42,6 +42,16 @@ def test_each_stage_is_announced_logged_and_summed_up(tmp_path):
     ]  # fmt: skip
 
 
+def test_targets_run_side_by_side_and_one_that_fails_fails_their_stage(tmp_path):
+    done = stages(tmp_path, "good+good")
+    assert done.returncode == 0
+    done = stages(tmp_path, "good+bad", "good")
+    assert done.returncode != 0
+    lines = without_times(done.stdout).splitlines()
+    assert {"made of wood", "spoilt", "#  good+bad ends: failed, # s"} <= {*lines}
+    assert lines[-2].split() == ["good", "not", "run"]
+
+
 def test_nothing_runs_after_a_failure(tmp_path):
     done = stages(tmp_path, "good", "bad", "good")
     assert done.returncode != 0
