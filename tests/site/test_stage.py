@@ -121,6 +121,20 @@ def test_a_current_notebook_is_staged_with_the_pages(root, monkeypatch):
     ]
 
 
+def test_chapters_are_staged_side_by_side_as_one_after_the_other(root, monkeypatch):
+    names = ("space_time", "strec")
+    monkeypatch.setattr(stage, "CHAPTERS", names)
+    executed = {name: root / f"notebooks/{name}.ipynb" for name in names}
+    for path in executed.values():
+        write_notebook(path)
+    staged = []
+    for cores in (1, 2):
+        monkeypatch.setattr(stage, "allotted_cores", lambda cores=cores: cores)
+        staged.append(list(stage.staged_files(executed).items()))
+    assert staged[0] == staged[1]
+    assert {f"notebooks/{name}.ipynb" for name in names} <= dict(staged[1]).keys()
+
+
 def test_the_repositorys_address_comes_from_the_environment(root, monkeypatch):
     assert yaml.safe_load(stage.staged_files({})["_config.yml"])["repository"]["url"] == ""
     monkeypatch.setenv("OKML_REPOSITORY_URL", "https://gitlab.example.org/team/okml")

@@ -13,7 +13,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -134,23 +139,49 @@ def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
         if path.is_file() and not any(part.startswith(".") for part in path.parts[-2:]):
             files[path.relative_to(root).as_posix()] = path.read_bytes()
     lacking: set[str] = set()
-    for chapter in map(Chapter, CHAPTERS):
-        own = [path.stem for path in chapter.notebooks if path.stem in executed]
-        if own:
-            files |= claim_sources(chapter.name)
-        records = records_of(chapter.name) if own else {}
-        for name in own:
-            notebook = prepared(nbformat.read(executed[name], as_version=4))
-            show_records(notebook, records)
-            page = f"{NOTEBOOK_PAGES}{name}"
-            files[f"{page}.ipynb"] = nbformat.writes(notebook).encode()
-            russian = in_russian(notebook, nbformat.read(root / f"{page}.ipynb", as_version=4))
-            if russian is not None:
-                files[f"{twin(page)}.ipynb"] = nbformat.writes(russian).encode()
-                lacking |= untranslated(notebook)
+    chapters = [name for name in CHAPTERS if _own(name, executed)]
+    with _on_each_core(len(chapters)) as apply:
+        for own, without in apply(partial(_files_of, executed=executed), chapters):
+            files |= own
+            lacking |= without
     if lacking:
         print(f"{LISTED} lacks: {'; '.join(sorted(lacking))}", file=sys.stderr)
     return files
+
+
+def _own(chapter: str, executed: Mapping[str, Path]) -> list[str]:
+    """Return the names of a chapter's executed notebooks."""
+    return [path.stem for path in Chapter(chapter).notebooks if path.stem in executed]
+
+
+def _files_of(chapter: str, executed: Mapping[str, Path]) -> tuple[dict[str, bytes], set[str]]:
+    """Return the staged pages of a chapter's claims and notebooks, and labels without Russian."""
+    files, lacking, records = claim_sources(chapter), set[str](), records_of(chapter)
+    for name in _own(chapter, executed):
+        notebook = prepared(nbformat.read(executed[name], as_version=4))
+        show_records(notebook, records)
+        page = f"{NOTEBOOK_PAGES}{name}"
+        committed = nbformat.read(repository_root() / f"{page}.ipynb", as_version=4)
+        files[f"{page}.ipynb"] = nbformat.writes(notebook).encode()
+        russian = in_russian(notebook, committed)
+        if russian is not None:
+            files[f"{twin(page)}.ipynb"] = nbformat.writes(russian).encode()
+            lacking |= untranslated(notebook)
+    return files, lacking
+
+
+@contextmanager
+def _on_each_core(tasks: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Yield a ``map`` whose tasks run in forks, one a core; in this process if one is enough.
+
+    This process has drawn and computed nothing yet, so no thread of a library is lost in a fork.
+    """
+    forks = min(tasks, allotted_cores()) if sys.platform == "linux" else 1
+    if forks < 2:
+        yield map
+        return
+    with ProcessPoolExecutor(forks, get_context("fork"), end_with_parent) as processes:
+        yield processes.map
 
 
 def _configuration(path: Path) -> bytes:
