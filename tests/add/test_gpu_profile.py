@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from okml.ledger import RunRecord, load_claims
 from okml.profile import Profile
 from tests.add import pipelines, published_models, tiny
 from tests.add.pipelines import SIDE
+from tests.add.rounds import in_few_rounds
 from tests.finished import check_commands
 from tests.tools.own_data import OwnData
 
@@ -218,6 +220,12 @@ def small_inception(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "InceptionFeatures", cache(run.InceptionFeatures))
 
 
+@pytest.fixture
+def few_rounds() -> Iterator[None]:
+    with in_few_rounds():
+        yield
+
+
 def run_whole(gpu: Profile, folder: Path) -> RunRecord:
     """Prepare, train, score, time and record: each step runs on what is on disk."""
     raw = str(pipelines.raw_shard(folder / "raw", count=10))
@@ -229,14 +237,14 @@ def run_whole(gpu: Profile, folder: Path) -> RunRecord:
 
 
 @pytest.mark.nightly
-@pytest.mark.usefixtures("small_inception")
+@pytest.mark.usefixtures("small_inception", "few_rounds")
 def test_commands_take_the_finished_run(gpu: Profile, tmp_path: Path) -> None:
     run_whole(gpu, tmp_path)
     check_commands(gpu, tmp_path / "run", tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("small_inception")
+@pytest.mark.usefixtures("small_inception", "few_rounds")
 def test_the_whole_profile(gpu: Profile, tmp_path: Path) -> None:
     record = run_whole(gpu, tmp_path)
     table_1, table_2 = (

@@ -12,7 +12,7 @@ from okml.steps import Steps
 from okml.strec.experiment import Experiment
 from okml.training import ahead
 from tests.second_device.smallest import small_strec
-from tests.strec.tiny import changed, put_logs, tiny
+from tests.strec.tiny import changed, in_few_calls, put_logs, tiny
 from tests.tools.own_data import OwnData
 
 pytestmark = pytest.mark.slow
@@ -86,6 +86,7 @@ def steps(tmp_path_factory):
         recipes=(modern, changed(faithful, relaxation=shifted)),
     )  # fmt: skip
     with (
+        in_few_calls(),
         pytest.MonkeyPatch.context() as patch,
         mock.patch.object(ahead, "usable_cores", return_value=1),
         mock.patch.object(experiment, "Steps", Watching),

@@ -20,7 +20,7 @@ from tests.tools.own_data import OwnData
 
 pytestmark = pytest.mark.slow
 
-STEPS = 5  # each with a validation, of which a line at the end needs three
+STEPS = 3  # each with a validation: a line at the end needs three
 # Sizes alone; two rates as at night.
 SIZES: dict[str, Any] = {
     name: SMALLER[name]

@@ -33,7 +33,7 @@ from okml.strec.schedule import RELEASED
 from okml.strec.study import Study
 from tests.deciding import deciding_estimates
 from tests.finished import check_commands, exported
-from tests.strec.tiny import EVENTS, ITEMS, USERS, changed, events_of, put_logs, tiny
+from tests.strec.tiny import EVENTS, ITEMS, USERS, changed, events_of, in_few_calls, put_logs, tiny
 from tests.tools.own_data import recorded
 
 pytestmark = pytest.mark.slow  # the run of the profile, which most tests read
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.slow  # the run of the profile, which most tests read
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    with recorded(Experiment, tiny(), put_logs, tmp_path_factory) as run:
+    with in_few_calls(), recorded(Experiment, tiny(), put_logs, tmp_path_factory) as run:
         yield run
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
+import torch
 from pydantic import BaseModel
 
 from okml.strec.config import PROFILES
+from okml.strec.experiments import efficiency
 from okml.strec.schedule import RELEASED
 from okml.strec.settings import StrecProfile
+from okml.strec.timing import Timing, time_calls
 from tests.tools.own_data import OwnData
 from tests.tools.own_logs import Events, Files, electronics, gowalla, movielens, walks
 
@@ -81,3 +86,14 @@ def changed(model: Any, **values: Any) -> Any:
 def tiny(**values: Any) -> StrecProfile:
     """Return the gpu profile at the smallest sizes, on the CPU."""
     return PROFILES["gpu"].override(SIZES | values)
+
+
+def _timed(call: Callable[[], object], repeats: int, device: torch.device) -> Timing:
+    return time_calls(call, min(repeats, 2), device)
+
+
+@contextmanager
+def in_few_calls() -> Iterator[None]:
+    """Inside the context, latencies are those of two calls, each of which computes the same."""
+    with mock.patch.object(efficiency, "time_calls", _timed):
+        yield

@@ -40,6 +40,7 @@ from okml.errors import ParameterError
 from okml.ledger import judge, load_claims
 from okml.training import ahead
 from tests.add.chapter.tiny import OTHERS, tiny, with_fashion
+from tests.add.rounds import in_few_rounds
 
 pytestmark = pytest.mark.slow  # the run of the profile, which most tests read
 
@@ -62,6 +63,7 @@ def experiment(tmp_path_factory):
         mock.patch.object(ahead, "usable_cores", return_value=1),
         mock.patch.object(workbench, "load_images", load),
         mock.patch.object(efficientnet, "load_efficientnet", random_efficientnet),
+        in_few_rounds(),
     ):
         run = Experiment(with_fashion(tiny()), tmp_path_factory.mktemp("add"))
         run.made = run.record()

@@ -23,7 +23,7 @@ def tiny(**changes: Any) -> AddProfile:
             "sets.0.vit.width": 16,
             "sets.0.vit.depth": 1,
             "sets.0.vit.heads": 2,
-            "sets.0.distillation.steps": 4,
+            "sets.0.distillation.steps": 2,
             "sets.0.distillation.batch": 16,
             "sets.0.most_images": 200,
             "sets.0.samples": 30,
