@@ -16,7 +16,7 @@ from okml.strec.experiments.candidates import LAST
 from okml.strec.experiments.efficiency import measure_efficiency, measure_lengths
 from okml.strec.figures import costs
 from okml.strec.study import Study
-from tests.strec.tiny import FULL, put_logs, tiny
+from tests.strec.tiny import FULL, in_few_calls, put_logs, tiny
 
 
 def limited(mixer, forward, tokens, *given, most):
@@ -41,7 +41,8 @@ def study(own_data, tmp_path):
         mixers=["reformer"], sweep=[FULL], sweep_learned=[],
         **{f"efficiency.{name}": value for name, value in sizes.items()},
     )  # fmt: skip
-    return Study(profile, tmp_path / "run")
+    with in_few_calls():
+        yield Study(profile, tmp_path / "run")
 
 
 def values(frame: pl.DataFrame, name: str, key: str = "encoder") -> list[dict[str, object]]:
