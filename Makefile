@@ -66,7 +66,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 # A worker a core with one thread each: the networks of tests are too small to share out. Tests of
-# one file stay together, since they share what it sets up; files with slow tests start first.
+# one file stay together, since they share what it sets up; those that take longest start first.
 WORKERS := -n auto --dist loadfile --no-loadscope-reorder -p tests.tools.rooms
 
 unit nearest nightly marked notebooks: export OMP_NUM_THREADS = 1

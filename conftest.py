@@ -27,7 +27,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what this run is not for, and start with the files that have most slow tests."""
+    """Leave out what this run is not for, and start with the files that take longest.
+
+    They are those with most slow tests, and of the others the largest: then no long file is the
+    last one, for which all workers but its own would wait.
+    """
     marks = {item: {mark.name for mark in item.iter_markers()} for item in items}
     if "nightly" not in config.option.markexpr:
         later = [item for item in items if "nightly" in marks[item]]
@@ -39,7 +43,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in on_gpu if GPU.type == "cpu" else ():
             item.add_marker(pytest.mark.skip(reason="needs an accelerator"))
     slow = Counter(item.path for item in items if "slow" in marks[item])
-    items.sort(key=lambda item: -slow[item.path])
+    size = {path: path.stat().st_size for path in {item.path for item in items}}
+    items.sort(key=lambda item: (-slow[item.path], -size[item.path]))
 
 
 def pytest_collection_finish() -> None:
