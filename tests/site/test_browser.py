@@ -127,8 +127,8 @@ async (image) => {
 
 # The texts of a figure's file that lie outside of it, as the browser sets them.
 OUTSIDE = """
-async (image) => {
-  const file = await (await fetch(image.src)).text();
+async (source) => {
+  const file = await (await fetch(source)).text();
   const drawing = new DOMParser().parseFromString(file, "image/svg+xml").documentElement;
   document.body.append(drawing);
   const { width, height } = drawing.viewBox.baseVal;
@@ -240,7 +240,7 @@ def opened(context: BrowserContext) -> Opener:
 
 @dataclass
 class Visit:
-    """What was seen of a page on a phone, and of a Russian notebook's figures on a wide screen."""
+    """What was seen of a page on a phone, and of a Russian notebook's figures on a wide one."""
 
     width: int = 0
     unread_formulas: int = 0
@@ -274,6 +274,8 @@ def visits(
     ]  # fmt: skip
     names = [path.relative_to(folder).as_posix() for path in paths]
     names = [name for name in names if is_first(name) == request.param]
+    sheet = context.new_page()  # a short page in the same style, on which figures are laid out
+    go(sheet, "genindex.html")
     tab = context.new_page()
     tab.set_viewport_size(PHONE)
     seen: dict[str, Visit] = {}
@@ -288,11 +290,11 @@ def visits(
         visit.width = tab.evaluate("document.documentElement.scrollWidth")
         visit.unread_formulas = tab.locator("mjx-merror").count()
         if name in RUSSIAN_NOTEBOOKS:
-            tab.set_viewport_size(WIDE)
-            figures = tab.locator(".okml-picture > img.only-light").all()
-            visit.outside = [figure.evaluate(OUTSIDE) for figure in figures]
-            tab.set_viewport_size(PHONE)
+            figures = tab.locator(".okml-picture > img.only-light")
+            sources = figures.evaluate_all("images => images.map(image => image.src)")
+            visit.outside = [sheet.evaluate(OUTSIDE, source) for source in sources]
     tab.close()
+    sheet.close()
     assert len(seen) > 2 * len(CHAPTERS)
     return seen
 
