@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 import psutil
 import pytest
 
-LONG_S = 0.1  # of a phase of a test in which other processes may have worked
+LONG_S = 0.5  # of a phase after which other processes are looked at, for all since the last look
 
 
 def room_of(test: str) -> str:
