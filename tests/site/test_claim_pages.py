@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 from okml.chapters import CHAPTERS
-from okml.ledger import judge, load_claims
+from okml.ledger import judge, load_claims, record_path
 from okml.ledger.findings import Finding, load_findings
 from okml.site import claim_pages, findings
 from okml.site.feed import VerdictChange
@@ -76,7 +76,8 @@ def test_the_page_has_verdict_numbers_control_history_places_and_citation(built)
         "direction holds · cpu",
         "0.410 [0.400, 0.420]",
         "bar > 0.25",
-        "R² on test placesr2",
+        "R² on test places: 0.410 [0.400, 0.420]bar > 0.25names: 40, seeds: 2",
+        "Name in the recordr2",
         "shuffled targets",
         "bar cpu: ≥ 0.3 → > 0.25",
         "src/okml/space_time/claims.yml:",
@@ -84,6 +85,15 @@ def test_the_page_has_verdict_numbers_control_history_places_and_citation(built)
         "record of 2026-01-02, commit abcdef0123.",
     ):
         assert part in text
+
+
+def test_a_claim_that_was_not_run_says_what_a_run_would_have_to_show(book):
+    record_path("space_time", "smoke").unlink()
+    record_path("space_time", "cpu").unlink()
+    book.write(f"{PAGE}.md", "# A probe reads the map.\n\n```{claim-page} space_time.map\n```\n")
+    book.build()
+    result = book.page(PAGE).select_one(".okml-claim-result").get_text()
+    assert result == "R² on test places: not runbar ≥ 0.85"
 
 
 def test_the_history_of_a_claim_has_its_bars_and_its_verdicts(built):
@@ -130,6 +140,11 @@ def test_a_finding_says_what_its_verdict_allows_with_the_number_of_the_record(bu
         "claims/space_time/map.html"
     )
     assert second.select_one(".okml-finding").get_text().startswith("fails: 0.350")
+    # The claim of a finding that fails says the opposite, so the verdict stands beside the claim.
+    claims = [each.select_one(".okml-finding-claim a").get_text() for each in (first, second)]
+    assert claims == [
+        "A probe reads the map. direction holds · cpu", "Size helps. not reproduced · cpu",
+    ]  # fmt: skip
 
 
 def test_a_page_may_show_the_findings_of_one_chapter(built):

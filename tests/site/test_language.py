@@ -41,6 +41,11 @@ def test_places_in_a_paper_are_told_in_the_language_of_the_page(source, russian)
     assert place_in_paper(source, "ru") == russian
 
 
+def test_a_claim_of_our_own_says_so():
+    assert place_in_paper("okml", "en") == "added by us"
+    assert place_in_paper("okml", "ru") == "добавлено нами"
+
+
 def test_hints_of_links_to_headings_are_in_the_language_of_the_page(built):
     for page, hint in (
         ("digests", "Link to this heading"),

@@ -31,14 +31,20 @@ def best_verdicts(chapters: list[str]) -> BestVerdicts:
 def decided_findings(verdicts: BestVerdicts) -> str:
     """Return the findings that a recorded run decides, as a Markdown list with their verdicts.
 
-    Each says what its claim rests on, such as the model that was read.
+    Below each stands the verdict on its claim, of which the finding may say the opposite, and what
+    the claim rests on, such as the model that was read.
     """
     rows = [row for found in verdicts.values() for row in found]
     best = {claim.id: verdict for claim, verdict in rows}
-    notes = {claim.id: f"; {plain(claim.rests_note.en)}" for claim, _ in rows if claim.rests_note}
+    notes = {
+        claim.id: f" It rests on {plain(claim.rests_note.en)}."
+        for claim, _ in rows
+        if claim.rests_note
+    }
     return "\n".join(
-        f"- {written(sentence.en, verdict)} *{verdict.outcome.value}* "
-        f"(`{finding.claim}`, {verdict.profile}{notes.get(finding.claim, '')})"
+        f"- {written(sentence.en, verdict)}\\\n"
+        f"  Claim `{finding.claim}`: *{verdict.outcome.value}* at `{verdict.profile}`."
+        f"{notes.get(finding.claim, '')}"
         for finding, sentence, verdict in told(best)
         if verdict.outcome is not Outcome.UNDECIDED
     )

@@ -21,8 +21,9 @@ from okml.ledger.export import Ledger, citation, claim_page, export
 from okml.ledger.quoting import plain
 from okml.ledger.report import RECORDED
 from okml.paths import atomic_write, repository_root
+from okml.profile import PROFILE_NAMES
 from okml.site import view
-from okml.site.badges import verdict_badge
+from okml.site.badges import badge, verdict_badge
 from okml.site.directives import PageDirective
 from okml.site.domain import PAGE, domain_of, link
 from okml.site.drawing import Place
@@ -33,7 +34,7 @@ from okml.site.markup import Child, definitions, element, note, row, scrolling_t
 from okml.site.numerals import numbers_in
 from okml.site.pictures import figure_of_claim, picture
 from okml.site.repository import source_link
-from okml.site.scales import caption
+from okml.site.scales import caption, made_by
 from okml.site.tables import change_note, control_cell, measured_cell, paper_cell, rests_on_cell
 from okml.site.undecided import what_would_decide
 from okml.site.verdicts import share_of_seeds
@@ -78,6 +79,7 @@ class ClaimPage(PageDirective):
         why = found.best.reason
         return [
             head,
+            *self._result(found),
             *([nodes.paragraph("", "", *_nodes(prose(why, self.lang)))] if why else []),
             *(tag("p", told) for told in what_would_decide(found, self.lang)),
             *self._figure(claim.id),
@@ -86,6 +88,15 @@ class ClaimPage(PageDirective):
             *self._history(found),
             self._cite(found),
         ]
+
+    def _result(self, found: ClaimRow) -> list[nodes.Node]:
+        """Return what is measured, and the number that decides with its bar and its sample."""
+        claim, best = found.claim, found.best
+        if claim.metric is None:
+            return []
+        told = [*prose(claim.measures, self.lang), ": "] if claim.measures else []
+        shown = measured_cell(found, best.profile or PROFILE_NAMES[-1], self.lang)
+        return [tag("p", *told, *shown, classes=["okml-claim-result"])]
 
     def _facts(self, found: ClaimRow) -> list[tuple[str, list[Child | None]]]:
         claim, lang = found.claim, self.lang
@@ -103,10 +114,10 @@ class ClaimPage(PageDirective):
             code = [
                 source_link(self.env, *place) for place in measured_at(claim.chapter, claim.metric)
             ]
-            told = prose(claim.measures, lang) if claim.measures else []
+            control = control_cell(found, lang, narrow=False)
             facts += [
-                (word("metric", lang), [*told, note(tag("code", claim.metric))]),
-                (word("control", lang), control_cell(found, lang, narrow=False)),
+                (word("metric", lang), [tag("code", claim.metric)]),
+                (word("less_control" if claim.control else "control", lang), control),
                 (word("rests_on", lang), rests_on_cell(found, lang, narrow=False)),
                 (word("code", lang), [part for each in code for part in (each, " ")] or ["—"]),
             ]
@@ -118,8 +129,9 @@ class ClaimPage(PageDirective):
         rows = []
         for name in RECORDED:
             verdict = found.verdicts[name]
-            run = caption(found.claim.chapter, name, self.lang) if verdict.measured else None
-            shown = verdict_badge(verdict, self.lang)
+            record = view.record(found.claim.chapter, name) if verdict.measured else None
+            run = tag("p", *made_by(record, self.lang), classes=["okml-scale"]) if record else None
+            shown = badge(verdict.outcome, self.lang)
             seeds = share_of_seeds(found.claim, verdict, self.lang)
             rows.append(row([name], [shown, seeds, run], measured_cell(found, name, self.lang)))
         header = [(word(key, self.lang), "") for key in ("profile", "verdict", "measured")]

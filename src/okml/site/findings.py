@@ -12,7 +12,7 @@ from okml.site.badges import verdict_badge
 from okml.site.directives import PageDirective
 from okml.site.domain import link
 from okml.site.estimates import number, prose, stale_note
-from okml.site.language import said
+from okml.site.language import said, word
 from okml.site.markup import Child, element, note, tag
 from okml.site.pictures import figure_of_claim, picture
 from okml.site.scales import caption
@@ -54,7 +54,9 @@ class Findings(PageDirective):
                 part if isinstance(part, str) else self._number(part, finding.claim)
                 for part in filled(said(sentence, self.lang), verdict)
             ]
-        badge = tag("span", verdict_badge(verdict, self.lang), classes=["okml-claim"])
+        # The verdict is on the claim, and a finding may say the opposite of its claim.
+        claim = tag("span", *prose(found.claim.text, self.lang), " ")
+        claim.append(tag("span", verdict_badge(verdict, self.lang), classes=["okml-claim"]))
         stale = verdict.profile and view.stale_since(found.claim.chapter, verdict.profile)
         return tag(
             "li",
@@ -62,11 +64,10 @@ class Findings(PageDirective):
             tag("p", *said_so, classes=["okml-finding"]),
             tag(
                 "p",
-                link(finding.claim, "page", badge),
-                " ",
-                link(finding.claim, "page", tag("code", finding.claim, classes=["okml-id"])),
+                f"{word('claim', self.lang)}: ",
+                link(finding.claim, "page", claim),
                 self._note(verdict.reason if verdict.outcome is Outcome.UNDECIDED else None),
-                self._note(found.claim.rests_note),
+                self._note(found.claim.rests_note, f"{word('rests_on', self.lang)}: "),
                 stale_note(stale or None, self.lang),
                 classes=["okml-finding-claim"],
             ),
@@ -77,8 +78,8 @@ class Findings(PageDirective):
             return nodes.Text("—")
         return tag("strong", number(estimate, self.lang, claim))
 
-    def _note(self, text: Text | None) -> element | None:
-        return note(*prose(text, self.lang)) if text else None
+    def _note(self, text: Text | None, before: str = "") -> element | None:
+        return note(before, *prose(text, self.lang)) if text else None
 
     def _figure(self, claim: str) -> list[nodes.Node]:
         """Return the claim's figure, unless an earlier finding has shown it.

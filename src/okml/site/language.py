@@ -42,7 +42,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "by_scale": ("By scale", "По масштабам"),
     "cite": ("To cite this:", "Как сослаться:"),
     "history": ("What changed since the bars were set", "Что менялось после выбора порогов"),
-    "metric": ("What is measured", "Что измеряется"),
+    "less_control": ("Difference from the control", "Разность с контролем"),
+    "metric": ("Name in the record", "Имя в записи о запуске"),
     "stated": ("Stated in", "Где сформулировано"),
     "where": ("Where it stands", "Где стоит"),
     "seeds_cleared": (
@@ -190,6 +191,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 _PLACES = {
     "abstract": "аннотация",
     "digest": "дайджест",
+    "okml": "добавлено нами",
     "Table": "таблица",
     "Figure": "рисунок",
     "Figures": "рисунки",
@@ -259,7 +261,7 @@ def word(key: str, lang: Lang) -> str:
 def place_in_paper(source: str, lang: Lang) -> str:
     """Return the source of a claim, such as ``Table 2``, in the words of a language."""
     if lang == "en":
-        return source
+        return "added by us" if source == "okml" else source
     return re.sub(r"[A-Za-z]+", lambda found: _PLACES.get(found[0], found[0]), source)
 
 

@@ -150,12 +150,20 @@ def caption(
     record = next((view.record(chapter, name) for name in RECORDED if name == scale), None)
     facts: list[Child | None] = [tag("strong", _named(scale, lang))]
     if record is not None:
-        made = record.provenance
-        seeds = f"{word('seeds', lang).lower()}: {len(record.seeds)}"
-        facts += [f" · {seeds} · {when(made.started)[:10]} · ", short_hash(made.commit.sha)]
-        facts += [f" · {hardware(made.environment, lang)}"]
-        facts += [stale_note(view.stale_since(chapter, record.profile), lang)]
+        facts += [" · ", *made_by(record, lang)]
     elif reason:
         facts.append(f" · {word('no_record_shows', lang)} {reason}")
     facts += [part for link in code for part in (" · ", link)]
     return tag("p", *facts, classes=["okml-scale"])
+
+
+def made_by(record: RunRecord, lang: Lang) -> list[Child | None]:
+    """Return seeds, date, commit and machine of a recorded run, and a note if it is stale."""
+    made = record.provenance
+    seeds = f"{word('seeds', lang).lower()}: {len(record.seeds)}"
+    return [
+        f"{seeds} · {when(made.started)[:10]} · ",
+        short_hash(made.commit.sha),
+        f" · {hardware(made.environment, lang)}",
+        stale_note(view.stale_since(record.chapter, record.profile), lang),
+    ]
