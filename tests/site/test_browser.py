@@ -434,14 +434,16 @@ def test_tables_cards_and_marks_keep_their_contrast(opened, name, theme):
     assert faint(texts) == []
 
 
-# Each kind of page in one of two looks each time, and in both at night.
+# Each kind of page in one of two looks each time, and in all four at night.
 LOOKS = [
     pytest.param(
-        name, theme, size, id=f"{name}-{theme}",
-        marks=pytest.mark.nightly if (number + look) % 2 else (),
+        name, theme, size, id=f"{name}-{theme}-{'phone' if size is PHONE else 'wide'}",
+        marks=() if look == number % 2 else pytest.mark.nightly,
     )
     for number, name in enumerate(KINDS)
-    for look, (theme, size) in enumerate((("light", WIDE), ("dark", PHONE)))
+    for look, (theme, size) in enumerate(
+        (("light", WIDE), ("dark", PHONE), ("dark", WIDE), ("light", PHONE))
+    )
 ]  # fmt: skip
 
 
@@ -521,9 +523,13 @@ def test_nothing_moves_when_a_figure_arrives(opened):
 
 
 @pytest.mark.parametrize(
+    "size", [WIDE, pytest.param(PHONE, marks=pytest.mark.nightly)], ids=["wide", "phone"]
+)
+@pytest.mark.parametrize(
     "name", ["book/index.html", SPACE, NOTEBOOK, SCOREBOARD, "book/ru/claims/strec/memory.html"]
 )
-def test_a_page_stands_still_while_it_loads(page, name):
+def test_a_page_stands_still_while_it_loads(page, name, size):
+    page.set_viewport_size(size)
     page.add_init_script(SHIFTS)
     go(page, name)
     assert page.evaluate("window.shifts") < 0.05  # 0.1 is good by Web Vitals
@@ -627,6 +633,52 @@ def test_a_claim_is_a_card_on_a_phone(opened, name):
     assert row.locator("td:visible .okml-number").count() == 1  # that of the largest scale
     heights = box.locator("tbody tr").evaluate_all("rows => rows.map((row) => row.clientHeight)")
     assert sum(heights) / len(heights) < PHONE["height"] / 5  # a screen has five claims
+    if name == SCOREBOARD:  # what stands around the claims is no longer than six screens
+        height = box.page.evaluate("document.documentElement.scrollHeight")
+        assert height < (len(heights) / 5 + 6) * PHONE["height"]
+
+
+# Of each table the number of the cell that stays, row by row.
+STAYS = """
+(tables) => {
+  const stays = (cell) => getComputedStyle(cell).position === "sticky";
+  return tables.map((table) => [...table.rows].map((row) => [...row.cells].findIndex(stays)));
+}
+"""
+
+
+def test_the_column_that_names_the_rows_stays(opened):
+    tables = opened("notebooks/strec.html").locator(".cell_output > .output > .okml-table")
+    second = tables.filter(has=tables.page.locator("th:nth-child(2)", has_text=re.compile("^arm$")))
+    assert second.count() > 1
+    assert {place for rows in second.evaluate_all(STAYS) for place in rows} == {1}
+    others = tables.filter(has=tables.page.locator("th:first-child", has_text="claim"))
+    assert {place for rows in others.evaluate_all(STAYS) for place in rows} == {0}
+
+
+@pytest.mark.parametrize("name", ["notebooks/strec.html", SCOREBOARD])
+def test_the_caption_of_a_wide_table_stays_in_sight(page, name):
+    page.set_viewport_size(PHONE)
+    go(page, name)
+    boxes = page.locator(".cell_output > .output:has(> .okml-table), .okml-scroll")
+    moved = boxes.evaluate_all(
+        """boxes => boxes.filter(box => box.scrollWidth > box.clientWidth).map(box => {
+             box.scrollLeft = box.scrollWidth;
+             const [inside, caption] = [box, box.querySelector("caption")].map(
+               (each) => each.getBoundingClientRect()
+             );
+             return [caption.left - inside.left, caption.right - inside.right];
+           })"""
+    )
+    assert moved
+    assert [edges for edges in moved if abs(edges[0]) > 1 or edges[1] > 1] == []
+
+
+def test_a_folded_table_scrolls_in_its_own_box(page):
+    page.set_viewport_size(PHONE)
+    go(page, "notebooks/strec.html")
+    page.locator(".okml-scales").evaluate_all("all => all.forEach(each => { each.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 def shown(page: Page) -> int:

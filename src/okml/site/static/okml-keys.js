@@ -10,7 +10,7 @@
   });
 
   /* A box that scrolls says whether more of it lies to the right, and its style shows that. */
-  const marked = new Set([...boxes, ...document.querySelectorAll(".okml-scroll")]);
+  const marked = new Set([...boxes, ...document.querySelectorAll(".okml-scroll, .okml-scales > .output")]);
   const mark = (some) => {
     const more = some.map((box) => box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
     some.forEach((box, place) => box.toggleAttribute("data-more", more[place]));
@@ -18,4 +18,14 @@
   const sizes = new ResizeObserver((changed) => mark(changed.map(({ target }) => target)));
   for (const box of marked) sizes.observe(box);
   document.addEventListener("scroll", ({ target }) => marked.has(target) && mark([target]), { capture: true, passive: true });
+
+  /* What names the rows of a table is not always its first column, which may say the same in all of them: of
+    the columns in words it is the one with the most texts. It stays while the others scroll past it. */
+  for (const table of document.querySelectorAll(".output > .okml-table")) {
+    const rows = [...table.tBodies[0].rows];
+    const texts = (place) => new Set(rows.map((row) => row.cells[place].textContent)).size;
+    const words = [...(rows[0]?.cells ?? [])].filter((cell) => !cell.style.textAlign).map((cell) => cell.cellIndex);
+    const name = words.reduce((best, place) => (texts(place) > texts(best) ? place : best), 0);
+    if (name) for (const row of table.rows) row.cells[name].classList.add("okml-name");
+  }
 }
