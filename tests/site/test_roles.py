@@ -28,6 +28,7 @@ def edited(tmp_path_factory):
         book.write("book/ru/digests/space_time.md", "# Разбор\n\nБез утверждений.\n")
         numbers = "{measured}`space_time.r2-shuffled_r2@cpu:2`, {paper}`0.9`, {setting}`5 %`"
         book.write("book/ru/digests/more.md", f"# Ещё\n\n{numbers}\n")
+        book.write("book/ru/walk.md", "# Разбор\n\nКарта {tests}`space_time.map`\n")
         lines = "".join(f"Then {text}.\n\n" for text in UNKNOWN)
         book.write("book/broken.md", f"# B\n\n{lines}")
         book.build()
@@ -62,10 +63,17 @@ def test_sentence_and_cell_lead_to_each_other(built):
     assert page == "notebooks/space_time"
     assert "okml-tests" in mark["class"]
     links = {a.get_text(): a["href"] for a in mark.find_all("a")}
-    assert set(links) == {"space_time.map", "digest", "digest in Russian"}
+    assert set(links) == {"A probe reads the map.", "digest"}
     assert follow(built, page, links["digest"])[1]["id"] == badge["id"]
-    russian, sentence = follow(built, page, links["digest in Russian"])
-    assert russian == "book/ru/digests/space_time"
+
+
+def test_a_mark_on_a_russian_page_leads_to_the_russian_sentence(book):
+    book.write("book/ru/walk.md", "# Разбор\n\nКарта {tests}`space_time.map`\n")
+    book.build()
+    links = {a.get_text(): a["href"] for a in book.page("book/ru/walk").select(".okml-tests a")}
+    assert set(links) == {"Зонд читает карту.", "дайджест"}
+    page, sentence = follow(book, "book/ru/walk", links["дайджест"])
+    assert page == "book/ru/digests/space_time"
     assert "okml-claim" in sentence["class"]
 
 
@@ -102,8 +110,8 @@ def test_claims_lead_into_each_notebook_of_a_chapter(book, monkeypatch):
 
 
 def test_a_link_to_a_digest_that_lacks_the_sentence_is_left_out(edited):
-    mark = edited.page("notebooks/space_time").select_one(".okml-tests")
-    assert [a.get_text() for a in mark.find_all("a")] == ["space_time.map", "digest"]
+    mark = edited.page("book/ru/walk").select_one(".okml-tests")
+    assert [a.get_text() for a in mark.find_all("a")] == ["Зонд читает карту."]
 
 
 def test_the_mark_is_neither_in_the_heading_nor_in_its_id_nor_in_the_contents(built):
@@ -114,7 +122,7 @@ def test_the_mark_is_neither_in_the_heading_nor_in_its_id_nor_in_the_contents(bu
     assert section.h2.find_next_sibling("p").select_one(".okml-tests")
     contents = page.select_one(".sphinxsidebar").get_text()
     assert "The map" in contents
-    assert "space_time.map" not in contents
+    assert "A probe reads the map." not in contents
 
 
 def test_the_second_badge_of_a_claim_takes_no_second_place(edited):

@@ -1,7 +1,7 @@
 """The Sphinx domain of claims: the places that state, test and list each claim, and their links.
 
 A digest sentence links to the cell that tests it, or without one to the claim's row on the
-scoreboard; a cell links back to the sentence in both languages. Every place exists once in each
+scoreboard; a cell links back to the sentence in its own language. Every place exists once in each
 language, and a page links to the place in its own language first. The domain also keeps the
 chapters that each page shows, so that a new record rebuilds exactly the pages that show it.
 """

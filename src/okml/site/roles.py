@@ -15,8 +15,8 @@ from okml.ledger.quoting import plain
 from okml.site import view
 from okml.site.badges import verdict_badge
 from okml.site.domain import CELL, DIGEST, domain_of, is_digest, link
-from okml.site.estimates import quoted, typed
-from okml.site.language import LANGUAGES, Lang, page_language, said, word
+from okml.site.estimates import prose, quoted, typed
+from okml.site.language import Lang, page_language, said, word
 from okml.site.markup import element, tag
 
 logger = logging.getLogger(__name__)
@@ -82,8 +82,8 @@ class TestsRole(LedgerRole):
         domain = domain_of(self.env)
         domain.use(row.claim.chapter, self.env.docname)
         anchor = domain.claim_place(self.text, CELL, self.env.docname)
-        title = plain(said(row.claim.text, self.lang))
-        mark = tag("span", classes=[MARK], ids=[anchor] if anchor else [], attrs={"title": title})
+        place = [anchor] if anchor else []
+        mark = tag("span", classes=[MARK], ids=place, attrs={"title": self.text})
         mark["claim"] = self.text
         return [mark]
 
@@ -107,13 +107,10 @@ def finish_marks(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def _mark_text(claim: str, lang: Lang) -> Nodes:
-    """Return the text of a mark: the claim, with links to the digest in both languages."""
-    back = [
-        link(claim, f"digest.{other}", tag("span", word(f"digest.{other}", lang)), optional=True)
-        for other in LANGUAGES
-    ]
-    shown = link(claim, "row", tag("code", claim, classes=["okml-id"]))
-    return [nodes.Text(f"{word('tests', lang)} "), shown, *back]
+    """Return the text of a mark: the claim in words, and a link to its sentence in the digest."""
+    sentence = link(claim, "page", tag("span", *prose(view.find(claim).claim.text, lang)))
+    back = link(claim, f"digest.{lang}", tag("span", word("digest", lang)), optional=True)
+    return [nodes.Text(f"{word('tests', lang)}: "), sentence, nodes.Text(" "), back]
 
 
 class MeasuredRole(LedgerRole):
