@@ -40,7 +40,8 @@ def test_a_chapter_table_puts_verdict_paper_scales_and_control_side_by_side(buil
     table = built.page("notebooks/space_time").select_one("table.okml-table")
     header = [th.get_text() for th in table.thead.find_all("th")]
     assert header == [
-        "Claim", "Verdict", "Rests on", "Paper", "smoke", "cpu", "night", "gpu", "Control"
+        "Claim", "Verdict", "Rests on", "Paper", "smoke", "cpu", "night", "gpu",
+        "Difference from the control",
     ]  # fmt: skip
     first = cells(table.tbody.tr)
     assert first[0].startswith("A probe reads the map.")

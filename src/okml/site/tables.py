@@ -103,7 +103,7 @@ def _header(lang: Lang) -> list[tuple[str, str]]:
         (word("rests_on", lang), "facet"),
         (word("paper", lang), ""),
         *((profile, "sort") for profile in PROFILE_NAMES),
-        (word("control", lang), ""),
+        (word("less_control", lang), ""),
     ]
 
 
