@@ -87,6 +87,16 @@ def test_the_page_has_verdict_numbers_control_history_places_and_citation(built)
         assert part in text
 
 
+def test_the_scales_of_a_claim_are_told_in_words_and_named_once(built):
+    rows = [row.get_text("|") for row in built.page(PAGE).select("tbody tr")]
+    assert [row.split("|")[:2] for row in rows] == [
+        ["cpu", "minutes on a laptop"],
+        ["night", "hours without a GPU"],
+        ["gpu", "models and data of the paper"],
+    ]
+    assert rows[0].count("cpu") == 1
+
+
 def test_a_claim_that_was_not_run_says_what_a_run_would_have_to_show(book):
     record_path("space_time", "smoke").unlink()
     record_path("space_time", "cpu").unlink()

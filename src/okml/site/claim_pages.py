@@ -133,7 +133,8 @@ class ClaimPage(PageDirective):
             run = tag("p", *made_by(record, self.lang), classes=["okml-scale"]) if record else None
             shown = badge(verdict.outcome, self.lang)
             seeds = share_of_seeds(found.claim, verdict, self.lang)
-            rows.append(row([name], [shown, seeds, run], measured_cell(found, name, self.lang)))
+            scale = [name, note(word(f"scale.{name}", self.lang))]
+            rows.append(row(scale, [shown, seeds, run], measured_cell(found, name, self.lang)))
         header = [(word(key, self.lang), "") for key in ("profile", "verdict", "measured")]
         return [scrolling_table(word("by_scale", self.lang), header, rows)]
 

@@ -44,6 +44,9 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "history": ("What changed since the bars were set", "Что менялось после выбора порогов"),
     "less_control": ("Difference from the control", "Разность с контролем"),
     "metric": ("Name in the record", "Имя в записи о запуске"),
+    "scale.cpu": ("minutes on a laptop", "минуты на ноутбуке"),
+    "scale.night": ("hours without a GPU", "часы без GPU"),
+    "scale.gpu": ("models and data of the paper", "модели и данные статьи"),
     "stated": ("Stated in", "Где сформулировано"),
     "where": ("Where it stands", "Где стоит"),
     "seeds_cleared": (
