@@ -94,9 +94,9 @@ class ClaimPage(PageDirective):
         claim, best = found.claim, found.best
         if claim.metric is None:
             return []
-        told = [*prose(claim.measures, self.lang), ": "] if claim.measures else []
+        told: list[Child | None] = prose(claim.measures, self.lang) if claim.measures else []
         shown = measured_cell(found, best.profile or PROFILE_NAMES[-1], self.lang)
-        return [tag("p", *told, *shown, classes=["okml-claim-result"])]
+        return [tag("p", *told, ": " if told else None, *shown, classes=["okml-claim-result"])]
 
     def _facts(self, found: ClaimRow) -> list[tuple[str, list[Child | None]]]:
         claim, lang = found.claim, self.lang
@@ -133,7 +133,7 @@ class ClaimPage(PageDirective):
             run = tag("p", *made_by(record, self.lang), classes=["okml-scale"]) if record else None
             shown = badge(verdict.outcome, self.lang)
             seeds = share_of_seeds(found.claim, verdict, self.lang)
-            scale = [name, note(word(f"scale.{name}", self.lang))]
+            scale: list[Child | None] = [name, note(word(f"scale.{name}", self.lang))]
             rows.append(row(scale, [shown, seeds, run], measured_cell(found, name, self.lang)))
         header = [(word(key, self.lang), "") for key in ("profile", "verdict", "measured")]
         return [scrolling_table(word("by_scale", self.lang), header, rows)]
