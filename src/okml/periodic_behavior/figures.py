@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
 from okml.periodic_behavior.arms import ARMS
 from okml.periodic_behavior.dynamics import equilibrium_angle
+from okml.periodic_behavior.experiments import AWAY
 from okml.plotting import INK, PALETTE, Picture, by_color, style
 
 # The frames that a record keeps, so that the site draws them without the run: by the name of the
@@ -106,4 +108,60 @@ def draw_frequency(frame: pl.DataFrame) -> Picture:
         figure,
         f"Destabilizations in 1000 epochs by the product of learning rate and weight decay, a "
         f"point for each seed; means: {facts}.",
+    )
+
+
+def draw_norms(phases: pl.DataFrame) -> Picture:
+    """Draw the norm where phases A, B and C begin, and its growth from C on, period by period.
+
+    Args:
+        phases: Columns ``norm at A``, ``norm at B``, ``norm at C`` and ``growth``, null in the last
+            period of a seed; a row for each whole period.
+    """
+    norms = phases.select("norm at A", "norm at B", "norm at C").to_numpy()  # [periods, 3]
+    medians = np.median(norms, axis=0) if len(norms) else np.full(3, np.nan)
+    growth = phases["growth"].drop_nulls().to_numpy()
+    with style():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.4))
+        left.plot(norms.T, color=PALETTE[0], lw=0.8, alpha=0.4)
+        left.plot(medians, "o-", color=PALETTE[1])
+        left.set(yscale="log", ylabel="norm |w|", xticks=range(3), xticklabels="ABC")
+        left.set(xlabel="where the phase begins")
+        right.plot(np.arange(len(growth)), np.sort(growth), ".", color=PALETTE[0])
+        right.axhline(1, color=INK, lw=0.8, ls=":")
+        right.set(yscale="log", xlabel="periods, by growth", ylabel="growth of the norm")
+    middle = ", ".join(f"{name} {value:.2f}" for name, value in zip("ABC", medians, strict=True))
+    most = f"; the largest growth is {growth.max():.2f}" if len(growth) else ""
+    return Picture(
+        figure,
+        f"Norm where the phases of a period begin, a line for each of {len(norms)} periods; "
+        f"medians: {middle}{most}.",
+    )
+
+
+def draw_presumptions(frame: pl.DataFrame) -> Picture:
+    """Draw the angle of a step over that of the equilibrium by epoch, for the first seed.
+
+    Args:
+        frame: The last epochs; columns ``arm``, ``epoch``, ``rate``, ``decay``, ``angle``.
+    """
+    facts = []
+    with style():
+        figure, panels = plt.subplots(2, 1, figsize=(8.5, 4.4), sharex=True, sharey=True)
+        for axes, arm in zip(panels, ("invariant", "all_weights"), strict=True):
+            rows = frame.filter(arm=arm)
+            equilibrium = equilibrium_angle(rows["rate"][0], rows["decay"][0])
+            relative = rows["angle"].to_numpy() / equilibrium
+            axes.axhspan(1 / AWAY, AWAY, color=PALETTE[2], alpha=0.15, lw=0)
+            axes.axhline(1, color=INK, lw=0.8, ls=":")
+            axes.plot(rows["epoch"], relative, lw=1)
+            axes.set(yscale="log", ylabel="angle over that\nof the equilibrium")
+            axes.set_title(ARMS[arm].label)
+            near = np.abs(np.log(relative)) <= np.log(AWAY)
+            facts.append(f"{ARMS[arm].label}: {100 * near.mean():.0f}")
+        panels[1].set(xlabel="epoch")
+    return Picture(
+        figure,
+        "Angle of a step over that of the equilibrium by epoch. Percent of the epochs within the "
+        f"shaded factor of {AWAY} of it: {'; '.join(facts)}.",
     )
