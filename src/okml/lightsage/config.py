@@ -27,7 +27,9 @@ _ALL = get_args(BaselineName)
 _FILMS_BASELINES: tuple[BaselineName, ...] = (
     "random", "popularity", "features", "cosine", "swing", "item2vec", "lightgcn users",
 )  # fmt: skip
-_SHORT = _ALL[:7]  # none but item2vec is trained
+_SHORT: tuple[BaselineName, ...] = (  # none but item2vec is trained
+    "random", "popularity", "popularity in category", "features", "cosine", "swing", "item2vec",
+)  # fmt: skip
 _WITHOUT_USERS = tuple(name for name in _ALL if name != "lightgcn users")
 _WITHOUT_CATEGORIES = tuple(name for name in _ALL if name != "popularity in category")
 # The night goes without chance, and without a loss of GraphSAGE's that teaches it little.
