@@ -210,7 +210,7 @@ def tensor_float32() -> Iterator[None]:
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor on a device; from the CPU it comes through pinned memory, without a wait."""
+    """Return a tensor, any shape, on a device; from the CPU by pinned memory, without a wait."""
     through = tensor.device.type == "cpu" and has_pinned_memory(device)
     source = tensor.pin_memory() if through else tensor
     return source.to(device, non_blocking=through)

@@ -99,7 +99,13 @@ class CollapseMonitor:
 
 
 def gradient_ratio(at: Tensor, adversarial: Tensor, distillation: Tensor) -> Tensor:
-    """Return the norm of one loss's gradient with respect to ``at`` over that of the other's."""
+    """Return the norm of one loss's gradient over that of the other's, a scalar.
+
+    Args:
+        at: The tensor by which both are differentiated, any shape.
+        adversarial: The loss whose gradient is above, a scalar. The graphs of both are kept.
+        distillation: The loss whose gradient is below, a scalar.
+    """
     one, other = (
         torch.autograd.grad(loss, at, retain_graph=True)[0].float().square().mean().sqrt()
         for loss in (adversarial, distillation)

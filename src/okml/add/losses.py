@@ -33,7 +33,11 @@ def hinge_for_heads(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
 
 
 def hinge_for_student(fake: Sequence[Tensor]) -> Tensor:
-    """Return the student's adversarial loss, Eq. 2: minus the logits, summed over heads."""
+    """Return the student's adversarial loss, Eq. 2: minus the mean logit, summed over heads.
+
+    Args:
+        fake: The logits of each head for the student's images, ``[B, N_k]``.
+    """
     return -torch.stack([logits.mean() for logits in fake]).sum()
 
 

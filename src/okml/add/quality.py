@@ -223,7 +223,7 @@ def nearest(images: Tensor, training: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def copy_limit(held_out: Tensor, training: Tensor) -> Tensor:
-    """Return the distance to a training image below which an image counts as copied.
+    """Return the distance to a training image below which an image counts as copied, a scalar.
 
     It is the smallest twentieth of the distances of real unseen images. So a generator that has
     learned the distribution and copied nothing has a share of about 0.05 below it, and one that

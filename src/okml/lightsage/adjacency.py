@@ -44,6 +44,12 @@ class Adjacency:
 
         The weights of repeated edges are summed; self-loops are dropped.
 
+        Args:
+            nodes: Number of nodes N.
+            source: The node whose row an edge is in, ``[E]``.
+            target: Its neighbor, ``[E]``.
+            weight: The weight of the edge, ``[E]``.
+
         Raises:
             ParameterError: If a weight is not positive or a number is not that of a node.
         """
@@ -145,7 +151,7 @@ class Adjacency:
         Args:
             table: Vectors of all nodes, ``[N, F]``. If the table is on another device, or has
                 another type, only the vectors that these rows read are copied.
-            rows: Consecutive rows.
+            rows: Consecutive rows, as a slice with both ends stated.
         """
         starts = self.starts[rows.start : rows.stop + 1]
         first, last = int(starts[0]), int(starts[-1])

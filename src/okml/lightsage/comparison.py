@@ -96,7 +96,7 @@ def _mean(values: Floats) -> float:
 
 
 def gini(counts: NDArray[np.integer]) -> float:
-    """Return the Gini coefficient of counts: 0 if all are equal, near 1 if one has all."""
+    """Return the Gini coefficient of counts, ``[n]``: 0 if all are equal, near 1 if one has all."""
     ordered = np.sort(counts).astype(np.float64)
     n, total = len(ordered), ordered.sum()
     if total == 0:

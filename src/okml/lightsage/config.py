@@ -35,7 +35,7 @@ _WITHOUT_CATEGORIES = tuple(name for name in _ALL if name != "popularity in cate
 # The night goes without chance, and without a loss of GraphSAGE's that teaches it little.
 _NIGHTLY = tuple(name for name in _ALL if name not in ("random", "graphsage's own loss"))
 _SESSIONS = tuple(n for n in _NIGHTLY if n not in ("popularity in category", "lightgcn users"))
-# Of a log without searches, whose main graph is "strong + swing".
+# The graphs of a log without searches, whose main graph is "strong + swing".
 _WITHOUT_SWING: tuple[GraphName, ...] = ("strong", "full, cosine for swing")
 _INDICES = (FlatIndex(), HnswIndex(), IvfPqIndex())
 _LOSSES = {
@@ -201,7 +201,7 @@ GPU = LightsageProfile(
             evaluate_every=1_000,
         )
     ),
-    # As many visits of a node as its hard negatives need ranks.
+    # A node gets as many visits as its hard negatives need ranks.
     pinsage=PinSageSettings(neighbors=30, walks=500, hard_first=200, hard_last=1_000, hard=2),
     walks=50,
     indices=(FlatIndex(), HnswIndex(), IvfPqIndex(code_bytes=64, probes=32)),

@@ -44,7 +44,7 @@ class TiedRanks:
         return len(self.above)
 
     def where(self, kept: NDArray[np.bool_]) -> TiedRanks:
-        """Return some of the pairs."""
+        """Return the pairs that are ``kept``, a mask ``[p]``."""
         return TiedRanks(self.above[kept], self.tied[kept])
 
     def hit(self, k: int) -> NDArray[np.float64]:

@@ -135,6 +135,11 @@ def _empty(settings: AnyIndex, vectors: Scores) -> Any:
 
 
 def index_recall(found: Numbers, exact: Numbers) -> float:
-    """Return recall of an approximate search: the mean share of exact results that it found."""
+    """Return the recall of an approximate search: the mean share of exact results that it found.
+
+    Args:
+        found: The items that it found for each query, ``[q, k]``.
+        exact: The items of the exact search, ``[q, k]``.
+    """
     shares = [len(np.intersect1d(a, b)) / len(b) for a, b in zip(found, exact, strict=True)]
     return float(np.mean(shares))

@@ -42,7 +42,7 @@ BaselineName = Literal[
 
 
 class TaskSettings(Settings):
-    """One shop with its graph and its protocol."""
+    """One shop with its graph and its protocol, and what is compared with LightSAGE on it."""
 
     name: DataName
     shop: ShopSettings = ShopSettings()  # of the synthetic shop, redrawn for each seed

@@ -218,7 +218,17 @@ class TailVectors:
         contracted: Adjacency,
         blend: float = 0.1,
     ) -> TailVectors:
-        """Embed items in their graph and groups in the contracted one."""
+        """Embed items in their graph and groups in the contracted one.
+
+        Args:
+            encoder: The trained encoder.
+            features: Features X of the items, ``[N, F]``.
+            adjacency: Row-normalized graph of the N items.
+            groups: The G groups of tail items.
+            contracted: Row-normalized graph of N + G nodes: the items, of which members of groups
+                are isolated, and the groups.
+            blend: Share of the own vector in the served vector of a member.
+        """
         own = encoder.embed(features, adjacency)
         together = encoder.embed(group_features(features, groups), contracted)
         return cls(own, together[len(own) :], groups, adjacency.to(own.device), blend)

@@ -51,7 +51,7 @@ class Transitions:
         return cls(*columns)
 
     def where(self, rows: NDArray[np.int64]) -> Transitions:
-        """Return some of the pairs."""
+        """Return the pairs with the numbers ``rows``."""
         return Transitions(self.user[rows], self.item[rows], self.target[rows])
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def top_k_factor(log_prob: Tensor, k: int) -> Tensor:
-    """Return ``K (1 - π)^(K - 1)`` from log π: near K for rare actions, near 0 for likely ones.
+    """Return ``K (1 - π)^(K - 1)`` from log π, ``[...]``: near K if rare, near 0 if likely.
 
     It is the derivative of ``1 - (1 - π)^K``, the probability of being among K draws; section 4.3
     of Chen et al. (2019).
@@ -21,6 +21,6 @@ def top_k_factor(log_prob: Tensor, k: int) -> Tensor:
 
 
 def capped_ratio(log_prob: Tensor, log_behavior: Tensor, cap: float | None = None) -> Tensor:
-    """Return ``min(π / β, cap)`` from log π and log β; the ratio is uncapped if ``cap`` is None."""
+    """Return ``min(π / β, cap)`` from log π and log β, ``[...]`` each; None for no cap."""
     ratio = torch.exp(log_prob.detach() - log_behavior.detach())
     return ratio if cap is None else ratio.clamp_max(cap)

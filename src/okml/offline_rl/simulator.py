@@ -65,7 +65,7 @@ class Visitors:
     ticket: Floats
 
     def only(self, which: Ints) -> Visitors:
-        """Return some of the visitors, as copies."""
+        """Return copies of the visitors with the numbers ``which``."""
         return Visitors(**{name: values[which] for name, values in vars(self).items()})
 
     @property
@@ -80,12 +80,12 @@ Recommend = Callable[[Visitors, Ints, np.random.Generator], tuple[Ints, Floats]]
 
 
 def is_introduction(items: Ints) -> NDArray[np.bool_]:
-    """Return whether each item is an introduction."""
+    """Return whether each item, ``[...]``, is an introduction."""
     return items % CLUSTER_ITEMS < INTRODUCTIONS
 
 
 def draw_core(clusters: Ints, rng: np.random.Generator) -> Ints:
-    """Draw a core item of each cluster."""
+    """Draw a core item of each cluster in ``clusters``, ``[s]``."""
     place = rng.integers(CORE_ITEMS, size=len(clusters))
     return clusters * CLUSTER_ITEMS + INTRODUCTIONS + place
 
@@ -255,7 +255,7 @@ def shop_items(interactions: Interactions) -> Ints:
 
 
 def log_items(items: Ints, interactions: Interactions) -> Ints:
-    """Return the log's numbers, from 1, of items of the shop; 0 for -1, the end of a session."""
+    """Return the log's numbers, from 1, of the shop's items, ``[...]``; 0 for the end, -1."""
     numbers = shop_items(interactions)
     table = np.zeros(ITEMS + 1, dtype=np.int64)
     table[numbers] = np.arange(1, len(numbers) + 1)

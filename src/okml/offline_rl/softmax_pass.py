@@ -58,7 +58,7 @@ Weigh = Callable[[PolicyChunk], Tensor]
 
 
 def equal_weights(chunk: PolicyChunk) -> Tensor:
-    """Return a weight of one for all actions, for the plain cross-entropy."""
+    """Return a weight of one for each action of a chunk, ``[c]``, for the plain cross-entropy."""
     return torch.ones_like(chunk.log_prob)
 
 
@@ -135,7 +135,19 @@ class PolicyPass(torch.autograd.Function):
         dtype: torch.dtype,
         trains: bool,
     ) -> tuple[Tensor, ...]:
-        """Return the fields of :class:`PassResult`; keep the gradient if one will be asked for."""
+        """Return the fields of :class:`PassResult`; keep the gradient if one will be asked for.
+
+        Args:
+            ctx: What is kept for :meth:`backward`.
+            hidden: Vectors of the positions, ``[r, d]``.
+            items: Vectors of the actions, ``[V + 1, d]``; row 0 is padding.
+            targets: The logged actions less 1, so that the first is 0, ``[r]``.
+            table: Vectors whose means under the policy are computed, ``[V + 1, k]``.
+            weigh: A function from a chunk to its weights, which get no gradient.
+            chunk_bytes: The largest memory of logits; a chunk has at least one row.
+            dtype: The type of matrix products.
+            trains: Whether a gradient will be asked for.
+        """
         wide = torch.promote_types(dtype, torch.float32)
         rows = len(hidden)
         log_prob, entropy, weights = (hidden.new_zeros(rows, dtype=wide) for _ in range(3))
@@ -180,7 +192,7 @@ class PolicyPass(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *unused: Tensor) -> tuple[Tensor | None, ...]:
-        """Scale the kept gradients; only the sum of the losses has one."""
+        """Scale the kept gradients, ``[r, d]`` and ``[V + 1, d]``; only the total has one."""
         grad_hidden, grad_items = ctx.saved_tensors
         return grad * grad_hidden, grad * grad_items, *[None] * 6
 

@@ -104,7 +104,7 @@ class SQNTask(ActorTask):
     def _goals(self, batch: TransitionBatch, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return double Q-learning targets and the mask of the valid ones, both ``[r]``."""
         table = self.heads.action
-        # As many rows at a time as their float32 values of all actions fit the memory.
+        # A part has as many rows as fit the memory with float32 values of all actions.
         rows = max(self.heads.chunk_bytes // (4 * (len(table) - 1)), 1)
         parts = torch.split(hidden.to(table.dtype), rows)
         chosen = torch.cat([(part @ table[1:].T).argmax(1) + 1 for part in parts])

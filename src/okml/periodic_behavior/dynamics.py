@@ -47,7 +47,10 @@ def equilibrium_angle(rate: float, decay: float) -> float:
 
 
 def inner(first: Iterable[Tensor], second: Iterable[Tensor]) -> Tensor:
-    """Return the inner product of two vectors that are cut into tensors, in float64."""
+    """Return the inner product, a float64 scalar, of two vectors that are cut into tensors.
+
+    The tensors of both have the same shapes, in the same order.
+    """
     pairs = zip(first, second, strict=True)
     return torch.stack([(a.detach().double() * b.detach().double()).sum() for a, b in pairs]).sum()
 
@@ -56,6 +59,11 @@ def angle_between(dot: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """Return the angle between two vectors from their inner product and squares, in radians.
 
     The arc tangent keeps the digits of small angles, which a cosine close to 1 does not have.
+
+    Args:
+        dot: The inner product, any shape.
+        first: The squared norm of one vector, of the same shape.
+        second: The squared norm of the other.
     """
     return torch.atan2((first * second - dot**2).clamp(min=0).sqrt(), dot)
 

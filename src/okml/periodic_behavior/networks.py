@@ -38,7 +38,10 @@ def build(problem: ProblemSettings, arm: Arm, last_norm: float) -> ConvNet | Res
 
 
 def invariant_weights(network: nn.Module) -> list[Tensor]:
-    """Return the weights of all convolutions, those that normalization makes scale-invariant."""
+    """Return the weights of all convolutions, ``[out, in, k, k]`` each.
+
+    Normalization after a convolution makes its weights scale-invariant.
+    """
     return [each.weight for each in network.modules() if isinstance(each, nn.Conv2d)]
 
 

@@ -47,7 +47,12 @@ def destabilizations(loss: Floats, jump: float) -> Ints:
 
 
 def periods(loss: Floats, jump: float) -> list[Period]:
-    """Return the whole periods of a training, with the limits of their phases."""
+    """Return the whole periods of a training, with the limits of their phases.
+
+    Args:
+        loss: The mean training loss of each epoch, positive, ``[epochs]``.
+        jump: The factor of :func:`destabilizations`, above 1.
+    """
     peaks = destabilizations(loss, jump)
     found = []
     for peak, after in zip(peaks[:-1].tolist(), peaks[1:].tolist(), strict=True):

@@ -101,15 +101,15 @@ class FlatEvents:
         self._times = torch.from_numpy(interactions.times).to(device)
 
     def put(self, numbers: NDArray[np.integer[Any]]) -> Tensor:
-        """Return ``numbers`` as an int64 tensor on the device."""
+        """Return ``numbers``, ``[...]``, as an int64 tensor on the device."""
         return upload(torch.from_numpy(numbers.astype(np.int64, copy=False)), self.device)
 
     def items(self, places: Tensor) -> Tensor:
-        """Return the items of the events with indices ``places``, int64."""
+        """Return the items of the events with indices ``places``, ``[...]``, int64 ``[...]``."""
         return self._items[places].long()
 
     def times(self, places: Tensor) -> Tensor:
-        """Return the times of the events with indices ``places``, in seconds, int64."""
+        """Return the times of the events ``places``, ``[...]``: seconds, int64 ``[...]``."""
         return self._times[places]
 
     def padded(
@@ -185,7 +185,7 @@ class LastTargetBatches:
         return self.interactions.items[self.rows.end].astype(np.int64)
 
     def batch(self, indices: Ints, rng: np.random.Generator) -> LastTargetBatch:
-        """Build the batch of some rows; ``rng`` draws the negatives."""
+        """Build the batch of the rows ``indices``, ``[b]``; ``rng`` draws the negatives."""
         user, end = self.rows.user[indices], self.rows.end[indices]
         start = np.maximum(end - self.length, self.interactions.offsets[user])
         flat = self._flat
@@ -239,7 +239,10 @@ class CausalBatches:
         return len(self.windows)
 
     def batch(self, indices: Ints, rng: np.random.Generator) -> CausalBatch:
-        """Build the batch of some windows; ``rng`` moves them and draws the negatives."""
+        """Build the batch of the windows ``indices``, ``[b]``.
+
+        ``rng`` moves the windows, if they jitter, and draws the negatives.
+        """
         start, stop = self.windows.bounds(self.interactions, indices, rng if self.jitter else None)
         length, flat = self.windows.length, self._flat
         sizes = stop - 1 - start
@@ -259,5 +262,12 @@ class CausalBatches:
 def draw_negatives(
     sampler: NegativeSampler | None, targets: Tensor, user: Tensor, rng: np.random.Generator
 ) -> Tensor | None:
-    """Draw the negatives of a batch; None without a sampler."""
+    """Draw the negatives of a batch, ``[k]`` or ``[..., k]``; None without a sampler.
+
+    Args:
+        sampler: The sampler of the negatives, which says whether all targets share them.
+        targets: The target items, ``[...]``; 0 where there is none.
+        user: The user of each example, ``[b]``.
+        rng: The source of random numbers.
+    """
     return None if sampler is None else sampler.for_targets(targets, user, rng)

@@ -51,7 +51,7 @@ class Residual(nn.Module):
         self.gate = nn.Linear(width, width) if gated else None
 
     def forward(self, x: Tensor, added: Tensor) -> Tensor:
-        """Return ``x + added``, with dropout."""
+        """Return ``x + dropout(added)``, gated if the connection is; all are ``[b, n, d]``."""
         added = self.dropout(added)
         return x + (added if self.gate is None else torch.sigmoid(self.gate(x)) * added)
 

@@ -26,7 +26,7 @@ class Dropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """Zero elements of ``x`` at random in training, and scale the others."""
+        """Return ``x``, any shape; in training with elements zeroed and the others scaled."""
         if not self.training or not self.p:
             return x
         if x.device.type != "cpu":

@@ -28,7 +28,7 @@ def ndcg(ranks: Ranks, k: int) -> Floats:
 
 
 def row_metrics(ranks: Ranks, ks: Iterable[int] = (10,)) -> dict[str, Floats]:
-    """Return ``hr@k``, ``ndcg@k`` and ``mrr@k`` of each row."""
+    """Return ``hr@k``, ``ndcg@k`` and ``mrr@k`` of each row, ``[r]`` each."""
     found = {}
     for k in ks:
         found[f"hr@{k}"] = hit(ranks, k)
@@ -43,6 +43,11 @@ def mean_metrics(ranks: Ranks, ks: Iterable[int] = (10,)) -> dict[str, float]:
 
 
 def user_mean(values: Floats, users: NDArray[np.integer]) -> float:
-    """Return the mean over users of their means over rows, so that all users weigh the same."""
+    """Return the mean over users of their means over rows, so that all users weigh the same.
+
+    Args:
+        values: A value of each row, ``[r]``.
+        users: The user of each row, ``[r]``.
+    """
     _, code = np.unique(users, return_inverse=True)
     return float((np.bincount(code, weights=values) / np.bincount(code)).mean())

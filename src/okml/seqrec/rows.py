@@ -34,7 +34,7 @@ class Rows:
         return len(self.end)
 
     def take(self, which: Mask | Ints) -> Self:
-        """Return some of the rows."""
+        """Return the rows ``which``, a mask ``[r]`` or indices."""
         return type(self)(self.user[which], self.end[which])
 
     def join(self, other: Self) -> Self:
@@ -97,7 +97,7 @@ class Windows:
         return len(self.stop)
 
     def take(self, which: Mask | Ints) -> Self:
-        """Return some of the windows."""
+        """Return the windows ``which``, a mask ``[w]`` or indices."""
         return type(self)(
             self.user[which], self.stop[which], self.limit[which], self.slack[which], self.length
         )

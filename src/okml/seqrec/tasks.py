@@ -52,7 +52,7 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Any) -> Tensor:
-        """Return the mean loss over the targets of a batch."""
+        """Return the mean loss over the targets of a batch, a scalar."""
 
 
 class EveryPosition(Objective):
@@ -71,7 +71,7 @@ class EveryPosition(Objective):
         super().__init__(encoder, loss)
 
     def forward(self, batch: CausalBatch) -> Tensor:
-        """Return the mean loss over the targets of a batch."""
+        """Return the mean loss over the targets of a batch, ``[b, n]``, a scalar."""
         hidden = self.encoder(batch.items, batch.times, batch.padded)  # [b, n, d]
         matrix = self.encoder.item_matrix()
         given = (batch.targets, batch.negatives, batch.count)
@@ -82,7 +82,7 @@ class LastTarget(Objective):
     """The loss of the one target after each history."""
 
     def forward(self, batch: LastTargetBatch) -> Tensor:
-        """Return the mean loss over the targets of a batch."""
+        """Return the mean loss over the targets of a batch, ``[b]``, a scalar."""
         hidden = self.encoder.last(batch.items, batch.times, batch.padded)  # [b, d]
         matrix = self.encoder.item_matrix()
         given = (batch.target, batch.negatives, len(batch.target))

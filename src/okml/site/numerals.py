@@ -7,7 +7,8 @@ import re
 from okml.site.language import Lang
 
 _BEFORE_VERSION = "".join(f"(?<!{name} )" for name in ("BY", "SD", "Diffusion", "Python", "torch"))
-# As Python formats it; no part of a name, an address, a range, a date, a version or a tuple of one.
+# A number as Python formats it, which is no part of a name, an address, a range, a date, a version
+# or a tuple of one.
 _NUMBER = (
     rf"{_BEFORE_VERSION}(?<![\w.,:@/+-])"
     r"[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]\d+)?(?![.,]?\d|,\)|/)"

@@ -21,7 +21,7 @@ def repository_url(env: BuildEnvironment) -> str:
 
 
 def source_link(env: BuildEnvironment, path: str, line: int, text: str = "") -> element:
-    """Return a permalink to a line; without an address of the repository, its text alone.
+    """Return a permalink to a line; without an address of the repository, its text and the place.
 
     Args:
         env: The environment of the build.
@@ -29,8 +29,8 @@ def source_link(env: BuildEnvironment, path: str, line: int, text: str = "") -> 
         line: The number of the line, from 1.
         text: The text of the link; the place if empty.
     """
-    text, url = text or f"{path}:{line}", repository_url(env)
+    place, url = f"{path}:{line}", repository_url(env)
     if not url:
-        return tag("code", text, classes=["okml-source"])
+        return tag("code", f"{text} {place}".lstrip(), classes=["okml-source"])
     attrs = {"href": f"{url}/blob/{_sha()}/{path}#L{line}"}
-    return tag("a", tag("code", text), classes=["okml-source"], attrs=attrs)
+    return tag("a", tag("code", text or place), classes=["okml-source"], attrs=attrs)

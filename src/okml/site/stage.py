@@ -43,7 +43,7 @@ from okml.steps import announced
 
 REPOSITORY_VARIABLE = "OKML_REPOSITORY_URL"
 SITE_VARIABLE = "OKML_SITE_URL"
-# As the theme tells them, by a part of the host's name.
+# The theme tells hosts apart by these parts of their names.
 KNOWN_HOSTS = ("github", "gitlab", "bitbucket")
 INJECTED = "injected-parameters"
 PAGES = "book"

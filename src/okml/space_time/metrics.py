@@ -40,7 +40,7 @@ def r2(y: Floats, p: Floats) -> Floats:
 
 
 def mean_r2(y: Floats, p: Floats) -> float:
-    """Return the unweighted mean of the columns' R², the paper's figure for places."""
+    """Return the unweighted mean of the R² of the columns of [n, t], the paper's for places."""
     return float(r2(y, p).mean())
 
 
@@ -57,7 +57,7 @@ def _rank_correlation(a: Floats, b: Floats) -> float:
 
 
 def mean_spearman(y: Floats, p: Floats) -> float:
-    """Return the mean of the columns' Spearman ρ."""
+    """Return the mean of Spearman's ρ of the columns of [n, t]."""
     return float(spearman(y, p).mean())
 
 

@@ -144,7 +144,7 @@ def gram_matrix(X: Tensor) -> Tensor:
 
 
 def product(X: Tensor, Y: Tensor) -> Tensor:
-    """Return the matrix product of two tensors of two dimensions."""
+    """Return the product of [m, k] and [k, n], which numpy computes on a CPU."""
     if X.device.type == "cpu":
         return torch.from_numpy(X.numpy() @ Y.numpy())
     return X @ Y
@@ -159,7 +159,7 @@ def eigenvectors(gram: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def cholesky_of_sum(gram: Tensor, lam: float) -> Tensor:
-    """Return the lower Cholesky factor of ``gram`` + ``lam`` I.
+    """Return the lower Cholesky factor of ``gram`` + ``lam`` I, [d, d].
 
     Raises:
         ParameterError: If λ is so small that the sum is not positive definite in float64.

@@ -280,9 +280,13 @@ def build(
 
 
 def start_from(encoder: Encoder, weights: dict[str, Tensor]) -> float:
-    """Copy every weight with the same name and shape; return the share of copied weights.
+    """Copy every weight with the same name and shape; return the share of copied weights, 0 to 1.
 
     Encoders with another mixer share only the embedding and the feed-forward networks.
+
+    Args:
+        encoder: The encoder whose weights are overwritten.
+        weights: The state of another encoder, by the names of its weights.
     """
     own = encoder.state_dict()
     shared = {

@@ -49,6 +49,8 @@ RELEASED_SAMPLER = SamplerSettings(
 class Sampler(nn.Module):
     """Scores the items of a history, of which the highest are kept.
 
+    It sees tokens and times, and neither the numbers of the items nor other histories.
+
     Args:
         settings: The settings of the ranking.
         width: The width of a token, for the ranking by content.
@@ -122,10 +124,16 @@ class Sampler(nn.Module):
 
 
 def gaps(times: Tensor) -> Tensor:
-    """Return the seconds from each item to the newest one, ``t_n - t_i >= 0`` (Eq. 5).
+    """Return the seconds from each item to the newest one, ``t_n - t_i >= 0``, ``[b, n]`` (Eq. 5).
 
     They are subtracted as integers, since float32 has a resolution of 128 seconds at current Unix
     times.
+
+    Args:
+        times: The times of the items, int64 seconds ``[b, n]``, ascending.
+
+    Raises:
+        TypeError: If the times are no int64.
     """
     if times.dtype != torch.int64:
         raise TypeError(f"Times are {times.dtype}; gaps need int64 seconds.")
@@ -133,7 +141,10 @@ def gaps(times: Tensor) -> Tensor:
 
 
 def gap_input(gap: Tensor, kind: Literal["log", "raw"]) -> Tensor:
-    """Return the input of the MLP: ``-gap`` in seconds, or its logarithm scaled to [-1.5, 3]."""
+    """Return the MLP's input, float32, any shape: minus the gap in seconds, or its logarithm.
+
+    The logarithm is scaled to [-1.5, 3] between no gap and two years.
+    """
     seconds = gap.clamp_min(0).float()
     return -seconds if kind == "raw" else (torch.log1p(seconds) - 6) / 4
 
@@ -143,6 +154,10 @@ def standardize(scores: Tensor, real: Tensor) -> Tensor:
 
     The deviation is zero if all gaps are equal; epsilon is under the root, so that scores and
     gradients are then zero instead of undefined.
+
+    Args:
+        scores: The scores of the items, ``[b, n]``.
+        real: Bool ``[b, n]``, false at padding, whose result is 0.
     """
     count = real.sum(1, keepdim=True).clamp_min(1)
     mean = torch.where(real, scores, 0).sum(1, keepdim=True) / count
@@ -152,7 +167,7 @@ def standardize(scores: Tensor, real: Tensor) -> Tensor:
 
 
 def draw_noise(kind: Noise, like: Tensor) -> Tensor:
-    """Draw the noise R of Eq. 6, one number for each item."""
+    """Draw the noise R of Eq. 6, one number for each score in ``like``, ``[b, n]``."""
     if kind == "none":
         return torch.zeros_like(like)
     return torch.randn_like(like) if kind == "normal" else torch.rand_like(like)

@@ -54,7 +54,7 @@ class Average:
 
 
 class AverageOfShards(Average):
-    """The same for a module that FSDP has sharded: each process averages its own shards.
+    """The average of a module that FSDP has sharded: each process averages its own shards.
 
     Such a module cannot be copied, so the averages take the place of its weights while in use.
     """

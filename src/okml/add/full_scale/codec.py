@@ -61,5 +61,5 @@ def sample_latents(moments: Tensor, scale: float, noise: Tensor) -> Tensor:
         noise: Standard normal noise, ``[B, c, h, w]``.
     """
     mean, log_variance = moments.float().unbind(1)
-    # As diffusers' posterior clamps it.
+    # diffusers' posterior has the same clamp.
     return scale * (mean + (0.5 * log_variance.clamp(-30, 20)).exp() * noise)

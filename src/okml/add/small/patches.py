@@ -23,9 +23,9 @@ class PatchCodec(Codec):
         self.patch = patch
 
     def encode(self, images: Tensor) -> Tensor:
-        """Return the squares as channels."""
+        """Return images ``[B, C, H, W]`` with their squares as channels."""
         return functional.pixel_unshuffle(images, self.patch)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Return the images."""
+        """Return the images ``[B, C, H, W]`` of latents."""
         return functional.pixel_shuffle(latents, self.patch)

@@ -115,7 +115,7 @@ class Propagation(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        """Return ``S g``."""
+        """Return ``S g``, ``[n, d]``, since S is symmetric, and nothing for the graph."""
         return _product(gradients[0].contiguous(), *ctx.saved_tensors), None, None, None
 
 
@@ -155,7 +155,7 @@ class LightGCNLoss(nn.Module):
         return mean
 
     def forward(self, batch: IdBatch) -> Tensor:
-        """Return the BPR loss of a batch with the penalty of its initial vectors."""
+        """Return the BPR loss of a batch with the penalty of its initial vectors, a scalar."""
         vectors = self.vectors()
         node = vectors[batch.node]
         positive = (node * vectors[batch.item]).sum(-1)

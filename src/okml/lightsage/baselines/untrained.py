@@ -11,20 +11,25 @@ from okml.lightsage.ranking import Scorer, vector_scorer
 
 
 def popularity_scorer(clicks: Tensor) -> Scorer:
-    """Score each item by its number of clicks, independent of the viewed item."""
+    """Score each item by its number of clicks, ``[N]``, independent of the viewed item."""
     row = clicks.float()
     return lambda items: row.expand(len(items), -1)
 
 
 def category_scorer(clicks: Tensor, category: Tensor) -> Scorer:
-    """Score items of the viewed item's category by clicks, and all others below 0."""
+    """Score items of the viewed item's category by clicks, and all others below 0.
+
+    Args:
+        clicks: Number of clicks of each item, ``[N]``.
+        category: Number of each item's category, ``[N]``.
+    """
     row = clicks.float()
     below = row / (row.max() + 1) - 1
     return lambda items: torch.where(category[items].unsqueeze(1) == category, row, below)
 
 
 def feature_scorer(features: Tensor) -> Scorer:
-    """Score by the cosine of the items' features; 0 for an item without features."""
+    """Score by the cosine of features, ``[N, F]``; 0 for an item whose features are all 0."""
     return vector_scorer(nn.functional.normalize(features.float(), dim=1, eps=1e-30))
 
 
@@ -72,7 +77,7 @@ def edge_scorer(edges: pl.DataFrame, items: int, device: torch.device) -> Scorer
 
 
 def truth_scorer(truth: Tensor) -> Scorer:
-    """Score by the negative distance of the latent positions behind synthetic clicks."""
+    """Score by minus the mean squared distance of the positions behind clicks, ``[N, L]``."""
     squares = (truth**2).sum(1)
 
     def score(items: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from okml.seqrec.axes import leading_axes
 
 
 def standardized(features: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Give each column mean 0 and standard deviation 1; constant columns become 0."""
+    """Give each column of ``[N, F]`` mean 0 and standard deviation 1; constant ones become 0."""
     centered = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
     spread = centered.std(axis=0)
     scaled = np.divide(centered, spread, out=np.zeros_like(centered), where=spread > 1e-12)

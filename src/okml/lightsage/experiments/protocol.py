@@ -156,7 +156,15 @@ def part_report(edges: Mapping[str, pl.DataFrame], items: int, category: Numbers
 
 
 def share_within(edges: pl.DataFrame, category: Numbers) -> float | None:
-    """Return the weighted share of edges within a category, of edges with known categories."""
+    """Return the weighted share of edges within a category among those with known categories.
+
+    Args:
+        edges: Edges with the columns ``item``, ``neighbor`` and ``weight``.
+        category: Number of each item's category, ``[N]``; -1 if it is not known.
+
+    Returns:
+        The share, 0 to 1; None without an edge whose categories are known.
+    """
     own, other = (category[edges[name].to_numpy()] for name in ("item", "neighbor"))
     weight = edges["weight"].to_numpy()
     known = (own >= 0) & (other >= 0)

@@ -186,7 +186,7 @@ class Similar:
     cumulative: NDArray[np.float32]
 
     def draw(self, near: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Draw an item near each of some items; ``NOTHING`` if there is no candidate."""
+        """Draw an item near each item of ``near``, ``[v]``; ``NOTHING`` without a candidate."""
         chance = rng.random(len(near), dtype=np.float32)
         rows = self.cumulative[near]
         place = np.minimum((rows <= chance[:, None]).sum(axis=1), rows.shape[1] - 1)
@@ -254,7 +254,7 @@ class ByPopularity:
         self.starts = np.searchsorted(leaf[self.items], np.arange(leaves + 1))
 
     def of_leaf(self, leaf: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Draw an item of each leaf; ``NOTHING`` if a leaf is empty."""
+        """Draw an item of each leaf, ``[v]``; ``NOTHING`` if a leaf is empty."""
         first, last = self.starts[leaf], self.starts[leaf + 1]
         low, high = self.cumulative[first], self.cumulative[last]
         place = np.searchsorted(
@@ -265,7 +265,7 @@ class ByPopularity:
         return np.where(last > first, drawn, NOTHING)
 
     def of_all(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Draw items of any leaf."""
+        """Draw items of any leaf, ``[count]``."""
         chance = rng.random(count) * self.cumulative[-1]
         place = np.searchsorted(self.cumulative, chance, "right") - 1
         return np.asarray(self.items[np.minimum(place, len(self.items) - 1)])

@@ -130,7 +130,13 @@ class Reader(Protocol):
     def read(
         self, pairs: tuple[Tensor, Tensor], others: Tensor, rng: np.random.Generator
     ) -> HopInputs | BlockInputs:
-        """Return the inputs of items, targets and others, in that order."""
+        """Return the inputs of items, targets and others, in that order.
+
+        Args:
+            pairs: Numbers of the items and of their targets, int64 ``[B]`` each.
+            others: Numbers of the negatives, int64 ``[M + B H]``.
+            rng: Source of what is drawn: hidden neighborhoods, or sampled neighbors.
+        """
         ...
 
 
@@ -160,7 +166,7 @@ class HopReader:
     def read(
         self, pairs: tuple[Tensor, Tensor], others: Tensor, rng: np.random.Generator
     ) -> HopInputs:
-        """Return the rows of items, targets and others."""
+        """Return the rows of items, targets and others; see :meth:`Reader.read`."""
         item, target = pairs
         ids, partner = torch.cat([item, target]), torch.cat([target, item])
         if self.leave_edge_out:
@@ -198,7 +204,7 @@ class BlockReader:
     def read(
         self, pairs: tuple[Tensor, Tensor], others: Tensor, rng: np.random.Generator
     ) -> BlockInputs:
-        """Return the neighborhoods of items, targets and others."""
+        """Return the neighborhoods of items, targets and others; see :meth:`Reader.read`."""
         seeds, places = torch.unique(torch.cat([*pairs, others]), return_inverse=True)
         count = len(pairs[0])
         without = places[: 2 * count].view(2, count) if self.leave_edge_out else None

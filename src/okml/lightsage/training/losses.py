@@ -64,7 +64,11 @@ class Encoded:
 
 
 def pair_loss(settings: LossSettings, batch: Encoded) -> Tensor:
-    """Return the mean loss of the pairs of a batch."""
+    """Return the mean loss of the B pairs of a batch, a scalar.
+
+    All losses but the softmax compare a pair's target with each of its negatives. A negative that
+    all pairs share does not count for a pair whose item or target it is.
+    """
     if settings.name == "softmax":
         return softmax_loss(settings, batch)
     positive = (batch.query * batch.target).sum(-1, keepdim=True)  # [B, 1]
@@ -90,7 +94,7 @@ def pair_loss(settings: LossSettings, batch: Encoded) -> Tensor:
 
 
 def softmax_loss(settings: LossSettings, batch: Encoded) -> Tensor:
-    """Return the cross-entropy of each pair's target among the pool.
+    """Return the mean cross-entropy of each pair's target among the pool, a scalar.
 
     The pool has all targets of the batch, over all processes, and the extra negatives. A column is
     masked in a row if it is the row's own item, or a repetition of its target.

@@ -58,7 +58,7 @@ class ContrastiveModel(nn.Module):
         self.loss = loss
 
     def forward(self, batch: PairBatch) -> Tensor:
-        """Return the mean loss of the pairs of a batch."""
+        """Return the mean loss of the pairs of a batch, a scalar."""
         vectors = self._encode(batch)  # [2B + M + B H, d]
         pairs, negatives = len(batch.query_ids), len(batch.negative_ids)
         sizes = [pairs, pairs, negatives, batch.hard.numel()]

@@ -96,14 +96,17 @@ def scores(hidden: Tensor, items: ItemVectors, candidates: Tensor) -> Tensor:
 
 
 def aligned(table: Tensor) -> Tensor:
-    """Return a matrix with zeros below and on the right, up to sizes that its device is fast at."""
+    """Return ``table``, ``[m, n]``, with zeros below and on the right.
+
+    Both sizes become the next multiples of what the device multiplies fast.
+    """
     multiple = fast_multiple(table.device)
     rows, columns = (size + -size % multiple for size in table.shape)
     return enlarged(table, rows, columns)
 
 
 def enlarged(table: Tensor, rows: int, columns: int) -> Tensor:
-    """Return a matrix of some size, with zeros below and on the right where it was smaller."""
+    """Return ``table``, ``[m, n]``, with zeros below and on the right: ``[rows, columns]``."""
     below, right = rows - table.shape[0], columns - table.shape[1]
     return functional.pad(table, (0, right, 0, below)) if below or right else table
 

@@ -42,7 +42,16 @@ class SampledSoftmax(ItemLoss):
     def against(
         self, hidden: Tensor, items: ItemVectors, targets: Tensor, candidates: Tensor, draws: int
     ) -> Tensor:
-        """Return the summed loss against ``candidates``, with ``draws`` as the number k."""
+        """Return the summed loss of each target against candidates, corrected for their draws.
+
+        Args:
+            hidden: Vectors of histories, ``[r, d]``.
+            items: Vectors of items; see :class:`ItemLoss`.
+            targets: The next items, ``[r]``, none of them 0.
+            candidates: Negatives, ``[k]`` for all rows or ``[r, k]``; one that equals the row's
+                target is left out.
+            draws: The number of draws k of the correction ``log(k q)``.
+        """
         positive = wide((hidden * items[targets]).sum(1, keepdim=True))  # [r, 1]
         logits = wide(scores(hidden, items, candidates))  # [r, k]
         logits = logits - self.log_q[candidates] - math.log(max(draws, 1))

@@ -113,8 +113,14 @@ def build_sampler(
 ) -> NegativeSampler | None:
     """Build the negative sampler for the batches of a loss; None if the loss needs none.
 
-    ``avoid`` and ``avoid_end`` are those of :class:`NegativeSampler`. A sampled softmax must not
-    avoid any items, since its correction is for draws from the whole catalog.
+    A sampled softmax must not avoid any items, since its correction is for draws from the whole
+    catalog.
+
+    Args:
+        settings: The settings of the loss.
+        counts: The number of events of each item, ``[V + 1]``; row 0 is padding.
+        avoid: Events whose items are no negatives of their users; see :class:`NegativeSampler`.
+        avoid_end: One past the last of these events of each user, ``[u]``.
     """
     if not isinstance(settings, _Sampled):
         return None

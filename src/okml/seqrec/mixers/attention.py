@@ -19,7 +19,7 @@ class Attention(QueryMixer):
     supports_key_bias = True
 
     def forward(self, tokens: Tensor, context: Context, queries: Tensor | None = None) -> Tensor:
-        """Attend from ``queries`` (None for all tokens) to ``tokens``."""
+        """Attend from ``queries``, ``[b, k, d]``, to ``tokens``, ``[b, n, d]``; None for all."""
         causal = self.shape.causal and queries is None
         q, k, v = self.project(tokens, queries)  # [b, h, k, d_h], [b, h, n, d_h]
         mask = attention_mask(context, causal, tokens.shape[1], q.dtype)

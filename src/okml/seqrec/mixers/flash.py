@@ -81,9 +81,12 @@ class FLASH(Mixer):
 
 
 def distance_bucket(distance: Tensor) -> Tensor:
-    """Return the bucket of ``key - query``: exact for small distances, logarithmic for large ones.
+    """Return the bucket of each distance, int64, any shape: logarithmic beyond small distances.
 
     Half of the buckets are for later keys.
+
+    Args:
+        distance: Position of a key less that of a query, int64, any shape.
     """
     side = BUCKETS // 2
     near = side // 2

@@ -28,7 +28,10 @@ class Linformer(QueryMixer):
         self.value_rows = nn.Linear(shape.length, rank)
 
     def forward(self, tokens: Tensor, context: Context, queries: Tensor | None = None) -> Tensor:
-        """Attend from ``queries`` (None for all tokens) to linear combinations of ``tokens``."""
+        """Attend from ``queries`` to linear combinations of ``tokens``.
+
+        The shapes are those of :class:`QueryMixer`.
+        """
         q = self.heads(self.query(tokens if queries is None else queries))  # [b, h, k, d_h]
         k = self.heads(_shorten(self.key(tokens), self.key_rows))  # [b, h, r, d_h]
         v = self.heads(_shorten(self.value(tokens), self.value_rows))

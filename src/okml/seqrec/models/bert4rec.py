@@ -121,7 +121,7 @@ class ClozeBatches:
         return len(self.windows)
 
     def batch(self, indices: Ints, rng: np.random.Generator) -> CausalBatch:
-        """Build the batch of some windows; ``rng`` moves and masks them."""
+        """Build the batch of the windows ``indices``, ``[b]``; ``rng`` moves and masks them."""
         start, stop = self.windows.bounds(self.interactions, indices, rng if self.jitter else None)
         length, flat = self.windows.length + 1, self._flat
         places, real = flat.padded(start, stop, length, "left")  # [b, n]

@@ -128,7 +128,7 @@ def errors_by_region(rows: pl.DataFrame) -> Picture:
         .filter(pl.col("count") >= FEWEST)
     )
     require(table, f"regions with {FEWEST} test places")
-    # Of many regions the best and the worst would be those with few places, by chance.
+    # The best and the worst of many regions would be those with few places, by chance.
     largest = table.sort("count", "region", descending=[True, False]).head(REGIONS)
     shown = largest.sort("error_km").with_columns(pl.col("region").str.replace_all("_", " "))
     labels = [f"{row['region']} ({row['count']})" for row in shown.iter_rows(named=True)]

@@ -89,7 +89,7 @@ class WeeklySettings(Settings):
     more_arms: Distinct[StrategyName] = ()  # with the first seed alone
     strategies: StrategySettings = StrategySettings()
 
-    # Beside rows of single items.
+    # The stream also trains these tables, beside that of rows of single items.
     tables: Distinct[UserTable] = ("hybrid_content", "hybrid_sid", "hybrid_random")
     shards: Distinct[Positive] = (0.25, 4.0)  # further synchronizations per period, Monolith's N
 

@@ -139,8 +139,8 @@ class UsersSettings(Settings):
     # Labels that ranking predicts: a signal of the log, or `liked`, any success.
     ranked: AtLeastOne[Text] = ("liked", "love", "dislike")
     test_rows: Count = 10  # of each user at most, the newest
-    # Of each user at most, the newest before the cut: no training has them as targets, and the
-    # recommenders are validated on those of the users whose labels they have.
+    # The largest number of each user's rows, the newest before the cut. No training has them as
+    # targets, and recommenders are validated on those of the users whose labels they have.
     valid_rows: Count = 5
     valid_users: Count = 500  # whose rows a validation takes, at most
 
