@@ -30,6 +30,9 @@ def read_idx(path: Path, sha256: str | None = None) -> NDArray[np.uint8]:
         path: The gzip file.
         sha256: The checksum of the decompressed content; None to skip the check.
 
+    Returns:
+        The bytes, in the shape that the file states.
+
     Raises:
         DataError: If it is no such file or has other content.
     """

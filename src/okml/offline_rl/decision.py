@@ -60,7 +60,7 @@ class ReturnConditioned(Objective):
     """The loss of the next item given the logged return."""
 
     def forward(self, batch: TransitionBatch) -> Tensor:
-        """Return the mean loss over the targets of a batch."""
+        """Return the mean loss over the targets of a batch, ``[b, n]``, a scalar."""
         assert isinstance(self.encoder, DecisionTransformer)
         hidden = self.encoder.told(batch)
         given = (batch.targets, None, batch.count)

@@ -146,7 +146,7 @@ class TransitionBatches:
         return len(self.windows)
 
     def batch(self, indices: Ints, rng: np.random.Generator) -> TransitionBatch:
-        """Build the batch of some windows; ``rng`` moves them."""
+        """Build the batch of the windows ``indices``, ``[b]``; ``rng`` moves them."""
         interactions, length, flat = self.episodes.interactions, self.windows.length, self._flat
         start, stop = self.windows.bounds(interactions, indices, rng if self.jitter else None)
         sizes = stop - 1 - start

@@ -36,7 +36,13 @@ class PolicyObjective(nn.Module):
         weigh: Weigh = equal_weights,
         table: Tensor | None = None,
     ) -> PassResult:
-        """Return the pass over the transitions of a batch; see :func:`policy_pass`."""
+        """Return the pass over the r transitions of a batch; see :func:`policy_pass`.
+
+        Args:
+            batch: Windows of transitions, ``[b, n]``.
+            weigh: A function from a chunk of transitions to their weights, ``[c]``.
+            table: Vectors whose means under the policy are computed, ``[V + 1, k]``; None for none.
+        """
         hidden = self.encoder(batch.items, batch.times, batch.padded)
         found: PassResult = policy_pass(
             batch.at_transitions(hidden),

@@ -114,7 +114,7 @@ def last_token_into(buffer: Tensor, lm: LanguageModel) -> Iterator[None]:
 
 
 def residual(block_output: Any) -> Tensor:
-    """Return the residual stream in a block's output, which some families wrap in a tuple."""
+    """Return the residual stream, [..., d], in a block's output, which may be a tuple."""
     states: Tensor = block_output[0] if isinstance(block_output, tuple) else block_output
     return states
 

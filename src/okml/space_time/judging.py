@@ -78,11 +78,11 @@ class HeldOut:
         return {seed: statistic(_predicted(self.test, p), p) for seed, p in arm.items()}
 
     def r2(self, rows: NDArray[np.int64], predicted: Floats) -> float:
-        """Return the mean R² of the targets: a statistic."""
+        """Return the mean R² of the targets over ``rows``, a statistic, of predictions [n, t]."""
         return mean_r2(self.y[rows], predicted[rows])
 
     def rho(self, rows: NDArray[np.int64], predicted: Floats) -> float:
-        """Return the mean Spearman ρ of the targets: a statistic."""
+        """Return the targets' mean Spearman ρ over ``rows``, a statistic, of predictions [n, t]."""
         return mean_spearman(self.y[rows], predicted[rows])
 
     def order_within(self, regions: Sequence[Any]) -> Statistic:

@@ -165,7 +165,13 @@ def spells_region(names: Sequence[str]) -> NDArray[np.bool_]:
 def r2_by_spelling(
     true: Floats, predicted: Floats, spelled: NDArray[np.bool_]
 ) -> dict[str, float | None]:
-    """Return R² of the names that spell their region and of the others; None for too few."""
+    """Return R² of the names that spell their region and of the others; None for too few.
+
+    Args:
+        true: The targets, [n, t].
+        predicted: The predictions, [n, t].
+        spelled: Whether a name spells its region, [n].
+    """
     return {
         f"r2_{group}": mean_r2(true[rows], predicted[rows]) if rows.sum() >= FEWEST else None
         for group, rows in (("spelled", spelled), ("bare", ~spelled))

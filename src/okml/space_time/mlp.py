@@ -35,7 +35,7 @@ class Scaler:
         return cls(values.mean(0), torch.where(spread > 0, spread, 1.0))
 
     def apply(self, values: Tensor) -> Tensor:
-        """Return scaled columns as float32."""
+        """Return the scaled columns of values [n, d] as float32."""
         return ((values - self.center) / self.spread).float()
 
 

@@ -56,7 +56,7 @@ class TensorBatches:
         return len(self.tensors[0])
 
     def batch(self, indices: Indices, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Return the rows ``indices`` of each tensor; ``rng`` is not used."""
+        """Return the rows ``indices``, ``[b]``, of each tensor; ``rng`` is not used."""
         rows = torch.from_numpy(indices).to(self.tensors[0].device)
         return tuple(tensor[rows] for tensor in self.tensors)
 

@@ -75,13 +75,16 @@ def shard(
 
 
 def shards(module: nn.Module) -> list[Tensor]:
-    """Return this process's part of each weight of a module; writing to one changes the weight."""
+    """Return this process's part of each weight of a module, views of any shape.
+
+    Writing to a part changes the weight.
+    """
     weights = (parameter.detach() for parameter in module.parameters())
     return [weight.to_local() if isinstance(weight, DTensor) else weight for weight in weights]
 
 
 def full_weights(module: nn.Module) -> dict[str, Tensor]:
-    """Return the full weights of a sharded module, on the CPU."""
+    """Return the full weights of a sharded module by name, on the CPU of the first process."""
     weights = get_model_state_dict(module, options=WHOLE_ON_FIRST)
     return {name: value for name, value in weights.items() if isinstance(value, Tensor)}
 

@@ -49,7 +49,10 @@ class SdxlPrompts(nn.Module):
         self.side = side
 
     def forward(self, condition: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the arguments of SDXL's network: the towers' last layers but one, joined."""
+        """Return the arguments of SDXL's network for tokens ``[B, 77]`` of both towers.
+
+        The states are those of the towers' last layers but one, side by side.
+        """
         one = self.tower(condition["input_ids"], output_hidden_states=True)
         two = self.tower_2(condition["input_ids_2"], output_hidden_states=True)
         states = torch.cat([one.hidden_states[-2], two.hidden_states[-2]], -1)

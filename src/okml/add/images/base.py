@@ -35,7 +35,7 @@ class Images:
         return len(self.labels)
 
     def take(self, rows: NDArray[np.int64]) -> Images:
-        """Return the images ``rows``."""
+        """Return the images with the numbers ``rows``."""
         chosen = torch.from_numpy(rows)
         captions = tuple(self.captions[row] for row in rows)
         return Images(self.pixels[chosen], self.labels[chosen], captions)
@@ -105,7 +105,14 @@ def as_bytes(image: Tensor) -> NDArray[np.uint8]:
 
 
 def stratified(labels: NDArray[np.int64], test_share: float) -> tuple[NDArray[np.int64], ...]:
-    """Return the rows of train and test, each class split by the same share, in a fixed order."""
+    """Return the numbers of the images of train and of test, each class split by the same share.
+
+    The split is the same in each run.
+
+    Args:
+        labels: The class of each image, ``[n]``.
+        test_share: The share of each class that is test.
+    """
     rng = np.random.default_rng(SPLIT_SEED)
     train, test = [], []
     for label in np.unique(labels):

@@ -101,7 +101,12 @@ class EfficientNetLite0(nn.Module):
         self._fc = nn.Linear(LAST, 1000)
 
     def blocks(self, x: Tensor, last: int) -> list[Tensor]:
-        """Return the outputs of blocks 0 to ``last`` for images as the network takes them."""
+        """Return the outputs of blocks 0 to ``last``, ``[B, C, h, w]`` each.
+
+        Args:
+            x: Images as the network takes them, ``[B, 3, H, W]``.
+            last: The number of the last block that is computed.
+        """
         h = functional.relu6(self._bn0(self._conv_stem(x)))
         outputs = []
         for block in list(self._blocks)[: last + 1]:
@@ -115,7 +120,7 @@ class EfficientNetLite0(nn.Module):
         return functional.relu6(self._bn1(self._conv_head(h))).mean((2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits of ImageNet's 1,000 classes for images as the network takes them."""
+        """Return the logits of ImageNet's classes, ``[B, 1000]``, of images ``[B, 3, H, W]``."""
         out: Tensor = self._fc(self.pooled(x))
         return out
 

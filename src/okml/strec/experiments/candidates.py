@@ -78,7 +78,14 @@ def random_histories(
 def candidate(
     study: Study, data: SplitLog, arm: Arm, histories: tuple[Tensor, Tensor]
 ) -> Candidate:
-    """Return the encoder of an arm for histories of any length; it reads the newest items."""
+    """Return the encoder of an arm for histories of any length; it reads the newest items.
+
+    Args:
+        study: The study of the run.
+        data: The data set, which says how many items there are.
+        arm: The arm, whose encoder has random weights.
+        histories: Items and times, both ``[b, n]``.
+    """
     profile, length = study.profile, histories[0].shape[1]
     settings = data.settings.model_copy(update={"length": length})
     torch.manual_seed(0)
@@ -90,7 +97,10 @@ def candidate(
 def candidates(
     study: Study, data: SplitLog, arms: Iterable[Arm], histories: tuple[Tensor, Tensor]
 ) -> list[Candidate]:
-    """Return the backbone with all and with only the last query in the last layer, and arms."""
+    """Return the backbone with all queries, the same with the last query alone, and arms.
+
+    The arguments are those of :func:`candidate`.
+    """
     backbone = candidate(study, data, BACKBONE, histories)
     return [
         replace(backbone, name=FULL, every_query=True),

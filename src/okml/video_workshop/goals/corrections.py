@@ -37,7 +37,7 @@ def action_weights(
 
 
 def reinforce_loss(log_prob: Tensor, weights: Tensor) -> Tensor:
-    """Return the loss whose gradient is REINFORCE's, the mean over logged actions."""
+    """Return the loss whose gradient is REINFORCE's, a mean over logged actions, ``[n]`` each."""
     return -(weights * log_prob).mean()
 
 
@@ -52,9 +52,10 @@ def stage2_weights(
     """Return the weight of each logged action in stage 2, detached.
 
     Args:
-        log_stage1: Log-probability ``log π_i(a|s)`` under the policy of each auxiliary response.
-        log_behavior: Log-propensity ``log β(a|s)``.
-        advantage: Advantage ``A_1(s, a)`` of the main response.
+        log_stage1: Log-probability ``log π_i(a|s)`` under the policy of each auxiliary response,
+            ``[n]`` each.
+        log_behavior: Log-propensity ``log β(a|s)``, ``[n]``.
+        advantage: Advantage ``A_1(s, a)`` of the main response, ``[n]``.
         multipliers: Lagrange multiplier ``λ_i`` of each auxiliary response.
         ratio_cap: Upper bound of the product of ratios.
         exponent_cap: Bound of ``|A_1 / Λ|``.
@@ -78,7 +79,7 @@ def stage2_optimum(
 def actor_weights(
     log_prob: Tensor, log_behavior: Tensor, advantage: Tensor, ratio_cap: float
 ) -> Tensor:
-    """Return the weights of a plain actor: its advantage times a capped ratio, detached.
+    """Return the weights of a plain actor, ``[n]``: its advantage times a capped ratio, detached.
 
     The ratio corrects for sampling from the log. It also damps negative advantages: the rarer an
     action has become, the smaller its gradient.
