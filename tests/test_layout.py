@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import textwrap
 from functools import cache
 from graphlib import TopologicalSorter
 from typing import get_args
@@ -114,3 +115,12 @@ def test_each_arm_that_is_picked_by_name_is_picked_by_some_profile():
         profiles = chapter(name).profiles().values()
         ran = {each for profile in profiles for field in picked for each in values(profile, field)}
         assert not picked or names - ran <= apart, f"{name} never runs {names - ran - apart}"
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+def test_one_arm_trains_alone_as_the_page_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(textwrap.dedent(SECTION.split("```python")[1].split("```")[0]), {})
+    assert "'ndcg@10': 0.0" in capsys.readouterr().out
+    assert [*(tmp_path / "_build/try").rglob("*position*")]
