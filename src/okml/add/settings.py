@@ -30,7 +30,7 @@ Weighting = Literal["none", "exponential", "sds", "nfsd", "uniform"]
 StudentInit = Literal["pretrained", "random"]
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
 
-TIMESTEPS = 1000  # of every schedule
+TIMESTEPS = 1000  # every schedule has as many
 Timestep = Annotated[Whole, Field(lt=TIMESTEPS)]
 SamplerSteps = Annotated[Count, Field(le=TIMESTEPS)]
 

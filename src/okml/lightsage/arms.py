@@ -46,7 +46,7 @@ class Arm(BaseModel):
     loss: LossSettings = LossSettings()
     negatives: NegativeSettings = NegativeSettings()
     leave_edge_out: bool = True
-    hidden_share: float = 0.0  # of rows trained without their neighborhood; one hop only
+    hidden_share: float = 0.0  # share of rows trained without their neighborhood; one hop only
     diffused: int = 0  # powers of A whose products with X are features too (SIGN)
     pooled: Literal["no", "similar", "random"] = "no"  # whether tail items share a node in training
     positives: Literal["edges", "walks"] = "edges"
@@ -99,9 +99,9 @@ class TailTreatment(NamedTuple):
     """One treatment of the tail, in training and in serving."""
 
     name: str
-    pooled: Literal["no", "similar", "random"]  # of the training
+    pooled: Literal["no", "similar", "random"]  # which tail items share a node in training
     policy: Policy
-    groups: Grouping = "similar"  # of the serving
+    groups: Grouping = "similar"  # which groups give the index their vectors
     hidden: bool = False  # trained with hidden neighborhoods
 
 

@@ -45,17 +45,17 @@ class TaskSettings(Settings):
     """One shop with its graph and its protocol, and what is compared with LightSAGE on it."""
 
     name: DataName
-    shop: ShopSettings = ShopSettings()  # of the synthetic shop, redrawn for each seed
-    train_weeks: Count | None = None  # of diginetica; None: all before the test
-    whole: bool = True  # of coveo: refuse files with fewer rows than the published ones
+    shop: ShopSettings = ShopSettings()  # the synthetic shop, which each seed draws anew
+    train_weeks: Count | None = None  # weeks of diginetica in training; None: all before the test
+    whole: bool = True  # whether files of coveo with fewer rows than published are refused
     graph: GraphSettings = GraphSettings()
     tail_clicks: Count = 8  # T: items with fewer in training are the tail
-    test_pairs: Count | None = None  # largest number, drawn at random; None: all
-    valid_pairs: Count | None = None  # the same of the validation
+    test_pairs: Count | None = None  # largest number of test pairs, drawn at random; None: all
+    valid_pairs: Count | None = None  # largest number of validation pairs; None: all
     # The graph of all arms outside the graph ablation.
     main_graph: GraphName = "full"
-    baselines: Distinct[BaselineName] = ()  # beside the network
-    graphs: Distinct[GraphName] = ()  # beside the main one, with the network; of a real log
+    baselines: Distinct[BaselineName] = ()  # what LightSAGE is held to
+    graphs: Distinct[GraphName] = ()  # graphs of a real log, beside the main one, for LightSAGE
 
     @property
     def seeded(self) -> bool:
@@ -75,7 +75,7 @@ class TailSettings(Settings):
 
     group_size: Count = 12  # most members
     blend: Probability = 0.1  # share of the own vector, λ
-    hidden_share: Fraction = 0.1  # of rows in the arm with hidden neighborhoods
+    hidden_share: Fraction = 0.1  # share of rows whose neighborhood one of the arms hides
 
 
 class GallerySettings(Settings):
@@ -90,7 +90,7 @@ class LightsageProfile(Profile):
 
     chapter: ClassVar[str] = "lightsage"
 
-    data: TaskSettings  # of the ablations
+    data: TaskSettings  # the shop of the ablations
     real: Distinct[TaskSettings] = ()  # real logs
     graphs: AtLeastOne[GraphName]  # rows of the graph ablation
     scarce_search: TaskSettings  # a shop with few searches, for the gain of Swing
@@ -109,10 +109,10 @@ class LightsageProfile(Profile):
     pinsage: PinSageSettings = PinSageSettings()
     walks: Count = 10  # from each node, of GraphSAGE's own positives; paper: 50
     tail: TailSettings = TailSettings()
-    tail_rows: Literal["few", "all"] = "all"  # few: the digest's rule and its controls
+    tail_rows: Literal["few", "all"] = "all"  # few: only the digest's rule and its controls
     indices: AtLeastOne[AnyIndex]
-    index_results: Count = 100  # of each query, for recall
-    index_items: Count | None = None  # of one more index, of a large shop
+    index_results: Count = 100  # results of each query that recall counts
+    index_items: Count | None = None  # items of one more, larger index; None: there is none
     gallery: GallerySettings | None = None
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ from okml.periodic_behavior.settings import ProblemSettings
 
 CLASSES = {"fashion_mnist": 10, "cifar10": 10, "cifar100": 100}
 CHANNELS = {"fashion_mnist": 1, "cifar10": 3, "cifar100": 3}
-SIDE = 32  # of CIFAR, and of Fashion-MNIST with a frame of two pixels
+SIDE = 32  # pixels of CIFAR's side, and of Fashion-MNIST's with a frame of two pixels
 
 
 class Images(NamedTuple):

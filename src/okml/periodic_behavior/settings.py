@@ -26,10 +26,10 @@ class ProblemSettings(Settings):
     """Images, the network that learns them, and the length of its trainings."""
 
     images: ImageSetName
-    examples: Count  # of the training set, its first ones
+    examples: Count  # the number of the training set's first examples that are used
     side: Literal[8, 16, 32]  # pixels of an edge; larger images are averaged over squares
     network: Literal["convnet", "resnet18"] = "convnet"
-    channels: Width  # of the first layer; later ones have 2, 4 and 8 times as many
+    channels: Width  # the first layer's; later ones have 2, 4 and 8 times as many
     epochs: Count
     batch: Annotated[Count, Field(ge=2)] = 128  # examples of a step; 128 in the authors' code
 
@@ -52,12 +52,12 @@ class PeriodicBehaviorProfile(Profile):
     chapter: ClassVar[str] = "periodic_behavior"
 
     problems: AtLeastOne[ProblemSettings]  # claims are decided on the first
-    rates: RateSettings  # of all arms
+    rates: RateSettings  # the learning rate and the weight decay of all arms
     # Scale-invariant weights are also trained with these, on the first problem, to see what the
     # frequency depends on.
     decays: AtLeastOne[Decay]  # other weight decays, at the same learning rate
     learning_rates: AtLeastOne[LearningRate]  # other learning rates, at the same product
-    last_norm: Positive = 10.0  # of the fixed last layer's weights, as in the authors' code
+    last_norm: Positive = 10.0  # norm of the fixed last layer's weights, as in the authors' code
     jump: Annotated[Positive, Field(gt=1)] = 5.0  # factor of the loss that is a destabilization
     transient: BelowOne = 0.2  # share of the epochs before the first that counts
 

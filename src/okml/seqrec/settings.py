@@ -29,8 +29,8 @@ class BackboneSettings(Settings):
     causal: bool = True
     mixer: MixerName = "attention"
 
-    dropout: BelowOne = 0.2  # of embeddings and of the residual branches
-    attention_dropout: BelowOne = 0.0  # of attention weights; slow on a CPU
+    dropout: BelowOne = 0.2  # drops parts of embeddings and of the residual branches
+    attention_dropout: BelowOne = 0.0  # drops attention weights, which is slow on a CPU
     hidden_dropout: BelowOne = 0.0  # inside the feed-forward network
     activation: Literal["gelu", "relu", "swiglu"] = "gelu"
     # pre: x + f(norm(x)), and a norm at the end; post: norm(x + f(x)), as in BERT and STRec
@@ -39,7 +39,7 @@ class BackboneSettings(Settings):
     # gated: the residual branch is scaled by a sigmoid of its input (LiGR blocks of eSASRec)
     residual: Literal["plain", "gated"] = "plain"
     embedding_norm: bool = False
-    scale_embedding: bool = False  # by the root of the width
+    scale_embedding: bool = False  # whether it is multiplied by the root of the width
     distilling: bool = False  # whether to halve the tokens between blocks (Informer)
     initial_std: Positive = 0.02  # standard deviation of all weights; biases start at zero
     padding_side: PaddingSide = "right"  # on the right, a causal mask needs no padding mask

@@ -37,7 +37,7 @@ class TrainingSettings(Settings):
     batch_size: Count  # examples a step, over all processes and micro-batches
     max_steps: Count | None = None
     max_epochs: Count | None = None
-    max_seconds: Positive | None = None  # of training, across resumptions
+    max_seconds: Positive | None = None  # the time that training may take, across resumptions
     shuffle: Literal["epoch", "replacement", "none"] = "epoch"  # see okml.training.batches
     seed: Whole = 0
 
@@ -51,7 +51,7 @@ class TrainingSettings(Settings):
     evaluate_every: Count | None = None  # in evaluate_unit; None: only at the end
     evaluate_unit: Literal["step", "epoch"] = "epoch"
     monitor: Text | None = None  # the metric that chooses the best checkpoint
-    mode: Literal["max", "min"] = "max"  # of the monitored metric
+    mode: Literal["max", "min"] = "max"  # which values of the monitored metric are better
     patience: Count | None = None  # stop at this many evaluations in a row without a new best
 
     checkpoint_every: Count | None = None  # steps; None: at a new best and at the end

@@ -19,7 +19,7 @@ from okml.training import History
 
 Vectors = NDArray[np.float32]
 Evaluation = Callable[[Vectors], Mapping[str, float]]
-LAST_RATE = 1e-4  # of the linear schedule, gensim's own
+LAST_RATE = 1e-4  # the end of the linear schedule, gensim's own
 
 
 class Item2VecSettings(Settings):
@@ -33,7 +33,7 @@ class Item2VecSettings(Settings):
     schedule: Literal["linear", "constant"] = "linear"
     negatives: Count = 15
     window: Count = 50  # at least a session's length: every pair is a positive
-    power: Power = 0.75  # of the frequency in the distribution of negatives
+    power: Power = 0.75  # exponent of an item's frequency in the distribution of negatives
     subsample: NonNegative = 1e-4  # threshold of frequent items; 0: no subsampling
 
 

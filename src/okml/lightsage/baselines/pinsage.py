@@ -18,7 +18,7 @@ from okml.lightsage.adjacency import Adjacency, row_blocks
 from okml.lightsage.network.encoder import Convolution, GraphEncoder
 from okml.settings import BelowOne, Count, Depth, Settings, Whole, Width, rule
 
-WALK_BYTES = 2**28  # of the walks that are counted at once
+WALK_BYTES = 2**28  # size of the walks that are counted at once
 Numbers32 = NDArray[np.int32]
 
 

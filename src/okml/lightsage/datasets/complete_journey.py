@@ -30,7 +30,7 @@ from okml.lightsage.graph.settings import StrongSettings
 
 LOG = "complete_journey"
 NO_PRODUCTS = ("COUPON", "FUEL", "MISCELLANEOUS")  # departments
-WINDOW_DAYS = 28  # of the test, and of the validation before it
+WINDOW_DAYS = 28  # length of the test, and of the validation before it
 PROMOTED_WEEKS = 4  # before the validation
 WORD_BUCKETS = 96
 PRICES = 10  # deciles

@@ -19,7 +19,7 @@ from okml.lightsage.datasets.shop_data import PAIR_SCHEMA, ShopData, item_table,
 from okml.lightsage.graph.events import clean
 
 GOOD = 4  # stars
-TEST_SHARE, VALID_SHARE = 0.3, 0.1  # of users
+TEST_SHARE, VALID_SHARE = 0.3, 0.1  # shares of users
 PAIRS_A_USER = 20
 DECADES = 9  # 1920s to 1990s, and unknown
 TITLE_BUCKETS = 64

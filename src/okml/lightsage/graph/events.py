@@ -44,7 +44,7 @@ PAGES = ("view", "click")  # actions that open an item's page
 SOURCES = ("pdp_rec", "search", "feed", "other")
 MINUTE = 60_000  # ms
 DAY = 24 * 60 * MINUTE  # ms
-SESSION_GAP = 30 * MINUTE  # of inactivity that ends a session
+SESSION_GAP = 30 * MINUTE  # the inactivity that ends a session
 MOST_USER_EVENTS = 20_000
 RANGE_EVENTS, MOST_RANGES = 2**16, 64  # of a log, of which one range at a time is sorted
 

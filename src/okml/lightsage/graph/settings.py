@@ -39,7 +39,7 @@ class StrongSettings(Settings):
 class SearchSettings(Settings):
     """Items opened from the results of one query."""
 
-    most_items: Annotated[Count, Field(ge=2)] = 20  # of an episode; larger episodes are ignored
+    most_items: Annotated[Count, Field(ge=2)] = 20  # episodes with more items are ignored
 
 
 class SwingSettings(Settings):

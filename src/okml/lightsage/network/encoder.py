@@ -33,10 +33,10 @@ class EncoderSettings(Settings):
     activation: Literal["none", "between", "all"] = "none"
     head: bool = False  # a ReLU and one more linear map after the last layer
     normalize_layers: bool = False  # L2 norm after every layer, as in GraphSAGE
-    own_features: bool = True  # of the item, concatenated with its neighborhood in each layer
+    own_features: bool = True  # whether a layer reads the item beside its neighborhood
     # A learned vector of each known item, concatenated with its features. Not inductive.
     item_vectors: bool = False
-    item_dropout: BelowOne = 0.5  # of whole item vectors
+    item_dropout: BelowOne = 0.5  # share of item vectors that training drops as a whole
 
     @model_validator(mode="after")
     def _hops_have_something_to_read(self) -> Self:

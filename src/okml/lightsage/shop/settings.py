@@ -30,22 +30,22 @@ class ShopSettings(Settings):
     # The catalog: intents ("leaves"), types within one, products of a type, listings of a product.
     items: Annotated[Count, Field(ge=8)] = 8_000  # listings, N
     leaves: Count = 40
-    types: Count = 8  # of a leaf
+    types: Count = 8  # types within a leaf
     listings_per_product: Count = 4  # clones, which pooling of tail items can use
-    leaf_spread: NonNegative = 1.0  # of leaves; smaller values make raw features less informative
+    leaf_spread: NonNegative = 1.0  # a smaller one makes raw features less informative
     type_spread: NonNegative = 0.6
     product_spread: NonNegative = 0.35
     listing_spread: NonNegative = 0.05
     quality_spread: NonNegative = 0.8  # hidden from the features, visible in the graph
-    ad_share: Share = 0.3  # of listings, more often unpopular ones
-    late_share: BelowOne = 0.05  # of listings that start on launch_day
+    ad_share: Share = 0.3  # share of listings that are ads, more often unpopular ones
+    late_share: BelowOne = 0.05  # share of listings that start on launch_day
     launch_day: NonNegative = 24
     popularity_offset: Positive = 40  # popularity of rank r ~ (offset + r)^-power
     popularity_power: Power = 1.1
     # The features: 32 numbers for each listing.
     features: Width = 32
-    head_noise: NonNegative = 1.0  # of the most popular fifth
-    tail_noise: NonNegative = 2.5  # of the others; averaging reduces it
+    head_noise: NonNegative = 1.0  # noise of the most popular fifth
+    tail_noise: NonNegative = 2.5  # noise of the others, which averaging reduces
     wrong_type_share: Probability = 0.1
     # The customers.
     users: Count = 8_000
@@ -55,18 +55,18 @@ class ShopSettings(Settings):
     mean_extra_steps: NonNegative = 5  # a visit has 1 + Poisson of it
     p_search: Probability = 0.14  # that a step issues a query, the source of search edges
     p_page: Probability = 0.06  # that a step clicks on a page, the source of strong edges
-    mean_extra_clicks: NonNegative = 1  # of a query, beyond the first
+    mean_extra_clicks: NonNegative = 1  # clicks after a query, beyond the first
     p_cart: Probability = 0.15  # after a click in search or on a page
-    p_purchase: Probability = 0.3  # of what is in the cart
-    view_share: Probability = 0.0  # of feed clicks that follow the item in view
-    global_share: Probability = 0.4  # of the other feed clicks, that follow popularity alone
+    p_purchase: Probability = 0.3  # that what is in the cart is bought
+    view_share: Probability = 0.0  # share of feed clicks that follow the item in view
+    global_share: Probability = 0.4  # share of the others that follow popularity alone
     candidates: Annotated[Count, Field(ge=2)] = 64  # results that a page or a search can show
     candidate_temperature: Positive = 0.10
     # Rings of accounts that fake demand, which Swing discounts and cosine does not.
     rings: Whole = 40
     ring_accounts: Count = 5
     ring_items: Count = 40
-    ring_share: Probability = 0.8  # of a ring's items each account clicks
+    ring_share: Probability = 0.8  # share of a ring's items that each account clicks
     # The split, in days: training before the first, validation before the second, then the test.
     train_days: Positive = 21
     valid_days: Positive = 24

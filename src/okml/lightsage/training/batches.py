@@ -88,7 +88,7 @@ class NegativeSettings(Settings):
     # Items that are never a target must be drawn too, or their scores are never lowered.
     count: Count = 128  # M
     draw: Literal["uniform", "popularity"] = "uniform"  # popularity: in proportion to q^0.75
-    hard: Whole = 0  # of each pair, close to its item but not adjacent
+    hard: Whole = 0  # negatives of each pair that are close to its item but not adjacent
 
 
 class HopInputs(NamedTuple):
@@ -99,12 +99,19 @@ class HopInputs(NamedTuple):
 
 
 class BlockInputs(NamedTuple):
-    """Inputs of sampled hops."""
+    """Inputs of sampled hops, from the first block to the last.
 
-    features: Tensor  # of the sources of the first block, [n0, F]
-    ids: Tensor  # [n0]
+    Attributes:
+        features: Features of the sources of the first block, ``[n0, F]``.
+        ids: Numbers of these sources, ``[n0]``.
+        blocks: The edges of each hop.
+        places: Place of each row among the targets of the last block, ``[2B + M + B H]``.
+    """
+
+    features: Tensor
+    ids: Tensor
     blocks: tuple[MessageFlow, ...]
-    places: Tensor  # of the rows among the targets of the last block, [2B + M + B H]
+    places: Tensor
 
 
 class PairBatch(NamedTuple):

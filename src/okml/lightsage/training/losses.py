@@ -27,13 +27,13 @@ class LossSettings(Settings):
     """
 
     name: Literal["softmax", "hinge", "logistic", "bpr"] = "softmax"
-    temperature: Positive = 0.1  # of all but hinge
+    temperature: Positive = 0.1  # all losses but hinge divide scores by it
     # In-batch negatives are drawn in proportion to their frequency q as targets. ``standard``
     # subtracts log q from every logit (Yi et al., 2019). ``refined`` does so for negatives only and
     # weights the loss, because the positive is not sampled (arXiv 2507.09331).
     log_q: Literal["none", "standard", "refined"] = "standard"
-    margin: Positive = 0.1  # of hinge
-    negative_weight: Positive = 20  # of logistic: Q of GraphSAGE
+    margin: Positive = 0.1  # the margin of hinge
+    negative_weight: Positive = 20  # the weight of negatives in logistic, GraphSAGE's Q
 
 
 @dataclass(frozen=True)
