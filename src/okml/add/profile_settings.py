@@ -54,7 +54,7 @@ class ConsistencySettings(Settings):
 
     grid: Annotated[SamplerSteps, Field(ge=2)] = 20  # timesteps of the teacher's DDIM
     learning_rate: LearningRate = 1e-3
-    target_decay: BelowOne = 0.95  # decay of the averaged network that gives targets
+    target_decay: BelowOne = 0.95  # of the network that gives targets
 
 
 class ProgressiveSettings(Settings):

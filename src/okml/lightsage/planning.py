@@ -45,7 +45,7 @@ CATALOG = {
     "diginetica": "ader_diginetica",
     "complete_journey": "complete_journey",
 }
-WEEKS = 15  # of DIGINETICA's training
+WEEKS = 15  # weeks of DIGINETICA's training
 COVEO_GIB = 1.9  # three files that come by a form
 
 # Seconds of a training step. CPU: a loop's own time and the numbers that pass through memory, on
@@ -66,7 +66,7 @@ WORDS_PER_SECOND = 120_000.0  # of item2vec's sessions, in one thread
 INDEXED_PER_SECOND = 2_500.0  # vectors of a large index, HNSW and IVF-PQ together
 KEPT = 4  # trained networks whose vectors stay in memory
 PAIRS = 5_000  # of a test without a limit
-RUN_GIB = 1.6  # of the run's own process: interpreter, torch, faiss and frames
+RUN_GIB = 1.6  # the run's own process: interpreter, torch, faiss and frames
 EVENT_BYTES = 260  # while a log is read, cleaned and joined
 PAIRS_A_PURCHASE = 4  # of products of one order, each as large as an event
 

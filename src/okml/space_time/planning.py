@@ -34,9 +34,10 @@ SET_ROWS = {
     "films": 15_157,
     "events": 1_363,
 }
-TOKENS = 14  # of an entity under a prompt, with the document start: the mean over the paper's sets
-OWN_TOKENS = 7  # of them after the prompt, which a resident model reads once for all entities
-TEXT_TOKENS = 25  # of a question, a prompt about a work or a dictionary entry
+# Tokens of an entity under a prompt, with the document start: the mean over the paper's sets.
+TOKENS = 14
+OWN_TOKENS = 7  # those after the prompt, which a resident model reads once for all entities
+TEXT_TOKENS = 25  # tokens of a question, a prompt about a work or a dictionary entry
 # What a GPU does in a second: one H100 in bfloat16, in float64 for probes, in float32 for neurons.
 GPU_FLOPS, GPU_PROBE_FLOPS, GPU_SEARCH_FLOPS = 400e12, 30e12, 20e12
 # The same on two cores with bfloat16, between what the records of `cpu` and `night` tell of whole

@@ -41,7 +41,7 @@ class DataSettings(Settings):
     log: LogName
     length: Annotated[Count, Field(ge=2)]  # N, items of a window
     schedule: Schedule  # STRec's k_1 to k_L
-    activation: Literal["tanh", "relu"] = "tanh"  # the sampler's; for 8 items the code has relu
+    activation: Literal["tanh", "relu"] = "tanh"  # of the sampler; relu in the code for 8 items
     short_lengths: Distinct[Count]  # lengths of backbones that read only the newest items
     least_user_events: Count | None = None  # k-core filter of the paper; None: no filter
     least_item_events: Count | None = None
@@ -92,7 +92,7 @@ class Recipe(Settings):
     hard_epochs: Count  # largest number of epochs of stage 2; arms without stage 1 get the sum
     batch: Count  # rows; released: 6000
     learning_rate: LearningRate = 5e-4  # Adam; released: 1e-4
-    sampler_learning_rate: LearningRate = 1e-2  # for its 97 weights; released: learning_rate
+    sampler_learning_rate: LearningRate = 1e-2  # of its 97 weights; released: learning_rate
     warmup_steps: Whole = 0
     evaluate_every: Count | None = None  # epochs between validations; None: only at the end
     patience: Count | None = None  # validations without a new best, in stage 2

@@ -40,9 +40,9 @@ class FullScaleSettings(Settings):
         workers=8,
     )
     frozen_dtype: Literal["bfloat16", "float32"] = "bfloat16"  # teacher, autoencoder, features
-    gradient_checkpointing: bool = True  # of the student and of the decoder
+    gradient_checkpointing: bool = True  # for the student and the decoder
     shard_student: bool = False  # FSDP over all processes
-    side: Annotated[Count, Field(ge=8)] = 512  # of images, a multiple of 8
+    side: Annotated[Count, Field(ge=8)] = 512  # pixels of an image's side, a multiple of 8
     # Prepared examples, see okml.add.full_scale.shards; a relative path lies in the data folder.
     shards: Path = Path("shards")
     evaluation_steps: AtLeastOne[SamplerSteps] = (1, 2, 4)

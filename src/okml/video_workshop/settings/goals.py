@@ -54,16 +54,16 @@ class VideoSimSettings(Settings):
     worth: WorthSettings = WorthSettings()
     # Chance that the next place of a slate is looked at, given that the one before it was.
     examined: Share = 0.85
-    components: Count = 16  # of content, for taste and satiation
-    candidates: Count = 100  # of a request, drawn without replacement
+    components: Count = 16  # components of content that taste and satiation see
+    candidates: Count = 100  # candidates of a request, drawn without replacement
     slate: Count = 5  # items shown
     longest: Count = 12  # requests of a session
     recent: Count = 20  # last clicked items that a recommender may read
     log_days: Count = 10
-    outcome_days: Count = 20  # of the longer log that surrogates are fitted on
-    days: Count = 30  # of a roll-out
-    accuracy: Probability = 0.5  # of the click logit behind the log
-    sharpness: Positive = 0.5  # of the softmax over it
+    outcome_days: Count = 20  # days of the longer log that surrogates are fitted on
+    days: Count = 30  # days of a roll-out
+    accuracy: Probability = 0.5  # accuracy of the click logit behind the log
+    sharpness: Positive = 0.5  # sharpness of the softmax over it
     exploration: Fraction = 0.05  # share of uniform requests
 
     _slate = rule(
@@ -75,8 +75,8 @@ class VideoSimSettings(Settings):
 class RankerSettings(Settings):
     """A ranker and its training on a log of the simulator."""
 
-    width: Width = 16  # of vectors of users and items
-    layers: Depth = 1  # of the transformer over clicks
+    width: Width = 16  # width of vectors of users and items
+    layers: Depth = 1  # layers of the transformer over clicks
     attention_heads: Depth = 2
     heads: MultiTaskHeadSettings = MultiTaskHeadSettings()
     epochs: Count = 3
@@ -93,11 +93,11 @@ Correction = Literal["none", "importance", "capped"]
 class PolicyNetworkSettings(Settings):
     """The softmax policy and its training."""
 
-    width: Width = 16  # of the state and of item vectors
+    width: Width = 16  # width of the state and of item vectors
     epochs: Count = 3
     batch: Count = 512  # requests
     learning_rate: LearningRate = 1e-2
-    days: Count = 10  # of the roll-out that evaluates a policy
+    days: Count = 10  # days of the roll-out that evaluates a policy
 
 
 class ReinforceSettings(Settings):
@@ -105,8 +105,8 @@ class ReinforceSettings(Settings):
 
     network: PolicyNetworkSettings = PolicyNetworkSettings()
     gamma: BelowOne = 0.9  # discount of later requests of a session
-    cap: Positive = 20.085536923187668  # of ratios: e^3, as in production
-    evaluation_cap: Positive = 10.0  # of ratios in off-policy evaluation
+    cap: Positive = 20.085536923187668  # the largest ratio: e^3, as in production
+    evaluation_cap: Positive = 10.0  # the largest ratio in off-policy evaluation
     least_effective: NonNegative = 50  # actions; below, no estimate is reported
 
 
@@ -115,16 +115,16 @@ class ConstrainedSettings(Settings):
 
     network: PolicyNetworkSettings = PolicyNetworkSettings()
     log_days: Count = 5
-    gamma: BelowOne = 0.9  # of the main response
+    gamma: BelowOne = 0.9  # discount of the main response
     auxiliary_gamma: BelowOne = 0.9
-    hidden: Width = 64  # of a critic, twice
+    hidden: Width = 64  # width of a critic's two hidden layers
     critic_epochs: Count = 4
     critic_learning_rate: LearningRate = 3e-3
     target_rate: Share = 0.05  # step of the target network
     multipliers: AtLeastOne[Positive] = (1e-1, 1e-2, 1e-3, 1e-4)  # lambda of every constraint
     penalty: Positive = 0.3  # lambda of RCPO
-    ratio_cap: Positive = 10.0  # of ratios and of their products
-    exponent_cap: Positive = 5.0  # of the advantage over Lambda
+    ratio_cap: Positive = 10.0  # the largest ratio, and product of ratios
+    exponent_cap: Positive = 5.0  # the largest advantage over Lambda, either way
 
 
 class TrafficSettings(Settings):
@@ -134,13 +134,13 @@ class TrafficSettings(Settings):
     evaluate.
     """
 
-    days: Count = 12  # of the simulator's log
+    days: Count = 12  # days of the simulator's log
     exploration: Fraction = 0.2  # share of uniform requests in it
     train_days: Count = 5
     test_from: Count = 7  # first day of the evaluation
     click_models: AtLeastOne[RankerKind] = ("two_tower", "mlp", "transformer")
     several_goals: AtLeastOne[RankerKind] = ("mmoe",)
-    best_share: Share = 0.2  # of a user's impressions, a ranker's top
+    best_share: Share = 0.2  # share of a user's impressions that counts as a ranker's top
 
     _between = rule(
         lambda traffic: traffic.train_days < traffic.test_from,
@@ -153,7 +153,7 @@ class GoalsSettings(Settings):
 
     simulator: VideoSimSettings = VideoSimSettings()
     ranker: RankerSettings = RankerSettings()
-    held_out_days: Count = 2  # of another log, which evaluates click models
+    held_out_days: Count = 2  # days of another log, which evaluates click models
     click_models: AtLeastOne[ClickModel] = (
         "popularity", "regression", "two_tower", "mlp", "transformer",
     )  # fmt: skip

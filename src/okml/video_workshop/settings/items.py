@@ -96,13 +96,13 @@ class ItemsSettings(Settings):
     components: Count = 64
     prefix_codes: Annotated[Count, Field(ge=2)] = 32  # K of the hybrids, with one row per prefix
     rqvae: RQVAESettings = RQVAESettings()
-    hidden: Width = 128  # of networks over content
+    hidden: Width = 128  # width of networks over content
     modality_drop: BelowOne = 0.2
-    pseudo_cold: BelowOne = 0.15  # of the items, treated as new in each batch
+    pseudo_cold: BelowOne = 0.15  # share of items that a batch treats as new
 
-    held_out: Fraction = 0.15  # of the items that have enough events
-    least_events: Count = 20  # of an item that may be held out
-    test_share: Fraction = 0.2  # of each user's events, the newest
+    held_out: Fraction = 0.15  # share of the items with enough events that is held out
+    least_events: Count = 20  # an item with fewer is not held out
+    test_share: Fraction = 0.2  # the newest share of each user's events
     warm_targets: Count | None = None  # drawn at random; None: all
 
     model: UserModelSettings = UserModelSettings()

@@ -36,10 +36,10 @@ class StreamTrainingSettings(Settings):
     batch: Count = 64  # windows
     learning_rate: LearningRate = 1e-3
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.98)
-    weight_decay: NonNegative = 0.01  # of matrices, not of item rows
+    weight_decay: NonNegative = 0.01  # for matrices, not for item rows
     gradient_clip: Positive = 1.0
-    base_epochs: Count = 12  # of the base model and of every retraining
-    update_epochs: Count = 3  # of an update, over the events of one period
+    base_epochs: Count = 12  # epochs of the base model and of every retraining
+    update_epochs: Count = 3  # epochs of an update, over the events of one period
     # Windows per step of an update: a period has few, and new items' rows move little per step.
     update_batch: Count = 32
     update_rate: Positive = 0.5  # factor of the learning rate in updates
@@ -48,7 +48,7 @@ class StreamTrainingSettings(Settings):
 class LaunchSettings(Settings):
     """The simulated launches of items."""
 
-    share: Share = 0.15  # of the items with enough events
+    share: Share = 0.15  # share of the items with enough events that is launched
     least_events: Count = 20
     first: Count = 14  # periods, drawn uniformly from first to last
     last: Count = 26
@@ -77,16 +77,16 @@ class WeeklySettings(Settings):
     """The stream of the chapter's log."""
 
     training: StreamTrainingSettings = StreamTrainingSettings()
-    days: Positive = 7.0  # of a period
+    days: Positive = 7.0  # days of a period
     first: Count = 14  # period that is served first; those before train the base model
     rows: Count = 500  # most test requests of a period, without those of launched items
     launches: LaunchSettings = LaunchSettings()
-    shock: ShockSettings = ShockSettings()  # of a second run
+    shock: ShockSettings = ShockSettings()  # the shift of taste in a second run
 
     arms: AtLeastOne[StrategyName] = (
         "stale", "incremental", "replay", "distillation", "rehearsal", "retrain",
     )  # fmt: skip
-    more_arms: Distinct[StrategyName] = ()  # with the first seed alone
+    more_arms: Distinct[StrategyName] = ()  # arms that run with the first seed alone
     strategies: StrategySettings = StrategySettings()
 
     # The stream also trains these tables, beside that of rows of single items.
@@ -108,7 +108,7 @@ class SessionSettings(Settings):
 
     log: SessionLog
     items: Count | None = None  # the most clicked ones; None: all
-    sessions: Count | None = None  # of each period, drawn at random; None: all
+    sessions: Count | None = None  # sessions of each period, drawn at random; None: all
     periods: Annotated[Count, Field(ge=2)] = 17  # the first ones
     rows: Count = 1_000_000  # most test clicks of a period
     training: StreamTrainingSettings = StreamTrainingSettings()

@@ -99,7 +99,7 @@ class UserPretrainingSettings(Settings):
     steps: Count = 160  # the same for every variant
     batch: Count = 64  # windows per step
     learning_rate: LearningRate = 1e-3
-    weight_decay: NonNegative = 0.01  # of matrices; embeddings and norms have none
+    weight_decay: NonNegative = 0.01  # for matrices; embeddings and norms have none
     warmup_steps: Whole = 0
     gradient_clip: Positive = 1.0
     loss: AnyLoss = SoftmaxSettings()
@@ -134,15 +134,15 @@ class UsersSettings(Settings):
     table: UserTable = "id"
     pretraining: UserPretrainingSettings = UserPretrainingSettings()
     downstream: DownstreamSettings = DownstreamSettings()
-    label_share: Share = 0.1  # of the users whose events are labels in the few-label arms
+    label_share: Share = 0.1  # share of users whose events are labels in the few-label arms
     ablations: Distinct[Ablation] = ()
     # Labels that ranking predicts: a signal of the log, or `liked`, any success.
     ranked: AtLeastOne[Text] = ("liked", "love", "dislike")
-    test_rows: Count = 10  # of each user at most, the newest
+    test_rows: Count = 10  # the largest number of each user's rows, the newest
     # The largest number of each user's rows, the newest before the cut. No training has them as
     # targets, and recommenders are validated on those of the users whose labels they have.
     valid_rows: Count = 5
-    valid_users: Count = 500  # whose rows a validation takes, at most
+    valid_users: Count = 500  # the largest number of users whose rows a validation takes
 
     _length = rule(
         lambda users: users.base.length == users.smaller.length,
