@@ -46,7 +46,7 @@ class DistillationRun(Settings):
 
     steps: Count
     batch: Count  # images
-    ema_decay: Fraction = 0.99  # decay of the averaged student, which is evaluated
+    ema_decay: Fraction = 0.99  # of the student that is evaluated
 
 
 class ConsistencySettings(Settings):
@@ -74,7 +74,7 @@ class SetSettings(Settings):
 
     images: ImageSetName
     size: Annotated[Count, Field(ge=4)]  # pixels a side
-    seeds: Count | None = None  # how many of the profile's seeds are used; None: all
+    seeds: Count | None = None  # of the profile's; None: all
     most_images: Count | None = Field(default=None, ge=100)  # kept of train and of test; None: all
     text: TextEncoder = "words"
     patch: Count = 1  # side in pixels of the squares that the diffusion network sees as one place
@@ -99,8 +99,8 @@ class SetSettings(Settings):
     rates: AtLeastOne[Positive] = (1.0,)
     consistency: ConsistencySettings = ConsistencySettings()
     progressive: ProgressiveSettings = ProgressiveSettings()
-    teacher_steps: Distinct[SamplerSteps] = (1, 2, 4, 25, 50)  # the teacher's, with DDIM
-    solver_steps: Distinct[SamplerSteps] = (4, 8, 25)  # the teacher's, with DPM-Solver++
+    teacher_steps: Distinct[SamplerSteps] = (1, 2, 4, 25, 50)  # of DDIM
+    solver_steps: Distinct[SamplerSteps] = (4, 8, 25)  # of DPM-Solver++
     samples: Annotated[Count, Field(ge=20)] = 1000  # behind every distance
     watch: Count = 8  # evaluations while the default student trains
 

@@ -110,14 +110,6 @@ def guided(
     Outputs of all prediction types are affine in each other at a fixed x_t, so guiding the output
     guides noise and sample alike.
 
-    Args:
-        denoiser: The network.
-        noisy: The noisy images or latents x_t, ``[B, C, H, W]``.
-        timestep: The timestep of each, ``[B]``.
-        condition: The condition of each, by name, ``[B, ...]``.
-        guidance: The scale; 1 asks the network once, without guidance.
-        null_condition: The empty condition, ``[1, ...]`` each; None without guidance.
-
     Raises:
         ParameterError: If guidance is asked for without an empty condition.
     """

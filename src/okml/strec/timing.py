@@ -92,7 +92,7 @@ def time_calls(call: Callable[[], object], repeats: int, device: torch.device) -
 
 
 def percentiles(seconds: NDArray[np.float64]) -> Timing:
-    """Return the percentiles of single calls, from the seconds of each, ``[calls]``."""
+    """Return the percentiles of single calls."""
     return Timing(*(float(np.percentile(seconds, q)) for q in (50, 25, 75, 95, 99)))
 
 
