@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from okml.periodic_behavior.arms import ARMS
 from okml.periodic_behavior.dynamics import equilibrium_angle
@@ -125,11 +126,15 @@ def draw_norms(phases: pl.DataFrame) -> Picture:
         figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.4))
         left.plot(norms.T, color=PALETTE[0], lw=0.8, alpha=0.4)
         left.plot(medians, "o-", color=PALETTE[1])
-        left.set(yscale="log", ylabel="norm |w|", xticks=range(3), xticklabels="ABC")
+        left.set(ylabel="norm |w|", ylim=(0, None), xticks=range(3), xticklabels="ABC")
         left.set(xlabel="where the phase begins")
-        right.plot(np.arange(len(growth)), np.sort(growth), ".", color=PALETTE[0])
+        right.plot(np.arange(1, len(growth) + 1), np.sort(growth), "o", ms=4, color=PALETTE[0])
         right.axhline(1, color=INK, lw=0.8, ls=":")
-        right.set(yscale="log", xlabel="periods, by growth", ylabel="growth of the norm")
+        right.set(xlabel="periods, by growth", xlim=(0, len(growth) + 1))
+        right.set(yscale="log", ylabel="growth of the norm", ylim=(0.9, None))
+        right.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
+        right.yaxis.set_minor_formatter("")
+        right.xaxis.set_major_locator(MaxNLocator(integer=True))
     middle = ", ".join(f"{name} {value:.2f}" for name, value in zip("ABC", medians, strict=True))
     most = f"; the largest growth is {growth.max():.2f}" if len(growth) else ""
     return Picture(
