@@ -18,6 +18,7 @@ from okml.data.packages import DebSource, JoinedSource, NpmSource, WheelSource
 from okml.data.sources import HttpsArchiveSource, HttpsSource, HubSource, ManualSource, Sha256
 from okml.errors import DataError, ParameterError
 from okml.settings import Frozen
+from okml.yaml_text import parse_yaml
 
 CATALOG_FILE = Path(__file__).with_name("catalog.yml")
 # Formats that run code when they are opened.
@@ -168,7 +169,7 @@ def load_catalog(path: Path) -> dict[str, CatalogEntry]:
     """
     entries = {}
     try:
-        listed = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+        listed = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(f"{path} cannot be read: {error}.") from None
     if not isinstance(listed, dict):

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from okml.errors import RecordError
 from okml.profile import ProfileName
 from okml.settings import Frozen
+from okml.yaml_text import parse_yaml
 
 NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
 ONE_SIDED = re.compile(rf"^(<=|>=|<|>)\s*({NUMBER})$")
@@ -262,7 +263,7 @@ def parse_claims(text: str, chapter: str) -> list[Claim]:
     """
     where = f"src/okml/{chapter}/claims.yml"
     try:
-        claims = [Claim.model_validate(entry) for entry in yaml.load(text, yaml.CSafeLoader) or []]
+        claims = [Claim.model_validate(entry) for entry in parse_yaml(text) or []]
     except (ValueError, yaml.YAMLError, TypeError, RecursionError) as error:
         raise RecordError(f"{where} is malformed.", str(error)) from None
     ids = [claim.id for claim in claims]

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Literal, Self
 
-import yaml
 from pydantic import Field, model_validator
 
 from okml.ledger.claims import Text
@@ -16,6 +15,7 @@ from okml.ledger.quoting import typed_results
 from okml.ledger.report import format_estimate
 from okml.ledger.verdicts import Outcome, Verdict
 from okml.settings import Frozen
+from okml.yaml_text import parse_yaml
 
 Slot = Literal["measured", "difference"]
 SLOT = re.compile(r"\{(measured|difference)\}")
@@ -60,7 +60,7 @@ def filled(sentence: str, verdict: Verdict) -> Iterator[str | Estimate | None]:
 def load_findings() -> list[Finding]:
     """Return the findings in the order of the landing page."""
     text = (resources.files("okml.ledger") / "findings.yml").read_text(encoding="utf-8")
-    return [Finding.model_validate(entry) for entry in yaml.load(text, yaml.CSafeLoader)]
+    return [Finding.model_validate(entry) for entry in parse_yaml(text)]
 
 
 def told(verdicts: Mapping[str, Verdict]) -> Iterator[tuple[Finding, Text, Verdict]]:

@@ -29,6 +29,7 @@ from okml.paths import atomic_write, repository_root
 from okml.profile import PROFILE_NAMES
 from okml.site.estimates import estimate_in
 from okml.site.language import LANGUAGES, Lang, in_language, said, word
+from okml.yaml_text import parse_yaml
 
 SHOWN = 60  # entries; the newest
 COMMIT = "commit "
@@ -160,7 +161,7 @@ def _git(root: Path, *arguments: str, stdin: bytes = b"") -> bytes:
 
 def _claims(text: str) -> list[Claim]:
     try:
-        return [Claim.model_validate(entry) for entry in yaml.load(text, yaml.CSafeLoader)]
+        return [Claim.model_validate(entry) for entry in parse_yaml(text)]
     except (ValueError, TypeError, yaml.YAMLError):  # of an older form
         return []
 

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-import yaml
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from okml.paths import repository_root
 from okml.site.language import Lang
 from okml.site.numerals import numbers_in
+from okml.yaml_text import parse_yaml
 
 LISTED = "book/ru/labels.yml"
 # Texts of our figures and tables. A formula is no label: it holds elements.
@@ -87,7 +87,7 @@ class _List:
 
 @cache
 def _listed() -> _List:
-    found = yaml.load((repository_root() / LISTED).read_text("utf-8"), yaml.CSafeLoader)
+    found = parse_yaml((repository_root() / LISTED).read_text("utf-8"))
     labels = {NUMBERS.sub("#", english): russian for english, russian in found["labels"].items()}
     phrases = [
         _Phrase(
