@@ -149,7 +149,7 @@ def test_every_draw_of_random_directions_is_kept_and_equal_searches_are_made_onc
     dry_run: Any,
 ) -> None:
     experiment, record, _ = dry_run
-    assert [*record.metrics["neuron_rho"].values] == ["0"]  # every seed would read all names
+    assert [*record.metrics["neuron_rho"].values] == ["all"]  # every seed would read all names
     assert [*record.metrics["neuron_rho_random"].values] == ["0", "1"]
     best = experiment.neurons.frames["random_directions"]
     draws = best.group_by("set", "target").agg(pl.col("draw").sort())
@@ -199,7 +199,20 @@ def test_what_is_kept_of_a_pass_is_what_a_later_step_reads(dry_run: Any) -> None
     own = study.read(asked(main, ZIP)).listing.chosen
     assert kept[asked(main, ZIP)] == {-1, own}  # hold-outs; the embedding is a control there
     assert kept[Pass(main, TIME, "random")] == set()
-    assert kept[asked(resident, PLACE, untrained=True)] == set()
+    for seed in profile.seeds:
+        assert kept[asked(resident, PLACE, untrained=seed)] == set()
+
+
+def test_the_untrained_network_is_drawn_for_each_seed(dry_run: Any) -> None:
+    experiment, record, _ = dry_run
+    untrained = experiment.depth.frames["predictions"].filter(model="untrained", role="chosen")
+    values = [part["predicted_0"].to_numpy() for part in untrained.partition_by("seed")]
+    assert len(values) == len(experiment.profile.seeds)
+    assert not np.allclose(*values)
+    for metric in ("place_untrained_rise", "place_gain_over_untrained"):
+        assert [*record.metrics[metric].values] == ["0", "1"]
+    assert record.differences["place_rise"]["place_untrained_rise"].seeds == 2
+    assert record.metrics["place_rise"].seeds == 0  # every seed reads all names
 
 
 def test_every_pass_is_made_once(dry_run: Any) -> None:

@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import r2_score
 
 from okml.space_time.entities import EntitySet
-from okml.space_time.judging import HeldOut, from_frame, less, to_frame, whole
+from okml.space_time.judging import Fixed, HeldOut, from_frame, less, to_frame, whole
 
 N = 300
 
@@ -79,13 +79,33 @@ def test_arms_are_compared_on_the_same_rows() -> None:
     assert np.diff(paired.interval) < np.diff(alone.interval) / 3
 
 
-def test_an_arm_in_which_nothing_is_drawn_stands_beside_every_seed() -> None:
+def test_an_arm_that_no_seed_changes_stands_beside_every_seed() -> None:
     found, held_out = places(), HeldOut(places())
     fixed, drawn = noisy(found, 20, 0, share=1), {s: noisy(found, 30, s, share=1) for s in (1, 2)}
-    once = held_out.estimate(less(held_out.r2), {0: fixed}, drawn)
+    once = held_out.estimate(less(held_out.r2), Fixed({0: fixed}), drawn)
     repeated = held_out.estimate(less(held_out.r2), dict.fromkeys(drawn, fixed), drawn)
     assert once == repeated
     assert [*once.values] == ["1", "2"]
+    with pytest.raises(KeyError):  # one of a seed is no arm of the others
+        held_out.estimate(less(held_out.r2), {0: fixed}, drawn)
+
+
+def test_what_no_seed_changes_has_no_seed() -> None:
+    found, held_out = places(), HeldOut(places())
+    better, worse = (noisy(found, noise, 0, share=1) for noise in (20, 30))
+    fixed = held_out.estimate(less(held_out.r2), Fixed({0: better}), Fixed({3: worse}))
+    of_seed = held_out.estimate(less(held_out.r2), {0: better}, {0: worse})
+    assert (fixed.seeds, of_seed.seeds) == (0, 1)
+    assert (fixed.mean, fixed.interval) == (of_seed.mean, of_seed.interval)
+
+
+def test_a_part_of_the_names_is_scored_alone() -> None:
+    found = places()
+    held_out, p = HeldOut(found), noisy(found, 20, 0)
+    part = np.arange(N) % 4 == 0
+    rows = part & ~np.isnan(p[:, 0])
+    estimate = held_out.estimate(held_out.among(part), {0: p})
+    assert estimate.mean == pytest.approx(r2_score(found.y()[rows], p[rows]))
 
 
 def test_the_mean_of_an_arm_is_that_of_its_seeds() -> None:

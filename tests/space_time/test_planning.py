@@ -99,8 +99,8 @@ def test_all_layers_of_a_resident_model_wait_in_memory(gpu: Plan) -> None:
 
 def test_kept_activations_are_counted_once() -> None:
     # cpu: the default prompt of five sets of 4,000, two prompts besides on world_place, and the
-    # untrained control; 31 states of width 576 in two bytes.
-    names = 4_000 * (5 + 2 + 1)
+    # untrained control of three seeds; 31 states of width 576 in two bytes.
+    names = 4_000 * (5 + 2 + 3)
     found = plan(PROFILES["cpu"].override({"entities": 4_000, "sets": [
         "world_place", "us_place", "nyc_place", "art", "historical_figure"]}))  # fmt: skip
     assert value(found, "activations on disk") == pytest.approx(31 * names * 576 * 2 / GIB)
@@ -127,7 +127,8 @@ def test_night_reads_the_released_sets_in_full_within_80_minutes() -> None:
     found = plan(PROFILES["night"])
     world, usa, nyc, art, people, events = 39_585, 29_997, 19_838, 31_321, 2_501, 1_363
     names = world + usa + 17_464 + nyc + art + people + events
-    names += 3 * world + usa + 2 * people + events  # untrained, prompts, and the question of tables
+    names += 3 * world  # the untrained control of every seed
+    names += 2 * world + usa + 2 * people + events  # prompts, and the question of tables
     (reading,) = (i for i in found.items if i.what.startswith("reading with"))
     assert f"{names:,} names" in reading.follows_from
     assert found.hours * 60 <= 80

@@ -16,16 +16,16 @@ class Pass:
         model: The model and how it is held.
         set: The entity set.
         prompt: The prompt it is read under.
-        untrained: Whether the weights are freshly drawn.
+        untrained: The seed of freshly drawn weights; None: the trained ones.
     """
 
     model: ModelSettings
     set: str
     prompt: str
-    untrained: bool = False
+    untrained: int | None = None
 
 
-def asked(model: ModelSettings, name: str, untrained: bool = False) -> Pass:
+def asked(model: ModelSettings, name: str, untrained: int | None = None) -> Pass:
     """Return the pass of a model over a set under the paper's question."""
     return Pass(model, name, default_prompt(name), untrained)
 
@@ -38,9 +38,10 @@ def prompts_read(profile: SpaceTimeProfile, name: str) -> list[str]:
 
 
 def depth_passes(profile: SpaceTimeProfile) -> list[Pass]:
-    """Return the passes behind accuracy by depth: every set, and the untrained control."""
-    untrained = asked(profile.resident_model, profile.place_set, untrained=True)
-    return [*(asked(profile.model, name) for name in profile.sets), untrained]
+    """Return the passes behind accuracy by depth: every set, and the control untrained by seed."""
+    resident, place = profile.resident_model, profile.place_set
+    untrained = [asked(resident, place, untrained=seed) for seed in profile.seeds]
+    return [*(asked(profile.model, name) for name in profile.sets), *untrained]
 
 
 def prompt_passes(profile: SpaceTimeProfile) -> list[Pass]:

@@ -17,6 +17,7 @@ from okml.ledger import Estimate, estimate_statistic
 from okml.space_time.entities import EntitySet
 from okml.space_time.metrics import (
     Floats,
+    Mask,
     group_codes,
     group_or_alone,
     mean_r2,
@@ -25,6 +26,12 @@ from okml.space_time.metrics import (
 )
 
 Arm = Mapping[int, Floats]  # by seed: predictions for all entities, [n, t]; NaN: not tested
+
+
+class Fixed(dict[int, Floats]):
+    """An arm that no seed changes: its one entry stands beside every seed of other arms."""
+
+
 Statistic = Callable[..., float]  # takes row numbers [k] and predictions of each arm [n, t]
 FEWEST = 5  # test entities of a region, below which their order says nothing
 
@@ -55,18 +62,19 @@ class HeldOut:
     def estimate(self, statistic: Statistic, *arms: Arm) -> Estimate:
         """Return a statistic of arms with its interval; all predict the same rows.
 
-        An arm of one seed, in which nothing is drawn, stands beside every seed of the others.
+        Where all arms are fixed, the value is one that no seed changes.
         """
-        seeds = [*max(arms, key=len)]
-        by_seed = {
-            seed: [arm[seed] if len(arm) > 1 else next(iter(arm.values())) for arm in arms]
-            for seed in seeds
-        }
+        drawn = [arm for arm in arms if not isinstance(arm, Fixed)]
+
+        def of(kept: NDArray[np.int64], seed: int) -> float:
+            predicted = [
+                next(iter(arm.values())) if isinstance(arm, Fixed) else arm[seed] for arm in arms
+            ]
+            return statistic(_predicted(self.test[kept], predicted[0]), *predicted)
+
         return estimate_statistic(
-            lambda kept, seed: statistic(
-                _predicted(self.test[kept], by_seed[seed][0]), *by_seed[seed]
-            ),
-            len(self.test), self.over, seeds=seeds, clusters=self.clusters,
+            of, len(self.test), self.over, clusters=self.clusters,
+            seeds=[*drawn[0]] if drawn else None,
         )  # fmt: skip
 
     def mean(self, statistic: Statistic, arm: Arm) -> float:
@@ -84,6 +92,10 @@ class HeldOut:
     def rho(self, rows: NDArray[np.int64], predicted: Floats) -> float:
         """Return the targets' mean Spearman ρ over ``rows``, a statistic, of predictions [n, t]."""
         return mean_spearman(self.y[rows], predicted[rows])
+
+    def among(self, kept: Mask) -> Statistic:
+        """Return the statistic that is the mean R² of some of the entities, [n]."""
+        return lambda rows, p: self.r2(rows[kept[rows]], p)
 
     def order_within(self, regions: Sequence[Any]) -> Statistic:
         """Return the statistic that is Spearman's ρ inside regions.

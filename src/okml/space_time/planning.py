@@ -145,9 +145,14 @@ class _Counts:
 
     def _probing(self, model: ModelSettings) -> Item:
         """Count the decomposition of every layer: the rest of a probe is small beside it."""
-        read = [one.set for one in self.passes if one.model == model]
+        read = [
+            one.set
+            for one in self.passes
+            for _ in range(self.draws if one.untrained is None else 1)
+            if one.model == model
+        ]
         if model == self.profile.model:
-            read.append(self.profile.place_set)  # rows not divided by their RMS
+            read += [self.profile.place_set] * self.draws  # rows not divided by their RMS
         share = (1 - TEST_SHARE) * self.profile.resample
         sets = [round(share * self.rows[name]) for name in read]
         size, k = self.sizes[model.name], self.profile.probe.lambdas
@@ -162,10 +167,9 @@ class _Counts:
         rate, states = self._probe_rate, size.n_layers + 1
         return in_hours(
             f"probing {model.name}, all layers",
-            self.draws * states * flops / rate,
-            f"{self.draws} draws of rows · {states} states · {formula}, d = {d:,}, n in all "
-            f"{sum(sets):,} training names of {len(sets)} passes, at {rate / 1e12:g} TFLOP/s in "
-            "float64",
+            states * flops / rate,
+            f"{states} states · {formula}, d = {d:,}, n in all {sum(sets):,} training names of "
+            f"{len(sets)} draws of rows, at {rate / 1e12:g} TFLOP/s in float64",
         )
 
     @property

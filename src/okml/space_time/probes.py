@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from okml.space_time.judging import Arm, whole
+from okml.space_time.judging import Arm, Fixed, whole
 from okml.space_time.layers import Draw
 from okml.space_time.metrics import Floats
 from okml.space_time.ridge import Preprocessing, RidgeFit, fit_ridge, preprocess
@@ -48,6 +48,11 @@ def direction(
     return fitted.coef[:, entity_set.targets.index(target)].cpu().numpy()
 
 
+def linear(study: Study, by_seed: Mapping[int, Floats]) -> Arm:
+    """Return what linear probes predict by seed as an arm, fixed where no seed changes them."""
+    return Fixed(by_seed) if study.fixed else by_seed
+
+
 def arm(
     study: Study, name: str, of_seed: Callable[[Draw, int], Floats], *, random: bool = False
 ) -> Arm:
@@ -64,7 +69,8 @@ def arm(
     seeds = study.profile.seeds if random else study.probe_seeds
     drawn = {seed: study.rows(name, seed) for seed in seeds}
     n = len(study.entities(name))
-    return {seed: whole(n, rows.test, of_seed(rows, seed)) for seed, rows in drawn.items()}
+    found = {seed: whole(n, rows.test, of_seed(rows, seed)) for seed, rows in drawn.items()}
+    return found if random else linear(study, found)
 
 
 def linear_arm(study: Study, name: str, features: Tensor) -> Arm:

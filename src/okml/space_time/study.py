@@ -69,10 +69,14 @@ class Study:
         return Draw(draw(np.flatnonzero(~test)), draw(np.flatnonzero(test)))
 
     @property
+    def fixed(self) -> bool:
+        """Whether every seed draws all rows, so that no seed changes a linear probe."""
+        return self.profile.resample == 1
+
+    @property
     def probe_seeds(self) -> tuple[int, ...]:
-        """The seeds whose probes differ: the first alone where every seed draws all rows."""
-        seeds = self.profile.seeds
-        return seeds if self.profile.resample < 1 else seeds[:1]
+        """The seeds whose linear probes differ: the first alone where none changes them."""
+        return self.profile.seeds[:1] if self.fixed else self.profile.seeds
 
     @property
     def lambdas(self) -> LambdaGrid:
@@ -145,9 +149,9 @@ class Study:
             return found
         carried = {self.read(need).listing.chosen for need in self.needs(one)}
         entity_set, storage = self.entities(one.set), self.profile.activation_dtype
-        draws = {seed: self.rows(one.set, seed) for seed in self.probe_seeds}
-        untrained_seed = self.profile.seeds[0] if one.untrained else None
-        lm = self.language_model(one.model, untrained_seed)
+        seeds = self.probe_seeds if one.untrained is None else (one.untrained,)
+        draws = {seed: self.rows(one.set, seed) for seed in seeds}
+        lm = self.language_model(one.model, one.untrained)
         kept = layers_kept(self.profile, one, lm.n_layers)
         fitted: list[list[LayerFit]] = []
         best: tuple[float, int, torch.Tensor | None] = (math.inf, -1, None)
@@ -170,7 +174,7 @@ class Study:
             labels = {
                 "set": pl.lit(one.set),
                 "prompt": pl.lit(one.prompt),
-                "model": pl.lit("untrained" if one.untrained else "trained"),
+                "model": pl.lit("trained" if one.untrained is None else "untrained"),
             }
             labeled = {name: frame.with_columns(**labels) for name, frame in frames.items()}
             draft.finish(labeled, (lm.n_layers, len(entity_set), lm.d_model), chosen)

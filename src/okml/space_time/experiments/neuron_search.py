@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from okml.space_time import probes
 from okml.space_time.arms import table_pass
 from okml.space_time.batches import end_to_end
-from okml.space_time.judging import Arm, HeldOut, whole
+from okml.space_time.judging import Arm, Fixed, HeldOut, whole
 from okml.space_time.metrics import Floats, mean_spearman
 from okml.space_time.models import LanguageModel
 from okml.space_time.neurons import (
@@ -38,8 +38,8 @@ def measure_neurons(study: Study) -> StepResult:
     """Rank neurons for every set of the tables, beside as many random directions.
 
     The search reads training names. What it finds best is scored on test names, for ``neuron_rho``
-    (the place set), ``time_neuron_rho`` (the time set) or ``<set>_neuron_rho``: ρ with the target
-    that it was found for, in the sign that the search found. The control ``…_random`` is the same
+    (the place set) or ``<set>_neuron_rho``, such as ``time_neuron_rho``: ρ with the target that it
+    was found for, in the sign that the search found. The control ``…_random`` is the same
     among as many random directions, the mean over several draws of them.
 
     The frame ``neurons`` is what the first seed finds, ``random_directions`` the best direction of
@@ -47,14 +47,15 @@ def measure_neurons(study: Study) -> StepResult:
     at those that the paper names, in three ways.
     """
     profile = study.profile
-    claimed = {profile.place_set: "neuron_rho", profile.time_set: "time_neuron_rho"}
     first, draws = profile.seeds[0], profile.neurons.random_draws
     frames: dict[str, list[pl.DataFrame]] = {"neurons": [], "random_directions": [], "views": []}
     result = StepResult()
     for name in profile.table_sets:
-        metric, of_set = claimed.get(name, f"{name}_neuron_rho"), pl.lit(name)
+        metric = "neuron_rho" if name == profile.place_set else f"{profile.stem(name)}_neuron_rho"
+        of_set = pl.lit(name)
+        reads_all = study.fixed and profile.neurons.entities >= len(study.rows(name, first).train)
         neurons: dict[int, Floats] = {}
-        for seed in _searching_seeds(study, name):
+        for seed in (first,) if reads_all else profile.seeds:
             searched, neurons[seed] = _search(study, name, seed)
             if seed == first:
                 frames["neurons"].append(strongest(searched, KEPT).with_columns(set=of_set))
@@ -66,20 +67,14 @@ def measure_neurons(study: Study) -> StepResult:
                 if seed == first:
                     best = strongest(drawn).with_columns(draw=pl.lit(draw), set=of_set)
                     frames["random_directions"].append(best)
-        _measure(HeldOut(study.entities(name)), result, metric, neurons, random)
+        own = Fixed(neurons) if reads_all else neurons
+        _measure(HeldOut(study.entities(name)), result, metric, own, random)
     result.frames |= {frame: pl.concat(parts) for frame, parts in frames.items()}
     for row in result.frames["views"].filter("named").iter_rows(named=True):
         metric = f"neuron_rho_L{row['layer']}_{row['neuron']}"
         result.log(metric, abs(row["projection"]), unit="ρ on training names")
         result.log(f"{metric}_rank", row["rank"], unit="of all weights of neurons")
     return result
-
-
-def _searching_seeds(study: Study, name: str) -> tuple[int, ...]:
-    """Return the seeds whose searches differ: of those that read all names, the first alone."""
-    profile = study.profile
-    train = study.rows(name, profile.seeds[0]).train
-    return study.probe_seeds if profile.neurons.entities >= len(train) else profile.seeds
 
 
 def _search(

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.ledger import DataUsed
+from okml.space_time import probes
 from okml.space_time.arms import asked, depth_passes
 from okml.space_time.entities import EntitySet, find, wordnet
 from okml.space_time.judging import Arm, HeldOut, from_frame, less
@@ -56,9 +57,9 @@ def probe_of(
     study: Study, predictions: pl.DataFrame, name: str, role: str = CHOSEN, model: str = "trained"
 ) -> Arm:
     """Return what the probe of a layer with this role predicts for a set."""
-    return from_frame(
-        predictions.filter(set=name, role=role, model=model), study.entities(name).y().shape
-    )
+    rows = predictions.filter(set=name, role=role, model=model)
+    found = from_frame(rows, study.entities(name).y().shape)
+    return found if model == "untrained" else probes.linear(study, found)
 
 
 def at_chosen(curves: pl.DataFrame, seed: int, metric: str = "r2") -> float:
@@ -79,8 +80,8 @@ def measure_depth(study: Study) -> StepResult:
     two layers of the second half: the one with the smallest leave-one-out error and the one with
     the largest. ``time_error_saved`` is how much smaller the probe's absolute error is than that of
     always guessing the median year of the training rows. The untrained control is that of the
-    profile's resident model, and ``place_gain_over_untrained`` compares it with the same model
-    trained.
+    profile's resident model, with weights drawn anew for every seed, and
+    ``place_gain_over_untrained`` compares it with the same model trained.
     """
     profile, place = study.profile, study.profile.place_set
     resident = profile.resident_model
@@ -104,8 +105,10 @@ def measure_depth(study: Study) -> StepResult:
         result.measure(f"{key}_r2", held_out.estimate(held_out.r2, probe), "R²")
         rows = curves.filter(set=name, model="trained")
         for seed in study.probe_seeds:
-            result.log(f"{key}_spearman", at_chosen(rows, seed, "spearman"), seed=seed, unit="ρ")
-            result.log(f"{key}_proximity", at_chosen(rows, seed, "proximity"), seed=seed)
+            spearman, proximity = (at_chosen(rows, seed, of) for of in ("spearman", "proximity"))
+            of_seed = None if study.fixed else seed
+            result.log(f"{key}_spearman", spearman, seed=of_seed, unit="ρ")
+            result.log(f"{key}_proximity", proximity, seed=of_seed)
     _measure_depth(study, result, twin)
     _measure_guess(study, result)
     return result
@@ -146,7 +149,7 @@ def _measure_guess(study: Study, result: StepResult) -> None:
     saved = held_out.estimate(
         lambda rows, p, q: float((np.abs(held_out.y - q) - np.abs(held_out.y - p))[rows].mean()),
         probe_of(study, result.frames["predictions"], name),
-        guesses,
+        probes.linear(study, guesses),
     )
     result.measure("time_error_saved", saved, study.entities(name).unit)
 
@@ -176,7 +179,7 @@ def measure_predictions(study: Study, name: str, predictions: pl.DataFrame) -> S
     predicted, true = arm[seed][rows.test], entity_set.y()[rows.test]
     result = StepResult(frames={"predictions": _frame(entity_set, rows, predicted)})
     held_out = HeldOut(entity_set)
-    of_map = held_out.estimate(held_out.r2, {seed: arm[seed]})
+    of_map = held_out.estimate(held_out.r2, probes.linear(study, {seed: arm[seed]}))
     result.measure(f"{name}_r2_of_map", of_map, "R²")
     if entity_set.kind == "space":
         error = result.frames["predictions"]["error_km"].to_numpy()

@@ -59,6 +59,7 @@ def measure_spelling(study: Study, prompts: pl.DataFrame, letters: pl.DataFrame)
             of_letters = frame.filter(features=NGRAMS, names=names, seed=seed)["r2"]
             key = group.removeprefix("r2_")
             if len(curve):
-                result.log(f"place_{key}_best_r2", float(curve.to_numpy().max()), seed=seed)
-                result.log(f"place_{key}_ngram_r2", float(of_letters[0]), seed=seed)
+                of_seed = None if study.fixed else seed
+                result.log(f"place_{key}_best_r2", float(curve.to_numpy().max()), seed=of_seed)
+                result.log(f"place_{key}_ngram_r2", float(of_letters[0]), seed=of_seed)
     return result

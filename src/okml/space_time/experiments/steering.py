@@ -50,7 +50,8 @@ def measure_steering(study: Study) -> StepResult:
     )  # fmt: skip
     result = StepResult(frames={"steering": _mean_effects(steered)})
     shifts = _shifts(steered, max(settings.strengths))
-    own = dict(zip(study.probe_seeds, (shifts[direction] for direction in probed), strict=True))
+    by_seed = dict(zip(study.probe_seeds, (shifts[direction] for direction in probed), strict=True))
+    own = by_seed[study.probe_seeds[0]] if study.fixed else by_seed
     strongest = max((shifts[direction] for direction in random), key=lambda row: abs(row.mean()))
     control = strongest * np.sign(strongest.mean())
     unit = "nats of log-odds"
