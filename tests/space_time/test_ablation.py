@@ -72,8 +72,9 @@ def test_the_worst_tokens_are_named_with_what_stands_before_them() -> None:
     texts = [[0, 11, 12, 13], [0, 21], [0, 31, 32]]
     untouched = [[1.0, 2.0, 3.0], [4.0], [5.0, 6.0]]
     without = [[1.1, 2.9, 3.0], [4.3], [4.8, 6.7]]  # the neuron
-    losses = [
-        torch.tensor([*pair, [9.0] * len(pair[0])]) for pair in zip(untouched, without, strict=True)
+    losses = [  # two controls, without which the loss of each token rises by 0.1 and falls by 0.2
+        torch.tensor([old, new, [x + 0.1 for x in old], [x - 0.2 for x in old]])
+        for old, new in zip(untouched, without, strict=True)
     ]
     lm: Any = SimpleNamespace(tokenizer=SimpleNamespace(decode=lambda ids: " ".join(map(str, ids))))
     ids, offsets = np.concatenate(texts), np.cumsum([0, *map(len, texts)])
@@ -89,3 +90,4 @@ def test_the_worst_tokens_are_named_with_what_stands_before_them() -> None:
     assert found.select("context", "next_token").rows() == [row[:2] for row in expected]
     assert found["loss"].to_list() == pytest.approx([row[2] for row in expected])
     assert found["increase"].to_list() == pytest.approx([row[3] for row in expected], abs=1e-6)
+    assert found["matched"].to_list() == pytest.approx([0.1] * len(expected), abs=1e-6)

@@ -24,8 +24,9 @@ from okml.space_time import entities
 from okml.space_time.arms import Pass, all_passes, asked
 from okml.space_time.experiment import Experiment
 from okml.space_time.experiments import pinning, steering
-from okml.space_time.experiments.controls import ORACLE
+from okml.space_time.experiments.controls import ORACLE, _questions
 from okml.space_time.experiments.probing import measure_components
+from okml.space_time.judging import HeldOut
 from okml.space_time.layers import Draw
 from okml.space_time.models import LanguageModel, load_causal_lm
 from okml.space_time.ridge import LambdaGrid
@@ -131,6 +132,23 @@ def test_the_strongest_cheap_explanation_is_the_control(dry_run: Any) -> None:
     difference = record.differences["place_r2"]["place_cheap_r2"]
     assert (shown["low"], shown["high"]) == difference.interval
     assert set(experiment.controls.frames["margins"]["set"]) == {PLACE, TIME, ZIP}
+
+
+def test_names_whose_last_token_no_training_name_has_are_asked_about_alone(dry_run: Any) -> None:
+    study = dry_run[0].study
+    found = study.entities(PLACE)
+    held_out, y = HeldOut(found), found.y()
+    test = np.flatnonzero(found.test_mask())
+    last = np.zeros(len(found), np.int64)
+    last[test[:25]] = np.arange(1, 26)  # the others end in token 0, as all training names do
+    with mock.patch("okml.space_time.experiments.controls.last_tokens", return_value=last):
+        asked_of = {one.metric: one for one in _questions(study, PLACE, held_out)}
+    p = y + np.random.default_rng(0).normal(size=y.shape)
+    expected = r2_score(y[test[:25]], p[test[:25]])
+    assert asked_of["new_token_r2"].statistic(test, p) == pytest.approx(expected)
+    # No isle spells its country as the released names do.
+    assert asked_of["bare_r2"].statistic(test, p) == pytest.approx(r2_score(y[test], p[test]))
+    assert [one.metric for one in _questions(study, TIME, HeldOut(study.entities(TIME)))] == ["r2"]
 
 
 def test_a_kind_held_out_counts_once(dry_run: Any) -> None:

@@ -31,6 +31,8 @@ from okml.space_time.paper import SETS
 from okml.space_time.prompts import prompts_of
 
 PLACES = {"world_place", "us_place", "nyc_place"}  # sets of the paper with coordinates
+# Metrics of sets that one claim is about, by the scale: both are named after one of them.
+STAND_INS = {"us_towns": "us_place", "historical_figure": "people", "headline": "events"}
 
 SetName = Annotated[str, one_of("entity set", lambda: entities.REGISTRY)]
 DataName = Annotated[str, one_of("entry in the data catalog", catalog)]
@@ -198,8 +200,9 @@ class SpaceTimeProfile(Profile):
         return self
 
     def stem(self, name: str) -> str:
-        """Return what the names of a set's metrics begin with."""
-        return {self.place_set: "place", self.time_set: "time"}.get(name, name)
+        """Return what the names of a set's metrics begin with; a stand-in has those of its set."""
+        main = {self.place_set: "place", self.time_set: "time"}
+        return main.get(name, STAND_INS.get(name, name))
 
     @property
     def model(self) -> ModelSettings:

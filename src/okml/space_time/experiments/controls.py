@@ -23,10 +23,9 @@ from okml.space_time.baselines import (
     word_features,
     word_vector_features,
 )
-from okml.space_time.entities import EntitySet
 from okml.space_time.experiments.reading import probe_of
 from okml.space_time.judging import Arm, HeldOut, Statistic, less, to_frame
-from okml.space_time.layers import EMBEDDING, SCORES, Draw
+from okml.space_time.layers import EMBEDDING, FEWEST, SCORES, Draw, spells_region
 from okml.space_time.metrics import Floats, mean_r2, score
 from okml.space_time.prompts import default_prompt
 from okml.space_time.study import Study
@@ -51,7 +50,7 @@ def measure_controls(
 
     The frame ``controls`` has ``set``, ``features``, ``seed`` and the scores. The frame ``margins``
     holds the probe of every set to its strongest cheap explanation, with 95 % intervals of the
-    difference: ``set``, ``question`` (R², or ρ inside regions), ``probe``, ``cheap`` (which one),
+    difference: ``set``, ``question`` (see :func:`_questions`), ``probe``, ``cheap`` (which one),
     ``cheap_value``, ``difference``, ``low`` and ``high``. The oracle is none of these: no name
     tells it the region. It is measured by ``place_oracle_excess``. The frame ``letters`` has what
     n-grams predict for the place set, in the form of :func:`okml.space_time.judging.to_frame`.
@@ -62,7 +61,7 @@ def measure_controls(
     margins: list[dict[str, Any]] = []
     for name, of_set in arms.items():
         held_out, key = HeldOut(study.entities(name)), profile.stem(name)
-        for question in _questions(study.entities(name), held_out):
+        for question in _questions(study, name, held_out):
             margin = _measure_margin(held_out, result, key, question, of_set)
             margins.append({"set": name, "question": question.shown, **margin})
         if name in (profile.place_set, profile.time_set):
@@ -92,8 +91,17 @@ class Question(NamedTuple):
     measured: bool = False
 
 
-def _questions(entity_set: EntitySet, held_out: HeldOut) -> Iterator[Question]:
+def _questions(study: Study, name: str, held_out: HeldOut) -> Iterator[Question]:
+    """Yield the questions to a set; those about parts of the names are asked of the place set."""
+    entity_set = study.entities(name)
     yield Question("R²", "r2", "R²", held_out.r2, measured=True)
+    if name == study.profile.place_set:
+        bare = ~spells_region(entity_set.text())
+        yield Question("R² of bare names", "bare_r2", "R²", held_out.among(bare))
+        last, test = last_tokens(study, name), entity_set.test_mask()
+        new = test & ~np.isin(last, last[~test])
+        if new.sum() >= FEWEST:
+            yield Question("R² of new last tokens", "new_token_r2", "R²", held_out.among(new))
     if entity_set.kind == "space" and entity_set.region is not None:
         within = held_out.order_within(entity_set.frame[entity_set.region].to_list())
         yield Question("ρ inside regions", "within_region_rho", "ρ", within)
@@ -214,11 +222,9 @@ def _measure_selectivity(study: Study, result: StepResult, chosen: Mapping[str, 
     """
     name = study.profile.place_set
     entity_set = study.entities(name)
-    y = entity_set.y()
-    model = study.profile.model
-    features = probes.prepared(study, study.read(asked(model, name)).layer(chosen[name]))
-    tokens = study.tokens(study.language_model(model), name, default_prompt(name))
-    last = tokens.ids[tokens.offsets[1:] - 1]
+    y, last = entity_set.y(), last_tokens(study, name)
+    reading = study.read(asked(study.profile.model, name))
+    features = probes.prepared(study, reading.layer(chosen[name]))
     tasks = {seed: token_targets(last.tolist(), y, seed) for seed in study.profile.seeds}
     learned = probes.arm(
         study, name, lambda rows, seed: probes.predict(study, features, tasks[seed], rows),
@@ -228,6 +234,13 @@ def _measure_selectivity(study: Study, result: StepResult, chosen: Mapping[str, 
         lambda rows, p, task: mean_r2(task[rows], p[rows]), learned, tasks
     )
     result.measure("place_token_task_r2", r2, "R²")
+
+
+def last_tokens(study: Study, name: str) -> NDArray[np.integer[Any]]:
+    """Return the last token of each name of a set, the one that the probe is read at, [n]."""
+    lm = study.language_model(study.profile.model)
+    tokens = study.tokens(lm, name, default_prompt(name))
+    return tokens.ids[tokens.offsets[1:] - 1]
 
 
 def _measure_zip_codes(study: Study, result: StepResult) -> None:

@@ -44,7 +44,8 @@ def measure_ablation(study: Study, neurons: pl.DataFrame) -> StepResult:
     people with their years.
 
     The frame ``worst_tokens`` lists the tokens whose loss rises most, as Tables 5 to 8 do:
-    ``neuron``, ``context``, ``next_token``, ``loss``, ``increase``.
+    ``neuron``, ``context``, ``next_token``, ``loss``, ``increase``, and ``matched``, the largest
+    increase of the same token without one of the neurons that fire as strongly.
 
     Args:
         study: The study of the run.
@@ -128,18 +129,19 @@ def _worst_tokens(
     neuron: str,
 ) -> pl.DataFrame:  # fmt: skip
     """Return the tokens whose loss rises most without a neuron, with what stands before them."""
-    rises = torch.cat([of_text[1] - of_text[0] for of_text in losses])
-    untouched = torch.cat([of_text[0] for of_text in losses])
+    untouched, *zeroed = torch.cat(losses, dim=1)  # [2 + controls, tokens but the first of a text]
+    rises = zeroed[0] - untouched
+    matched = torch.stack(zeroed[1:]).amax(dim=0) - untouched
     predicted = np.delete(np.arange(len(ids)), offsets[:-1])  # all but the document starts
     rows = []
     for worst in rises.topk(min(SHOWN_TOKENS, len(rises))).indices.tolist():
         at = predicted[worst]
         start = offsets[np.searchsorted(offsets, at, side="right") - 1] + 1
         before, token = (lm.tokenizer.decode(part.tolist()) for part in (ids[start:at], ids[[at]]))
-        rows.append((neuron, before, token, float(untouched[worst]), float(rises[worst])))
-    return pl.DataFrame(
-        rows, schema=["neuron", "context", "next_token", "loss", "increase"], orient="row"
-    )
+        numbers = (float(of_token[worst]) for of_token in (untouched, rises, matched))
+        rows.append((neuron, before, token, *numbers))
+    schema = ["neuron", "context", "next_token", "loss", "increase", "matched"]
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def measure_sweep(study: Study, neurons: pl.DataFrame) -> StepResult:
