@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from okml.ledger import Claim, Estimate, RunRecord, judge, load_claims
 
 
-def deciding_estimates(record: RunRecord) -> Iterator[tuple[Claim, Estimate]]:
-    """Yield them for every testable claim of a record's chapter; all of them must be there."""
+def deciding_estimates(
+    record: RunRecord, without: Collection[str] = ()
+) -> Iterator[tuple[Claim, Estimate]]:
+    """Yield them for the testable claims of a record's chapter; all of them must be there.
+
+    Args:
+        record: The record of a run.
+        without: The ids of claims about what the run did not read.
+    """
     for claim in load_claims(record.chapter):
-        if claim.untestable is None:
+        if claim.untestable is None and claim.id not in without:
             verdict = judge(claim, record)
             for estimate in [verdict.measured, *([verdict.difference] if claim.control else [])]:
                 assert estimate is not None, claim.id
