@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from okml.errors import ParameterError
 from okml.space_time import probes
 from okml.space_time.arms import prompts_read
-from okml.space_time.config import SpaceTimeProfile
+from okml.space_time.config import PROFILES, SpaceTimeProfile
 from okml.space_time.models import load_causal_lm
 from okml.space_time.prompts import default_prompt
 from okml.space_time.study import Study
@@ -80,6 +80,14 @@ def test_without_resampling_every_seed_reads_all(profile: SpaceTimeProfile, tmp_
     everything = np.sort(np.concatenate([rows.train, rows.test]))
     np.testing.assert_array_equal(everything, np.arange(len(study.entities(PLACE))))
     assert study.probe_seeds == profile.seeds[:1]
+
+
+def test_a_set_has_the_metrics_of_what_it_stands_in_for() -> None:
+    stems = {name: {*map(scale.stem, scale.sets)} for name, scale in PROFILES.items()}
+    assert stems["smoke"] == {"place", "us_place", "time", "films"}
+    every = {"place", "us_place", "us_place_without_zip", "nyc_place", "time", "people", "events"}
+    assert stems["night"] == stems["gpu"] == every
+    assert stems["cpu"] == every - {"events"}
 
 
 def test_sets_are_cut_to_the_profile(profile: SpaceTimeProfile, tmp_path: Path) -> None:

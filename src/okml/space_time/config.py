@@ -31,7 +31,7 @@ from okml.space_time.paper import SETS
 from okml.space_time.prompts import prompts_of
 
 PLACES = {"world_place", "us_place", "nyc_place"}  # sets of the paper with coordinates
-# Metrics of sets that one claim is about, by the scale: both are named after one of them.
+# Sets that one claim is about at different scales: their metrics are named after one of them.
 STAND_INS = {"us_towns": "us_place", "historical_figure": "people", "headline": "events"}
 
 SetName = Annotated[str, one_of("entity set", lambda: entities.REGISTRY)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from okml.space_time import probes
 from okml.space_time.arms import asked, steering_layer
 from okml.space_time.batches import end_to_end
 from okml.space_time.interventions import random_directions, steer
+from okml.space_time.metrics import Floats
 from okml.space_time.models import LanguageModel
 from okml.space_time.study import Study
 from okml.steps import StepResult
@@ -51,7 +54,7 @@ def measure_steering(study: Study) -> StepResult:
     result = StepResult(frames={"steering": _mean_effects(steered)})
     shifts = _shifts(steered, max(settings.strengths))
     by_seed = dict(zip(study.probe_seeds, (shifts[direction] for direction in probed), strict=True))
-    own = by_seed[study.probe_seeds[0]] if study.fixed else by_seed
+    own: Mapping[int, Floats] | Floats = by_seed[study.probe_seeds[0]] if study.fixed else by_seed
     strongest = max((shifts[direction] for direction in random), key=lambda row: abs(row.mean()))
     control = strongest * np.sign(strongest.mean())
     unit = "nats of log-odds"
