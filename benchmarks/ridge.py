@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 from okml.benchmark import BenchmarkRecord, Check, Quantity, write_benchmark
 from okml.benchmark import compare as compare_figures
 from okml.runtime import progress
-from okml.space_time.layers import Draw, fit_layers
+from okml.space_time.layers import Draw, fit_layer
 from okml.space_time.ridge import LambdaGrid
 
 TOLERANCE = 1e-6  # largest difference of coefficients, as a share of the largest one
@@ -82,8 +82,11 @@ def planted(layers: int, train: int, test: int, d: int) -> Problem:
 def with_okml(problem: Problem) -> Solution:
     """Fit all layers as the chapter does, on raw rows."""
     rows = Draw(problem.train, problem.test)
-    layers = fit_layers(problem.activations, problem.y, [rows], how="raw", lambdas=GRID)
-    found = [fitted for (fitted,) in layers]
+    found = [
+        fitted
+        for at, states in enumerate(problem.activations)
+        for fitted in fit_layer(at - 1, states, problem.y, [rows], how="raw", lambdas=GRID)
+    ]
     return Solution(
         np.array([one.fit.lam for one in found]),
         np.stack([one.fit.coef.numpy() for one in found]),

@@ -13,7 +13,7 @@ from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.preprocessing import StandardScaler
 
 from okml.errors import ParameterError
-from okml.space_time.layers import Draw, fit_layers
+from okml.space_time.layers import Draw, fit_layer
 from okml.space_time.moments import BlockMoments
 from okml.space_time.ridge import (
     LambdaGrid,
@@ -245,7 +245,7 @@ def test_all_layers_from_a_memory_map_for_several_draws(tmp_path: Path) -> None:
     stored = np.load(path, mmap_mode="r")
     fifths = [np.arange(60) % 5 == left for left in (0, 3)]
     draws = [Draw(np.flatnonzero(~test), np.flatnonzero(test)) for test in fifths]
-    found = list(fit_layers(stored, Y, draws))
+    found = [fit_layer(at - 1, states, Y, draws) for at, states in enumerate(stored)]
     assert [[one.layer for one in layer] for layer in found] == [[-1, -1], [0, 0], [1, 1]]
     for states, layer in zip(stored, found, strict=True):
         features = preprocess(states)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,32 +79,6 @@ def fit_layer(
         LayerFit(layer, fit, fit.predict(features[rows.test]).cpu().numpy())
         for fit, rows in zip(fits, draws, strict=True)
     ]
-
-
-def fit_layers(
-    activations: Iterable[Features],
-    y: Floats,
-    draws: Sequence[Draw],
-    *,
-    how: Preprocessing = "rms",
-    lambdas: Lambdas | None = None,
-    device: torch.device | str | None = None,
-) -> Iterator[list[LayerFit]]:
-    """Fit the probes of all layers of a model, one layer after the other.
-
-    Args:
-        activations: The states of the layers, [n, d] each, the embedding first.
-        y: Targets, [n, t].
-        draws: Training and test rows.
-        how: Preprocessing of rows.
-        lambdas: Penalties to choose from; by default ``LambdaGrid()``, relative to each layer.
-        device: The device that solves.
-
-    Yields:
-        The layers in order, and of each the probes of all draws.
-    """
-    for index, states in enumerate(activations):
-        yield fit_layer(index - 1, states, y, draws, how=how, lambdas=lambdas, device=device)
 
 
 def layer_frames(

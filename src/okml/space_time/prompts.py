@@ -37,51 +37,38 @@ class Prompt:
         return self.prefix + (entity.upper() if self.upper else entity)
 
 
-_EMPTY = {"empty": Prompt()}
-_RANDOM = {"random": Prompt(random=True)}
-_COORDS = {"coords": Prompt("What are the lat/lon coordinates of ")}
-_WHERE_IS = {"where_is": Prompt("Where is ")}
+EMPTY, CAPITALS, RANDOM = Prompt(), Prompt(upper=True), Prompt(random=True)
+COORDS = Prompt("What are the lat/lon coordinates of ")
+WHERE = "Where is "
+DATED = "Publication date of: "
 
 # By set of the paper and variant. `where_is` on world_place is of the authors' notebooks only.
 PROMPTS: Mapping[str, Mapping[str, Prompt]] = {
     "world_place": {
-        **_EMPTY,
-        "empty_all_caps": Prompt(upper=True),
-        **_RANDOM,
-        **_COORDS,
-        **_WHERE_IS,
+        "empty": EMPTY, "empty_all_caps": CAPITALS, "random": RANDOM, "coords": COORDS,
+        "where_is": Prompt(WHERE),
     },
     "us_place": {
-        **_EMPTY,
-        **_RANDOM,
-        **_COORDS,
+        "empty": EMPTY, "random": RANDOM, "coords": COORDS,
         "where_us": Prompt("Where in the United States is "),
     },
     "nyc_place": {
-        **_EMPTY,
-        **_RANDOM,
-        **_WHERE_IS,
+        "empty": EMPTY, "random": RANDOM, "where_is": Prompt(WHERE),
         "where_nyc": Prompt("Where in New York City is "),
     },
     "historical_figure": {
-        **_EMPTY,
-        **_RANDOM,
-        "when": Prompt("When did "),
+        "empty": EMPTY, "random": RANDOM, "when": Prompt("When did "),
         "when_all_caps": Prompt("When did ", upper=True),
     },
     "art": {
-        **_EMPTY,
-        **_RANDOM,
-        "release": Prompt("When was the release date of "),
-        "empty_all_caps": Prompt(upper=True),
+        "empty": EMPTY, "random": RANDOM, "release": Prompt("When was the release date of "),
+        "empty_all_caps": CAPITALS,
     },
     "headline": {
-        **_EMPTY,
-        "empty_wo_period": Prompt(period=False),
-        "when_w_period": Prompt("Publication date of: "),
-        "when_wo_period": Prompt("Publication date of: ", period=False),
+        "empty": EMPTY, "empty_wo_period": Prompt(period=False), "when_w_period": Prompt(DATED),
+        "when_wo_period": Prompt(DATED, period=False),
     },
-}
+}  # fmt: skip
 
 # The question about each set in the paper's Figure 2.
 _QUESTIONS = {
@@ -92,8 +79,6 @@ _QUESTIONS = {
     "art": "release",
     "headline": "when_w_period",
 }
-
-
 # Tables 2 to 4 and Figures 4 and 5 ask about the USA as about the world.
 _TABLE_QUESTIONS = {**_QUESTIONS, "us_place": "coords"}
 

@@ -17,60 +17,30 @@ from okml.space_time.entities.tables import Columns, packaged, read_csv
 from okml.space_time.names import creation, nyc_case, region_first, with_period
 
 RELEASE = "released entity sets of Gurnee & Tegmark (2023)"
-PLACE: Columns = {
-    "name": pl.String,
-    "latitude": pl.Float64,
-    "longitude": pl.Float64,
-    "is_test": pl.Boolean,
-}
+TEXT, NUMBER = pl.String, pl.Float64
+SPLIT: Columns = {"is_test": pl.Boolean}
+PLACE: Columns = {"name": TEXT, "latitude": NUMBER, "longitude": NUMBER, **SPLIT}
 # The columns that are read of each file.
 COLUMNS: dict[str, Columns] = {
     "world_place": {
-        "name": pl.String,
-        "entity_subtype": pl.String,
-        "country": pl.String,
-        "latitude": pl.Float64,
-        "longitude": pl.Float64,
-        "page_views": pl.Float64,
-        "entity_type": pl.String,
-        "population": pl.Float64,
-        "is_test": pl.Boolean,
+        "name": TEXT, "entity_subtype": TEXT, "country": TEXT, "latitude": NUMBER,
+        "longitude": NUMBER, "page_views": NUMBER, "entity_type": TEXT, "population": NUMBER,
+        **SPLIT,
     },
     "us_place": {
-        **PLACE,
-        "state_id": pl.String,
-        "state_name": pl.String,
-        "population": pl.Float64,
-        "timezone": pl.String,
-        "entity_type": pl.String,
+        **PLACE, "state_id": TEXT, "state_name": TEXT, "population": NUMBER, "timezone": TEXT,
+        "entity_type": TEXT,
     },
     "nyc_place": {
-        **PLACE,
-        "complexid": pl.Int64,
-        "borough_name": pl.String,
-        "facility_t_name": pl.String,
+        **PLACE, "complexid": pl.Int64, "borough_name": TEXT, "facility_t_name": TEXT,
     },
-    "historical_figure": {
-        "name": pl.String,
-        "occupation": pl.String,
-        "death_year": pl.Float64,
-        "is_test": pl.Boolean,
-    },
+    "historical_figure": {"name": TEXT, "occupation": TEXT, "death_year": NUMBER, **SPLIT},
     "art": {
-        "title": pl.String,
-        "creator": pl.String,
-        "release_date": pl.Date,
-        "page_views": pl.Float64,
-        "entity_type": pl.String,
-        "is_test": pl.Boolean,
+        "title": TEXT, "creator": TEXT, "release_date": pl.Date, "page_views": NUMBER,
+        "entity_type": TEXT, **SPLIT,
     },
-    "headline": {
-        "headline": pl.String,
-        "pub_date": pl.Date,
-        "news_desk": pl.String,
-        "is_test": pl.Boolean,
-    },
-}
+    "headline": {"headline": TEXT, "pub_date": pl.Date, "news_desk": TEXT, **SPLIT},
+}  # fmt: skip
 
 
 def _text(column: str, how: Callable[[str], str]) -> pl.Expr:
