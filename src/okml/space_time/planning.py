@@ -216,6 +216,8 @@ class _Counts:
             for name in profile.table_sets:
                 n, held = self.rows[name], self._held_out(name)
                 batches = probe.mlp_epochs * -(-n // probe.mlp_batch)
+                if (model, name) == (profile.model, profile.place_set):
+                    batches *= 2  # the MLP also learns random places by heart
                 steps += len(profile.seeds) * len(probe.mlp_weight_decays) * batches
                 flops += 4 * n * d**2 + 2 * held * (d**3 / 3 + 2 * n * d)
                 blocks += held

@@ -221,16 +221,14 @@ def _measure_selectivity(study: Study, result: StepResult, chosen: Mapping[str, 
     Names with the same last token share their place, so tokens are what is sampled.
     """
     name = study.profile.place_set
-    entity_set = study.entities(name)
-    y, last = entity_set.y(), last_tokens(study, name)
     reading = study.read(asked(study.profile.model, name))
     features = probes.prepared(study, reading.layer(chosen[name]))
-    tasks = {seed: token_targets(last.tolist(), y, seed) for seed in study.profile.seeds}
+    last, tasks = token_tasks(study, name)
     learned = probes.arm(
         study, name, lambda rows, seed: probes.predict(study, features, tasks[seed], rows),
         random=True,
     )  # fmt: skip
-    r2 = HeldOut(entity_set, clusters=last, over="tokens").estimate(
+    r2 = HeldOut(study.entities(name), clusters=last, over="tokens").estimate(
         lambda rows, p, task: mean_r2(task[rows], p[rows]), learned, tasks
     )
     result.measure("place_token_task_r2", r2, "R²")
@@ -241,6 +239,12 @@ def last_tokens(study: Study, name: str) -> NDArray[np.integer[Any]]:
     lm = study.language_model(study.profile.model)
     tokens = study.tokens(lm, name, default_prompt(name))
     return tokens.ids[tokens.offsets[1:] - 1]
+
+
+def token_tasks(study: Study, name: str) -> tuple[NDArray[np.integer[Any]], dict[int, Floats]]:
+    """Return the last token of each name, [n], and what each seed draws for it, [n, t]."""
+    last, y = last_tokens(study, name), study.entities(name).y()
+    return last, {seed: token_targets(last.tolist(), y, seed) for seed in study.profile.seeds}
 
 
 def _measure_zip_codes(study: Study, result: StepResult) -> None:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from okml.space_time import probes
 from okml.space_time.arms import asked, table_layer, table_pass, table_passes
+from okml.space_time.experiments.controls import token_tasks
 from okml.space_time.judging import Arm, HeldOut, less
 from okml.space_time.layers import Draw
-from okml.space_time.metrics import Floats
+from okml.space_time.metrics import Floats, mean_r2
 from okml.space_time.mlp import fit_mlp
 from okml.space_time.paper import printed
 from okml.space_time.ridge import Preprocessing, RidgeSystem
@@ -28,6 +29,9 @@ WAYS: tuple[Preprocessing, ...] = ("rms", "raw")  # rows divided by their RMS, a
 
 def measure_probes(study: Study) -> StepResult:
     """Compare the linear probe with the MLP at 60 % depth: Table 2, for every model and set.
+
+    ``mlp_gain`` is how much more the MLP reads of the place set, and ``mlp_token_task_gain`` how
+    much more it learns by heart: a random place for each last token.
 
     The frame ``probes`` has ``model``, ``set``, ``probe``, ``seed``, ``r2`` and, where the paper
     prints it, ``paper``.
@@ -51,6 +55,7 @@ def measure_probes(study: Study) -> StepResult:
         if one == table_pass(profile.model, profile.place_set):
             gain = held_out.estimate(less(held_out.r2), arms["MLP"], arms["linear"])
             result.measure("mlp_gain", gain, "R²")
+            _measure_memory(study, result, name, features)
     result.frames["probes"] = pl.DataFrame(found, schema_overrides={"paper": pl.Float64})
     return result
 
@@ -59,6 +64,23 @@ def _mlp(study: Study, features: torch.Tensor, y: Floats, rows: Draw, seed: int)
     """Fit the MLP on a seed's training rows and predict its test rows, [n_test, t]."""
     fitted = fit_mlp(features[rows.train], y[rows.train], study.profile.probe, seed)
     return fitted.predict(features[rows.test])
+
+
+def _measure_memory(study: Study, result: StepResult, name: str, features: torch.Tensor) -> None:
+    """Measure how much better the MLP learns a random place for each last token."""
+    last, tasks = token_tasks(study, name)
+    linear = probes.arm(
+        study, name, lambda rows, seed: probes.predict(study, features, tasks[seed], rows),
+        random=True,
+    )  # fmt: skip
+    mlp = probes.arm(
+        study, name, lambda rows, seed: _mlp(study, features, tasks[seed], rows, seed), random=True
+    )
+    gain = HeldOut(study.entities(name), clusters=last, over="tokens").estimate(
+        lambda rows, p, q, task: mean_r2(task[rows], p[rows]) - mean_r2(task[rows], q[rows]),
+        mlp, linear, tasks,
+    )  # fmt: skip
+    result.measure("mlp_token_task_gain", gain, "R²")
 
 
 def measure_components(study: Study, chosen: Mapping[str, int]) -> StepResult:
