@@ -23,7 +23,7 @@ from okml.ledger import RunRecord, judge, load_claims, read_record
 from okml.space_time import entities
 from okml.space_time.arms import Pass, all_passes, asked
 from okml.space_time.experiment import Experiment
-from okml.space_time.experiments import pinning, steering
+from okml.space_time.experiments import holdouts, pinning, steering
 from okml.space_time.experiments.controls import ORACLE, _questions
 from okml.space_time.experiments.probing import measure_components
 from okml.space_time.judging import HeldOut
@@ -31,6 +31,7 @@ from okml.space_time.layers import Draw
 from okml.space_time.models import LanguageModel, load_causal_lm
 from okml.space_time.ridge import LambdaGrid
 from okml.space_time.study import Study
+from okml.steps import StepResult
 from tests.deciding import deciding_estimates
 from tests.processes import run
 from tests.space_time.tiny_experiment import (
@@ -141,6 +142,41 @@ def test_the_strongest_cheap_explanation_is_the_control(dry_run: Any) -> None:
     assert set(experiment.controls.frames["margins"]["set"]) == {PLACE, TIME, ZIP}
 
 
+def test_kinds_are_also_held_out_of_bare_names_alone() -> None:
+    """Two kinds; the errors of their bare names are the only ones that the second metric reads."""
+    kinds = {"lake": [0.1, 0.2, 0.9], "city": [0.3, 0.5]}
+    rows = [
+        {
+            "features": features,
+            "block": kind,
+            "nominal": 0.0,
+            "heldout_errors": [e + more for e in errors],
+        }
+        for features, more in ((holdouts.MODEL, 0.0), (holdouts.NGRAMS, 0.01))
+        for kind, errors in kinds.items()
+    ]
+    result, bare = StepResult(), np.array([True, True, False, True, True])
+    holdouts._measure_types(result, pl.DataFrame(rows), bare)
+    every, part = (0.4 + 0.4) / 2, (0.15 + 0.4) / 2  # each kind counts once
+    assert result.values("type_heldout_proximity") == pytest.approx([every])
+    assert result.values("type_bare_heldout_proximity") == pytest.approx([part])
+    assert result.values("type_bare_heldout_proximity_cheap") == pytest.approx([part + 0.01])
+    difference = result.differences["type_bare_heldout_proximity"]
+    assert difference["type_bare_heldout_proximity_cheap"].mean == pytest.approx(-0.01)
+
+
+def test_the_order_of_bare_names_is_that_of_the_errors(room: Path) -> None:
+    study = Study(settings(models_of(room)), room / "order")
+    text = study.entities(PLACE).text()
+    spelled = np.arange(len(text)) % 3 == 0
+    types = pl.DataFrame({"features": [holdouts.MODEL] * 2, "block": ["lake", "city"]})
+    with mock.patch.object(holdouts, "spells_region", return_value=spelled):
+        bare = holdouts._bare_rows(study, types)
+    kinds = study.entities(PLACE).frame["entity_type"].to_list()
+    of = {kind: [not s for s, k in zip(spelled, kinds, strict=True) if k == kind] for kind in kinds}
+    assert bare.tolist() == of["lake"] + of["city"]
+
+
 def test_names_whose_last_token_no_training_name_has_are_asked_about_alone(dry_run: Any) -> None:
     study = dry_run[0].study
     found = study.entities(PLACE)
@@ -155,6 +191,7 @@ def test_names_whose_last_token_no_training_name_has_are_asked_about_alone(dry_r
     assert asked_of["new_token_r2"].statistic(test, p) == pytest.approx(expected)
     # No isle spells its country as the released names do.
     assert asked_of["bare_r2"].statistic(test, p) == pytest.approx(r2_score(y[test], p[test]))
+    assert {"within_region_rho", "bare_within_region_rho"} <= asked_of.keys()
     assert [one.metric for one in _questions(study, TIME, HeldOut(study.entities(TIME)))] == ["r2"]
 
 

@@ -94,17 +94,22 @@ class Question(NamedTuple):
 def _questions(study: Study, name: str, held_out: HeldOut) -> Iterator[Question]:
     """Yield the questions to a set; those about parts of the names are asked of the place set."""
     entity_set = study.entities(name)
+    bare = ~spells_region(entity_set.text())
     yield Question("R²", "r2", "R²", held_out.r2, measured=True)
     if name == study.profile.place_set:
-        bare = ~spells_region(entity_set.text())
         yield Question("R² of bare names", "bare_r2", "R²", held_out.among(bare))
         last, test = last_tokens(study, name), entity_set.test_mask()
         new = test & ~np.isin(last, last[~test])
         if new.sum() >= FEWEST:
             yield Question("R² of new last tokens", "new_token_r2", "R²", held_out.among(new))
     if entity_set.kind == "space" and entity_set.region is not None:
-        within = held_out.order_within(entity_set.frame[entity_set.region].to_list())
+        regions = entity_set.frame[entity_set.region].to_list()
+        within = held_out.order_within(regions)
         yield Question("ρ inside regions", "within_region_rho", "ρ", within)
+        if name == study.profile.place_set:
+            of_bare = [region if kept else None for region, kept in zip(regions, bare, strict=True)]
+            within = held_out.order_within(of_bare)
+            yield Question("ρ inside regions, bare names", "bare_within_region_rho", "ρ", within)
 
 
 def cheap_features(study: Study, name: str, train: NDArray[np.int64]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from okml.space_time.batches import Rows
 from okml.space_time.entities import find
 from okml.space_time.experiments.controls import EMBEDDED, NGRAMS, cheap_features
 from okml.space_time.holdout import Refits, frequent_blocks, hold_out
+from okml.space_time.layers import spells_region
+from okml.space_time.metrics import Floats, Mask
 from okml.space_time.paper import BLOCKS, TYPES
 from okml.space_time.study import Study
 from okml.steps import StepResult
@@ -52,7 +54,8 @@ def measure_holdouts(study: Study, chosen: Mapping[str, int]) -> StepResult:
     frames = {part: pl.concat(rows, how="diagonal") for part, rows in found.items()}
     result = StepResult(frames={part: rows.drop("heldout_errors") for part, rows in frames.items()})
     _measure_blocks(result, frames["blocks"].filter(set=study.profile.place_set))
-    _measure_types(result, frames["types"].filter(set=study.profile.type_set))
+    types = frames["types"].filter(set=study.profile.type_set)
+    _measure_types(result, types, _bare_rows(study, types))
     return result
 
 
@@ -115,10 +118,22 @@ def _measure_blocks(result: StepResult, blocks: pl.DataFrame) -> None:
         result.compare(metric, f"{metric}_cheap", difference)
 
 
-def _measure_types(result: StepResult, types: pl.DataFrame) -> None:
-    """Measure the means over held-out kinds of entity, beside the strongest cheap rival.
+def _bare_rows(study: Study, types: pl.DataFrame) -> Mask:
+    """Tell which entities of held-out kinds have a bare name, in the order of their errors."""
+    name = study.profile.type_set
+    kinds = np.array([str(kind) for kind in held_out_parts(study, name)["types"][0]])
+    bare = ~spells_region(study.entities(name).text())
+    held_out = types.filter(features=MODEL)["block"]
+    return np.concatenate([bare[kinds == kind] for kind in held_out])
 
-    Each kind counts once. There are too few of them to sample, so the interval is over entities.
+
+def _measure_types(result: StepResult, types: pl.DataFrame, bare: Mask) -> None:
+    """Measure held-out kinds of entity, and of them the names that do not spell their region.
+
+    Args:
+        result: The result of the step.
+        types: The hold-outs of the kinds, the model's and the cheap explanations'.
+        bare: Whether the name of each held-out entity is such a name, kind by kind.
     """
     for features, suffix in ((MODEL, ""), (NGRAMS, "_ngram")):
         nominal = types.filter(features=features)["nominal"]
@@ -126,6 +141,18 @@ def _measure_types(result: StepResult, types: pl.DataFrame) -> None:
     single = {name: rows.explode("heldout_errors") for name, rows in _by_features(types)}
     errors = {name: rows["heldout_errors"].to_numpy() for name, rows in single.items()}
     kinds = np.unique(single[MODEL]["block"].to_numpy(), return_inverse=True)[1]
+    _measure_kinds(result, "type_heldout_proximity", errors, kinds)
+    of_bare = {name: values[bare] for name, values in errors.items()}
+    _measure_kinds(result, "type_bare_heldout_proximity", of_bare, kinds[bare])
+
+
+def _measure_kinds(
+    result: StepResult, metric: str, errors: Mapping[str, Floats], kinds: Rows
+) -> None:
+    """Measure the mean over kinds beside that of the strongest cheap rival.
+
+    Each kind counts once. There are too few of them to sample, so the interval is over entities.
+    """
 
     def mean(kept: Rows, name: str) -> float:
         values, of = errors[name][kept], kinds[kept]
@@ -134,7 +161,7 @@ def _measure_types(result: StepResult, types: pl.DataFrame) -> None:
     def estimate(statistic: Callable[[Rows], float]) -> Estimate:
         return estimate_statistic(lambda kept, _: statistic(kept), len(kinds), "entities")
 
-    metric, everything = "type_heldout_proximity", np.arange(len(kinds))
+    everything = np.arange(len(kinds))
     best = _strongest({name: -mean(everything, name) for name in errors})
     result.measure(metric, estimate(partial(mean, name=MODEL)))
     result.measure(f"{metric}_cheap", estimate(partial(mean, name=best)))
