@@ -50,10 +50,11 @@ def measure_controls(
 
     The frame ``controls`` has ``set``, ``features``, ``seed`` and the scores. The frame ``margins``
     holds the probe of every set to its strongest cheap explanation, with 95 % intervals of the
-    difference: ``set``, ``question`` (see :func:`_questions`), ``probe``, ``cheap`` (which one),
-    ``cheap_value``, ``difference``, ``low`` and ``high``. The oracle is none of these: no name
-    tells it the region. It is measured by ``place_oracle_excess``. The frame ``letters`` has what
-    n-grams predict for the place set, in the form of :func:`okml.space_time.judging.to_frame`.
+    difference: ``set``, ``question`` (R², also of bare names and of new last tokens, or ρ inside
+    regions), ``probe``, ``cheap`` (which one), ``cheap_value``, ``difference``, ``low`` and
+    ``high``. The oracle is none of these: no name tells it the region. It is measured by
+    ``place_oracle_excess``. The frame ``letters`` has what n-grams predict for the place set, in
+    the form of :func:`okml.space_time.judging.to_frame`.
     """
     profile = study.profile
     arms = {name: _arms(study, name, predictions) for name in profile.sets}
