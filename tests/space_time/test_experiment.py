@@ -24,7 +24,7 @@ from okml.space_time import entities
 from okml.space_time.arms import Pass, all_passes, asked
 from okml.space_time.experiment import Experiment
 from okml.space_time.experiments import holdouts, pinning, steering
-from okml.space_time.experiments.controls import ORACLE, _questions
+from okml.space_time.experiments.controls import NGRAMS, ORACLE, _questions
 from okml.space_time.experiments.probing import measure_components
 from okml.space_time.judging import HeldOut
 from okml.space_time.layers import Draw
@@ -152,7 +152,7 @@ def test_kinds_are_also_held_out_of_bare_names_alone() -> None:
             "nominal": 0.0,
             "heldout_errors": [e + more for e in errors],
         }
-        for features, more in ((holdouts.MODEL, 0.0), (holdouts.NGRAMS, 0.01))
+        for features, more in ((holdouts.MODEL, 0.0), (NGRAMS, 0.01))
         for kind, errors in kinds.items()
     ]
     result, bare = StepResult(), np.array([True, True, False, True, True])

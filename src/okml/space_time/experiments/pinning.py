@@ -129,7 +129,7 @@ def _worst_tokens(
     neuron: str,
 ) -> pl.DataFrame:  # fmt: skip
     """Return the tokens whose loss rises most without a neuron, with what stands before them."""
-    untouched, *zeroed = torch.cat(losses, dim=1)  # [2 + controls, tokens but the first of a text]
+    untouched, *zeroed = torch.cat(losses, dim=1).unbind()  # [2 + controls, all predicted tokens]
     rises = zeroed[0] - untouched
     matched = torch.stack(zeroed[1:]).amax(dim=0) - untouched
     predicted = np.delete(np.arange(len(ids)), offsets[:-1])  # all but the document starts
