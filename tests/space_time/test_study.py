@@ -5,6 +5,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -13,6 +14,7 @@ from okml.errors import ParameterError
 from okml.space_time import probes
 from okml.space_time.arms import prompts_read
 from okml.space_time.config import PROFILES, SpaceTimeProfile
+from okml.space_time.experiments.pinning import measure_ablation, measure_sweep
 from okml.space_time.models import load_causal_lm
 from okml.space_time.prompts import default_prompt
 from okml.space_time.study import Study
@@ -155,3 +157,20 @@ def test_a_model_stays_until_another_is_asked_for(
     assert study.language_model(profile.models[0]) is first
     assert study.language_model(profile.models[1]).n_layers == 3
     assert study.language_model(profile.models[0]) is not first
+
+
+def test_the_type_in_which_names_are_read_is_not_that_of_interventions(
+    profile: SpaceTimeProfile, tmp_path: Path
+) -> None:
+    neurons = pl.DataFrame({"set": [PLACE, TIME], "layer": [1, 0], "neuron": [2, 3], "rho": 0.5})
+    found = []
+    for dtype in ("float32", "bfloat16"):
+        types = {f"models.{place}.dtype": dtype for place in range(len(profile.models))}
+        study = Study(profile.override(types), tmp_path / dtype)
+        for measure, metric in (
+            (measure_ablation, "ablation_rise"),
+            (measure_sweep, "sweep_shift"),
+        ):
+            result = measure(study, neurons)
+            found.append((metric, result.values(metric), result.values(f"{metric}_matched")))
+    assert found[:2] == found[2:]

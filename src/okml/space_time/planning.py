@@ -230,22 +230,22 @@ class _Counts:
         )
 
     def _interventions(self) -> Item:
-        """Count what is read beside the passes: pushed streams and pinned neurons."""
+        """Count what is read beside the passes: pushed streams, and neurons pinned in float32."""
         model, settings = self.profile.resident_model, self.profile.steering
         pushes = (self.draws + settings.random_directions) * len(settings.strengths)
         zeroed = settings.ablated_neurons + len(model.named_neurons)
         swept = settings.swept_works * (1 + len(model.named_neurons))
-        read = (
-            settings.entities * pushes
-            + settings.contexts * zeroed * (2 + settings.matched_neurons)
-            + swept * (7 + 2 * settings.swept_controls)
-        )
-        size, rate = self.sizes[model.name], self.rate(model)
+        pushed = settings.entities * pushes
+        pinned = settings.contexts * zeroed * (2 + settings.matched_neurons)
+        pinned += swept * (7 + 2 * settings.swept_controls)
+        exact = model.model_copy(update={"dtype": "float32"})
+        size = self.sizes[model.name]
         blocks = size.n_layers * size.block_parameters
         return in_hours(
             f"interventions in {model.name}",
-            blocks * read * TEXT_TOKENS / rate,
-            f"{read:,} texts of {TEXT_TOKENS} tokens through half of the blocks",
+            blocks * TEXT_TOKENS * (pushed / self.rate(model) + pinned / self.rate(exact)),
+            f"{pushed:,} texts of {TEXT_TOKENS} tokens, and {pinned:,} in float32, through half of "
+            "the blocks",
         )
 
     def _neurons(self) -> Item:
@@ -269,7 +269,8 @@ class _Counts:
         width, d = self.width(model), size.d_model
         what = f"weights of {model.name} in memory"
         if model.placement == "resident":
-            kind = model.quantization or model.dtype
+            pinned = model == self.profile.resident_model  # in float32, whatever it is read in
+            kind = model.quantization or ("float32" if pinned else model.dtype)
             yield in_gib(what, size.weight_bytes[kind], f"{size.parameters:,} parameters in {kind}")
         else:
             outside = size.parameters - size.n_layers * size.block_parameters
