@@ -194,7 +194,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def context(browser: Browser, site: str) -> Iterator[BrowserContext]:
-    made = browser.new_context(viewport=WIDE, base_url=site, color_scheme="light")
+    # With transitions, axe may read the color of a button on its way from one to the other.
+    made = browser.new_context(
+        viewport=WIDE, base_url=site, color_scheme="light", reduced_motion="reduce"
+    )
     made.set_default_timeout(CEILING)
     yield made
     made.close()
