@@ -219,10 +219,8 @@ def stated_at(chapter: str, claim: str) -> Place:
     return f"src/okml/{chapter}/claims.yml", line
 
 
-def write_ledger(app: Sphinx, failure: Exception | None) -> None:
+def write_ledger(app: Sphinx) -> None:
     """Write the ledger as data, and its schema, beside the pages."""
-    if failure is not None or app.builder.format != "html":
-        return
     try:
         ledger = export([name for name in CHAPTERS if view.claims_file(name).exists()])
     except OkmlError as error:

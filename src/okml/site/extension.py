@@ -122,11 +122,19 @@ def read_ahead(app: Sphinx) -> None:
             view.rows(chapter)
 
 
+def write_files(app: Sphinx, failure: Exception | None) -> None:
+    """Write what lies beside the pages, unless there are none."""
+    if failure is None:
+        pictures.drop_old_files(app)
+        mathjax.copy_mathjax(app)
+        claim_pages.write_ledger(app)
+        feed.write_feeds(app)
+        sharing.write_sitemap(app)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the nodes, roles, directives and event handlers with Sphinx."""
-    html = (markup.visit_element, markup.depart_element)
-    other = (markup.pass_through, markup.pass_through)
-    app.add_node(markup.element, html=html, latex=other, text=other, texinfo=other, man=other)
+    app.add_node(markup.element, html=(markup.visit_element, markup.depart_element))
     app.add_domain(domain.ClaimDomain)
     for name, role in ROLES.items():
         app.add_role(name, role())
@@ -158,9 +166,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", pages.keep_to_the_language, priority=900)
     app.connect("html-page-context", mathjax.load_in_parts)
     app.connect("html-page-context", sharing.add_sharing_tags)
-    app.connect("build-finished", pictures.drop_old_files)
-    app.connect("build-finished", mathjax.copy_mathjax)
-    app.connect("build-finished", claim_pages.write_ledger)
-    app.connect("build-finished", feed.write_feeds)
-    app.connect("build-finished", sharing.write_sitemap)
+    app.connect("build-finished", write_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}

@@ -58,10 +58,8 @@ def feed_name(lang: Lang) -> str:
     return f"verdicts.{lang}.atom"
 
 
-def write_feeds(app: Sphinx, failure: Exception | None) -> None:
+def write_feeds(app: Sphinx) -> None:
     """Write the feed in each language beside the pages; without a history it has no entries."""
-    if failure is not None or app.builder.format != "html":
-        return
     changes = verdict_changes(repository_root())[-SHOWN:]
     for lang in LANGUAGES:
         with atomic_write(Path(app.outdir) / feed_name(lang)) as handle:

@@ -24,10 +24,6 @@ def depart_element(writer: Any, node: element) -> None:
     writer.body.append(f"</{node['tag']}>")
 
 
-def pass_through(writer: Any, node: element) -> None:
-    """Write only the children, in all formats but HTML."""
-
-
 def tag(
     name: str,
     *children: Child | None,

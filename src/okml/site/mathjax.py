@@ -55,10 +55,8 @@ def load_in_parts(
         app.add_js_file(LOADER, loading_method="defer", priority=400)  # before MathJax at 500
 
 
-def copy_mathjax(app: Sphinx, failure: Exception | None) -> None:
+def copy_mathjax(app: Sphinx) -> None:
     """Copy the parts of MathJax that pages load into the site, once."""
-    if failure is not None or app.builder.format != "html":
-        return
     source = Path(str(resources.files(PACKAGE))) / "static" / "mathjax"
     target = Path(app.outdir) / "_static" / FOLDER
     for part in PARTS:

@@ -93,10 +93,8 @@ def _with_files(env: BuildEnvironment, slider: re.Match[str]) -> element:
     return tag("div", buttons, *images, classes=slider["classes"].split())
 
 
-def drop_old_files(app: Sphinx, failure: Exception | None) -> None:
+def drop_old_files(app: Sphinx) -> None:
     """Remove the files of figures that no page shows, since Sphinx would publish them."""
-    if failure is not None or app.builder.format != "html":
-        return
     shown = {Path(path).name for path in app.env.images}
     for path in _folder(app.env).glob("*"):
         if path.name not in shown:

@@ -131,10 +131,10 @@ def _description(doctree: nodes.document) -> str:
     return ""
 
 
-def write_sitemap(app: Sphinx, failure: Exception | None) -> None:
+def write_sitemap(app: Sphinx) -> None:
     """Write ``sitemap.xml`` with all pages, if the site's address is known."""
     base = _base(app)
-    if failure is not None or app.builder.format != "html" or not base:
+    if not base:
         return
     rows = "".join(
         f"<url><loc>{xml(f'{base}/{page}.html')}</loc></url>\n"
