@@ -229,7 +229,6 @@ def small_book(folder: Path) -> Iterator[Book]:
         patch.setattr(
             report, "load_claims", lambda chapter: CLAIMS if chapter == "space_time" else []
         )
-        view._rows.cache_clear()
         save(record("smoke", r2=[0.2, 0.22], shuffled_r2=[0.0, 0.01], gain=[0.3]))
         save(record("cpu", r2=[0.4, 0.42], shuffled_r2=[0.0, 0.01], gain=[0.3, 0.4]))
         made = Book(folder)
@@ -237,7 +236,12 @@ def small_book(folder: Path) -> Iterator[Book]:
             made.write(name, text)
         made.write("notebooks/space_time.ipynb", json.dumps(NOTEBOOK))
         yield made
-    view._rows.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _read_anew() -> None:
+    """A test outside of a build shows the files that are there now."""
+    view.forget()
 
 
 @pytest.fixture

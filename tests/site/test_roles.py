@@ -6,7 +6,6 @@ import pytest
 
 from okml import chapters
 from okml.ledger import Text, report
-from okml.site import view
 from tests.site.conftest import CLAIMS, NOTEBOOK, small_book
 
 UNKNOWN = {
@@ -161,7 +160,6 @@ def test_a_cause_quotes_the_record(book, monkeypatch):
         for claim in CLAIMS
     ]
     monkeypatch.setattr(report, "load_claims", lambda chapter: claims)
-    view._rows.cache_clear()
     book.write("book/ru/digests/t.md", "# Т\n\n```{claims-table} space_time\n```\n")
     book.build()
     row = book.page("notebooks/space_time").select("table.okml-table tbody tr")[1]

@@ -115,6 +115,7 @@ def read_ahead(app: Sphinx) -> None:
 
     Sphinx forks a process for some dozens of pages, and each would read them again.
     """
+    view.forget()
     feed.verdict_changes(repository_root())
     labels.in_russian("claim")
     for chapter in CHAPTERS:

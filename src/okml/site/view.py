@@ -1,13 +1,13 @@
-"""Cached access of the pages to the ledger."""
+"""What the pages show of the ledger, each file read once a build."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import okml
 from okml.chapters import CHAPTERS, Chapter
@@ -17,32 +17,22 @@ from okml.ledger.staleness import Staleness, staleness
 from okml.profile import PROFILE_NAMES, ProfileName
 from okml.site.language import NOTEBOOK_PAGES, Lang, in_language, page_language
 
-State: TypeAlias = tuple[int, int] | None  # of a file: time and size; None without the file
+
+def forget() -> None:
+    """Read all files again from here on; a build begins with this."""
+    for read in (_digest, notebook, _rows, record, stale_since):
+        read.cache_clear()
 
 
-def _state(path: Path) -> State:
-    if not path.exists():
-        return None
-    found = path.stat()
-    return found.st_mtime_ns, found.st_size
+@cache
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest() if path.exists() else b"absent"
 
 
-@lru_cache(maxsize=256)
-def _digest(path: Path, state: State) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest() if state else b"absent"
-
-
+@cache
 def notebook(path: Path) -> dict[str, Any]:
-    """Return a notebook, read once for each state of its file; one without cells if it is missing.
-
-    Nobody may change what is returned.
-    """
-    return _notebook(path, _state(path))
-
-
-@lru_cache(maxsize=32)
-def _notebook(path: Path, state: State) -> dict[str, Any]:
-    return json.loads(path.read_text("utf-8")) if state else {"cells": [], "metadata": {}}
+    """Return a notebook, which nobody may change; one without cells if the file is missing."""
+    return json.loads(path.read_text("utf-8")) if path.exists() else {"cells": [], "metadata": {}}
 
 
 def claims_file(chapter: str) -> Path:
@@ -53,14 +43,10 @@ def claims_file(chapter: str) -> Path:
 def fingerprint(chapter: str, notebooks: Iterable[Path] = ()) -> str:
     """Return a hash of all chapter content of a page: claims, records, notebooks."""
     digest = hashlib.sha256(str([stale_since(chapter, name) for name in PROFILE_NAMES]).encode())
-    for path in _sources(chapter, notebooks):
-        digest.update(_digest(path, _state(path)))
-    return digest.hexdigest()
-
-
-def _sources(chapter: str, notebooks: Iterable[Path]) -> list[Path]:
     records = [record_path(chapter, profile) for profile in PROFILE_NAMES]
-    return [claims_file(chapter), *records, *notebooks]
+    for path in (claims_file(chapter), *records, *notebooks):
+        digest.update(_digest(path))
+    return digest.hexdigest()
 
 
 def rows(chapter: str) -> list[ClaimRow]:
@@ -73,37 +59,27 @@ def rows(chapter: str) -> list[ClaimRow]:
         raise ParameterError(f"Unknown chapter {chapter!r}.", f"Chapters: {', '.join(CHAPTERS)}.")
     if not claims_file(chapter).exists():
         return []
-    return list(_rows(chapter, fingerprint(chapter)))
+    return list(_rows(chapter))
 
 
-@lru_cache(maxsize=32)
-def _rows(chapter: str, _fingerprint: str) -> tuple[ClaimRow, ...]:
+@cache
+def _rows(chapter: str) -> tuple[ClaimRow, ...]:
     return tuple(chapter_rows(chapter))
 
 
+@cache
 def record(chapter: str, profile: ProfileName) -> RunRecord | None:
-    """Return a record, read once for each state of its file."""
-    path = record_path(chapter, profile)
-    return _record(chapter, profile, path, _state(path))
-
-
-@lru_cache(maxsize=64)
-def _record(chapter: str, profile: ProfileName, _path: Path, _at: State) -> RunRecord | None:
+    """Return the record of a chapter at a scale; None where it has not been run."""
     return load_record(chapter, profile)
 
 
+@cache
 def stale_since(chapter: str, profile: ProfileName) -> Staleness | None:
     """Return the changes since the record was made; None without changes or without a record."""
     try:
         found = record(chapter, profile)
     except OkmlError:  # the page that shows the record warns
         return None
-    return _staleness(found.sha256, chapter, profile) if found else None
-
-
-@lru_cache(maxsize=64)
-def _staleness(_sha256: str, chapter: str, profile: ProfileName) -> Staleness | None:
-    found = record(chapter, profile)
     return staleness(found) if found else None
 
 
