@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from okml.ledger import LABELS, ClaimRow, Outcome, Verdict
+from okml.ledger import LABELS, Outcome, Verdict
 from okml.site.language import Lang, said
 from okml.site.markup import Child, element, tag
 
@@ -39,16 +39,22 @@ def verdict_badge(verdict: Verdict, lang: Lang) -> element:
     return badge(verdict.outcome, lang, f" · {scale}" if scale else None)
 
 
-def counts(rows: Sequence[ClaimRow]) -> dict[Outcome, int]:
-    """Count the claims by the outcome at their largest scale; every outcome is listed."""
-    found = Counter(row.best.outcome for row in rows)
+def counts(verdicts: Iterable[Verdict]) -> dict[Outcome, int]:
+    """Count verdicts by their outcomes, of which every one is listed."""
+    found = Counter(verdict.outcome for verdict in verdicts)
     return {outcome: found[outcome] for outcome in Outcome}
 
 
-def count_badges(rows: Sequence[ClaimRow], lang: Lang) -> list[Child]:
-    """Return a badge with a number for each outcome that occurs."""
-    return [
+def count_badges(verdicts: Iterable[Verdict], lang: Lang) -> list[Child]:
+    """Return a badge with a number for each outcome that occurs, and a space after each."""
+    badges = (
         badge(outcome, lang, prefix=tag("span", str(count), classes=["okml-count"]))
-        for outcome, count in counts(rows).items()
+        for outcome, count in counts(verdicts).items()
         if count
-    ]
+    )
+    return spaced(badges)
+
+
+def spaced(parts: Iterable[Child]) -> list[Child]:
+    """Put a space after each part, so that a screen reader does not run them together."""
+    return [each for part in parts for each in (part, " ")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from docutils import nodes
@@ -11,7 +10,7 @@ from okml.chapters import CHAPTERS
 from okml.ledger import ClaimRow
 from okml.ledger.quoting import plain
 from okml.site import view
-from okml.site.badges import count_badges, verdict_badge
+from okml.site.badges import count_badges, spaced, verdict_badge
 from okml.site.directives import PageDirective
 from okml.site.language import Lang, said, word
 from okml.site.markup import Child, element, tag
@@ -34,12 +33,13 @@ class ChapterCards(PageDirective):
         title: Child = doc_link(docname) if docname in self.env.found_docs else chapter
         pages = [page_in(self.env, page, lang) for page in view.notebook_docnames(chapter)]
         run = [page for page in pages if page in self.env.found_docs]
+        verdicts = count_badges((row.best for row in rows), lang)
         return tag(
             "article",
             tag("p", title, classes=["okml-card-title"]),
             *self._picture(chapter),
             self._claim(rows[0]) if rows else None,
-            tag("p", *_spaced(count_badges(rows, lang)), classes=["okml-card-verdicts"]),
+            tag("p", *verdicts, classes=["okml-card-verdicts"]),
             self._notebooks(run) if run else None,
             classes=["okml-card"],
         )
@@ -55,7 +55,7 @@ class ChapterCards(PageDirective):
         if len(pages) == 1:
             return tag("p", doc_link(pages[0], word("open_notebook", self.lang)))
         links = [doc_link(page, str(number)) for number, page in enumerate(pages, start=1)]
-        return tag("p", word("open_notebooks", self.lang), " ", *_spaced(links))
+        return tag("p", word("open_notebooks", self.lang), " ", *spaced(links))
 
     def _picture(self, chapter: str) -> list[nodes.Node]:
         """Return the first cover figure of the chapter's notebooks."""
@@ -67,8 +67,3 @@ class ChapterCards(PageDirective):
             return []
         shown = picture(self.env, svg, tooltips=False)  # too small to point at
         return [tag("div", shown, classes=["okml-card-picture"])]
-
-
-def _spaced(badges: Sequence[Child]) -> list[Child]:
-    """Put a space between children, so that a screen reader does not run them together."""
-    return [part for badge in badges for part in (badge, " ")]

@@ -96,7 +96,7 @@ def _of_chapter(chapter: str, title: str, lang: Lang) -> Card:
     findings = (written(said(sentence, lang), verdict) for _, sentence, verdict in told(best))
     verdicts = tuple(
         (outcome, f"{count} {said(LABELS[outcome], lang)}")
-        for outcome, count in counts(rows).items()
+        for outcome, count in counts(best.values()).items()
         if count
     )
     return Card(title, chapter, numbers_in(next(findings, ""), lang), verdicts)

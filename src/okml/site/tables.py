@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from docutils import nodes
 from sphinx.environment import BuildEnvironment
@@ -18,14 +18,7 @@ from okml.site.domain import ROW, domain_of, link
 from okml.site.estimates import number, prose, sampled, stale_note
 from okml.site.labels import label_in
 from okml.site.language import Lang, counted, place_in_paper, said, word
-from okml.site.markup import (
-    Child,
-    element,
-    note,
-    row,
-    scrolling_table,
-    tag,
-)
+from okml.site.markup import Child, element, note, row, scrolling_table, tag
 from okml.site.numerals import numbers_in
 from okml.site.pages import chapter_link
 from okml.site.verdicts import share_of_seeds
@@ -83,17 +76,18 @@ def summary(env: BuildEnvironment, everything: dict[str, list[ClaimRow]], lang: 
     """Return a table of the number of claims by chapter and verdict."""
     header = [(word("chapter", lang), ""), *((said(LABELS[o], lang), "") for o in Outcome)]
     body = [
-        row([chapter_link(env, chapter, lang)], *([_count(n)] for n in counts(rows).values()))
+        row([chapter_link(env, chapter, lang)], *_counts(rows))
         for chapter, rows in everything.items()
     ]
-    total = counts([found for rows in everything.values() for found in rows])
-    body.append(row([word("total", lang)], *([_count(n)] for n in total.values())))
+    total = [found for rows in everything.values() for found in rows]
+    body.append(row([word("total", lang)], *_counts(total)))
     return scrolling_table(word("sum", lang), header, body)
 
 
-def _count(number: int) -> Child:
-    classes = ["okml-number"] if number else ["okml-number", "okml-zero"]
-    return tag("span", str(number), classes=classes)
+def _counts(rows: Sequence[ClaimRow]) -> Iterator[list[Child]]:
+    for count in counts(found.best for found in rows).values():
+        classes = ["okml-number"] if count else ["okml-number", "okml-zero"]
+        yield [tag("span", str(count), classes=classes)]
 
 
 def _header(lang: Lang) -> list[tuple[str, str]]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from docutils import nodes
 
 from okml.ledger import Bar, Claim, ClaimRow, Outcome, Text, Verdict, judge
 from okml.ledger.report import RECORDED
 from okml.profile import ProfileName
 from okml.site import view
-from okml.site.badges import badge
+from okml.site.badges import badge, count_badges
 from okml.site.directives import PageDirective
 from okml.site.domain import link
 from okml.site.estimates import prose
@@ -36,7 +34,7 @@ class Verdicts(PageDirective):
         ]
         total = row(
             [word("total", self.lang)],
-            *(self._counts([each.verdicts[name].outcome for each in found]) for name in scales),
+            *(count_badges((each.verdicts[name] for each in found), self.lang) for name in scales),
         )
         return [scrolling_table(word("verdicts", self.lang), header, [*body, total])]
 
@@ -52,12 +50,6 @@ class Verdicts(PageDirective):
             share_of_seeds(found.claim, verdict, self.lang),
             note(*prose(why, self.lang)) if why else None,
         ]
-
-    def _counts(self, outcomes: list[Outcome]) -> list[Child | None]:
-        counted = Counter(outcomes)
-        number = {each: tag("span", str(n), classes=["okml-count"]) for each, n in counted.items()}
-        shown = [badge(each, self.lang, prefix=number[each]) for each in Outcome if each in number]
-        return [part for each in shown for part in (each, " ")]
 
 
 def share_of_seeds(claim: Claim, verdict: Verdict, lang: Lang) -> Child | None:
