@@ -50,31 +50,22 @@ def page_in(env: BuildEnvironment, docname: str, lang: Lang) -> str:
     return other if other in env.found_docs else docname
 
 
-def doc_link(docname: str, content: Child | None = None) -> pending_xref:
-    """Return a link to a page: its title, or ``content``."""
-    shown = nodes.inline("", "", *([nodes.Text(content)] if isinstance(content, str) else []))
-    return pending_xref(
-        "",
-        shown,
-        refdomain="std",
-        reftype="doc",
-        reftarget=f"/{docname}",
-        refexplicit=content is not None,
-        refwarn=True,
-    )
+def doc_link(docname: str, text: str | None = None) -> pending_xref:
+    """Return a link to a page: its title, or a text."""
+    return _link("doc", f"/{docname}", text)
 
 
-def section_link(label: str, content: str) -> pending_xref:
+def section_link(label: str, text: str) -> pending_xref:
     """Return a link to the section of a page that stands below a label."""
+    return _link("ref", label, text)
+
+
+def _link(kind: str, target: str, text: str | None) -> pending_xref:
+    shown = nodes.inline("", "", *([nodes.Text(text)] if text is not None else []))
     return pending_xref(
-        "",
-        nodes.inline("", "", nodes.Text(content)),
-        refdomain="std",
-        reftype="ref",
-        reftarget=label,
-        refexplicit=True,
-        refwarn=True,
-    )
+        "", shown, refdomain="std", reftype=kind, reftarget=target,
+        refexplicit=text is not None, refwarn=True,
+    )  # fmt: skip
 
 
 def chapter_link(env: BuildEnvironment, chapter: str, lang: Lang) -> Child:
