@@ -25,8 +25,7 @@ def at_cpu(tmp_path_factory):
     with small_book(tmp_path_factory.mktemp("book")) as book:
         book.write("notebooks/space_time.ipynb", executed_at("cpu"))
         book.write("notebooks/space_time.md", "# W\n\n```{provenance} space_time\n```\n\nEnd.\n")
-        table = "# Таблица\n\n```{claims-table} space_time\n:lang: ru\n```\n"
-        book.write("book/ru/digests/table.md", table)
+        book.write("book/ru/digests/table.md", "# Таблица\n\n```{claims-table} space_time\n```\n")
         book.build()
     assert book.warnings == ""
     return book

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
 
 from docutils import nodes
-from docutils.parsers.rst import directives
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from okml.chapters import CHAPTERS
 from okml.errors import OkmlError
 from okml.site.domain import domain_of
-from okml.site.language import LANGUAGES, Lang, page_language
+from okml.site.language import Lang, page_language
 
 logger = logging.getLogger(__name__)
 
 
-def _lang(argument: str) -> str:
-    return str(directives.choice(argument, LANGUAGES))
-
-
 class PageDirective(SphinxDirective, ABC):  # type: ignore[misc]
-    """A directive without content; ``:lang:`` overrides the language of the page."""
-
-    has_content = False
-    option_spec: ClassVar[dict[str, Any]] = {"lang": _lang}
+    """A directive without content, which speaks the language of its page."""
 
     @property
     def lang(self) -> Lang:
-        """The language of the output."""
-        return self.options.get("lang") or page_language(self.env.docname)
+        """The language of the page."""
+        return page_language(self.env.docname)
 
     def run(self) -> list[nodes.Node]:
         """Render; an error of the ledger is a warning at the directive's line."""
