@@ -219,8 +219,7 @@ def check_repository(address: str) -> None:
 def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Prepare an executed notebook for the site.
 
-    The cell with injected parameters is folded, lines of progress are left out, and the text
-    alternatives of outputs are copied to the metadata of their cell, where MyST-NB reads them.
+    The cell with injected parameters is folded, and lines of progress are left out.
     """
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -228,24 +227,7 @@ def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         tags = cell.metadata.get("tags", [])
         if INJECTED in tags:
             cell.metadata["tags"] = [*tags, "hide-input"]
-        if alt := _image_alt(cell):
-            cell.metadata.setdefault("mystnb", {}).setdefault("image", {})["alt"] = alt
     return notebook
-
-
-def _image_alt(cell: nbformat.NotebookNode) -> str:
-    """Return the text alternative of the images that a cell shows as PNG without HTML."""
-    alts = {
-        output.metadata.get("image/png", {}).get("alt", "")
-        for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {}) and "text/html" not in output["data"]
-    }
-    if len(alts) > 1:
-        raise BookError(
-            f"One cell shows images with {len(alts)} different text alternatives.",
-            "Show each in a cell of its own; MyST-NB knows one alternative a cell.",
-        )
-    return alts.pop() if alts else ""
 
 
 def _sync(files: dict[str, bytes], stage: Path) -> bool:
