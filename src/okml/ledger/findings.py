@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -17,7 +17,6 @@ from okml.ledger.verdicts import Outcome, Verdict
 from okml.settings import Frozen
 from okml.yaml_text import parse_yaml
 
-Slot = Literal["measured", "difference"]
 SLOT = re.compile(r"\{(measured|difference)\}")
 HOLDS = (Outcome.REPRODUCED, Outcome.DIRECTION_HOLDS, Outcome.IN_SIMULATOR)
 

@@ -31,7 +31,6 @@ PAGE = "page"
 # page that has the link or else in the other.
 TARGETS = {
     "claim": (CELL, ROW),
-    "row": (ROW,),
     "cell": (CELL, PAGE),
     "page": (PAGE, CELL, ROW),
 }

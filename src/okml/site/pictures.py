@@ -114,13 +114,11 @@ class ClaimFigure:
     """The first figure below the heading or the paragraph that marks the test of a claim.
 
     Attributes:
-        page: The page of the notebook.
         svg: The drawing.
         scale: The profile of the run that it shows.
         drawn: The lines of the code that draws it: path and line.
     """
 
-    page: str
     svg: str
     scale: str
     drawn: list[Place]
@@ -139,7 +137,7 @@ def figure_of_claim(env: BuildEnvironment, claim: str) -> ClaimFigure | None:
             drawn = list(_drawings([cell]))
             if drawn:
                 scale, svg = next((each for each in drawn if each[0] == decides), drawn[0])
-                return ClaimFigure(page, svg, scale, cell["metadata"].get(KEY, {}).get("drawn", []))
+                return ClaimFigure(svg, scale, cell["metadata"].get(KEY, {}).get("drawn", []))
     return None
 
 

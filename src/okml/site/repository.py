@@ -15,11 +15,6 @@ def _sha() -> str:
     return commit().sha
 
 
-def repository_url(env: BuildEnvironment) -> str:
-    """Return the address of the repository, or an empty text if none is configured."""
-    return str(env.config.html_theme_options.get("repository_url") or "").rstrip("/")
-
-
 def source_link(env: BuildEnvironment, path: str, line: int, text: str = "") -> element:
     """Return a permalink to a line; without an address of the repository, its text and the place.
 
@@ -29,7 +24,8 @@ def source_link(env: BuildEnvironment, path: str, line: int, text: str = "") -> 
         line: The number of the line, from 1.
         text: The text of the link; the place if empty.
     """
-    place, url = f"{path}:{line}", repository_url(env)
+    place = f"{path}:{line}"
+    url = (env.config.html_theme_options.get("repository_url") or "").rstrip("/")
     if not url:
         return tag("code", f"{text} {place}".lstrip(), classes=["okml-source"])
     attrs = {"href": f"{url}/blob/{_sha()}/{path}#L{line}"}

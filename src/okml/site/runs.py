@@ -23,13 +23,13 @@ class NotebookRun:
 
 
 def notebook_run(env: BuildEnvironment, page: str) -> NotebookRun | None:
-    """Return the run behind the page of a notebook; None without such a page."""
+    """Return the run behind the page of a notebook; None without such a page.
+
+    A committed notebook counts as ``smoke``.
+    """
     path = Path(env.srcdir) / f"{page}.ipynb"
-    return read_run(path) if path.exists() else None
-
-
-def read_run(path: Path) -> NotebookRun:
-    """Read the run of a notebook file. A committed notebook counts as ``smoke``."""
+    if not path.exists():
+        return None
     notebook = view.notebook(path)
     papermill = notebook["metadata"].get("papermill", {})
     profile = notebook["metadata"].get("okml", {}).get("profile", PROFILE_NAMES[0])

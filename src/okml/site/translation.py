@@ -30,12 +30,6 @@ def translation(cell: NotebookNode) -> str | None:
     return "".join(cell.metadata[RUSSIAN]["source"]) if RUSSIAN in cell.metadata else None
 
 
-def translate(cell: NotebookNode, words: str) -> None:
-    """Keep the Russian words of a cell beside what it says now."""
-    lines = words.splitlines(keepends=True)
-    cell.metadata[RUSSIAN] = from_dict({"of": fingerprint(cell.source), "source": lines})
-
-
 def in_russian(executed: NotebookNode, committed: NotebookNode) -> NotebookNode | None:
     """Return an executed notebook with Russian words and labels; None if it is not translated.
 
