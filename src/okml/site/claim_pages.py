@@ -12,7 +12,6 @@ from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util import logging
 
 from okml.chapters import CHAPTERS
 from okml.errors import OkmlError
@@ -24,7 +23,7 @@ from okml.paths import atomic_write, repository_root
 from okml.profile import PROFILE_NAMES
 from okml.site import view
 from okml.site.badges import badge, verdict_badge
-from okml.site.directives import PageDirective
+from okml.site.directives import PageDirective, warn
 from okml.site.domain import PAGE, domain_of, link
 from okml.site.drawing import Place
 from okml.site.estimates import estimate_in, prose
@@ -38,8 +37,6 @@ from okml.site.scales import caption, made_by
 from okml.site.tables import change_note, control_cell, measured_cell, paper_cell, rests_on_cell
 from okml.site.undecided import what_would_decide
 from okml.site.verdicts import share_of_seeds
-
-logger = logging.getLogger(__name__)
 
 LEDGER, SCHEMA = "ledger.json", "ledger.schema.json"
 NAME = re.compile(r"[\w*]*[^\W_][\w*]*")  # with a letter or a digit; a star stands for a field
@@ -224,7 +221,7 @@ def write_ledger(app: Sphinx) -> None:
     try:
         ledger = export([name for name in CHAPTERS if view.claims_file(name).exists()])
     except OkmlError as error:
-        logger.warning("%s", error.message, type="okml", subtype=LEDGER)
+        warn(error, None, LEDGER)
         return
     contents = {
         LEDGER: {"$schema": SCHEMA, **ledger.model_dump(mode="json")},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from docutils import nodes
 from sphinx.util import logging
@@ -14,6 +15,11 @@ from okml.site.domain import domain_of
 from okml.site.language import Lang, page_language
 
 logger = logging.getLogger(__name__)
+
+
+def warn(error: OkmlError, location: Any, of: str) -> None:
+    """Make an error of the ledger a warning of the build at a page or a line of it."""
+    logger.warning("%s", error.message, location=location, type="okml", subtype=of)
 
 
 class PageDirective(SphinxDirective, ABC):  # type: ignore[misc]
@@ -29,9 +35,7 @@ class PageDirective(SphinxDirective, ABC):  # type: ignore[misc]
         try:
             return self.render()
         except OkmlError as error:
-            logger.warning(
-                "%s", error.message, location=self.get_location(), type="okml", subtype=self.name
-            )
+            warn(error, self.get_location(), self.name)
             return []
 
     @abstractmethod

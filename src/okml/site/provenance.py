@@ -5,7 +5,6 @@ from __future__ import annotations
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.util import logging
 
 from okml.chapters import CHAPTERS
 from okml.errors import OkmlError
@@ -13,7 +12,7 @@ from okml.ledger import RunRecord, load_record
 from okml.profile import ProfileName
 from okml.runtime import Environment
 from okml.site import view
-from okml.site.directives import PageDirective
+from okml.site.directives import PageDirective, warn
 from okml.site.domain import domain_of
 from okml.site.labels import label_in
 from okml.site.language import Lang, counted, page_language, word
@@ -21,8 +20,6 @@ from okml.site.markup import Child, abbreviation, definitions, element, tag
 from okml.site.numerals import numbers_in
 from okml.site.pages import doc_link, page_in, section_link
 from okml.site.runs import NotebookRun, notebook_run
-
-logger = logging.getLogger(__name__)
 
 FOOTER = "okml-provenance"
 SCOREBOARD = "book/scoreboard"
@@ -168,7 +165,7 @@ def frame_notebook(app: Sphinx, doctree: nodes.document) -> None:
     try:
         sections[0].append(footer(env, chapter, lang))
     except OkmlError as error:
-        logger.warning("%s", error.message, location=env.docname, type="okml")
+        warn(error, env.docname, "provenance")
 
 
 def _banner(env: BuildEnvironment, lang: Lang) -> nodes.Node:

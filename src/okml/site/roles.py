@@ -7,19 +7,17 @@ from collections.abc import Callable
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
 from okml.errors import OkmlError
 from okml.ledger.quoting import plain
 from okml.site import view
 from okml.site.badges import verdict_badge
+from okml.site.directives import warn
 from okml.site.domain import CELL, DIGEST, domain_of, is_digest, link
 from okml.site.estimates import prose, quoted, typed
 from okml.site.language import Lang, page_language, said, word
 from okml.site.markup import element, tag
-
-logger = logging.getLogger(__name__)
 
 Nodes = list[nodes.Node]
 MARK = "okml-tests"
@@ -35,9 +33,7 @@ class LedgerRole(SphinxRole, ABC):  # type: ignore[misc]
         try:
             return self.render(), []
         except OkmlError as error:
-            logger.warning(
-                "%s", error.message, location=self.get_location(), type="okml", subtype=self.name
-            )
+            warn(error, self.get_location(), self.name)
             return [nodes.literal("", self.text)], []
 
     @abstractmethod
