@@ -49,9 +49,7 @@ class Status(Frozen):
 def statuses(chapters: Iterable[str], lines: int = 3) -> list[Status]:
     """Return the status of each folder in which some chapters have run, the latest start last.
 
-    Args:
-        chapters: The names of the chapters.
-        lines: Number of last lines of each log.
+    Each has so many of the last lines of its log.
     """
     found = (status(folder, lines) for name in chapters for folder in folders(name))
     return sorted(filter(None, found), key=lambda status: status.started)

@@ -48,11 +48,8 @@ def chapter_rows(chapter: str) -> list[ClaimRow]:
 def format_estimate(estimate: Estimate | None, digits: int | None = None) -> str:
     """Write an estimate: ``0.412 [0.398, 0.426]`` with its interval, an em dash for none.
 
-    A bare number of several seeds has its standard deviation instead: ``0.412 ± 0.008``.
-
-    Args:
-        estimate: The estimate, or None if nothing was measured.
-        digits: The number of decimals; None for three significant digits.
+    A bare number of several seeds has its standard deviation instead: ``0.412 ± 0.008``. Without
+    a number of decimals, an estimate has three significant digits.
     """
     if estimate is None:
         return "—"

@@ -33,11 +33,9 @@ def imported(notebook: NotebookNode) -> dict[str, str]:
 
 
 def drawn_by(source: str, names: dict[str, str]) -> list[Place]:
-    """Return the functions and classes of figures that a cell calls.
+    """Return the functions and classes of figures that the code of a cell calls.
 
-    Args:
-        source: The code of the cell.
-        names: What the notebook imports, as :func:`imported` returns it.
+    ``names`` has what its notebook imports, as :func:`imported` returns it.
     """
     places = []
     for node in ast.walk(ast.parse(source)):

@@ -54,11 +54,7 @@ class Shown:
 
 
 def replay(notebook: NotebookNode, record: RunRecord) -> dict[int, list[Shown]]:
-    """Run the cells of a notebook's results on a record.
-
-    Args:
-        notebook: An executed notebook.
-        record: A record of its chapter.
+    """Run the cells of an executed notebook's results on a record of its chapter.
 
     Returns:
         For each cell that shows something of the record, by its number: what it shows, in the
@@ -236,12 +232,7 @@ class _OlderSettings:
 
 
 def recorded_experiment(record: RunRecord, settings: Any) -> ChapterExperiment[Any, Any]:
-    """Return the experiment of a record, whose steps have the frames that the record keeps.
-
-    Args:
-        record: The record.
-        settings: Its settings, as a profile of the chapter.
-    """
+    """Return the experiment of a record, whose steps have the frames that the record keeps."""
     kind = chapter(record.chapter).experiment
     found: ChapterExperiment[Any, Any] = object.__new__(kind)  # without a study and a folder
     found.profile = settings

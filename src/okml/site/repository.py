@@ -16,13 +16,9 @@ def _sha() -> str:
 
 
 def source_link(env: BuildEnvironment, path: str, line: int, text: str = "") -> element:
-    """Return a permalink to a line; without an address of the repository, its text and the place.
+    """Return a permalink to a line of a file; its text is the place, or ``text``.
 
-    Args:
-        env: The environment of the build.
-        path: The path of a file from the root of the repository.
-        line: The number of the line, from 1.
-        text: The text of the link; the place if empty.
+    Without an address of the repository it is no link but the text and the place.
     """
     place = f"{path}:{line}"
     url = (env.config.html_theme_options.get("repository_url") or "").rstrip("/")

@@ -39,11 +39,7 @@ def show_records(notebook: NotebookNode, records: Mapping[ProfileName, RunRecord
     The metadata of such a cell say what its outputs are: ``first`` has the scale of each of the
     cell's own outputs, in order, and the reason if no record shows it; ``more`` has the scales of
     the outputs after them, with their numbers; ``drawn``, if there is one, has the lines of code
-    that draw the figures.
-
-    Args:
-        notebook: An executed notebook, which is changed.
-        records: The records of its chapter, of the best scale first.
+    that draw the figures. The records are of the best scale first.
     """
     shown = {name: replay(notebook, record) for name, record in records.items()}
     names = imported(notebook)
@@ -140,12 +136,7 @@ def caption(
 ) -> element:
     """Return the origin of what stands beside it: scale, seeds, date, commit, machine and code.
 
-    Args:
-        chapter: The name of the chapter.
-        scale: The profile of the record; that of the build's own run says no more.
-        lang: The language of the page.
-        reason: Why no record shows it.
-        code: Links to the code that draws it.
+    Of this build's own run it is the scale alone, and the reason why no record shows the same.
     """
     record = next((view.record(chapter, name) for name in RECORDED if name == scale), None)
     facts: list[Child | None] = [tag("strong", _named(scale, lang))]

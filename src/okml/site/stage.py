@@ -65,13 +65,7 @@ class BookError(OkmlError):
 
 
 def build(profile: str) -> Path:
-    """Build the site from the executed notebooks of a profile, and check it.
-
-    Args:
-        profile: The name of the profile of the executed notebooks.
-
-    Returns:
-        The path of the home page.
+    """Build the site from the executed notebooks of a profile, check it, and return its home page.
 
     Raises:
         BookError: If a notebook is missing, failed or out of date, if Sphinx warns, or if the

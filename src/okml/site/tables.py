@@ -143,10 +143,7 @@ def paper_cell(found: ClaimRow, lang: Lang) -> list[Child | None]:
 def rests_on_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[Child | None]:
     """Return the kind of evidence and the date of the bars.
 
-    Args:
-        found: The claim.
-        lang: The language of the page.
-        narrow: Whether it stands in a column, which folds what is long and has what changed since.
+    In a column, which is narrow, what is long is folded, and what changed since stands there too.
     """
     claim = found.claim
     basis = found.best.basis or claim.basis(PROFILE_NAMES[-1])
@@ -220,10 +217,7 @@ def _signs(bar: str, lang: Lang) -> str:
 def control_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[Child | None]:
     """Return the paired difference from the control, or the reason for its absence.
 
-    Args:
-        found: The claim.
-        lang: The language of the page.
-        narrow: Whether it stands in a column, which folds what is long.
+    In a column, which is narrow, what is long is folded.
     """
     claim, best = found.claim, found.best
     if claim.control is None:

@@ -33,10 +33,8 @@ def translation(cell: NotebookNode) -> str | None:
 def in_russian(executed: NotebookNode, committed: NotebookNode) -> NotebookNode | None:
     """Return an executed notebook with Russian words and labels; None if it is not translated.
 
-    Args:
-        executed: The notebook as it ran.
-        committed: The same notebook as it lies in the repository. Its words are taken, since a
-            translation that has changed asks for no new run.
+    The words are those of the same notebook as it is committed, since a translation that has
+    changed asks for no new run.
     """
     words = {cell.id: translation(cell) for cell in committed.cells}
     if not any(words.values()):

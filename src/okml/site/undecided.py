@@ -13,11 +13,9 @@ from okml.site.numerals import numbers_in
 
 
 def what_would_decide(found: ClaimRow, lang: Lang) -> list[str]:
-    """Return what a larger sample would show, if mean and spread stayed the same.
+    """Return what a sample larger than that of the largest scale that was run would show.
 
-    Args:
-        found: A claim, which is looked at at the largest scale that was run.
-        lang: The language of the sentences.
+    Mean and spread are taken to stay the same.
     """
     profile = found.best.profile
     record = view.record(found.claim.chapter, profile) if profile else None
