@@ -279,8 +279,7 @@ def status(
     """Show what runs and what ran: steps, trainings, the time left and the last lines."""
     from okml.status import statuses, told
 
-    names = [chapter(name).name for name in chapters] if chapters else CHAPTERS
-    found = statuses(names, lines)
+    found = statuses([each.name for each in _chosen(chapters)], lines)
     if as_json:
         out.print_json(json.dumps([each.model_dump(mode="json") for each in found]))
         return
@@ -318,7 +317,7 @@ def report(
     from okml.ledger import chapter_rows, format_estimate
     from okml.ledger.summary import put_summary
 
-    names = [chapter(name).name for name in chapters] if chapters else list(CHAPTERS)
+    names = [each.name for each in _chosen(chapters)]
     if into is not None:
         put_summary(into, names)
         return
@@ -372,9 +371,7 @@ def _audit(names: list[str]) -> None:
 
 
 @data_app.command("list")
-def list_data(
-    as_json: JsonOption = False,
-) -> None:
+def list_data(as_json: JsonOption = False) -> None:
     """List the data sets and models: size, license, and whether the files are here."""
     from okml.data import listing
     from okml.data.progress import human_bytes

@@ -26,14 +26,7 @@ from okml.chapters import Chapter
 from okml.code_key import code_key_of
 from okml.data import catalog, entry
 from okml.errors import ParameterError, RecordError
-from okml.ledger import (
-    RunRecord,
-    folder_of,
-    format_estimate,
-    judge,
-    load_claims,
-    read_record,
-)
+from okml.ledger import RunRecord, folder_of, format_estimate, judge, load_claims, read_record
 from okml.locks import held
 from okml.profile import Profile
 
@@ -191,7 +184,7 @@ def model_card(network: ModelExport, record: RunRecord) -> str:
         "## Where it comes from",
         f"- commit {made.commit.sha}{', with uncommitted changes' if made.commit.dirty else ''}\n"
         f"- run of {made.started}, {made.seconds:,.0f} s on {made.device} "
-        f"({made.environment.cpu}{_cards(record)})\n"
+        f"({', '.join([made.environment.cpu, *(gpu.name for gpu in made.environment.gpus)])})\n"
         f"- torch {made.environment.packages['torch']}, record {record.sha256}",
         "Settings of the run:",
         f"```json\n{json.dumps(record.settings, indent=1)}\n```",
@@ -232,8 +225,3 @@ def _line(name: str, what: str) -> str:
     found = entry(name)
     notice = f" {found.license.notice}" if found.license.notice else ""
     return f"- {what}: {found.title}, [{found.license.id}]({found.license.url}).{notice}"
-
-
-def _cards(record: RunRecord) -> str:
-    cards = record.provenance.environment.gpus
-    return "".join(f", {card.name}" for card in cards)
