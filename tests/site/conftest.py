@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 from sphinx.application import Sphinx
 from sphinx.util.console import nocolor
 from sphinx.util.docutils import docutils_namespace
@@ -208,6 +208,25 @@ class Book:
     def page(self, name: str) -> BeautifulSoup:
         text = (self.root / "html" / f"{name}.html").read_text(encoding="utf-8")
         return BeautifulSoup(text, "html.parser")
+
+
+def save_benchmark(book: Book, file: str, **measured: object) -> None:
+    """Keep the record of a benchmark where the site of the book looks for it."""
+    made = record("cpu", r2=[0.5]).provenance
+    path = book.root / f"root/results/benchmarks/{file}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    origin = made.model_dump(mode="json", include={"started", "commit", "environment"})
+    path.write_text(json.dumps({**origin, **measured}))
+
+
+def cells(row: Tag) -> list[str]:
+    """Return the texts of the cells of a table's row."""
+    return [" ".join(cell.get_text(" ").split()) for cell in row.find_all(["th", "td"])]
+
+
+def page_of(claim: str) -> str:
+    """Return the source of a claim's page."""
+    return f"# Its sentence\n\n```{{claim-page}} {claim}\n```\n"
 
 
 def save(found: RunRecord) -> None:

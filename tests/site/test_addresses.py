@@ -7,7 +7,7 @@ import pytest
 
 from okml.paths import repository_root
 from okml.site import repository
-from tests.site.conftest import small_book
+from tests.site.conftest import page_of, small_book
 
 REPOSITORY, SITE = "https://github.com/group/okml", "https://example.org/okml"
 CLAIM, RUSSIAN = "book/claims/space_time/map", "book/ru/notebooks/space_time"
@@ -20,7 +20,7 @@ def addressed(tmp_path_factory):
     options = {"repository_url": REPOSITORY, "use_edit_page_button": True}
     with small_book(tmp_path_factory.mktemp("book")) as book, pytest.MonkeyPatch.context() as patch:
         patch.setattr(repository, "_sha", lambda: SHA)
-        book.write(f"{CLAIM}.md", "# It has a map\n\n```{claim-page} space_time.map\n```\n")
+        book.write(f"{CLAIM}.md", page_of("space_time.map"))
         book.write(f"{RUSSIAN}.md", "# Разбор\n")
         book.build(
             html_theme="sphinx_book_theme", html_theme_options=options, html_baseurl=f"{SITE}/"

@@ -1,17 +1,14 @@
 """Recorded benchmarks on their page."""
 
-import json
 import re
 
 import pytest
 
-from tests.site.conftest import record
+from tests.site.conftest import save_benchmark
 
 
 @pytest.fixture
 def benchmark(book):
-    made = record("cpu", r2=[0.5]).provenance
-
     def write(*changes, about="All layers of a model."):
         comparison = {
             "what": "ridge path, 22 penalties",
@@ -21,19 +18,11 @@ def benchmark(book):
             "peer_value": 1.0,
             "repeats": 5,
         }
-        values = {
-            "name": "ridge",
-            "title": "Ridge",
-            "what": about,
-            "started": "2026-01-02T03:04:05+00:00",
-            "commit": made.commit.model_dump(),
-            "environment": made.environment.model_dump(),
-            "comparisons": [{**comparison, **each} for each in changes or ({},)],
-            "checks": [{"what": "coefficients", "difference": 1e-9, "tolerance": 1e-6}],
-        }
-        path = book.root / "root/results/benchmarks/ridge.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values))
+        save_benchmark(
+            book, "ridge", name="ridge", title="Ridge", what=about,
+            comparisons=[{**comparison, **each} for each in changes or ({},)],
+            checks=[{"what": "coefficients", "difference": 1e-9, "tolerance": 1e-6}],
+        )  # fmt: skip
 
     script = book.root / "root/benchmarks/ridge.py"
     script.parent.mkdir(parents=True)

@@ -11,7 +11,7 @@ from okml.ledger import judge, load_claims, record_path
 from okml.ledger.findings import Finding, load_findings
 from okml.site import claim_pages, findings
 from okml.site.feed import VerdictChange
-from tests.site.conftest import CLAIMS, LONG_WHY, NOTEBOOK, record, save, small_book
+from tests.site.conftest import CLAIMS, LONG_WHY, NOTEBOOK, page_of, record, save, small_book
 
 PAGE = "book/claims/space_time/map"
 OTHER = "book/claims/space_time/size"
@@ -45,13 +45,9 @@ SENTENCES = {
 def built(tmp_path_factory):
     """A book with the page of one claim, and two findings on its home page."""
     with small_book(tmp_path_factory.mktemp("book")) as book, pytest.MonkeyPatch.context() as patch:
-        book.write(
-            f"{PAGE}.md", "# A probe reads the map.\n\n```{claim-page} space_time.map\n```\n"
-        )
-        book.write(f"{RUSSIAN}.md", "# Зонд читает карту.\n\n```{claim-page} space_time.map\n```\n")
-        book.write(
-            "book/claims/space_time/size.md", "# Size\n\n```{claim-page} space_time.size\n```\n"
-        )
+        for page in (PAGE, RUSSIAN):
+            book.write(f"{page}.md", page_of("space_time.map"))
+        book.write(f"{OTHER}.md", page_of("space_time.size"))
         book.write(
             "book/index.md", "# Home\n\n```{findings}\n```\n\n```{toctree}\n:glob:\n\n/**\n```\n"
         )
@@ -100,7 +96,7 @@ def test_the_scales_of_a_claim_are_told_in_words_and_named_once(built):
 def test_a_claim_that_was_not_run_says_what_a_run_would_have_to_show(book):
     record_path("space_time", "smoke").unlink()
     record_path("space_time", "cpu").unlink()
-    book.write(f"{PAGE}.md", "# A probe reads the map.\n\n```{claim-page} space_time.map\n```\n")
+    book.write(f"{PAGE}.md", page_of("space_time.map"))
     book.build()
     result = book.page(PAGE).select_one(".okml-claim-result").get_text()
     assert result == "R² on test places: not runbar ≥ 0.85"
@@ -222,9 +218,8 @@ def test_every_metric_has_a_place_in_the_code(chapter):
 
 def test_the_page_of_an_undecided_claim_says_what_a_larger_sample_would_show(book):
     save(record("cpu", r2=[0.2, 0.26, 0.32], shuffled_r2=[0.0, 0.0, 0.0]))  # the bar is 0.25
-    body = "```{claim-page} space_time.map\n```\n"
-    book.write(f"{PAGE}.md", f"# A probe reads the map.\n\n{body}")
-    book.write(f"{RUSSIAN}.md", f"# Зонд читает карту.\n\n{body}")
+    for page in (PAGE, RUSSIAN):
+        book.write(f"{page}.md", page_of("space_time.map"))
     book.build()
     # Student's t of 140 degrees of freedom is 1.977, and 0.06 / sqrt(141) of it is below 0.01.
     assert (
@@ -247,7 +242,7 @@ def test_the_figure_of_a_claim_is_of_the_scale_that_decides_it(book):
         "outputs": [{"data": {"text/html": html}} for html in (later, FIGURE)],
     }
     book.write("notebooks/space_time.ipynb", json.dumps(NOTEBOOK | {"cells": [DRAWN[0], cell]}))
-    book.write(f"{PAGE}.md", "# A probe reads the map.\n\n```{claim-page} space_time.map\n```\n")
+    book.write(f"{PAGE}.md", page_of("space_time.map"))
     save(record("cpu", r2=[0.4, 0.42], shuffled_r2=[0.0, 0.01]))
     book.build()
     assert {image["alt"] for image in book.page(PAGE).select("figure img")} == {"A map of cities."}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from tests.site.conftest import record
+from tests.site.conftest import cells, save_benchmark
 from tests.survival.matrix import SHARES
 
 
@@ -18,55 +16,39 @@ def kills(work: str, signal: str, number: int, **changes: object) -> dict[str, o
     }  # fmt: skip
 
 
-@pytest.fixture
-def recorded(book):
-    made = record("cpu", r2=[0.5]).provenance
-
-    def write(*rows: dict[str, object]) -> None:
-        values = {
-            "seed": 0,
-            "started": "2026-01-02T03:04:05+00:00",
-            "commit": made.commit.model_dump(),
-            "environment": made.environment.model_dump(),
-            "kills": rows,
-        }
-        path = book.root / "root/results/benchmarks/survival.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values))
-
+@pytest.fixture(autouse=True)
+def _pages(book):
     book.write("book/benchmarks.md", "# Benchmarks\n\n```{kills}\n```\n")
     book.write("book/ru/benchmarks.md", "# Замеры\n\n```{kills}\n```\n")
-    return write
 
 
-def cells(page):
-    return [[cell.get_text() for cell in each.find_all(["th", "td"])] for each in page("tr")]
-
-
-def test_the_table_counts_by_work_and_signal_and_sums_up_once_it_is_recorded(book, recorded):
+def test_the_table_counts_by_work_and_signal_and_sums_up_once_it_is_recorded(book):
     book.build()
     assert "has not been recorded yet" in book.page("book/benchmarks").get_text()
-    recorded(
+    rows = [
         kills("fetch", "SIGTERM", 3),
         kills("fetch", "SIGKILL", 20, processes={"command": 12, "server": 8}, slowest_s=0.75),
         kills("training", "SIGKILL", 10, gone=9, whole=8, equal=7, slowest_s=2.25),
-    )
+    ]
+    save_benchmark(book, "survival", seed=0, kills=rows)
     book.build()
     assert book.warnings == ""
     page = book.page("book/benchmarks")
-    head, fetch, training, total = cells(page)
+    head, fetch, training, total = map(cells, page("tr"))
     assert head[1:3] == ["SIGKILL", "SIGTERM"]
     assert fetch == [
-        "fetching datacommand 15, server 8", "20", "3", "23 / 23", "23 / 23", "23 / 23", "0.8 s",
+        "fetching data command 15, server 8", "20", "3", "23 / 23", "23 / 23", "23 / 23", "0.8 s",
     ]  # fmt: skip
     assert training[1:] == ["10", "0", "9 / 10", "8 / 10", "7 / 10", "2.2 s"]
     assert total == ["All", "30", "3", "32 / 33", "31 / 33", "30 / 33", "2.2 s"]
     assert "Test processor" in page.get_text()
-    assert cells(book.page("book/ru/benchmarks"))[1][0] == "загрузка данныхcommand 15, server 8"
+    assert (
+        cells(book.page("book/ru/benchmarks")("tr")[1])[0] == "загрузка данных command 15, server 8"
+    )
 
 
-def test_each_kind_of_work_has_a_name_in_both_languages(book, recorded):
-    recorded(*(kills(work, "SIGKILL", 1) for work in SHARES))
+def test_each_kind_of_work_has_a_name_in_both_languages(book):
+    save_benchmark(book, "survival", seed=0, kills=[kills(work, "SIGKILL", 1) for work in SHARES])
     book.build()
     assert book.warnings == ""
-    assert len(cells(book.page("book/ru/benchmarks"))) == len(SHARES) + 2
+    assert len(book.page("book/ru/benchmarks")("tr")) == len(SHARES) + 2

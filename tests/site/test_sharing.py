@@ -10,7 +10,7 @@ from okml.ledger import Outcome
 from okml.paths import repository_root
 from okml.site.share_pictures import HEIGHT, WIDTH, Card, color, draw
 from okml.site.sharing import PICTURES
-from tests.site.conftest import small_book
+from tests.site.conftest import page_of, small_book
 
 SITE = "https://example.org/okml/"
 CLAIM = "book/claims/space_time/map"
@@ -30,7 +30,7 @@ def shared(tmp_path_factory):
     """A book with an address, and the pages of one claim."""
     with small_book(tmp_path_factory.mktemp("book")) as book:
         for page in (CLAIM, "book/ru/claims/space_time/map"):
-            book.write(f"{page}.md", "# It has a map\n\n```{claim-page} space_time.map\n```\n")
+            book.write(f"{page}.md", page_of("space_time.map"))
         book.build(html_baseurl=SITE)
     assert book.warnings == ""
     return book

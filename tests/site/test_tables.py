@@ -8,7 +8,7 @@ from okml.chapters import CHAPTERS
 from okml.site import view
 from okml.site.provenance import duration, record_facts
 from okml.site.verdicts import share_of_seeds, short_reason
-from tests.site.conftest import LONG_WHY, NOTEBOOK, PAGES, record, save, small_book
+from tests.site.conftest import LONG_WHY, NOTEBOOK, PAGES, cells, record, save, small_book
 
 CHANGED = "older settings"  # the claims and records are made up
 
@@ -29,10 +29,6 @@ def at_cpu(tmp_path_factory):
         book.build()
     assert book.warnings == ""
     return book
-
-
-def cells(row):
-    return [" ".join(cell.get_text(" ").split()) for cell in row.find_all(["th", "td"])]
 
 
 def test_a_chapter_table_puts_verdict_paper_scales_and_control_side_by_side(built):
