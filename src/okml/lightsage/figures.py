@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from okml.plotting import INK, PALETTE, Box, Picture, diagram, dots, style
+from okml.plotting import INK, PALETTE, Box, Picture, by_color, diagram, dots, style
 
 # The frames that a record keeps, so that the site draws them without the run: by the name of the
 # record's table, the step and the frame.
@@ -118,17 +118,16 @@ def _draw(axes: Axes, edges: pl.DataFrame) -> float:
         categories[row["neighbor"]] = row["neighbor_category"]
     places = nx.spring_layout(network, seed=0, iterations=80, k=1.6 / max(1, len(network)) ** 0.5)
     for part, color in PARTS.items():
-        pairs = [(a, b) for a, b, kind in network.edges(data="part") if kind == part]
-        segments = [np.array([places[a], places[b]]) for a, b in pairs]
-        for segment in segments:
-            axes.plot(*segment.T, color=color, lw=0.8, alpha=0.45, zorder=1)
+        for a, b, kind in network.edges(data="part"):
+            if kind == part:
+                segment = np.array([places[a], places[b]])
+                axes.plot(*segment.T, color=color, lw=0.8, alpha=0.45, zorder=1)
     for marker, category in zip(MARKERS, sorted(set(categories.values())), strict=False):
         points = np.array([places[n] for n, c in categories.items() if c == category])
         axes.plot(*points.T, marker, color=PALETTE[3 + MARKERS.index(marker)], ms=5.5, zorder=2)
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
-    for side in axes.spines.values():
-        side.set_visible(False)
+    axes.spines[:].set_visible(False)
     same = edges["item_category"] == edges["neighbor_category"]
     weight = edges["weight"].to_numpy()
     return float(weight[same.to_numpy()].sum() / weight.sum())
@@ -260,11 +259,9 @@ def learning_curves(curves: pl.DataFrame) -> Picture:
         curves: Columns ``encoder``, ``step``, ``loss``.
     """
     labels = {"V0": "edge left out"}
-    names = curves["encoder"].unique(maintain_order=True).to_list()
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 3.4))
-        for color, name in zip(PALETTE, names, strict=False):
-            rows = curves.filter(encoder=name)
+        for color, name, rows in by_color(curves, "encoder"):
             axes.plot(rows["step"], rows["loss"], color=color, label=labels.get(name, name))
         axes.set(xlabel="step", ylabel="softmax over the batch", ylim=(0, None))
         axes.legend(fontsize=8)
@@ -314,5 +311,4 @@ def _list(axes: Axes, rows: pl.DataFrame, most: int, color: str) -> None:
         axes.text(0.01, place, short, va="center", fontsize=8.5)
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xticks=[], yticks=[])
     axes.grid(visible=False)
-    for side in axes.spines.values():
-        side.set_visible(False)
+    axes.spines[:].set_visible(False)

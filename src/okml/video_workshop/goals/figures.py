@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from matplotlib.artist import Artist
 
-from okml.plotting import INK, PALETTE, Picture, label_points, style
+from okml.plotting import INK, PALETTE, Picture, by_color, label_points, style
 
 COLORS = {"clicks": PALETTE[1], "several goals": PALETTE[0]}
 
@@ -78,12 +78,11 @@ def constraints(frame: pl.DataFrame) -> Picture:
     )
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.4))
-        for number, (method, rows) in enumerate(means.group_by("method", maintain_order=True)):
-            color, name = PALETTE[number % len(PALETTE)], str(method[0])
-            of = frame.filter(method=name)
+        for color, method, of in by_color(frame, "method"):
+            rows = means.filter(method=method)
             axes.scatter(1000 * of["hate"], of["watch"], s=12, color=color, alpha=0.5)
             axes.plot(1000 * rows["hate"], rows["watch"], color=color, marker="o", ms=7, lw=1,
-                      label=name)  # fmt: skip
+                      label=method)  # fmt: skip
         axes.set(xlabel="hate of 1,000 impressions", ylabel="watching an impression")
         axes.legend(fontsize=8, title="small: a seed; line: strengths", title_fontsize=8)
     facts = ", ".join(
