@@ -5,7 +5,6 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
-from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from okml.periodic_behavior.arms import ARMS
@@ -43,7 +42,8 @@ def draw_course(frame: pl.DataFrame, phases: pl.DataFrame) -> Picture:
         ):  # fmt: skip
             axes.plot(rows["epoch"], rows[column], lw=1)
             axes.set(ylabel=name, yscale="log")
-            _shade(axes, own)
+            for low, rise in own.select("low", "rise").iter_rows():  # phase B, between A and C
+                axes.axvspan(low, rise, color=PALETTE[2], alpha=0.15, lw=0)
         panels[2].axhline(equilibrium, color=INK, lw=0.8, ls=":")
         panels[2].set(xlabel="epoch")
     losses = rows["loss"].to_numpy()
@@ -53,12 +53,6 @@ def draw_course(frame: pl.DataFrame, phases: pl.DataFrame) -> Picture:
         f"{losses.max():.3g} in {len(own)} whole periods; the norm falls while the loss is low and "
         "jumps where it peaks. The dotted line is the angle of the equilibrium.",
     )
-
-
-def _shade(axes: Axes, phases: pl.DataFrame) -> None:
-    """Shade phase B of each period, between A and C."""
-    for low, rise in phases.select("low", "rise").iter_rows():
-        axes.axvspan(low, rise, color=PALETTE[2], alpha=0.15, lw=0)
 
 
 def draw_controls(frame: pl.DataFrame) -> Picture:

@@ -24,7 +24,7 @@ from okml.profile import PROFILE_NAMES
 from okml.site import view
 from okml.site.badges import badge, verdict_badge
 from okml.site.directives import PageDirective, warn
-from okml.site.domain import PAGE, domain_of, link
+from okml.site.domain import IN_ONE_LANGUAGE, PAGE, domain_of, link
 from okml.site.drawing import Place
 from okml.site.estimates import estimate_in, prose
 from okml.site.feed import VerdictChange, verdict_changes
@@ -98,8 +98,8 @@ class ClaimPage(PageDirective):
     def _facts(self, found: ClaimRow) -> list[tuple[str, list[Child | None]]]:
         claim, lang = found.claim, self.lang
         places = [
-            link(claim.id, kind, tag("span", word(name, lang)), optional=True)
-            for kind, name in (("digest.en", "digest.en"), ("digest.ru", "digest.ru"))
+            link(claim.id, digest, tag("span", word(digest, lang)), optional=True)
+            for digest in IN_ONE_LANGUAGE
         ]
         tested = link(claim.id, "cell", tag("span", word("notebook", lang)))
         where = [part for place in [*places, tested] for part in (place, " · ")][:-1]

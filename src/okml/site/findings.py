@@ -18,10 +18,6 @@ from okml.site.pictures import figure_of_claim, picture
 from okml.site.scales import caption
 
 
-def _is_open(finding: Finding) -> bool:
-    return view.find(finding.claim).best.outcome is Outcome.UNDECIDED
-
-
 class Findings(PageDirective):
     """``{findings}``: each finding with its number, its figure and a link to its claim.
 
@@ -40,7 +36,7 @@ class Findings(PageDirective):
             findings = [each for each in findings if view.chapter_of(each.claim) == chapter]
             if not findings:
                 raise ParameterError(f"There is no finding of a chapter {chapter!r}.")
-        findings.sort(key=_is_open)
+        findings.sort(key=lambda each: view.find(each.claim).best.outcome is Outcome.UNDECIDED)
         return [tag("ol", *map(self._finding, findings), classes=["okml-findings"])]
 
     def _finding(self, finding: Finding) -> element:

@@ -88,10 +88,11 @@ class _List:
 @cache
 def _listed() -> _List:
     found = parse_yaml((repository_root() / LISTED).read_text("utf-8"))
+    split = re.compile(f"({PLACEHOLDER.pattern})").split  # keeps the placeholders
     labels = {NUMBERS.sub("#", english): russian for english, russian in found["labels"].items()}
     phrases = [
         _Phrase(
-            re.compile("".join(PLACES.get(part, re.escape(part)) for part in _split(english))),
+            re.compile("".join(PLACES.get(part, re.escape(part)) for part in split(english))),
             PLACEHOLDER.findall(english),
             russian,
         )
@@ -101,11 +102,6 @@ def _listed() -> _List:
     # A label is split before each of its numbers.
     longest = max(len(BETWEEN.split(english.replace("#", "0"))) for english in labels)
     return _List(labels, phrases, re.compile("|".join(found["same"])), longest)
-
-
-def _split(english: str) -> list[str]:
-    """Return the texts of a label and the placeholders between them."""
-    return re.split(f"({PLACEHOLDER.pattern})", english)
 
 
 @cache

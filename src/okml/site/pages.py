@@ -123,12 +123,17 @@ def page_context(
     context["metatags"] = context.get("metatags", "") + feed
     if (other := twin(pagename)) in app.env.found_docs:
         language, href = page_language(other), context["pathto"](other)
-        if base := str(app.config.html_baseurl or "").rstrip("/"):  # search engines ask for it
+        if base := site_address(app):  # search engines ask for it
             href = f"{base}/{other}.html"
         link = f'<link rel="alternate" hreflang="{language}" href="{href}">'
         context["metatags"] += link
     if doctree is not None and any("data-filters" in e["attrs"] for e in doctree.findall(element)):
         app.add_js_file(FILTER_SCRIPT, loading_method="defer")
+
+
+def site_address(app: Sphinx) -> str:
+    """Return the address of the site without a slash at the end; empty if it is not known."""
+    return str(app.config.html_baseurl or "").rstrip("/")
 
 
 def _is_wide(context: dict[str, Any]) -> bool:

@@ -145,16 +145,12 @@ def _section(cells: list[dict[str, Any]], mark: str) -> Iterator[dict[str, Any]]
     """Yield the cells from a mark to the next heading of a cell."""
     marked = False
     for cell in cells:
-        text = _text(cell)
+        text = "".join(cell.get("source", "")) if cell["cell_type"] == "markdown" else ""
         if marked and text.startswith("#"):
             return
         marked = marked or mark in text
         if marked:
             yield cell
-
-
-def _text(cell: dict[str, Any]) -> str:
-    return "".join(cell.get("source", "")) if cell["cell_type"] == "markdown" else ""
 
 
 def _drawings(cells: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,7 @@ from okml.site.language import Lang, counted, page_language, word
 from okml.site.markup import Child, abbreviation, definitions, element, tag
 from okml.site.numerals import numbers_in
 from okml.site.pages import doc_link, page_in, section_link
-from okml.site.runs import NotebookRun, notebook_run
+from okml.site.runs import notebook_run
 
 FOOTER = "okml-provenance"
 SCOREBOARD = "book/scoreboard"
@@ -62,7 +62,8 @@ def footer(env: BuildEnvironment, chapter: str, lang: Lang) -> element:
         )
     facts: list[Fact] = [(word("profile", lang), [profile])]
     if run is not None and run.started:
-        facts.append((word("notebook", lang), [_executed(run, lang)]))
+        executed = f"{when(run.started)}, {duration(run.seconds or 0, lang)}"
+        facts.append((word("notebook", lang), [executed]))
     if record is None:
         facts.append((word("run", lang), [word("not_run", lang)]))
     else:
@@ -97,10 +98,6 @@ def record_facts(record: RunRecord, lang: Lang) -> list[Fact]:
         notes = (tag("li", label_in(each, lang)) for each in record.notes)
         facts.append((word("notes", lang), [tag("ul", *notes)]))
     return facts
-
-
-def _executed(run: NotebookRun, lang: Lang) -> str:
-    return f"{when(run.started or '')}, {duration(run.seconds or 0, lang)}"
 
 
 def commit(record: RunRecord, lang: Lang) -> element:

@@ -63,7 +63,9 @@ def replay(notebook: NotebookNode, record: RunRecord) -> dict[int, list[Shown]]:
     statements = _statements(notebook)
     slices = {number: _slice(statements, number) for number in _of_record(statements)}
     cells = {statements[number].cell for number in slices}
-    names = _names(record)
+    settings = _settings(record)
+    experiment = recorded_experiment(record, settings)
+    names = {EXPERIMENT: experiment, SETTINGS: settings, RECORD: record}  # what cells find
     drawn: dict[int, Shown] = {}
     failed: dict[int, str] = {}
     for number in sorted({*slices, *(n for needed in slices.values() for n in needed)}):
@@ -78,7 +80,11 @@ def replay(notebook: NotebookNode, record: RunRecord) -> dict[int, list[Shown]]:
             failed[number] = _reason(error)
         drawn[number] = Shown(reason=failed[number]) if number in failed else Shown(output)
     return {
-        cell: [drawn[n] if n in slices else Shown() for n in _shows(statements, cell)]
+        cell: [
+            drawn[n] if n in slices else Shown()
+            for n, part in enumerate(statements)
+            if part.cell == cell and part.shows
+        ]
         for cell in sorted(cells)
     }
 
@@ -168,10 +174,6 @@ def _split(body: Sequence[ast.stmt]) -> Iterator[ast.stmt | ast.expr]:
             yield node.value
 
 
-def _shows(statements: Sequence[_Statement], cell: int) -> list[int]:
-    return [n for n, part in enumerate(statements) if part.cell == cell and part.shows]
-
-
 def _of_record(statements: Sequence[_Statement]) -> list[int]:
     """Return the expressions that show something of a run, and need nothing else of it."""
     found = []
@@ -194,16 +196,6 @@ def _slice(statements: Sequence[_Statement], target: int) -> list[int]:
             found.append(number)
             needed = (needed - statement.writes) | (statement.reads - GIVEN)
     return found[::-1]
-
-
-def _names(record: RunRecord) -> dict[str, Any]:
-    """Return the names that cells find: an experiment of the record, its settings, the record."""
-    settings = _settings(record)
-    return {
-        EXPERIMENT: recorded_experiment(record, settings),
-        SETTINGS: settings,
-        RECORD: record,
-    }
 
 
 def _settings(record: RunRecord) -> Any:

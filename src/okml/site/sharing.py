@@ -25,6 +25,7 @@ from okml.site.estimates import estimate_in
 from okml.site.labels import label_in
 from okml.site.language import Lang, in_language, page_language, said
 from okml.site.numerals import numbers_in
+from okml.site.pages import site_address
 from okml.site.share_pictures import HEIGHT, WIDTH, Card, draw
 
 PICTURE = "_static/screenshot.png"  # of the pages that are about no single chapter
@@ -38,7 +39,7 @@ def add_sharing_tags(
     """Add the title, the first paragraph and, with a base address, the address and a picture."""
     if doctree is None:
         return
-    title = _plain(context.get("title", ""))
+    title = BeautifulSoup(context.get("title", ""), "html.parser").get_text()  # Sphinx has HTML
     tags = {
         "og:type": "article",
         "og:site_name": app.config.html_title or app.config.project,
@@ -48,7 +49,7 @@ def add_sharing_tags(
     card = _card(pagename, title)
     if description := _description(doctree) or (card.found if card else ""):
         tags["og:description"] = description
-    if base := _base(app):
+    if base := site_address(app):
         tags |= {"og:url": f"{base}/{pagename}.html", "og:image": f"{base}/{PICTURE}"}
         if card is not None:
             tags["og:image"] = f"{base}/{_kept(app, pagename, card)}"
@@ -110,15 +111,6 @@ def _kept(app: Sphinx, pagename: str, card: Card) -> str:
     return place
 
 
-def _base(app: Sphinx) -> str:
-    return str(app.config.html_baseurl or "").rstrip("/")
-
-
-def _plain(html: str) -> str:
-    """Return the text of a page's title, which Sphinx gives as HTML."""
-    return BeautifulSoup(html, "html.parser").get_text()
-
-
 def _description(doctree: nodes.document) -> str:
     """Return the first paragraph of some length, cut at a word."""
     for paragraph in doctree.findall(nodes.paragraph):
@@ -133,7 +125,7 @@ def _description(doctree: nodes.document) -> str:
 
 def write_sitemap(app: Sphinx) -> None:
     """Write ``sitemap.xml`` with all pages, if the site's address is known."""
-    base = _base(app)
+    base = site_address(app)
     if not base:
         return
     rows = "".join(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator, Sequence
 
 from docutils import nodes
@@ -46,13 +45,14 @@ class Scoreboard(PageDirective):
     def render(self) -> list[nodes.Node]:
         """Return both tables."""
         self.uses()
+        domain = domain_of(self.env)
         everything = {chapter: view.rows(chapter) for chapter in CHAPTERS}
         body = [
             claim_row(
                 found,
                 self.lang,
                 leading=[[chapter_link(self.env, chapter, self.lang)]],
-                anchor=_row_anchor(self.env, found),
+                anchor=domain.claim_place(found.claim.id, ROW, self.env.docname) or "",
             )
             for chapter, rows in everything.items()
             for found in rows
@@ -65,11 +65,6 @@ class Scoreboard(PageDirective):
             filters=self.lang,
         )
         return [summary(self.env, everything, self.lang), claims]
-
-
-def _row_anchor(env: BuildEnvironment, found: ClaimRow) -> str:
-    domain = domain_of(env)
-    return domain.claim_place(found.claim.id, ROW, env.docname) or ""
 
 
 def summary(env: BuildEnvironment, everything: dict[str, list[ClaimRow]], lang: Lang) -> element:
@@ -150,17 +145,14 @@ def rests_on_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[C
     if claim.metric is None:
         return ["—"]
     shown = word(f"basis.{basis}", lang) if basis else "—"
+    day = tag("span", str(claim.set), classes=["okml-nowrap"])
     later = [change_note(change, lang) for change in claim.changes() if narrow]
     return [
         tag("span", shown, attrs={"data-facet": shown}),
         _aside(claim.rests_note, "details", lang, narrow=narrow) if claim.rests_note else None,
-        _date_of_bars(claim.set, lang) if claim.set else None,
+        note(f"{word('set', lang)} ", day) if claim.set else None,
         _folded(counted(len(later), "changes", lang), *later) if later else None,
     ]
-
-
-def _date_of_bars(day: datetime.date, lang: Lang) -> element:
-    return note(f"{word('set', lang)} ", tag("span", str(day), classes=["okml-nowrap"]))
 
 
 def _aside(text: Text, summary: str, lang: Lang, *, narrow: bool) -> element:
