@@ -8,9 +8,6 @@ import pytest
 from okml.ledger.quoting import typed_results
 from okml.paths import repository_root
 
-# Notebooks whose words still type results. The list only shrinks.
-EXEMPT: set[str] = set()
-
 
 def words(path: Path) -> str:
     """Return the prose of a page; the tables of a digest are those of its paper."""
@@ -32,7 +29,4 @@ def pages() -> list[str]:
 @pytest.mark.parametrize("page", pages())
 def test_a_page_types_no_result(page):
     found = typed_results(words(repository_root() / page))
-    if page in EXEMPT:
-        assert found, f"{page} types no result any more: take it from the list"
-    else:
-        assert found == [], "quote {measured}`chapter.metric@profile`, or mark {paper} or {setting}"
+    assert found == [], "quote {measured}`chapter.metric@profile`, or mark {paper} or {setting}"
