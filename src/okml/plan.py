@@ -172,14 +172,9 @@ class Plan(BaseModel):
     ) -> Self:
         """Return the plan of a run whose processes train on logs of events.
 
-        Args:
-            profile: The settings of the run.
-            hours: The work, one part after the other.
+        Args as for :meth:`of`, and:
             device: What a training holds on its device.
             loading: What the largest log takes while it is read.
-            disk: What is on disk at the end.
-            data: Names of the catalog, of data fetched by hand, or of local folders.
-            sizes: The sizes that the items follow from.
         """
         held = sum_of(device)
         return cls.of(
@@ -238,9 +233,7 @@ class Plan(BaseModel):
 def processes_gib(profile: Profile, device_gib: float) -> float:
     """Return the memory of the process of a run and of its workers, one of them for a card.
 
-    Args:
-        profile: The settings of the run.
-        device_gib: What a training holds on its device, which on a CPU is this memory.
+    What a training holds on its device is in this memory on a CPU.
     """
     if profile.for_gpu:
         return PROCESS_GIB + CARD_PROCESS_GIB
@@ -269,8 +262,7 @@ def training_memory(parameters: int, *, copies: int = 4, finished: int, chunk: i
 def checkpoints(numbers: int) -> Item:
     """Return the disk space of the newest and the best checkpoint of all trainings.
 
-    Args:
-        numbers: What one checkpoint of each holds together: parameters and the moments of Adam.
+    One checkpoint of each holds so many numbers together: parameters and the moments of Adam.
     """
     return product("checkpoints on disk", checkpoints=2, bytes=4, numbers=numbers)
 
