@@ -3,17 +3,18 @@
 import pytest
 
 from okml.errors import RecordError
-from okml.ledger import Run, estimate_over_seeds
+from okml.ledger import Run, estimate_over_seeds, quoting
 from okml.ledger.quoting import Quote, plain, typed_results
 
 
 @pytest.fixture
-def load(profile):
+def _recorded(profile, monkeypatch):
     run = Run(profile, "cpu")
     run.measure("gain", estimate_over_seeds({0: 1.25, 1: 1.25, 2: 1.25}))
     run.compare("gain", "chance", estimate_over_seeds({0: 0.5, 1: 0.5}))
     run.log("words", 12000)
-    return lambda chapter, scale: run.record(1.0) if scale == "cpu" else None
+    records = {"cpu": run.record(1.0)}
+    monkeypatch.setattr(quoting, "load_record", lambda chapter, scale: records.get(scale))
 
 
 @pytest.mark.parametrize(
@@ -28,8 +29,9 @@ def load(profile):
         ("nothing to fill", "nothing to fill"),
     ],
 )
-def test_texts_are_filled_from_records(load, text, expected):
-    assert plain(text, load) == expected
+@pytest.mark.usefixtures("_recorded")
+def test_texts_are_filled_from_records(text, expected):
+    assert plain(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -41,9 +43,10 @@ def test_texts_are_filled_from_records(load, text, expected):
         ("gain@cpu", "is not chapter.metric@profile"),
     ],
 )
-def test_what_no_record_has_is_refused(load, quote, message):
+@pytest.mark.usefixtures("_recorded")
+def test_what_no_record_has_is_refused(quote, message):
     with pytest.raises(RecordError, match=message):
-        plain(f"{{measured}}`{quote}`", load)
+        plain(f"{{measured}}`{quote}`")
 
 
 def test_a_quote_names_its_parts():

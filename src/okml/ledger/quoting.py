@@ -12,7 +12,7 @@ A decimal or a percentage outside of them may be a result that someone typed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 from okml.errors import RecordError
@@ -61,13 +61,8 @@ class Quote(NamedTuple):
                 f"{text!r} is not chapter.metric@profile, with a profile of {PROFILE_NAMES}."
             )
         chapter, metric, control, profile, digits = found.groups()
-        return cls(
-            chapter,
-            metric,
-            control,
-            cast("ProfileName", profile),
-            None if digits is None else int(digits),
-        )
+        decimals = None if digits is None else int(digits)
+        return cls(chapter, metric, control, cast("ProfileName", profile), decimals)
 
     def look_up(self, record: RunRecord) -> Estimate:
         """Return the quoted estimate.
@@ -95,20 +90,20 @@ def parts(text: str) -> Iterator[tuple[str | None, str]]:
         yield None, text[end:]
 
 
-def plain(text: str, load: Callable[[str, ProfileName], RunRecord | None] = load_record) -> str:
+def plain(text: str) -> str:
     """Return a text for a terminal: recorded numbers filled in, marks of typed ones removed.
 
     Raises:
         RecordError: If a record lacks a quoted number.
     """
     return "".join(
-        _filled(Quote.parse(content), load) if role == "measured" else content
+        _filled(Quote.parse(content)) if role == "measured" else content
         for role, content in parts(text)
     )
 
 
-def _filled(quote: Quote, load: Callable[[str, ProfileName], RunRecord | None]) -> str:
-    record = load(quote.chapter, quote.profile)
+def _filled(quote: Quote) -> str:
+    record = load_record(quote.chapter, quote.profile)
     if record is None:
         return f"(not run at {quote.profile})"
     return format_estimate(quote.look_up(record), quote.digits)

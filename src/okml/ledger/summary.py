@@ -3,57 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from okml.errors import RecordError
-from okml.ledger.claims import Claim
 from okml.ledger.findings import told, written
 from okml.ledger.quoting import plain
-from okml.ledger.report import RECORDED, chapter_rows
-from okml.ledger.verdicts import Outcome, Verdict
+from okml.ledger.report import RECORDED, ClaimRow, chapter_rows
+from okml.ledger.verdicts import Outcome
 from okml.paths import atomic_write
 
 BEGIN, END = "<!-- ledger: rendered by `okml report --into` -->", "<!-- end of the ledger -->"
 
 
-BestVerdicts = Mapping[str, Sequence[tuple[Claim, Verdict]]]  # by the names of chapters
-
-
-def best_verdicts(chapters: list[str]) -> BestVerdicts:
-    """Return the verdict of each claim at the largest scale that was run."""
-    return {
-        name: [(row.claim, row.best_of(RECORDED)) for row in chapter_rows(name)]
-        for name in chapters
-    }
-
-
-def decided_findings(verdicts: BestVerdicts) -> str:
+def decided_findings(rows: Iterable[ClaimRow]) -> str:
     """Return the findings that a recorded run decides, as a Markdown list with their verdicts.
 
     Below each stands the verdict on its claim, of which the finding may say the opposite, and what
     the claim rests on, such as the model that was read.
     """
-    rows = [row for found in verdicts.values() for row in found]
-    best = {claim.id: verdict for claim, verdict in rows}
-    notes = {
-        claim.id: f" It rests on {plain(claim.rests_note.en)}."
-        for claim, _ in rows
-        if claim.rests_note
-    }
+    best, notes = {}, {}
+    for row in rows:
+        best[row.claim.id] = row.best_of(RECORDED)
+        rests = row.claim.rests_note
+        notes[row.claim.id] = f" It rests on {plain(rests.en)}." if rests else ""
     return "\n".join(
         f"- {written(sentence.en, verdict)}\\\n"
         f"  Claim `{finding.claim}`: *{verdict.outcome.value}* at `{verdict.profile}`."
-        f"{notes.get(finding.claim, '')}"
+        f"{notes[finding.claim]}"
         for finding, sentence, verdict in told(best)
         if verdict.outcome is not Outcome.UNDECIDED
     )
 
 
-def summary_table(verdicts: BestVerdicts) -> str:
+def summary_table(rows: Mapping[str, Sequence[ClaimRow]]) -> str:
     """Return the number of claims of each chapter by outcome, as a Markdown table with sums."""
     counted = {
-        name: Counter(verdict.outcome for _, verdict in found) for name, found in verdicts.items()
+        name: Counter(row.best_of(RECORDED).outcome for row in found)
+        for name, found in rows.items()
     }
     counted["all"] = sum(counted.values(), Counter())
     header = ("claims of", *(outcome.value for outcome in Outcome))
@@ -66,8 +53,9 @@ def summary_table(verdicts: BestVerdicts) -> str:
 
 def summary(chapters: list[str]) -> str:
     """Return the findings that are decided, and the claims of each chapter by outcome."""
-    verdicts = best_verdicts(chapters)
-    return f"{decided_findings(verdicts)}\n\n{summary_table(verdicts)}".strip()
+    rows = {name: chapter_rows(name) for name in chapters}
+    findings = decided_findings(row for found in rows.values() for row in found)
+    return f"{findings}\n\n{summary_table(rows)}".strip()
 
 
 def put_summary(path: Path, chapters: list[str]) -> None:
