@@ -115,15 +115,10 @@ def test_the_history_of_a_claim_has_its_bars_and_its_verdicts(built):
 
 
 def test_a_russian_page_is_cited_in_russian(built):
-    assert (
-        built.page(RUSSIAN)
-        .select_one(".okml-cite")
-        .get_text()
-        .startswith(
-            "Как сослаться: okml, утверждение space_time.map: направление верно в масштабе cpu, "
-            "r2 = 0,410 [0,400; 0,420]; запись о запуске от 2026-01-02, коммит abcdef0123."
-        )
-    )
+    assert built.page(RUSSIAN).select_one(".okml-cite").get_text().startswith(
+        "Как сослаться: okml, утверждение space_time.map: направление верно в масштабе cpu, "
+        "r2 = 0,410 [0,400; 0,420]; запись о запуске от 2026-01-02, коммит abcdef0123."
+    )  # fmt: skip
 
 
 def test_a_page_of_its_own_folds_nothing(built):

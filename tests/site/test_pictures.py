@@ -22,17 +22,13 @@ ALT = 'Three "cities" on a rising line, & a title.'
 CITIES = ["Oslo <north>", "Lima", "Quito & hills"]
 
 
-def html_of(picture):
-    return picture._repr_mimebundle_()[0]["text/html"]
-
-
 @pytest.fixture(scope="module")
 def drawn():
     with style():
         figure, axes = plt.subplots(figsize=(6, 3))
         cities = axes.scatter([1, 2, 3], [1, 2, 3], s=80)
         axes.set_title("A title")
-    return html_of(Picture(figure, ALT, {cities: CITIES}))
+    return Picture(figure, ALT, {cities: CITIES}).html
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +112,7 @@ def others(tmp_path_factory, drawn, slider):
     with style():
         figure, axes = plt.subplots()
         axes.plot([1, 2, 3])
-    plain = html_of(Picture(figure, "A line that goes up."))
+    plain = Picture(figure, "A line that goes up.").html
     icon = '<p><svg aria-label="An icon"></svg></p>'
     raw = f"```{{raw}} html\n{drawn}\n```\n"
     folded = f"````{{container}} okml-scales\n{raw}````\n"
@@ -197,10 +193,10 @@ def test_the_cover_is_the_first_figure_or_the_tagged_one(tmp_path):
         f'<figure class="okml-figure"><svg aria-label="{name}"></svg></figure>'
         for name in ("one", "two")
     )
-    path = tmp_path / "walk.ipynb"
-    assert cover(notebook(path, "<b>bold</b>", one, two)) == '<svg aria-label="one"></svg>'
-    assert cover(notebook(path, one, two, tags=["cover"])) == '<svg aria-label="two"></svg>'
-    assert cover(notebook(path, "<b>bold</b>", "<svg></svg>")) is None
+    first, tagged, none = (tmp_path / f"{name}.ipynb" for name in ("first", "tagged", "none"))
+    assert cover(notebook(first, "<b>bold</b>", one, two)) == '<svg aria-label="one"></svg>'
+    assert cover(notebook(tagged, one, two, tags=["cover"])) == '<svg aria-label="two"></svg>'
+    assert cover(notebook(none, "<b>bold</b>", "<svg></svg>")) is None
 
 
 def test_a_card_shows_the_cover_of_its_chapter_in_both_themes(book, drawn):

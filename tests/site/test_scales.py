@@ -1,6 +1,7 @@
 """The figures of recorded runs on a notebook's page, drawn again by the notebook's own cells."""
 
 import ast
+import importlib
 import inspect
 import json
 import re
@@ -260,17 +261,13 @@ def test_a_record_keeps_every_frame_that_a_notebook_draws_but_pixels(name):
         and isinstance(node.slice, ast.Constant)
     }
     columns = {"x": [1, 2]}
-    tables = recorded_tables(name)
+    tables = importlib.import_module(f"okml.{name}.figures").RECORDED
     held = record("cpu").model_copy(
         update={"chapter": name, "tables": dict.fromkeys(tables, RecordedTable(columns=columns))}
     )
     experiment = recorded_experiment(held, None)
     for step_name, frame in drawn - pixels:
         assert getattr(experiment, step_name).frames[frame].equals(pl.DataFrame(columns))
-
-
-def recorded_tables(name):
-    return __import__(f"okml.{name}.figures", fromlist=["RECORDED"]).RECORDED
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

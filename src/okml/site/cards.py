@@ -12,7 +12,7 @@ from okml.ledger.quoting import plain
 from okml.site import view
 from okml.site.badges import count_badges, spaced, verdict_badge
 from okml.site.directives import PageDirective
-from okml.site.language import Lang, said, word
+from okml.site.language import said, word
 from okml.site.markup import Child, element, tag
 from okml.site.pages import digest_docname, doc_link, page_in
 from okml.site.pictures import cover, picture
@@ -24,20 +24,21 @@ class ChapterCards(PageDirective):
     def render(self) -> list[nodes.Node]:
         """Return the cards of all chapters."""
         self.uses()
-        cards = [self._card(chapter, self.lang) for chapter in CHAPTERS]
+        cards = map(self._card, CHAPTERS)
         return [tag("div", *cards, classes=["okml-cards"])]
 
-    def _card(self, chapter: str, lang: Lang) -> element:
+    def _card(self, chapter: str) -> element:
         rows = view.rows(chapter)
-        docname = digest_docname(chapter, lang)
+        docname = digest_docname(chapter, self.lang)
         title: Child = doc_link(docname) if docname in self.env.found_docs else chapter
-        pages = [page_in(self.env, page, lang) for page in view.notebook_docnames(chapter)]
+        english = view.notebook_docnames(chapter)
+        pages = [page_in(self.env, page, self.lang) for page in english]
         run = [page for page in pages if page in self.env.found_docs]
-        verdicts = count_badges((row.best for row in rows), lang)
+        verdicts = count_badges((row.best for row in rows), self.lang)
         return tag(
             "article",
             tag("p", title, classes=["okml-card-title"]),
-            *self._picture(chapter),
+            *self._picture(pages),
             self._claim(rows[0]) if rows else None,
             tag("p", *verdicts, classes=["okml-card-verdicts"]),
             self._notebooks(run) if run else None,
@@ -57,10 +58,8 @@ class ChapterCards(PageDirective):
         links = [doc_link(page, str(number)) for number, page in enumerate(pages, start=1)]
         return tag("p", word("open_notebooks", self.lang), " ", *spaced(links))
 
-    def _picture(self, chapter: str) -> list[nodes.Node]:
-        """Return the first cover figure of the chapter's notebooks."""
-        english = view.notebook_docnames(chapter)
-        pages = (page_in(self.env, page, self.lang) for page in english)
+    def _picture(self, pages: list[str]) -> list[nodes.Node]:
+        """Return the first cover figure of notebooks."""
         covers = (cover(Path(self.env.srcdir) / f"{page}.ipynb") for page in pages)
         svg = next((found for found in covers if found is not None), None)
         if svg is None:

@@ -15,7 +15,6 @@ from okml.site.markup import Child, abbreviation, element, row, scrolling_table,
 from okml.site.pages import chapter_link, doc_link, page_in
 from okml.site.provenance import commit, duration, hardware, memory, software, when
 from okml.site.runs import notebook_run
-from okml.site.view import notebook_docnames
 
 
 class RunStatus(PageDirective):
@@ -47,10 +46,8 @@ class RunStatus(PageDirective):
         )
 
     def _executed(self, lang: Lang) -> element:
-        body = []
-        for chapter in CHAPTERS:
-            for docname in notebook_docnames(chapter):
-                body.append(self._notebook(docname, lang))
+        pages = [page for chapter in CHAPTERS for page in view.notebook_docnames(chapter)]
+        body = [self._notebook(page, lang) for page in pages]
         keys = ("chapter", "profile", "started", "duration", "state")
         return scrolling_table(
             word("executed", lang), [(word(key, lang), "") for key in keys], body
