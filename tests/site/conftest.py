@@ -16,7 +16,15 @@ from sphinx.application import Sphinx
 from sphinx.util.console import nocolor
 from sphinx.util.docutils import docutils_namespace
 
-from okml.ledger import Claim, DataUsed, Estimate, Provenance, RunRecord, record_path, report
+from okml.ledger import (
+    DataUsed,
+    Estimate,
+    Provenance,
+    RunRecord,
+    parse_claims,
+    record_path,
+    report,
+)
 from okml.paths import repository_root
 from okml.profile import canonical_hash
 from okml.runtime import Commit, Environment
@@ -25,61 +33,38 @@ from okml.site.labels import LISTED
 
 # Longer than what stands in a column of a table without being folded.
 LONG_WHY = f"There is no control, {'and there is a reason for it, ' * 5}which is long."
-CLAIMS = [
-    Claim.model_validate(
-        {
-            "id": "space_time.map",
-            "text": {"en": "A probe reads the map.", "ru": "Зонд читает карту."},
-            "source": "Table 2",
-            "paper": {"value": 0.911, "unit": "test R²", "unit_ru": "R² на тесте"},
-            "metric": "r2",
-            "measures": {"en": "R² on test places", "ru": "R² на тестовых местах"},
-            "expect": {"smoke": "> 0.1", "cpu": "> 0.25", "gpu": ">= 0.85"},
-            "set": "2026-01-01",
-            "revised": [
-                {
-                    "date": "2026-01-02",
-                    "profile": "cpu",
-                    "from": ">= 0.3",
-                    "why": {"en": "It was read wrong.", "ru": "Прочитано неверно."},
-                }
-            ],
-            "rests_on": "real",
-            "rests_note": {"en": "a toy", "ru": "игрушка"},
-            "control": {
-                "metric": "shuffled_r2",
-                "margin": 0.1,
-                "text": {"en": "shuffled targets", "ru": "перемешанные цели"},
-            },
-            "needs": {"en": "one large GPU", "ru": "один большой GPU"},
-        }
-    ),
-    Claim.model_validate(
-        {
-            "id": "space_time.size",
-            "text": {"en": "Size helps.", "ru": "Размер помогает."},
-            "source": "Figure 2",
-            "metric": "gain",
-            "expect": {"cpu": "> 0.5"},
-            "no_control": {"en": LONG_WHY, "ru": "Контроля нет."},
-            "conditions": [
-                {
-                    "metric": "r2",
-                    "bar": "> 0.1",
-                    "text": {"en": "Nothing was learned.", "ru": "Ничего не выучено."},
-                }
-            ],
-        }
-    ),
-    Claim.model_validate(
-        {
-            "id": "space_time.meaning",
-            "text": {"en": "It understands.", "ru": "Она понимает."},
-            "source": "digest",
-            "untestable": {"en": "no test decides it", "ru": "это не решить опытом"},
-        }
-    ),
-]
+CLAIMS = parse_claims(
+    """
+- id: space_time.map
+  text: {en: A probe reads the map., ru: Зонд читает карту.}
+  source: Table 2
+  paper: {value: 0.911, unit: test R², unit_ru: R² на тесте}
+  metric: r2
+  measures: {en: R² on test places, ru: R² на тестовых местах}
+  expect: {smoke: "> 0.1", cpu: "> 0.25", gpu: ">= 0.85"}
+  set: 2026-01-01
+  revised:
+    - {date: 2026-01-02, profile: cpu, from: ">= 0.3",
+       why: {en: It was read wrong., ru: Прочитано неверно.}}
+  rests_on: real
+  rests_note: {en: a toy, ru: игрушка}
+  control: {metric: shuffled_r2, margin: 0.1, text: {en: shuffled targets, ru: перемешанные цели}}
+  needs: {en: one large GPU, ru: один большой GPU}
+- id: space_time.size
+  text: {en: Size helps., ru: Размер помогает.}
+  source: Figure 2
+  metric: gain
+  expect: {cpu: "> 0.5"}
+  no_control: {en: LONG_WHY, ru: Контроля нет.}
+  conditions:
+    - {metric: r2, bar: "> 0.1", text: {en: Nothing was learned., ru: Ничего не выучено.}}
+- id: space_time.meaning
+  text: {en: It understands., ru: Она понимает.}
+  source: digest
+  untestable: {en: no test decides it, ru: это не решить опытом}
+""".replace("LONG_WHY", f'"{LONG_WHY}"'),
+    "space_time",
+)
 
 PAGES = {
     "book/index.md": "# Home\n\n```{chapter-cards}\n```\n\n```{toctree}\n:glob:\n\n/**\n```\n",
