@@ -33,6 +33,7 @@ class LogSize:
         rows: Number of training rows, or of windows, of an epoch.
         tests: Number of test rows.
         features: Number of features of an item.
+        days: Days from first to last event, or periods of a log without dates; 0 if unknown.
         exact: Whether the numbers were counted; otherwise they are published, or bounds.
     """
 
@@ -43,6 +44,7 @@ class LogSize:
     rows: int = 0
     tests: int = 0
     features: int = 0
+    days: int = 0
     exact: bool = True
 
 

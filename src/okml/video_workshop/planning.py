@@ -10,7 +10,7 @@ from typing import get_args
 
 from okml.data import catalog
 from okml.errors import ParameterError
-from okml.plan import Item, Plan, downloads, in_gib, in_hours, reading
+from okml.plan import LOGS, Item, LogSize, Plan, downloads, in_gib, in_hours, reading
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.training.recent import RECENT
@@ -27,36 +27,19 @@ from okml.video_workshop.settings.users import UserModelSettings
 from okml.video_workshop.stream import arms as stream
 from okml.video_workshop.users import arms as users
 
-
-@dataclass(frozen=True)
-class Size:
-    """The counts of a log's files; those of MicroLens are rounded in the publications.
-
-    Attributes:
-        events: Number of events.
-        items: Number of distinct items.
-        users: Number of users or sessions.
-        days: Days from the first event to the last, or periods of a log without dates.
-    """
-
-    events: int
-    items: int
-    users: int
-    days: float
-
-
+# Counts of the logs' files; those of MicroLens are rounded in the publications.
 SIZES = {
-    "ml_100k": Size(100_000, 1_682, 943, 215),
-    "ml_1m": Size(1_000_209, 3_706, 6_040, 1_039),
-    "ml_20m": Size(20_000_263, 26_744, 138_493, 7_386),
-    "ml_25m": Size(25_000_095, 59_047, 162_541, 9_082),
-    "ader_diginetica": Size(993_483, 43_136, 204_789, 17),
-    "ader_yoochoose": Size(3_370_578, 25_958, 816_019, 17),
-    "kuairand_pure": Size(1_436_609 + 1_186_059, 7_583, 27_285, 31),
-    "kuairand_1k": Size(11_713_045 + 43_028, 4_369_953, 1_000, 31),
-    "kuairand_27k": Size(322_278_385 + 1_186_059, 32_038_725, 27_285, 31),
-    "microlens_100k": Size(719_000, 19_738, 100_000, 365),
-    "microlens_1m": Size(9_100_000, 91_402, 1_000_000, 365),
+    "ml_100k": replace(LOGS["ml_100k"], days=215),
+    "ml_1m": replace(LOGS["ml_1m"], days=1_039),
+    "ml_20m": replace(LOGS["ml_20m"], days=7_386),
+    "ml_25m": replace(LOGS["ml_25m"], days=9_082),
+    "ader_diginetica": LogSize(993_483, 43_136, 204_789, days=17),
+    "ader_yoochoose": replace(LOGS["ader_yoochoose"], days=17),
+    "kuairand_pure": LogSize(1_436_609 + 1_186_059, 7_583, 27_285, days=31),
+    "kuairand_1k": LogSize(11_713_045 + 43_028, 4_369_953, 1_000, days=31),
+    "kuairand_27k": LogSize(322_278_385 + 1_186_059, 32_038_725, 27_285, days=31),
+    "microlens_100k": LogSize(719_000, 19_738, 100_000, days=365),
+    "microlens_1m": LogSize(9_100_000, 91_402, 1_000_000, days=365),
 }
 # Bytes of the unpacked files, from the release's own list.
 UNPACKED = {"kuairand_pure": 185_000_000, "kuairand_1k": 1_220_000_000,
@@ -126,7 +109,7 @@ def _archives(profile: VideoWorkshopProfile) -> tuple[str, ...]:
     return (*profile.logs, *((SENTENCE_MODEL,) if encoded else ()))
 
 
-def size_of(log: str) -> Size:
+def size_of(log: str) -> LogSize:
     """Return the counts of a log.
 
     Raises:
