@@ -53,12 +53,9 @@ class ModelExport:
 
 
 def module_export(title: str, network: nn.Module, arguments: Mapping[str, Any]) -> ModelExport:
-    """Return the export of a network of okml.
+    """Return the export of a network of okml, whose class is a public one of a module.
 
-    Args:
-        title: The network in a few words.
-        network: The network; its class is a public one of a module.
-        arguments: The arguments of its class by name, settings or JSON values.
+    The arguments of its class, by name, are settings or JSON values.
     """
     kind = type(network)
 

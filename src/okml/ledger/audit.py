@@ -11,7 +11,7 @@ from okml.ledger.estimates import Estimate
 from okml.ledger.quoting import plain, typed_results
 from okml.ledger.records import SCHEMA_VERSION, RunRecord, load_record
 from okml.ledger.report import RECORDED, format_estimate
-from okml.ledger.staleness import Staleness, staleness
+from okml.ledger.staleness import staleness
 from okml.ledger.verdicts import Outcome, judge
 from okml.profile import ProfileName
 from okml.settings import Frozen
@@ -65,7 +65,9 @@ def _of_record(record: RunRecord) -> Iterator[str]:
     if record.provenance.commit.dirty:
         yield "a run from a clean checkout: this one had uncommitted changes"
     if stale := staleness(record):
-        yield f"a run of today's {_changed(stale)}"
+        what = " and ".join(name for name in ("settings", "code") if getattr(stale, name))
+        known = "" if stale.commits is None else f" ({stale.commits} commits to the chapter since)"
+        yield f"a run of today's {what}{known}"
 
 
 def _of_claim(claim: Claim) -> Iterator[str]:
@@ -182,9 +184,3 @@ def described(estimate: Estimate) -> str:
         sampled.append(f"{estimate.seeds} seed{'s' if estimate.seeds > 1 else ''}")
     how = estimate.estimator or "no interval"
     return f"{format_estimate(estimate)} over {' x '.join(sampled) or 'one run'} ({how})"
-
-
-def _changed(stale: Staleness) -> str:
-    what = [name for name in ("settings", "code") if getattr(stale, name)]
-    known = "" if stale.commits is None else f" ({stale.commits} commits to the chapter since)"
-    return f"{' and '.join(what)}{known}"

@@ -186,14 +186,8 @@ def _training(
 ) -> Item:
     """Return the hours of trainings on a log.
 
-    Args:
-        profile: The settings of the run.
-        data: The log.
-        what: The name of the trainings.
-        epochs: The epochs of all trainings together.
-        told: The reckoning of these epochs, in words.
-        token: The operations for one position; see :func:`_token`.
-        slow: Whether a step has an LSTM or convolutions.
+    They have these epochs together, ``told`` is their reckoning in words, and ``token`` has the
+    operations for one position; see :func:`_token`. A slow step has an LSTM or convolutions.
     """
     (flops, means), positions = token, _positions(data)
     rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu else CPU_FLOPS
