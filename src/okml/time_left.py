@@ -75,13 +75,8 @@ def trainings(run: Events, now: float) -> Iterator[TrainingProgress]:
 
 def step_under_way(run: Events) -> Event | None:
     """Return the event that started the current step; None between steps."""
-    started = None
-    for event in run:
-        if event["event"] == "step started":
-            started = event
-        elif event["event"] == "step finished":
-            started = None
-    return started
+    found = [event for event in run if event["event"] in ("step started", "step finished")]
+    return found[-1] if found and found[-1]["event"] == "step started" else None
 
 
 def time_left(before: Events, run: Events, now: float) -> TimeLeft | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -85,11 +86,9 @@ def _inaccessible(page: html.HtmlElement) -> Iterator[str]:
         "[not(ancestor-or-self::*[@aria-hidden='true'])]"
     ):
         yield "an inline SVG without a text alternative"
-    seen: set[str] = set()
-    for anchor in page.xpath("//article//@id"):
-        if anchor in seen:
-            yield f"the id {str(anchor)!r} occurs twice"
-        seen.add(anchor)
+    for anchor, count in Counter(map(str, page.xpath("//article//@id"))).items():
+        if count > 1:
+            yield f"the id {anchor!r} occurs twice"
 
 
 def _dead_links(
