@@ -12,14 +12,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import nbformat
 import pytest
 
 from okml import cli, notebooks, resources, run
 from okml.chapters import CHAPTERS, Chapter
 from okml.data.catalog import entry
-
-PARAMETERS = 'profile = "smoke"\nseed = None\noverrides = {}\nrun_dir = None'
+from tests.notebooks import write_notebook
 
 Okml = Callable[..., tuple[int, str]]
 
@@ -31,11 +29,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "data").mkdir()
     (root / "results").mkdir()
     for name in CHAPTERS:
-        book = nbformat.v4.new_notebook()
-        book.metadata.kernelspec = {"name": "python3", "language": "python", "display_name": "P"}
-        book.cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
-        (root / "notebooks").mkdir(exist_ok=True)
-        nbformat.write(book, root / "notebooks" / f"{name}.ipynb")
+        write_notebook(root / "notebooks" / f"{name}.ipynb")
     (root / "file").write_text("no place for anything\n", encoding="utf-8")
     (root / "not_text").write_bytes(b"\xff\xfe")
     (root / "loop").symlink_to("loop")

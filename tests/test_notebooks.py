@@ -23,18 +23,9 @@ from okml.notebooks import (
     prepare_all,
     refresh,
 )
+from tests.notebooks import write_notebook
 
 STREC = Chapter("strec")
-PARAMETERS = 'profile = "smoke"\nseed = None\noverrides = {}\nrun_dir = None'
-
-
-def write_notebook(path, *sources):
-    book = nbformat.v4.new_notebook()
-    first = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
-    book.cells = [first, *map(nbformat.v4.new_code_cell, sources)]
-    book.metadata.kernelspec = {"name": "python3", "language": "python", "display_name": "Python"}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(book, path)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import os
 
-import nbformat
 import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_notebook, new_output
@@ -11,6 +10,7 @@ from okml.ledger import load_claims
 from okml.ledger.export import claim_page
 from okml.site import stage
 from okml.site.language import twin
+from tests.notebooks import write_notebook
 
 
 def test_injected_parameters_are_folded():
@@ -54,15 +54,6 @@ def root(tmp_path, monkeypatch):
     (tmp_path / "book/index.md").write_text("# Home\n")
     (tmp_path / "book/.index.md.swp").write_text("an editor's own")
     return tmp_path
-
-
-def write_notebook(path, **metadata):
-    cell = new_code_cell("profile = 'smoke'\nseed = None\noverrides = {}\nrun_dir = None")
-    cell.metadata["tags"] = ["parameters"]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    notebook = new_notebook(cells=[cell], metadata={"kernelspec": kernel, **metadata})
-    nbformat.write(notebook, path)
 
 
 @pytest.mark.parametrize("state", ["missing", "failed", "stale"])

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-import nbformat
 import polars as pl
 
 from okml.accelerator import pick_device
@@ -16,6 +15,7 @@ from okml.kept import Needs, needs_of
 from okml.profile import Budget, Profile
 from okml.steps import StepResult, Steps
 from okml.training import TrainingSettings, ahead, fit
+from tests import notebooks
 from tests.survival.work import trace_writes, work
 from tests.training.tasks import BASE, ActorCritic, Noisy
 
@@ -112,18 +112,12 @@ class Toy(ChapterExperiment[ToyProfile, Study]):
 
 def write_notebook(root: Path) -> None:
     """Write a checkout whose chapter ``space_time`` is this toy."""
-    cells = [
+    notebooks.write_notebook(
+        root / "notebooks" / "space_time.ipynb",
         "from pathlib import Path\nfrom tests.survival.toy import PROFILE, Toy, trace_writes\n"
         "trace_writes()\ntoy = Toy(PROFILE, Path(run_dir))",
         "toy.data.seconds >= 0",
         "toy.training.seconds >= 0",
         "toy.figures.seconds >= 0",
         "sorted(toy.record().metrics)",
-    ]
-    book = nbformat.v4.new_notebook()
-    parameters = 'profile = "smoke"\nseed = None\noverrides = {}\nrun_dir = None'
-    first = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
-    book.cells = [first, *map(nbformat.v4.new_code_cell, cells)]
-    book.metadata.kernelspec = {"name": "python3", "language": "python", "display_name": "Python"}
-    (root / "notebooks").mkdir(parents=True)
-    nbformat.write(book, root / "notebooks" / "space_time.ipynb")
+    )
