@@ -64,10 +64,9 @@ def test_plan_as_json_matches_the_table(monkeypatch):
 
 
 def test_plan_says_what_exceeds_the_budget(monkeypatch):
-    monkeypatch.setattr(cli, "out", Console(width=80))
     planned = ("plan", "periodic_behavior", "--profile", "smoke")
-    assert "its budget is" not in CliRunner().invoke(app, planned).stdout
-    shown = CliRunner().invoke(app, [*planned, "-p", "budget.memory_gib=0.5"]).stdout
+    assert "its budget is" not in at_80_columns(monkeypatch, *planned)
+    shown = at_80_columns(monkeypatch, *planned, "-p", "budget.memory_gib=0.5")
     assert "GiB of memory at smoke; its budget is 0.5\n" in shown
 
 
