@@ -21,6 +21,7 @@ RECORDED = {
     "phases": "periods.phases",
     "frequency": "frequency.frequency",
 }
+SHOWN = ("loss", "norm")  # of each arm, by epoch
 
 
 def draw_course(frame: pl.DataFrame, phases: pl.DataFrame) -> Picture:
@@ -38,7 +39,7 @@ def draw_course(frame: pl.DataFrame, phases: pl.DataFrame) -> Picture:
         figure, panels = plt.subplots(3, 1, figsize=(8.5, 6), sharex=True)
         for axes, column, name in zip(
             panels, ("loss", "norm", "angle"),
-            ("training loss", "norm |w|", "angle of a step"), strict=True,
+            ("training loss", "norm |w|", "angle of a step, rad"), strict=True,
         ):  # fmt: skip
             axes.plot(rows["epoch"], rows[column], lw=1)
             axes.set(ylabel=name, yscale="log")
@@ -68,12 +69,13 @@ def draw_controls(frame: pl.DataFrame) -> Picture:
             2, arms, figsize=(2.1 * arms + 1, 4.2), sharex=True, sharey="row"
         )
         for column, (color, arm, rows) in enumerate(by_color(frame, "arm")):
-            for axes, name in zip(panels[:, column], ("loss", "norm"), strict=True):
+            for axes, name in zip(panels[:, column], SHOWN, strict=True):
                 axes.plot(rows["epoch"], rows[name], lw=0.9, color=color)
                 axes.set(yscale="log")
             panels[0, column].set_title(ARMS[arm].label, fontsize=8)
             panels[1, column].set(xlabel="epoch")
-            facts.append(f"{ARMS[arm].label}: last loss {rows['loss'][-1]:.3g}")
+            spans = (f"{of} from {rows[of].min():.3g} to {rows[of].max():.3g}" for of in SHOWN)
+            facts.append(f"{ARMS[arm].label}: {', '.join(spans)}")
         panels[0, 0].set(ylabel="training loss")
         panels[1, 0].set(ylabel="norm |w|")
     return Picture(figure, f"Loss and norm by epoch, a column for each arm. {'; '.join(facts)}.")
