@@ -18,12 +18,14 @@ from okml.paths import repository_root
 from okml.site import (
     cards,
     claim_pages,
+    data_names,
     domain,
     drawing,
     feed,
     labels,
     markup,
     mathjax,
+    opening,
     pages,
     pictures,
     provenance,
@@ -160,8 +162,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", finish_marks, priority=400)
     app.connect("doctree-read", scales.frame_scales, priority=300)
     app.connect("doctree-read", drawing.link_sources)
+    app.connect("doctree-read", data_names.name_data)
     app.connect("doctree-read", pictures.move_figures_out, priority=400)
     app.connect("doctree-read", provenance.frame_notebook)
+    app.connect("doctree-read", opening.open_notebook)
     app.connect("html-page-context", pages.page_context)
     # After the theme has made the table of contents, at the default priority of 500.
     app.connect("html-page-context", pages.keep_to_the_language, priority=900)

@@ -19,14 +19,14 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "bar": ("bar", "порог"),
     "bare": ("no interval: decides nothing", "без интервала: ничего не решает"),
     "basis.arithmetic": ("arithmetic", "арифметика"),
-    "basis.real": ("real data", "настоящие данные"),
+    "basis.real": ("real data", "реальные данные"),
     "basis.simulator": ("a simulator", "симулятор"),
     "basis.synthetic": ("synthetic data", "синтетические данные"),
     "changes": ("change since|changes since", "правка позже|правки позже|правок позже"),
     "changed.bar": ("bar", "порог"),
     "changed.control": ("control", "контроль"),
     "changed.condition": ("condition", "условие"),
-    "changed.metric": ("metric", "показатель"),
+    "changed.metric": ("metric", "метрика"),
     "commits": ("commit|commits", "коммит|коммита|коммитов"),
     "exact": ("exact", "точно"),
     "interval": ("95 % interval", "95-процентный интервал"),
@@ -101,21 +101,23 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "The mean clears {against}, the {end} end of the interval misses it by {by}; with the same "
         "mean and spread all of the interval would clear it in a larger sample ({sample}).",
         "Среднее лежит по нужную сторону {against}, {end} конец интервала – по другую, в {by} от "
-        "него; при том же среднем и разбросе весь интервал лёг бы по нужную сторону на выборке "
-        "крупнее этой ({sample}).",
+        "него; при том же среднем и разбросе на выборке крупнее этой весь интервал лёг бы по "
+        "нужную сторону ({sample}).",
     ),
     "open.misses": (
         "The mean misses {against}, the {end} end of the interval clears it by {by}; with the same "
         "mean and spread all of the interval would miss it in a larger sample ({sample}).",
-        "Среднее лежит не по ту сторону {against}, {end} конец интервала – по нужную, в {by} от "
-        "него; при том же среднем и разбросе весь интервал лёг бы не по ту сторону на выборке "
-        "крупнее этой ({sample}).",
+        "Среднее лежит по другую сторону {against}, {end} конец интервала – по нужную, в {by} от "
+        "него; при том же среднем и разбросе на выборке крупнее этой весь интервал лёг бы по "
+        "другую сторону ({sample}).",
     ),
     "open.bar": ("the bar", "порога"),
     "open.control": ("the control's margin", "требуемого отрыва от контроля"),
     "open.lower": ("lower", "нижний"),
     "open.upper": ("upper", "верхний"),
     "open.more": ("{}: about {} in place of {}", "{}: около {} вместо {}"),
+    "opening.took": ("A recorded run took", "Запуск занял"),
+    "opening.verdicts": ("Verdicts on the claims below", "Вердикты об утверждениях ниже"),
     "open_notebook": ("Run it: the notebook", "Запустить: ноутбук"),
     "open_notebooks": ("Run it: the notebooks", "Запустить: ноутбуки"),
     "okml": ("okml", "okml"),
@@ -126,10 +128,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "peer": ("Peer", "С чем сравниваем"),
     "profile": ("Profile", "Профиль"),
     "provenance": ("Where these numbers come from", "Откуда эти числа"),
-    "gone": ("Whole tree gone in 10 s", "Всё дерево ушло за 10 с"),
+    "gone": ("All processes gone in 10 s", "Все процессы завершились за 10 с"),
     "whole": ("Nothing lost", "Ничего не потеряно"),
     "equal": ("Equal results", "Те же результаты"),
-    "slowest": ("Slowest end", "Самый долгий конец"),
+    "slowest": ("Slowest end", "Самое долгое завершение"),
     "killed": ("What was killed", "Что прерывали"),
     "killed.fetch": ("fetching data", "загрузка данных"),
     "killed.training": ("a training", "обучение"),
@@ -157,14 +159,12 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "seeds": ("Seeds", "Начальные значения"),
     "settings": ("Settings", "Настройки"),
     "smoke_banner": (
-        "Figures and tables of results come from the recorded run named above each, with this "
-        "build's own run folded below. What is worked by hand, or has no record, is a smoke run: "
-        "small data and few seeds, executed on every change. It shows that the code works, and at "
-        "most that a direction holds.",
+        "Figures and tables of results show the recorded run named above each, with this build's "
+        "smoke run folded below. What is worked by hand is that smoke run: small data and few "
+        "seeds, which show that the code works, and at most a direction.",
         "Рисунки и таблицы результатов взяты из записанного запуска, который назван над каждым; "
-        "запуск этой сборки свёрнут под ними. Расчёты вручную и всё, что не записано, — пробный "
-        "запуск: мало данных и мало повторов, выполняется при каждой правке. Он показывает, что "
-        "код работает, и самое большее, что направление верно.",
+        "пробный запуск этой сборки свёрнут под ними. Расчёты вручную – тоже пробный запуск: мало "
+        "данных и мало повторов, и видно, что код работает, и самое большее направление.",
     ),
     "software": ("Software", "Библиотеки"),
     "started": ("Started (UTC)", "Начат (UTC)"),

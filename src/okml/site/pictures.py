@@ -31,6 +31,7 @@ from sphinx.environment import BuildEnvironment
 
 from okml.paths import atomic_write
 from okml.site import view
+from okml.site.data_names import named
 from okml.site.drawing import Place
 from okml.site.language import page_language
 from okml.site.markup import element, tag
@@ -180,7 +181,7 @@ def picture(
     """
     ElementTree.register_namespace("", SVG)
     ElementTree.register_namespace("xlink", XLINK)
-    root = ElementTree.fromstring(svg)
+    root = ElementTree.fromstring(named(svg))
     alt, view, width = root.attrib["aria-label"], root.attrib["viewBox"], root.attrib["width"]
     circles = _take_tooltips(root)
     root.attrib.pop("style", None)  # applies to inline drawings only

@@ -1,4 +1,4 @@
-"""The provenance of a page's numbers: a footer on every notebook, and a banner on smoke runs."""
+"""The provenance of a page's numbers: a footer on every notebook."""
 
 from __future__ import annotations
 
@@ -18,13 +18,9 @@ from okml.site.labels import label_in
 from okml.site.language import Lang, counted, page_language, word
 from okml.site.markup import Child, abbreviation, definitions, element, tag
 from okml.site.numerals import numbers_in
-from okml.site.pages import doc_link, page_in, section_link
 from okml.site.runs import notebook_run
 
 FOOTER = "okml-provenance"
-SCOREBOARD = "book/scoreboard"
-GUIDE = "book/guides/gpu"
-ONE_FIGURE: dict[Lang, str] = {"en": "run-one-figure", "ru": "run-one-figure-ru"}  # its labels
 SHORT_HASH = 10
 
 Fact = tuple[str, list[Child | None]]
@@ -145,7 +141,7 @@ def software(machine: Environment) -> str:
 
 
 def frame_notebook(app: Sphinx, doctree: nodes.document) -> None:
-    """Add the footer to a chapter's notebook, and the banner to a smoke run's."""
+    """Add the footer to a chapter's notebook."""
     env = app.env
     assert env is not None
     chapter = view.chapter_of_notebook(env.docname)
@@ -154,21 +150,9 @@ def frame_notebook(app: Sphinx, doctree: nodes.document) -> None:
         return
     domain_of(env).use(chapter, env.docname)
     lang = page_language(env.docname)
-    run = notebook_run(env, env.docname)
-    if run is not None and run.profile == "smoke":
-        sections[0].insert(1, _banner(env, lang))
     if any(FOOTER in found["classes"] for found in doctree.findall(element)):
         return
     try:
         sections[0].append(footer(env, chapter, lang))
     except OkmlError as error:
         warn(error, env.docname, "provenance")
-
-
-def _banner(env: BuildEnvironment, lang: Lang) -> nodes.Node:
-    text = nodes.paragraph("", word("smoke_banner", lang) + " ")
-    if (scoreboard := page_in(env, SCOREBOARD, lang)) in env.found_docs:
-        text += doc_link(scoreboard)
-    if page_in(env, GUIDE, lang) in env.found_docs:
-        text += [nodes.Text(" · "), section_link(ONE_FIGURE[lang], word("one_figure", lang))]
-    return tag("div", text, classes=["okml-banner"], attrs={"role": "note"})

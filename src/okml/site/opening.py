@@ -1,0 +1,76 @@
+"""What a notebook's page opens with: verdicts on its claims, what runs took, what figures show."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+from okml.errors import OkmlError
+from okml.profile import PROFILE_NAMES
+from okml.site import view
+from okml.site.badges import count_badges
+from okml.site.language import Lang, counted, page_language, word
+from okml.site.markup import Child, definitions, element, tag
+from okml.site.pages import doc_link, page_in, section_link
+from okml.site.provenance import duration, memory
+from okml.site.roles import MARK
+from okml.site.runs import notebook_run
+
+SCOREBOARD = "book/scoreboard"
+GUIDE = "book/guides/gpu"
+ONE_FIGURE: dict[Lang, str] = {"en": "run-one-figure", "ru": "run-one-figure-ru"}  # its labels
+
+
+def open_notebook(app: Sphinx, doctree: nodes.document) -> None:
+    """Put the opening between the introduction of a notebook and its first section."""
+    env = app.env
+    assert env is not None
+    chapter = view.chapter_of_notebook(env.docname)
+    top = next(iter(doctree.findall(nodes.section)), None)
+    if chapter is None or top is None:
+        return
+    lang = page_language(env.docname)
+    marks = {mark["claim"] for mark in doctree.findall(element) if MARK in mark["classes"]}
+    parts: list[nodes.Node] = []
+    with suppress(OkmlError):  # of a damaged record, of which the footer warns
+        parts.append(tag("div", _facts(chapter, marks, lang), classes=["okml-opening"]))
+    run = notebook_run(env, env.docname)
+    if run is not None and run.profile == "smoke":
+        parts.append(_banner(env, lang))
+    places = (n for n, child in enumerate(top) if isinstance(child, nodes.section))
+    place = next(places, len(top))
+    top[place:place] = parts
+
+
+def _facts(chapter: str, claims: set[str], lang: Lang) -> element:
+    """Return the verdicts on the claims of a page, counted, and what a run took at each scale."""
+    rows = [row for row in view.rows(chapter) if row.claim.id in claims]
+    found = count_badges((row.best for row in rows), lang)
+    took: list[Child | None] = []
+    for name in PROFILE_NAMES:
+        record = view.record(chapter, name)
+        if record is None:
+            continue
+        made = record.provenance
+        cores = counted(made.environment.cores, "cores", lang)
+        said = f" {duration(made.seconds, lang)}, {memory(record, lang)}, {cores}"
+        took += ["; " if took else None, tag("code", name), said]
+    return definitions(
+        [
+            (word("opening.verdicts", lang), found or ["—"]),
+            (word("opening.took", lang), took or ["—"]),
+        ]
+    )
+
+
+def _banner(env: BuildEnvironment, lang: Lang) -> nodes.Node:
+    """Return what a page of a smoke run says of its figures."""
+    text = nodes.paragraph("", word("smoke_banner", lang) + " ")
+    if (scoreboard := page_in(env, SCOREBOARD, lang)) in env.found_docs:
+        text += doc_link(scoreboard)
+    if page_in(env, GUIDE, lang) in env.found_docs:
+        text += [nodes.Text(" · "), section_link(ONE_FIGURE[lang], word("one_figure", lang))]
+    return tag("div", text, classes=["okml-banner"], attrs={"role": "note"})
