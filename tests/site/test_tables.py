@@ -63,7 +63,7 @@ def test_a_chapter_table_puts_verdict_paper_scales_and_control_side_by_side(buil
 def test_a_table_on_a_russian_page_is_russian(at_cpu):
     first = cells(at_cpu.page("book/ru/digests/table").select_one("table.okml-table tbody tr"))
     assert first[1] == "направление верно · cpu"
-    assert first[2].startswith("настоящие данные игрушка пороги заданы 2026-01-01")
+    assert first[2].startswith("реальные данные игрушка пороги заданы 2026-01-01")
     assert first[3] == "0,911 R² на тесте таблица 2"
     assert "названия: 40, начальные значения: 2" in first[5]
     assert first[7].startswith("нет запуска порог")
@@ -166,7 +166,7 @@ def test_the_notes_of_a_record_are_in_the_language_of_the_page():
     noted = record("cpu", r2=[0.5]).model_copy(update={"notes": (said,)})
     notes = {lang: record_facts(noted, lang)[-1][1][0].astext() for lang in ("en", "ru")}
     assert notes["en"] == said
-    assert notes["ru"] == "Сессии из симулятора, настоящих посетителей за ними нет."
+    assert notes["ru"] == "Сессии из симулятора, реальных посетителей за ними нет."
 
 
 def test_a_notebook_page_ends_with_its_provenance(built):
