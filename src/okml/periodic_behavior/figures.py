@@ -21,7 +21,6 @@ RECORDED = {
     "phases": "periods.phases",
     "frequency": "frequency.frequency",
 }
-SHOWN = ("loss", "norm")  # of each arm, by epoch
 
 
 def draw_course(frame: pl.DataFrame, phases: pl.DataFrame) -> Picture:
@@ -69,12 +68,14 @@ def draw_controls(frame: pl.DataFrame) -> Picture:
             2, arms, figsize=(2.1 * arms + 1, 4.2), sharex=True, sharey="row"
         )
         for column, (color, arm, rows) in enumerate(by_color(frame, "arm")):
-            for axes, name in zip(panels[:, column], SHOWN, strict=True):
-                axes.plot(rows["epoch"], rows[name], lw=0.9, color=color)
+            spans = []
+            for axes, name in zip(panels[:, column], ("loss", "norm"), strict=True):
+                values = rows[name].to_numpy()
+                axes.plot(rows["epoch"], values, lw=0.9, color=color)
                 axes.set(yscale="log")
+                spans.append(f"{name} between {values.min():.3g} and {values.max():.3g}")
             panels[0, column].set_title(ARMS[arm].label, fontsize=8)
             panels[1, column].set(xlabel="epoch")
-            spans = (f"{of} from {rows[of].min():.3g} to {rows[of].max():.3g}" for of in SHOWN)
             facts.append(f"{ARMS[arm].label}: {', '.join(spans)}")
         panels[0, 0].set(ylabel="training loss")
         panels[1, 0].set(ylabel="norm |w|")
