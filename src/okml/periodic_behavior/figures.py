@@ -42,6 +42,8 @@ def draw_course(frame: pl.DataFrame, phases: pl.DataFrame) -> Picture:
         ):  # fmt: skip
             axes.plot(rows["epoch"], rows[column], lw=1)
             axes.set(ylabel=name, yscale="log")
+            if column == "norm":
+                _in_numbers(axes)
             for low, rise in own.select("low", "rise").iter_rows():  # phase B, between A and C
                 axes.axvspan(low, rise, color=PALETTE[2], alpha=0.15, lw=0)
         panels[2].axhline(equilibrium, color=INK, lw=0.8, ls=":")
@@ -53,6 +55,12 @@ def draw_course(frame: pl.DataFrame, phases: pl.DataFrame) -> Picture:
         f"{losses.max():.3g} in {len(own)} whole periods; the norm falls while the loss is low and "
         "jumps where it peaks. The dotted line is the angle of the equilibrium.",
     )
+
+
+def _in_numbers(axes: Axes) -> None:
+    """Write the ticks of a log axis that spans few decades as plain numbers."""
+    axes.yaxis.set(major_locator=LogLocator(subs=(1, 2, 3, 4, 6)), major_formatter="{x:g}")
+    axes.yaxis.set_minor_formatter("")
 
 
 def draw_controls(frame: pl.DataFrame) -> Picture:
@@ -79,6 +87,7 @@ def draw_controls(frame: pl.DataFrame) -> Picture:
             facts.append(f"{ARMS[arm].label}: {', '.join(spans)}")
         panels[0, 0].set(ylabel="training loss")
         panels[1, 0].set(ylabel="norm |w|")
+        _in_numbers(panels[1, 0])
     return Picture(figure, f"Loss and norm by epoch, a column for each arm. {'; '.join(facts)}.")
 
 
@@ -129,8 +138,7 @@ def draw_norms(phases: pl.DataFrame) -> Picture:
         right.axhline(1, color=INK, lw=0.8, ls=":")
         right.set(xlabel="periods, by growth", xlim=(0, len(growth) + 1))
         right.set(yscale="log", ylabel="growth of the norm", ylim=(0.9, None))
-        right.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
-        right.yaxis.set_minor_formatter("")
+        _in_numbers(right)
         right.xaxis.set_major_locator(MaxNLocator(integer=True))
     middle = ", ".join(f"{name} {value:.2f}" for name, value in zip("ABC", medians, strict=True))
     most = f"; the largest growth is {growth.max():.2f}" if len(growth) else ""
