@@ -216,7 +216,7 @@ def draw_returns(frame: pl.DataFrame, stationary: float, myopic: float) -> Pictu
             axes.annotate(
                 name, (0.01, value), xycoords=("axes fraction", "data"), fontsize=8, va="bottom"
             )
-        axes.legend(fontsize=8, title="mean of seeds; small: a seed", title_fontsize=8)
+        axes.legend(fontsize=8, title="large: mean of seeds; small: one seed", title_fontsize=8)
         axes.set(
             xlabel="HR@10 on the held-out log", ylabel="true return of a session", ylim=(0, None)
         )

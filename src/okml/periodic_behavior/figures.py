@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from okml.periodic_behavior.arms import ARMS

@@ -50,14 +50,17 @@ def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
         for column, line in (("ctr, day 1", "-"), ("ctr, first request", "--")):
             right.plot(clicks["auc"], clicks[column], line, color=color, marker="o", ms=5,
                        label=column.removeprefix("ctr, "))  # fmt: skip
-        left.set(xlabel="AUC of clicks on a held-out log", ylabel="users in the last five days")
+        left.set(
+            xlabel="AUC of clicks on a held-out log",
+            ylabel="share of users active in the last five days",
+        )
         right.set(
             xlabel="AUC of clicks on a held-out log",
-            ylabel="clicks an impression",
+            ylabel="clicks per impression",
             title="ranked by clicks alone",
         )
         right.legend(fontsize=8)
-        left.legend(fontsize=8, title="ranked by; small: a seed", title_fontsize=8)
+        left.legend(fontsize=8, title="ranked by; small: one seed", title_fontsize=8)
     facts = ", ".join(
         f"{row['model']} for {row['objective']} AUC {row['auc']:.3f} users {row['dau']:.2f}"
         for row in means.iter_rows(named=True)
@@ -83,8 +86,9 @@ def constraints(frame: pl.DataFrame) -> Picture:
             axes.scatter(1000 * of["hate"], of["watch"], s=12, color=color, alpha=0.5)
             axes.plot(1000 * rows["hate"], rows["watch"], color=color, marker="o", ms=7, lw=1,
                       label=method)  # fmt: skip
-        axes.set(xlabel="hate of 1,000 impressions", ylabel="watching an impression")
-        axes.legend(fontsize=8, title="small: a seed; line: strengths", title_fontsize=8)
+        axes.set(xlabel="hate per 1,000 impressions", ylabel="watching per impression, share")
+        title = "small: one seed; line: strengths of a method"
+        axes.legend(fontsize=8, title=title, title_fontsize=8)
     facts = ", ".join(
         f"{row['label']} watching {row['watch']:.3f} hate {1000 * row['hate']:.1f} in 1,000"
         for row in means.iter_rows(named=True)
@@ -116,7 +120,7 @@ def random_selections(frame: pl.DataFrame) -> Picture:
         figure, panels = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
         for panel, (column, label, scale) in zip(
             panels,
-            (("click", "clicks an impression", 1), ("hate", "hate of 1,000 impressions", 1000)),
+            (("click", "clicks per impression", 1), ("hate", "hate per 1,000 impressions", 1000)),
             strict=True,
         ):
             for number, objective in enumerate(objectives):
@@ -129,8 +133,8 @@ def random_selections(frame: pl.DataFrame) -> Picture:
                 )  # fmt: skip
                 hover[points] = told.filter(objective=objective)["fact"].to_list()
             panel.set(xlabel=label)
-        panels[0].set_ylabel("watching an impression")
-        panels[1].legend(fontsize=8, title="ranked by; small: a seed", title_fontsize=8)
+        panels[0].set_ylabel("watching per impression, share")
+        panels[1].legend(fontsize=8, title="ranked by; small: one seed", title_fontsize=8)
     facts = "; ".join(told["fact"])
     return Picture(figure, f"What rankers put first among random impressions. {facts}.", hover)
 
@@ -158,8 +162,8 @@ def random_estimates(frame: pl.DataFrame) -> Picture:
         axes.plot([], [], marker="o", ms=4, lw=1, color=PALETTE[0], label="estimate, 95 %")
         if known["truth"].is_not_null().any():
             axes.plot([], [], marker="|", ms=11, mew=2, ls="", color=INK, label="truth")
-        axes.legend(fontsize=8, title="a line a seed", title_fontsize=8)
-        axes.set(xlabel="watching an impression", yticks=range(len(labels)),
+        axes.legend(fontsize=8, title="one line per seed", title_fontsize=8)
+        axes.set(xlabel="watching per impression, share", yticks=range(len(labels)),
                  yticklabels=labels[::-1])  # fmt: skip
     facts = "; ".join(
         f"{row['label']} {row['watch']:.3f}"
