@@ -119,6 +119,22 @@ def test_the_lines_of_a_centered_text_stay_centered():
     assert middles[0] == pytest.approx(middles[1], abs=0.1)
 
 
+def test_the_lines_of_a_tick_end_at_its_axis_in_russian_too():
+    with style():
+        figure, axes = plt.subplots(figsize=(4, 1))
+        axes.set_yticks([0], ["World\ncharacter n-grams"])
+        picture = Picture(figure, "A tick of two lines.")
+    ends = {}
+    for language, shown in (("en", picture.html), ("ru", labels.translated(picture.html))):
+        drawn = [each for each in labels.DRAWN.findall(shown) if "translate" in each[1]]
+        ends[language] = [
+            float(labels.PLACE.findall(place)[-1][0]) + labels._length(style, text)
+            for style, place, text in drawn
+        ]
+    assert len(ends["ru"]) == 2
+    assert ends["ru"] == pytest.approx([ends["en"][0]] * 2, abs=0.2)
+
+
 RECORDS = sorted(results_dir().glob("benchmarks/*.json"))
 BENCHMARKS = [path for path in RECORDS if path.stem not in ("survival", "gpu_check")]
 

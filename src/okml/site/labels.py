@@ -154,7 +154,7 @@ def translated(shown: str) -> str:
         label = label_in(_label(found), "ru")
         return found["before"] + html.escape(label, found.re is ALTERNATIVE)
 
-    texts = "".join(_in_the_middle(part, TEXT.sub(exchange, part)) for part in LINES.split(shown))
+    texts = "".join(_aligned(part, TEXT.sub(exchange, part)) for part in LINES.split(shown))
     return _with_room(ALTERNATIVE.sub(exchange, texts))
 
 
@@ -162,24 +162,27 @@ def _label(found: re.Match[str]) -> str:
     return " ".join(html.unescape(found["label"]).split())
 
 
-def _in_the_middle(english: str, russian: str) -> str:
-    """Move the lines of a text to its middle, if that is where the English lines are.
+def _aligned(english: str, russian: str) -> str:
+    """Move the lines of a text to where the English lines are aligned: their middle or their end.
 
     matplotlib writes the left end of each line of a text, however they are aligned.
     """
     lines = [
-        (float(place[1]), line)
+        (float(place[1]), _length(*line.group(1, 3)))
         for line in DRAWN.finditer(english)
         if (place := MOVED.search(line[2])) is not None
     ]
     if len(lines) < 2:
         return russian
-    middles = [left + _length(*line.group(1, 3)) / 2 for left, line in lines]
-    if max(middles) - min(middles) > 1:
+    for share in (0.5, 1.0):  # of a line, before the point at which it is aligned
+        points = [left + share * length for left, length in lines]
+        if max(points) - min(points) <= 1:
+            break
+    else:
         return russian
 
     def move(line: re.Match[str]) -> str:
-        left = middles[0] - _length(*line.group(1, 3)) / 2
+        left = points[0] - share * _length(*line.group(1, 3))
         place = MOVED.sub(f"translate({left:.2f} ", line[2])
         return f'<text style="{line[1]}"{place}>{line[3]}</text>'
 
