@@ -41,8 +41,9 @@ KEY = re.compile(rf"(?<![\w/])({'|'.join(NAMES)})(?![\w/-]|\.\w)")
 def name_data(app: Sphinx, doctree: nodes.document) -> None:
     """Exchange the names in the tables of a page; those of figures are exchanged with the files."""
     for raw in list(doctree.findall(nodes.raw)):
-        if raw["format"] == "html" and raw.astext().startswith(TABLE):
-            raw.children = [nodes.Text(named(raw.astext()))]
+        shown = raw.astext()
+        if raw["format"] == "html" and shown.startswith(TABLE):
+            raw.children = [nodes.Text(named(shown))]
 
 
 def named(shown: str) -> str:
