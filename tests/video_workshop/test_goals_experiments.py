@@ -106,6 +106,12 @@ def test_what_satiation_adds_to_the_true_click_probability(folder, objectives):
         assert gain == pytest.approx(area(states) - area(0 * states), abs=1e-9)
 
 
+def test_logs_of_finished_worlds_are_not_drawn_again(folder, objectives, monkeypatch):
+    monkeypatch.setattr(GoalsStudy, "impressions", None)
+    again = measure_objectives(study_of(folder))
+    assert again.metrics["satiation_auc_gain"] == objectives.metrics["satiation_auc_gain"]
+
+
 def test_oracles_of_several_worlds(folder):
     result = measure_world(study_of(folder))
     users = result.frames["oracles"].pivot("oracle", index="world", values="dau")

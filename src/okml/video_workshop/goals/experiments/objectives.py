@@ -86,7 +86,7 @@ def measure_objectives(study: GoalsStudy) -> StepResult:
     """Compare click models of growing capacity with rankers of watching and of several goals."""
     result = study.results(objectives_jobs(study.profile))
     measure_gains(result, result.frames["gains"], CONTROLS)
-    agreement, ahead, known = {}, {}, {}
+    agreement, ahead = {}, {}
     for (seed,), rows in result.frames["objectives"].group_by("seed", maintain_order=True):
         clicks = rows.filter(objective="clicks")
         agreement[seed] = _spearman(clicks, "auc", "ctr, day 1")
@@ -97,9 +97,8 @@ def measure_objectives(study: GoalsStudy) -> StepResult:
         auc = dict(clicks.select("kind", "auc").iter_rows())
         if {"transformer", "mlp"} <= auc.keys():
             ahead[seed] = auc["transformer"] - auc["mlp"]
-        held_out = study.impressions(seed, HELD_OUT, study.settings.held_out_days)
-        known[seed] = satiation_auc_gain(study.world(seed), held_out)
     result.measure("auc_ctr_spearman", estimate_over_seeds(agreement))
+    known = dict(result.frames["satiation"].iter_rows())
     result.measure("satiation_auc_gain", estimate_over_seeds(known))
     if ahead:
         result.measure("transformer_auc_gain", estimate_over_seeds(ahead))
@@ -145,6 +144,8 @@ def compare_objectives(study: GoalsStudy, seed: int) -> StepResult:
     worth = pl.Series("worth", [getattr(study.world(seed).worth, name) for name in RESPONSES])
     result.frames["surrogate"] = surrogate.with_columns(pl.lit(seed).alias("seed"), worth)
     result.frames["user_days"] = days.with_columns(pl.lit(seed).alias("seed"))
+    known = satiation_auc_gain(study.world(seed), held_out)
+    result.frames["satiation"] = pl.DataFrame({"seed": [seed], "auc gain": [known]})
     result.frames["gains"] = _gains(result.frames["objectives"], served, goals, seed)
     return result
 
