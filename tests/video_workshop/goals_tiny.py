@@ -11,7 +11,14 @@ from okml.video_workshop.settings.goals import VideoSimSettings, WorthSettings
 USERS, ITEMS, WIDTH = 80, 160, 8
 WORTH = WorthSettings(watch=(1, 1), click=(-0.45, -0.45), like=(0.5, 0.5), hate=(-2, -2))
 SETTINGS = VideoSimSettings(
-    worth=WORTH, components=4, candidates=40, slate=5, recent=6, log_days=3, days=12
+    worth=WORTH,
+    weariness=0.3,
+    components=4,
+    candidates=40,
+    slate=5,
+    recent=6,
+    log_days=3,
+    days=12,
 )
 
 

@@ -69,8 +69,18 @@ def test_the_logit_of_a_click_by_hand(tiny):
         full = min(max(tiny.features[item] @ satiation[0] / 4, 0), 3)
         by_hand = (
             -1 + 0.8 * tiny.affinity[2, item] + 0.9 * tiny.susceptibility[2] * tiny.bait[item]
-        ) - 0.3 * full
+        ) - SETTINGS.weariness * full
         assert tiny.click_logit(users, items, satiation)[0, place] == pytest.approx(by_hand)
+
+
+def test_satiation_follows_the_clicks_from_day_to_day(tiny):
+    """By hand: a request keeps four fifths of it and adds a fifth of the clicked content."""
+    log = run(tiny, logging_policy(tiny, SETTINGS), days=3, keep_states=True)
+    mine, state = np.flatnonzero(log.users == 5), np.zeros(SETTINGS.components)
+    assert len(np.unique(log.days[mine])) > 1
+    for row in mine:
+        assert log.satiation[row] == pytest.approx(state, abs=1e-5)
+        state = 0.8 * state + 0.2 * tiny.features[log.items[row][log.clicked[row]]].sum(0)
 
 
 def test_a_rollout_depends_on_its_seed_alone(tiny):

@@ -139,7 +139,6 @@ def roll_out(
         comes = rng.random(world.users) < sigmoid(0.2 + 1.2 * goodwill)
         active[day] = comes | (day == 0)
         here = np.flatnonzero(active[day])
-        state.satiation[:] = 0  # satiation resets overnight
         worth, requests = np.zeros(world.users), np.zeros(world.users)
         temper = np.full(world.users, TEMPER)
         for turn in range(settings.longest):

@@ -53,6 +53,7 @@ class World:
     Attributes:
         seed: Seed from which the world was drawn.
         worth: Contribution of each response to good will.
+        weariness: Click logit that an item loses for each unit of satiation with it.
         features: Content components of variance one, ``[i, c]``.
         quality: Quality of items, of mean zero and variance one, ``[i]``.
         bait: Bait of items, of mean zero and variance one, ``[i]``.
@@ -62,6 +63,7 @@ class World:
 
     seed: int
     worth: Worth
+    weariness: float
     features: Floats
     quality: Floats
     bait: Floats
@@ -87,7 +89,7 @@ class World:
             satiation: Satiation with each content component, ``[n, c]``.
         """
         full = np.take_along_axis(satiation @ self.features.T, items, 1) / 4
-        return self._fresh_click[users[:, None], items] - 0.3 * full.clip(0, 3)
+        return self._fresh_click[users[:, None], items] - self.weariness * full.clip(0, 3)
 
     def click(self, users: Ints, items: Ints, satiation: Floats) -> Floats:
         """Return the click probability of each item that is looked at, ``[n, k]``."""
@@ -156,6 +158,7 @@ def build_world(watched: Watched, content: Floats, settings: VideoSimSettings, s
     return World(
         seed=seed,
         worth=Worth(*(rng.uniform(*getattr(worth, name)) for name in Worth._fields)),
+        weariness=settings.weariness,
         features=features,
         quality=quality,
         bait=standardized(0.9 * promise + BAIT_QUALITY * quality),

@@ -52,6 +52,8 @@ class VideoSimSettings(Settings):
     """
 
     worth: WorthSettings = WorthSettings()
+    # Click logit that an item loses for each unit of satiation with it: what the last clicks tell.
+    weariness: NonNegative = 3.0
     # Chance that the next place of a slate is looked at, given that the one before it was.
     examined: Share = 0.85
     components: Count = 16  # components of content that taste and satiation see
