@@ -143,6 +143,16 @@ def test_reuse(study):
     assert figures.gains(table, "scratch").alt.count("frozen") == 3
 
 
+def test_without_steps_no_recommender_has_all_labels(study):
+    downstream = TINY.downstream.model_copy(update={"steps_all_labels": 0})
+    users = TINY.model_copy(update={"downstream": downstream})
+    profile = study.profile.model_copy(update={"users": users})
+    assert {row.job.what.share for row in reuse_rows(profile)} == {TINY.label_share}
+    result = reuse.measure_reuse(UsersStudy(profile, study.run_dir))
+    assert "reuse_smallest_gain" in result.metrics
+    assert not [name for name in result.metrics if "all_labels" in name]
+
+
 def test_bases_differ_in_what_their_names_say(study):
     """The single task has no other loss; Semantic IDs and content change the table alone."""
     base = the_base(TINY)

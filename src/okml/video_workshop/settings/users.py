@@ -113,9 +113,9 @@ class DownstreamSettings(Settings):
     """
 
     # The most steps on a pre-trained model, with the labels of a part of the users and of all; from
-    # random weights, those of the pre-training are added.
+    # random weights, those of the pre-training are added. Without steps, none has all labels.
     steps: Count = 60
-    steps_all_labels: Count = 60
+    steps_all_labels: Whole = 60
     evaluate_every: Count = 20  # steps between validations
     patience: Count = 5  # validations without a new best
     batch: Count = 32  # windows per step

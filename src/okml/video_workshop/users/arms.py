@@ -139,6 +139,7 @@ def reuse_rows(profile: VideoWorkshopProfile) -> list[TableRow]:
     return [
         TableRow(name, UserJob(UserArm(task, start, mode, share), seed))
         for name, mode, start, share in modes
+        if share < 1 or settings.downstream.steps_all_labels
         for task in BOTH
         for seed in profile.seeds
     ]

@@ -84,7 +84,10 @@ def measure_reuse(study: UsersStudy) -> StepResult:
     """
     judge, result = evaluated(study, reuse_rows(study.profile)), StepResult()
     result.frames["reuse"] = _table(judge, reference="scratch")
-    for name, labels in (("reuse", ""), ("reuse_all_labels", ALL_LABELS)):
+    compared = {"reuse": ""}
+    if study.settings.downstream.steps_all_labels:
+        compared["reuse_all_labels"] = ALL_LABELS
+    for name, labels in compared.items():
         full, scratch, single = f"full{labels}", f"scratch{labels}", f"{SINGLE_TASK}{labels}"
         result.measure(f"{name}_smallest_gain", judge.smallest_gain(full, scratch))
         result.log(f"{name}_still_rising", _still_rising(judge, full, scratch), exact=True)
