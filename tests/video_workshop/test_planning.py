@@ -69,6 +69,13 @@ def test_the_plan_counts_the_runs_over_the_stream(name):
     }
     assert planned["stream: bases"] == len({(job.arm.table, job.seed) for job in jobs})
     assert planned["stream: updates of all periods"] == len(updates) + len(longer)
+    # Each rate of each arm with updates, which are those of the first seed but for the shock.
+    rates = len(profile.stream.weekly.choice.rates)
+    calm = [sum(job.seed == profile.seeds[0] and not job.arm.shock for job in part)
+            for part in (updates, longer)]  # fmt: skip
+    found = {item.what: item for item in plan(profile).items}
+    tried = found["choice of rates: updates of all periods"].follows_from
+    assert int(tried.split()[0]) == rates * sum(calm)
 
 
 def test_the_plan_counts_the_runs_over_sessions():

@@ -12,6 +12,7 @@ from okml.video_workshop.common import study as study_module
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.config import CPU
 from okml.video_workshop.settings.stream import (
+    ChoiceSettings,
     LaunchSettings,
     SessionSettings,
     ShockSettings,
@@ -23,7 +24,7 @@ from okml.video_workshop.settings.stream import (
 from okml.video_workshop.settings.users import UserModelSettings
 from okml.video_workshop.stream import figures
 from okml.video_workshop.stream import served as served_module
-from okml.video_workshop.stream.arms import UPDATED, StreamArm, StreamJob
+from okml.video_workshop.stream.arms import UPDATED, StreamArm, StreamJob, all_jobs, choice_jobs
 from okml.video_workshop.stream.experiments import freshness as experiments
 from okml.video_workshop.stream.experiments import news
 from okml.video_workshop.stream.periods import DAY
@@ -39,6 +40,7 @@ TINY = StreamSettings(
     weekly=WeeklySettings(
         training=TRAINING,
         first=3,
+        choice=ChoiceSettings(rates=(1.0, 0.1), periods=2),
         rows=60,
         launches=LaunchSettings(share=0.2, least_events=5, first=3, last=3),
         shock=ShockSettings(period=4, genres=1),
@@ -131,10 +133,75 @@ def test_shards_are_judged_on_the_same_rows(study):
 def test_content_is_fitted_on_what_comes_before_the_first_served_period(study):
     stream = study.served().stream
     before = stream.interactions.items[stream.period < 3]
-    assert np.flatnonzero(study.tables.known).tolist() == sorted(set(before.tolist()))
-    assert study.tables.counts.sum() == len(before)
+    known = study.tables().known
+    assert np.flatnonzero(known).tolist() == sorted(set(before.tolist()))
+    assert study.tables().counts.sum() == len(before)
     assert len(study.served().launched) == 3
-    assert not study.tables.known[study.served().launched].any()
+    assert not known[study.served().launched].any()
+
+
+def test_rates_are_chosen_before_the_first_served_period(study):
+    """The oracle is the served stream: the early one is the part of it that a base learns."""
+    served, early = study.served().stream.interactions, study.served(early=True)
+    assert (early.first, early.stream.count) == (1, 3)
+    assert np.unique(early.period).tolist() == [1, 2]
+    start = study.watched.interactions.times.min()
+    before = served.times < start + 3 * 7 * DAY
+    assert (early.stream.interactions.items == served.items[before]).all()
+    assert (early.stream.interactions.times == served.times[before]).all()
+    base = served.items[served.times < start + 7 * DAY]
+    assert study.tables(early=True).counts.sum() == len(base)
+
+
+def test_early_periods_may_have_a_part_of_the_users(study):
+    """The base sees all of them; whoever stays in the periods stays with every event."""
+    weekly = TINY.weekly.model_copy(update={"choice": ChoiceSettings(periods=2, users=0.3)})
+    log = study.watched.interactions
+    all_of_them, few = (
+        study.served(early=True),
+        served_module.weekly_stream(log, weekly, early=True),
+    )
+    events = [np.bincount(of.stream.interactions.users()[of.stream.period >= 1], minlength=USERS)
+              for of in (all_of_them, few)]  # fmt: skip
+    stays = events[1] > 0
+    assert 0.1 * USERS < stays.sum() < 0.5 * USERS
+    assert (events[1][stays] == events[0][stays]).all()
+    earlier = [(of.stream.period < 1).sum() for of in (all_of_them, few)]
+    assert earlier[0] == earlier[1] > 0
+
+
+def test_a_run_is_served_with_the_rate_of_the_best_early_one(study, tmp_path):
+    """The oracle trains with the chosen rate where no other is tried."""
+    for arm in (UPDATED, StreamArm("incremental", shards=2.0)):
+        jobs = choice_jobs(study.profile, arm)
+        ranks = {job.rate: study.passage(job).ranks for job in jobs}
+        assert [*ranks] == [1.0, 0.1]
+        assert (ranks[1.0] != ranks[0.1]).any()
+        chosen = study.rate(arm)
+        assert (ranks[chosen] <= 10).mean() == max((found <= 10).mean() for found in ranks.values())
+        choice = ChoiceSettings(rates=(chosen,), periods=2)
+        weekly = TINY.weekly.model_copy(update={"choice": choice})
+        alone = TINY.model_copy(update={"weekly": weekly})
+        profile = study.profile.model_copy(update={"stream": alone})
+        assert choice_jobs(profile, arm) == []
+        told = StreamStudy(profile, tmp_path / arm.name).passage(StreamJob(arm, 0))
+        assert (told.ranks == study.passage(StreamJob(arm, 0)).ranks).all()
+
+
+def test_all_updates_of_the_log_are_given_the_same_rates(study):
+    for job in all_jobs(study.profile):
+        tried = [early.rate for early in study.needs(job) if early.rate is not None]
+        updates = job.arm.strategy not in ("stale", "retrain") and job.arm.log is None
+        assert tried == ([1.0, 0.1] if updates else [])
+    calm, shocked = (study.needs(StreamJob(StreamArm("incremental", shock=shock), 0))
+                     for shock in (False, True))  # fmt: skip
+    assert calm == shocked
+
+
+def test_a_rate_needs_an_update_to_be_judged_by():
+    with pytest.raises(ValueError, match="after an update at each of the intervals"):
+        WeeklySettings(shards=(0.25,), choice=ChoiceSettings(periods=4))
+    WeeklySettings(shards=(0.25,), choice=ChoiceSettings(periods=5))
 
 
 def test_a_base_serves_all_arms_of_its_model(study):
@@ -245,12 +312,16 @@ def test_a_shift_of_taste(study):
     assert "left alone" in figures.shock(curves).alt
 
 
-def test_intervals_of_updates(study):
+def test_intervals_of_updates(study, monkeypatch):
     result = experiments.measure_shards(study)
     frame = result.frames["shards"]
     assert frame["days between updates"].to_list() == [7.0, 3.5]
     seldom, often = frame["HR@10"]
     assert result.metrics["frequent_update_hr10_gain"].mean == pytest.approx(often - seldom)
+    assert frame["rate"].is_in([1.0, 0.1]).all()
+    assert result.values("update_rates_at_an_end") == [2]
+    monkeypatch.setattr(StreamStudy, "rate", lambda self, arm: 0.3)
+    assert experiments.measure_shards(study).values("update_rates_at_an_end") == [0]
 
 
 def test_the_first_period_trains_the_base_and_every_later_one_is_asked_about(study):

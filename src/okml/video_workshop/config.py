@@ -21,6 +21,7 @@ from okml.video_workshop.settings.items import (
     RQVAESettings,
 )
 from okml.video_workshop.settings.stream import (
+    ChoiceSettings,
     LaunchSettings,
     SessionSettings,
     ShockSettings,
@@ -103,6 +104,7 @@ SMOKE = VideoWorkshopProfile(
                 update_epochs=2,
             ),
             first=27,
+            choice=ChoiceSettings(rates=(0.3, 0.1), periods=2),
             rows=100,
             launches=LaunchSettings(least_events=10, first=27, last=29),
             shock=ShockSettings(period=29),
@@ -121,8 +123,7 @@ SESSION_TRAINING = StreamTrainingSettings(
     update_batch=32,
     learning_rate=2e-3,
     base_epochs=12,
-    update_epochs=12,  # the epochs and the rate of the base, as in ADER
-    update_rate=1.0,
+    update_epochs=12,  # those of the base, as in ADER
 )
 
 
@@ -271,6 +272,7 @@ NIGHT = VideoWorkshopProfile(
             ),
             days=14.0,
             first=16,  # four fifths of the events come before
+            choice=ChoiceSettings(users=0.1),
             launches=LaunchSettings(first=16, last=20),  # later periods have few events
             shock=ShockSettings(period=24),
             arms=WEEKLY_ARMS,
@@ -292,7 +294,6 @@ ADER_TRAINING = StreamTrainingSettings(
     weight_decay=0.0,
     base_epochs=10,
     update_epochs=10,
-    update_rate=1.0,
 )
 
 GPU = VideoWorkshopProfile(

@@ -233,6 +233,10 @@ def _stream(profile: VideoWorkshopProfile) -> Iterator[Work]:
     mine = [job for job in jobs if job.arm.log is None]
     yield from _prequential("stream", weekly, mine, windows, weekly.first, periods,
                             item_bound(data))  # fmt: skip
+    tried = {early for job in mine for early in stream.choice_jobs(profile, job.arm)}
+    yield from _prequential("choice of rates", weekly, [*tried], windows,
+                            weekly.first - weekly.choice.periods, weekly.first, item_bound(data),
+                            weekly.choice.users)  # fmt: skip
     for number, shop in enumerate(profile.stream.sessions):
         size = size_of(shop.log)
         mine = [job for job in jobs if job.arm.log == number]
@@ -248,8 +252,12 @@ def _prequential(
     first: int,
     periods: int,
     items: int,
+    share: float = 1.0,
 ) -> Iterator[Work]:
-    """Yield the trainings of one stream with a number of windows in each period."""
+    """Yield the trainings of one stream with a number of windows in each period.
+
+    Updates see the windows of a share of the users.
+    """
     training, model, served = settings.training, settings.training.model, periods - first
     strategies = Counter(job.arm.strategy for job in jobs)
     bases = len({(job.arm.table, job.seed) for job in jobs})
@@ -262,7 +270,8 @@ def _prequential(
     position, kept = flops(model, training.loss, items), 12 * parameters(model, items)
     for name, count, epochs, seen, batch in (
         ("bases", bases, training.base_epochs, first, training.batch),
-        ("updates of all periods", updates, training.update_epochs, served, training.update_batch),
+        ("updates of all periods", updates, training.update_epochs, share * served,
+         training.update_batch),
         ("retrainings", retrainings, training.base_epochs, first + served / 2, training.batch),
     ):  # fmt: skip
         steps = math.ceil(epochs * seen * windows / batch)

@@ -42,7 +42,6 @@ class StreamTrainingSettings(Settings):
     update_epochs: Count = 3  # epochs of an update, over the events of one period
     # Windows per step of an update: a period has few, and new items' rows move little per step.
     update_batch: Count = 32
-    update_rate: Positive = 0.5  # factor of the learning rate in updates
 
 
 class LaunchSettings(Settings):
@@ -73,12 +72,28 @@ class StrategySettings(Settings):
     exemplars: Count = 1_000  # ADER keeps 30,000 on much larger logs
 
 
+class ChoiceSettings(Settings):
+    """The choice of the rate of updates, on periods before the first served one.
+
+    A base model of what comes before them passes them with each rate, with the first seed. Each
+    strategy, interval and item representation is then served with the rate of its best HR@10.
+    """
+
+    # Factors of the learning rate in updates, the same for all; of one there is no choice.
+    rates: AtLeastOne[Positive] = (3.0, 1.0, 0.3, 0.1, 0.03)
+    periods: Count = 6
+    # Share of the users whose events these periods have. A good rate depends on the size of an
+    # update, so it is to be that of a served period, which may have fewer events.
+    users: Share = 1.0
+
+
 class WeeklySettings(Settings):
     """The stream of the chapter's log."""
 
     training: StreamTrainingSettings = StreamTrainingSettings()
     days: Positive = 7.0  # days of a period
     first: Count = 14  # period that is served first; those before train the base model
+    choice: ChoiceSettings = ChoiceSettings()
     rows: Count = 500  # most test requests of a period, without those of launched items
     launches: LaunchSettings = LaunchSettings()
     shock: ShockSettings = ShockSettings()  # the shift of taste in a second run
@@ -98,6 +113,10 @@ class WeeklySettings(Settings):
         lambda weekly: weekly.first <= weekly.launches.first and weekly.first < weekly.shock.period,
         "launches and the shock come after the base model, which is trained before period {first}",
     )
+    _choice = rule(
+        lambda weekly: weekly.first > weekly.choice.periods > 1 / min(1.0, *weekly.shards),
+        "rates are chosen after a first period, and after an update at each of the intervals",
+    )
 
 
 SessionLog = Literal["ader_diginetica", "ader_yoochoose"]
@@ -112,6 +131,7 @@ class SessionSettings(Settings):
     periods: Annotated[Count, Field(ge=2)] = 17  # the first ones
     rows: Count = 1_000_000  # most test clicks of a period
     training: StreamTrainingSettings = StreamTrainingSettings()
+    update_rate: Positive = 1.0  # factor of the learning rate in updates, as in ADER
     arms: AtLeastOne[StrategyName] = ("incremental", "distillation", "retrain")
     strategies: StrategySettings = StrategySettings(retrain_every=1, exemplars=30_000)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from okml.video_workshop.items.arms import LABELS as TABLE_LABELS
 from okml.video_workshop.settings import VideoWorkshopProfile
@@ -19,6 +19,7 @@ LABELS: dict[StrategyName, str] = {
     "retrain": "retrained",
 }
 LONG: tuple[StrategyName, ...] = ("retrain", "distillation")
+FIXED: tuple[StrategyName, ...] = ("stale", "retrain")  # strategies without updates
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,19 @@ class StreamArm:
 
 @dataclass(frozen=True)
 class StreamJob:
-    """A prequential run of an arm, or the training of the base model that it starts from."""
+    """A prequential run of an arm, or the training of the base model that it starts from.
+
+    Attributes:
+        base: Whether it is the base model.
+        early: Whether it ends before the first served period, to choose the rate of updates.
+        rate: Factor of the learning rate in the updates of an early run; None: the chosen one.
+    """
 
     arm: StreamArm
     seed: int
     base: bool = False
+    early: bool = False
+    rate: float | None = None
 
 
 STALE, UPDATED, OLD_EVENTS, RETRAINED = (
@@ -77,6 +86,15 @@ UPDATED_CONTENT, UPDATED_RANDOM = (
     StreamArm("incremental", table="hybrid_random"),
 )
 STALE_SHOCK, UPDATED_SHOCK = StreamArm("stale", shock=True), StreamArm("incremental", shock=True)
+
+
+def choice_jobs(profile: VideoWorkshopProfile, arm: StreamArm) -> list[StreamJob]:
+    """Return the runs that choose the rate of an arm's updates, before any shock."""
+    rates = profile.stream.weekly.choice.rates
+    if arm.strategy in FIXED or arm.log is not None or len(rates) == 1:
+        return []
+    calm, seed = replace(arm, shock=False), profile.seeds[0]
+    return [StreamJob(calm, seed, early=True, rate=rate) for rate in rates]
 
 
 def freshness_jobs(profile: VideoWorkshopProfile) -> list[StreamJob]:
@@ -114,7 +132,7 @@ def session_jobs(profile: VideoWorkshopProfile) -> list[StreamJob]:
 
 
 def all_jobs(profile: VideoWorkshopProfile) -> list[StreamJob]:
-    """Return all runs once, the longest first, without the base models that they need."""
+    """Return all served runs once, the longest first, without what they need."""
     tables = (freshness_jobs, new_item_jobs, shock_jobs, shard_jobs, session_jobs)
     jobs = dict.fromkeys(job for table in tables for job in table(profile))
     return sorted(jobs, key=lambda job: job.arm.strategy not in LONG)

@@ -176,6 +176,7 @@ def weekly_stream(
     settings: WeeklySettings,
     shards: float = 1.0,
     shocked: Genres | None = None,
+    early: bool = False,
 ) -> ServedStream:
     """Return the chapter's log with launches, cut into periods.
 
@@ -186,9 +187,19 @@ def weekly_stream(
             The rows do not depend on it.
         shocked: Genres of each item, for a stream with the shock of the settings; None: no shock.
             Events before the shock are the same.
+        early: Whether to return the periods on which rates are chosen in place of the served ones,
+            which come after them.
     """
     start, first, days = int(interactions.times.min()), settings.first, settings.days
     launched = simulate_launches(interactions, settings.launches, days)
+    if early:
+        chosen_on = settings.choice
+        first -= chosen_on.periods
+        log = launched.interactions
+        period = Stream.by_time(log, days, start).period
+        few = np.random.default_rng(0).random(log.user_count) < chosen_on.users
+        kept = (period < first) | ((period < settings.first) & few[log.users()])
+        launched = replace(launched, interactions=keep_events(log, kept))
     if shocked is not None:
         left = simulate_shock(launched.interactions, shocked, settings.shock, days)
         launched = replace(launched, interactions=left)

@@ -39,7 +39,7 @@ class Incremental(Strategy):
             self.slices(trainer, period),
             period,
             epochs=settings.update_epochs,
-            rate=settings.update_rate,
+            rate=trainer.update_rate,
             batch=settings.update_batch,
             penalty=self.penalty(trainer, model, period),
             known=self.known(period),

@@ -6,6 +6,7 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 
 from okml.kept import trainings_folder
+from okml.seqrec.metrics import hit
 from okml.steps import announced
 from okml.training.ahead import train_ahead
 from okml.video_workshop.common.content import item_modalities
@@ -14,7 +15,7 @@ from okml.video_workshop.common.table import IdTable
 from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.items.maker import TableMaker
 from okml.video_workshop.settings.stream import StrategyName, StrategySettings, StreamSettings
-from okml.video_workshop.stream.arms import StreamArm, StreamJob, all_jobs
+from okml.video_workshop.stream.arms import StreamArm, StreamJob, all_jobs, choice_jobs
 from okml.video_workshop.stream.distillation import ExemplarDistillation
 from okml.video_workshop.stream.prequential import Passage, Strategy, run_prequential
 from okml.video_workshop.stream.served import ServedStream, session_stream, weekly_stream
@@ -67,63 +68,88 @@ class StreamStudy(Study):
 
     @cache  # noqa: B019 - lives as long as its run
     def served(
-        self, log: int | None = None, shards: float = 1.0, shock: bool = False
+        self,
+        log: int | None = None,
+        shards: float = 1.0,
+        shock: bool = False,
+        early: bool = False,
     ) -> ServedStream:
         """Return a stream: the chapter's log, or one of the session logs by number."""
         if log is not None:
             return session_stream(self.settings.sessions[log])
         watched, weekly = self.watched, self.settings.weekly
         genres = watched.films["genres"].fill_null([]).to_list() if shock else None
-        return weekly_stream(watched.interactions, weekly, shards, genres)
+        return weekly_stream(watched.interactions, weekly, shards, genres, early)
 
-    @cached_property
-    def tables(self) -> TableMaker:
-        """Maker of content tables for the chapter's log.
+    @cache  # noqa: B019 - lives as long as its run
+    def tables(self, early: bool = False) -> TableMaker:
+        """Return the maker of content tables for the chapter's log.
 
-        Quantizers and text weights are fitted on the items that exist before the first served
-        period, and stay frozen.
+        Quantizers and text weights are fitted on the items that exist before the first period after
+        the base, and stay frozen.
 
         Raises:
             DataError: If the content is not available.
         """
-        profile, served = self.profile, self.served()
+        profile, served = self.profile, self.served(early=early)
         counts = served.stream.counts(served.first - 1)
         modalities = cache(partial(item_modalities, profile.data, self.watched.films, counts > 0))
         return TableMaker(modalities, counts, profile.items, self.device)
 
-    def trainer(self, arm: StreamArm, seed: int) -> StreamTrainer:
+    def rate(self, arm: StreamArm) -> float:
+        """Return the factor of the learning rate in an arm's updates, chosen on early periods."""
+        if arm.log is not None:
+            return self.settings.sessions[arm.log].update_rate
+        jobs = choice_jobs(self.profile, arm)
+        if not jobs:
+            return self.settings.weekly.choice.rates[0]
+        best = max(jobs, key=lambda job: hit(self.passage(job).ranks, 10).mean())
+        assert best.rate is not None
+        return best.rate
+
+    def trainer(self, job: StreamJob) -> StreamTrainer:
         """Return the trainer of an arm's model on its stream."""
+        arm, seed = job.arm, job.seed
         of = self.settings.weekly if arm.log is None else self.settings.sessions[arm.log]
-        stream = self.served(arm.log, arm.shards, arm.shock).stream
+        stream = self.served(arm.log, arm.shards, arm.shock, job.early).stream
         items, width = stream.interactions.item_count, of.training.model.width
 
         def build() -> UserModel:
             if arm.table == "id":
                 return UserModel(IdTable(items, width), of.training.model)
-            return UserModel(self.tables.make(arm.table, seed, width), of.training.model)
+            tables = self.tables(job.early)
+            return UserModel(tables.make(arm.table, seed, width), of.training.model)
 
-        return StreamTrainer(self.profile, stream, of.training, build, seed, self.device)
+        rate = self.rate(arm) if job.rate is None else job.rate
+        return StreamTrainer(self.profile, stream, of.training, build, seed, self.device, rate)
 
     def needs(self, job: StreamJob) -> list[StreamJob]:
-        """Return the base model that a run starts from, also with other shards or a later shock."""
+        """Return the base model that a run starts from, then the early runs that choose its rate.
+
+        With other shards or a later shock the base is the same.
+        """
         if job.base:
             return []
-        return [StreamJob(StreamArm("stale", job.arm.table, log=job.arm.log), job.seed, base=True)]
+        start = StreamArm("stale", job.arm.table, log=job.arm.log)
+        base = StreamJob(start, job.seed, base=True, early=job.early)
+        return [base] if job.early else [base, *choice_jobs(self.profile, job.arm)]
 
     def train(self, job: StreamJob) -> object:
         """Return a base model, or the prequential run of an arm."""
         return self.base(job) if job.base else self.passage(job)
 
     def base(self, job: StreamJob) -> UserModel:
-        """Return the model of a job, trained on all events before the first served period."""
-        (start,) = (job,) if job.base else self.needs(job)
-        arm, seed = start.arm, start.seed
-        folder = self.folder / f"base-{arm.table}-{arm.log}-{seed}"
-        return train_base(self.trainer(arm, seed), self.served(arm.log).first, folder)[0]
+        """Return the model of a job, trained on all events before the periods that it passes."""
+        start = job if job.base else self.needs(job)[0]
+        arm, early = start.arm, start.early
+        name = f"{'early-' if early else ''}base-{arm.table}-{arm.log}-{start.seed}"
+        first = self.served(arm.log, early=early).first
+        return train_base(self.trainer(start), first, self.folder / name)[0]
 
     def path(self, job: StreamJob) -> Path:
         """Return the path of a run."""
-        return self.folder / f"{job.arm.name} {job.arm.log} {job.seed}.npz"
+        tried = f" {job.rate:g}" if job.rate is not None else ""
+        return self.folder / f"{job.arm.name} {job.arm.log} {job.seed}{tried}.npz"
 
     def passage(self, job: StreamJob) -> Passage:
         """Return the prequential run of an arm."""
@@ -132,10 +158,10 @@ class StreamStudy(Study):
 
     def _run(self, job: StreamJob) -> Passage:
         arm, settings = job.arm, self.settings
-        served = self.served(arm.log, arm.shards, arm.shock)
+        served = self.served(arm.log, arm.shards, arm.shock, job.early)
         of = settings.weekly if arm.log is None else settings.sessions[arm.log]
         return run_prequential(
-            self.trainer(arm, job.seed),
+            self.trainer(job),
             build_strategy(arm.strategy, served.first, of.strategies),
             self.base(job),
             served.rows,

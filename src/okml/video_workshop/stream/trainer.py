@@ -63,6 +63,7 @@ class StreamTrainer:
         build: Function that returns an untrained model.
         seed: Random seed of the initial weights and of the order of batches.
         device: Device of the trainings.
+        update_rate: Factor of the learning rate in updates.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class StreamTrainer:
         build: Callable[[], UserModel],
         seed: int,
         device: torch.device,
+        update_rate: float = 1.0,
     ) -> None:
         self.profile = profile
         self.stream = stream
@@ -80,6 +82,7 @@ class StreamTrainer:
         self.build = build
         self.seed = seed
         self.device = device
+        self.update_rate = update_rate
 
     def fresh(self) -> UserModel:
         """Return an untrained model, the same at each call."""

@@ -66,8 +66,12 @@ def measure_shards(study: StreamStudy) -> StepResult:
     days = [study.settings.weekly.days / number for number in shards]
     frame = strategy_table(study, compared, jobs, UPDATED.name)
     result.frames["shards"] = frame.with_columns(pl.Series("days between updates", days))
-    seldom, often = jobs[0].arm.name, jobs[-1].arm.name
-    result.measure("frequent_update_hr10_gain", compared.difference(often, seldom, METRIC))
+    seldom, often = jobs[0].arm, jobs[-1].arm
+    difference = compared.difference(often.name, seldom.name, METRIC)
+    result.measure("frequent_update_hr10_gain", difference)
+    rates = study.settings.weekly.choice.rates
+    at_an_end = sum(study.rate(arm) in (min(rates), max(rates)) for arm in (seldom, often))
+    result.log("update_rates_at_an_end", at_an_end, exact=True)
     return result
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from okml.seqrec.comparison import RankedArms
 from okml.seqrec.metrics import Floats, hit
 from okml.video_workshop.common.intervals import interval
-from okml.video_workshop.stream.arms import StreamArm, StreamJob
+from okml.video_workshop.stream.arms import FIXED, StreamArm, StreamJob
 from okml.video_workshop.stream.prequential import per_period
 from okml.video_workshop.stream.served import ServedStream
 from okml.video_workshop.stream.study import StreamStudy
@@ -46,6 +46,7 @@ def strategy_table(
         }
         rows.append(
             {"arm": arm.name, "label": arm.label, "seeds": len(seeds), **quality, **gain,
+             "rate": None if arm.strategy in FIXED else study.rate(arm),
              "steps": round(np.mean([effort.steps for effort in efforts])),
              "samples": round(np.mean([effort.samples for effort in efforts])),
              "seconds": float(np.mean([effort.seconds for effort in efforts]))}
