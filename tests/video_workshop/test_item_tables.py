@@ -150,6 +150,15 @@ def test_a_batch_plays_its_share_of_items_new_and_evaluation_none(maker):
     assert ((table() - seen).abs().sum(1) > 0)[known].any()
 
 
+def test_new_items_exchange_their_content_and_known_ones_keep_it(maker):
+    own, exchanged = (maker.make(arm, 0).shared.features("text")
+                      for arm in ("hybrid_content", "hybrid_shuffled"))  # fmt: skip
+    order = torch.arange(ITEMS + 1)
+    order[[7, 8]] = torch.tensor([8, 7])
+    assert (exchanged == own[order]).all()
+    assert (exchanged[7] != own[7]).all()
+
+
 def test_a_missing_modality_is_not_read_and_nothing_known_is_zero():
     torch.manual_seed(0)
     encoder = MultimodalItemEncoder({"text": 3, "cover": 4, "sound": 2}, 5).eval()

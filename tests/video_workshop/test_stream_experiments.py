@@ -47,7 +47,7 @@ TINY = StreamSettings(
         arms=("stale", "incremental", "rehearsal", "retrain"),
         more_arms=("distillation",),
         strategies=STRATEGIES,
-        tables=("hybrid_content", "hybrid_sid", "hybrid_random"),
+        tables=("hybrid_content", "hybrid_sid", "hybrid_shuffled"),
         shards=(2.0,),
     ),
     sessions=(
@@ -271,19 +271,19 @@ def test_new_items(study):
     result = news.measure_new_items(study)
     ages = result.frames["ages"]
     arms = ["incremental", "incremental hybrid_content", "incremental hybrid_sid",
-            "incremental hybrid_random"]  # fmt: skip
+            "incremental hybrid_shuffled"]  # fmt: skip
     assert ages["arm"].to_list() == result.frames["tables"]["arm"].to_list() == arms
     served = study.served()
     young = np.isin(served.targets, served.launched) & (served.ages < 7)
     assert ages["n 0-7 d"].to_list() == [young.sum()] * 4
-    tables = ("hybrid_content", "hybrid_random", "id")
+    tables = ("hybrid_content", "hybrid_shuffled", "id")
     arms = (StreamArm("incremental", table=table) for table in tables)
     found = (study.passage(StreamJob(arm, 0)).ranks[young] <= 10 for arm in arms)
-    content, random, rows = (hits.mean() for hits in found)
-    gain, control = "content_young_hr10_gain", "random_young_hr10_gain"
+    content, shuffled, rows = (hits.mean() for hits in found)
+    gain, control = "content_young_hr10_gain", "shuffled_young_hr10_gain"
     assert result.metrics[gain].mean == pytest.approx(content - rows)
-    assert result.metrics[control].mean == pytest.approx(random - rows)
-    assert result.differences[gain][control].mean == pytest.approx(content - random)
+    assert result.metrics[control].mean == pytest.approx(shuffled - rows)
+    assert result.differences[gain][control].mean == pytest.approx(content - shuffled)
     assert "own row + content, updated" in figures.ages(ages).alt
 
 

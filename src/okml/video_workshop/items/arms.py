@@ -17,7 +17,7 @@ LABELS: dict[ItemArm, str] = {
     "content": "content alone",
     "hybrid_sid": "own row + Semantic ID, gate and played new",
     "hybrid_content": "own row + content, gate and played new",
-    "hybrid_random": "own row + random codes, gate and played new",
+    "hybrid_shuffled": "own row + content of other new items, gate and played new",
     "hybrid_gate": "own row + Semantic ID, gate only",
     "hybrid_played": "own row + Semantic ID, played new only",
     "hybrid_naive": "own row + Semantic ID, plain sum",

@@ -114,14 +114,9 @@ class TableMaker:
                 return SharedRows(places, used, width, self.known)
             case "content":
                 return self._content(seed, width)
-            case "hybrid_content":
-                content = self._content(seed, width)
+            case "hybrid_content" | "hybrid_shuffled":
+                content = self._content(seed, width, exchanged=arm == "hybrid_shuffled")
                 return HybridTable(content, self.counts, settings.pseudo_cold, mesh=mesh)
-            case "hybrid_random":
-                size = settings.prefix_codes
-                places, rows = unigrams(random_codes(items, levels, size, seed), size)
-                shared = SharedRows(places, rows, width, self.known)
-                return HybridTable(shared, self.counts, settings.pseudo_cold, mesh=mesh)
             case "hybrid_sid" | "hybrid_gate" | "hybrid_played" | "hybrid_naive":
                 played = settings.pseudo_cold if arm in ("hybrid_sid", "hybrid_played") else 0.0
                 gated = arm in ("hybrid_sid", "hybrid_gate")
@@ -157,6 +152,11 @@ class TableMaker:
         axes = leading_axes(centered[self.known], self.settings.components, seed)
         return torch.from_numpy((centered @ axes).astype(np.float32)).to(self.device)
 
-    def _content(self, seed: int, width: int) -> ContentTable:
-        settings = self.settings
-        return ContentTable(self.modalities(seed), width, settings.hidden, settings.modality_drop)
+    def _content(self, seed: int, width: int, exchanged: bool = False) -> ContentTable:
+        settings, modalities = self.settings, self.modalities(seed)
+        if exchanged:
+            new = np.random.default_rng(seed).permutation(np.flatnonzero(~self.known[1:]) + 1)
+            of = np.arange(len(self.counts))
+            of[new] = np.roll(new, 1)  # none keeps its own
+            modalities = {name: part[of] for name, part in modalities.items()}
+        return ContentTable(modalities, width, settings.hidden, settings.modality_drop)

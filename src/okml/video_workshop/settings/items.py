@@ -33,7 +33,7 @@ ItemArm = Literal[
     "content",  # a network over content, without rows
     "hybrid_sid",  # own row and all prefixes, mixed by evidence
     "hybrid_content",  # own row and content, mixed by evidence
-    "hybrid_random",  # own row and a random code tuple, mixed by evidence, the control of both
+    "hybrid_shuffled",  # its control: items without training events have each other's content
     # Ablations of hybrid_sid: the gate alone, the pseudo-cold items alone, and neither.
     "hybrid_gate",
     "hybrid_played",

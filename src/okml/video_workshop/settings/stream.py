@@ -105,7 +105,7 @@ class WeeklySettings(Settings):
     strategies: StrategySettings = StrategySettings()
 
     # The stream also trains these tables, beside that of rows of single items.
-    tables: Distinct[UserTable] = ("hybrid_content", "hybrid_sid", "hybrid_random")
+    tables: Distinct[UserTable] = ("hybrid_content", "hybrid_sid", "hybrid_shuffled")
     shards: Distinct[Positive] = (0.25, 4.0)  # further synchronizations per period, Monolith's N
 
     _once = compared_once("arms", "more_arms")

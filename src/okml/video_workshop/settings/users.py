@@ -38,7 +38,9 @@ Ablation = Literal[
 ]
 
 # Item representations of the user model, which okml.video_workshop.items.maker makes.
-UserTable = Literal["id", "content", "sid_unigram", "hybrid_sid", "hybrid_content", "hybrid_random"]
+UserTable = Literal[
+    "id", "content", "sid_unigram", "hybrid_sid", "hybrid_content", "hybrid_shuffled"
+]
 
 
 class MultiTaskHeadSettings(Settings):

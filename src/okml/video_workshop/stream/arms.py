@@ -81,9 +81,9 @@ class StreamJob:
 STALE, UPDATED, OLD_EVENTS, RETRAINED = (
     StreamArm("stale"), StreamArm("incremental"), StreamArm("rehearsal"), StreamArm("retrain"),
 )  # fmt: skip
-UPDATED_CONTENT, UPDATED_RANDOM = (
+UPDATED_CONTENT, UPDATED_SHUFFLED = (
     StreamArm("incremental", table="hybrid_content"),
-    StreamArm("incremental", table="hybrid_random"),
+    StreamArm("incremental", table="hybrid_shuffled"),
 )
 STALE_SHOCK, UPDATED_SHOCK = StreamArm("stale", shock=True), StreamArm("incremental", shock=True)
 

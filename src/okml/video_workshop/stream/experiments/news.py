@@ -18,8 +18,8 @@ from okml.video_workshop.stream.arms import (
     STALE_SHOCK,
     UPDATED,
     UPDATED_CONTENT,
-    UPDATED_RANDOM,
     UPDATED_SHOCK,
+    UPDATED_SHUFFLED,
     StreamArm,
     StreamJob,
     new_item_jobs,
@@ -49,13 +49,16 @@ def measure_new_items(study: StreamStudy) -> StepResult:
     compared = compare(study, served, jobs, served.drawn)
     result.frames["tables"] = strategy_table(study, compared, jobs, UPDATED.name)
     young = compare(study, served, jobs, launched & age_slices(served.ages)[YOUNG])
-    content, random = UPDATED_CONTENT.name, UPDATED_RANDOM.name
-    for metric, arm in (("content_young_hr10_gain", content), ("random_young_hr10_gain", random)):
+    content, shuffled = UPDATED_CONTENT.name, UPDATED_SHUFFLED.name
+    for metric, arm in (
+        ("content_young_hr10_gain", content),
+        ("shuffled_young_hr10_gain", shuffled),
+    ):
         if arm in young.arms:
             result.measure(metric, young.difference(arm, UPDATED.name, METRIC))
-    if {content, random} <= {*young.arms}:
-        beyond = young.difference(content, random, METRIC)
-        result.compare("content_young_hr10_gain", "random_young_hr10_gain", beyond)
+    if {content, shuffled} <= {*young.arms}:
+        beyond = young.difference(content, shuffled, METRIC)
+        result.compare("content_young_hr10_gain", "shuffled_young_hr10_gain", beyond)
     return result
 
 
