@@ -150,6 +150,13 @@ def test_a_batch_plays_its_share_of_items_new_and_evaluation_none(maker):
     assert ((table() - seen).abs().sum(1) > 0)[known].any()
 
 
+def test_a_plain_sum_adds_content_to_the_row_and_plays_nothing_new(maker):
+    table = maker.make("content_sum", 0).train()
+    table.redraw()
+    known = torch.from_numpy(maker.known)[:, None]
+    torch.testing.assert_close(table(), table.own.rows.weight * known + table.shared())
+
+
 def test_new_items_exchange_their_content_and_known_ones_keep_it(maker):
     own, exchanged = (maker.make(arm, 0).shared.features("text")
                       for arm in ("hybrid_content", "hybrid_shuffled"))  # fmt: skip

@@ -17,7 +17,7 @@ from okml.video_workshop.settings.users import (
     UsersSettings,
 )
 from okml.video_workshop.users import figures
-from okml.video_workshop.users.arms import UserArm, changed, reuse_rows, the_base
+from okml.video_workshop.users.arms import UserArm, ablation_rows, changed, reuse_rows, the_base
 from okml.video_workshop.users.evaluation import TASKS, PairedEvaluation
 from okml.video_workshop.users.experiments import reuse
 from okml.video_workshop.users.study import MONITORS, UsersStudy
@@ -32,7 +32,15 @@ TINY = UsersSettings(
     ),
     label_share=0.3,
     valid_rows=2,
-    ablations=("shuffled", "item_alone", "intents", "intents_free", "content", "semantic_ids"),
+    ablations=(
+        "shuffled",
+        "item_alone",
+        "intents",
+        "intents_free",
+        "content",
+        "content_sum",
+        "semantic_ids",
+    ),
 )
 
 
@@ -214,7 +222,14 @@ def test_propagation_and_action_tokens(study):
     assert several.seeds == 2
     alone = 100 * table["item_alone"]["difference"] / table["base"]["value"]
     assert several.mean == pytest.approx(-alone, rel=1e-6)
-    for metric, arm in (("content", "content"), ("semantic_id", "semantic_ids")):
+    # Of two mixtures with content the one whose retrieval is better in validation is judged.
+    for arm in ("content", "content_sum"):
+        best = [study.recommender(row.job.what, row.job.seed).history.frame["ndcg@10"].max()
+                for row in ablation_rows(study.profile)
+                if row.name == arm and row.job.what.task == "retrieval"]  # fmt: skip
+        assert table[arm]["validation"] == pytest.approx(np.mean(best))
+    content = max("content", "content_sum", key=lambda arm: table[arm]["validation"])
+    for metric, arm in (("content", content), ("semantic_id", "semantic_ids")):
         smallest = found.metrics[f"{metric}_base_smallest_gain"]
         gains = found.frames["ablations"].filter(arm=arm)
         assert len(gains) == len(TASKS)

@@ -17,6 +17,7 @@ LABELS: dict[ItemArm, str] = {
     "content": "content alone",
     "hybrid_sid": "own row + Semantic ID, gate and played new",
     "hybrid_content": "own row + content, gate and played new",
+    "content_sum": "own row + content, plain sum",
     "hybrid_shuffled": "own row + content of other new items, gate and played new",
     "hybrid_gate": "own row + Semantic ID, gate only",
     "hybrid_played": "own row + Semantic ID, played new only",

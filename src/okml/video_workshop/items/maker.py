@@ -114,9 +114,11 @@ class TableMaker:
                 return SharedRows(places, used, width, self.known)
             case "content":
                 return self._content(seed, width)
-            case "hybrid_content" | "hybrid_shuffled":
+            case "hybrid_content" | "hybrid_shuffled" | "content_sum":
                 content = self._content(seed, width, exchanged=arm == "hybrid_shuffled")
-                return HybridTable(content, self.counts, settings.pseudo_cold, mesh=mesh)
+                gated = arm != "content_sum"
+                played = settings.pseudo_cold if gated else 0.0
+                return HybridTable(content, self.counts, played, gated, mesh)
             case "hybrid_sid" | "hybrid_gate" | "hybrid_played" | "hybrid_naive":
                 played = settings.pseudo_cold if arm in ("hybrid_sid", "hybrid_played") else 0.0
                 gated = arm in ("hybrid_sid", "hybrid_gate")

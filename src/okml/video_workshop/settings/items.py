@@ -34,6 +34,7 @@ ItemArm = Literal[
     "hybrid_sid",  # own row and all prefixes, mixed by evidence
     "hybrid_content",  # own row and content, mixed by evidence
     "hybrid_shuffled",  # its control: items without training events have each other's content
+    "content_sum",  # own row plus content
     # Ablations of hybrid_sid: the gate alone, the pseudo-cold items alone, and neither.
     "hybrid_gate",
     "hybrid_played",

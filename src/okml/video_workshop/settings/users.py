@@ -31,15 +31,16 @@ Mode = Literal["scratch", "frozen", "full"]
 # Changes of the base. shuffled: pre-trained on the actions of other events; item_alone: predicts
 # neither actions nor genres; intents: predicts both in lower blocks and feeds them forward;
 # intents_free: its control, which feeds forward outputs without an intent loss; content,
-# semantic_ids: item vectors of a gated own row and of content, or of a Semantic ID; rows: of own
-# rows alone.
+# semantic_ids: item vectors of a gated own row and of content, or of a Semantic ID; content_sum:
+# plain sums of own row and content; rows: of own rows alone.
 Ablation = Literal[
-    "shuffled", "item_alone", "intents", "intents_free", "content", "semantic_ids", "rows"
-]
+    "shuffled", "item_alone", "intents", "intents_free", "content", "content_sum", "semantic_ids",
+    "rows",
+]  # fmt: skip
 
 # Item representations of the user model, which okml.video_workshop.items.maker makes.
 UserTable = Literal[
-    "id", "content", "sid_unigram", "hybrid_sid", "hybrid_content", "hybrid_shuffled"
+    "id", "content", "sid_unigram", "hybrid_sid", "hybrid_content", "content_sum", "hybrid_shuffled"
 ]
 
 

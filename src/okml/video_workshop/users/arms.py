@@ -24,7 +24,8 @@ SINGLE_TASK = "single task"
 NO_ACTIONS = "no action tokens"
 # The item representations of the ablations that change nothing else.
 TABLES: dict[Ablation, UserTable] = {
-    "content": "hybrid_content", "semantic_ids": "hybrid_sid", "rows": "id"
+    "content": "hybrid_content", "content_sum": "content_sum", "semantic_ids": "hybrid_sid",
+    "rows": "id",
 }  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def changed(settings: UsersSettings, ablation: Ablation) -> Base:
     match ablation:
         case "shuffled":
             return replace(base, name=ablation, shuffled=True)
-        case "content" | "semantic_ids" | "rows":
+        case "content" | "content_sum" | "semantic_ids" | "rows":
             return replace(base, name=ablation, table=TABLES[ablation])
         case "item_alone":
             weights = weights.model_copy(update={"action": 0.0, "genre": 0.0})

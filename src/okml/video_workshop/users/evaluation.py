@@ -172,6 +172,11 @@ class PairedEvaluation:
         """Return the metric of a task."""
         return float(np.nanmean(self.rows[task][name, seed]))
 
+    def validated(self, task: RecommenderTask, name: str) -> float:
+        """Return the best metric of an arm in validation, mean over seeds."""
+        return float(np.mean([history.best_value for (arm, _), history
+                              in self.histories[task].items() if arm == name]))  # fmt: skip
+
     def rising(self, task: RecommenderTask, name: str) -> bool:
         """Tell whether an arm's trainings ended before validation was flat."""
         read = {MONITORS[task]: MONITOR}  # the name by which a curve is read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -12,12 +13,13 @@ from okml.steps import StepResult, announced
 from okml.training.ahead import train_ahead
 from okml.video_workshop.common.data import has_tie_rule
 from okml.video_workshop.common.intervals import interval
-from okml.video_workshop.settings.users import Ablation, UserTable
+from okml.video_workshop.settings.users import UserTable
 from okml.video_workshop.users.arms import (
     ALL_LABELS,
     NO_ACTIONS,
     SINGLE_TASK,
     TABLES,
+    RecommenderTask,
     TableRow,
     UserArm,
     ablation_rows,
@@ -36,8 +38,11 @@ from okml.video_workshop.users.evaluation import (
 )
 from okml.video_workshop.users.study import UsersStudy
 
-# Ablations whose item representation is compared with rows alone, by their names in metrics.
-READ: dict[str, Ablation] = {"content": "content", "semantic_id": "semantic_ids"}
+# Item representations that are compared with rows alone, by their name in metrics. Of several the
+# one with the best retrieval in validation is.
+READ: dict[str, tuple[UserTable, ...]] = {
+    "content": ("hybrid_content", "content_sum"), "semantic_id": ("hybrid_sid",)
+}  # fmt: skip
 ORDERS = 2  # random orders of events with the same user and second
 
 
@@ -169,10 +174,11 @@ def measure_action_tokens(study: UsersStudy) -> StepResult:
         result.compare("intents_ndcg_gain_pct", "free_intents_ndcg_gain_pct", prediction)
     named: dict[UserTable, str] = {study.settings.table: "base"}
     named |= {table: arm for arm, table in TABLES.items() if arm in arms}
-    for metric, ablation in READ.items():
-        if {table := TABLES[ablation], "id"} <= named.keys():
-            gained = judge.smallest_gain(named[table], named["id"])
-            result.measure(f"{metric}_base_smallest_gain", gained)
+    for metric, tables in READ.items():
+        read = [named[table] for table in tables if table in named]
+        if read and "id" in named:
+            best = max(read, key=partial(judge.validated, "retrieval"))
+            result.measure(f"{metric}_base_smallest_gain", judge.smallest_gain(best, named["id"]))
     result.frames["ablations"] = _table(judge, reference="base")
     return result
 
@@ -191,11 +197,13 @@ def _table(judge: PairedEvaluation, reference: str) -> pl.DataFrame:
     for task in TASKS:
         for name in judge.arms(task):
             seeds = judge.seeds(task, name)
+            trained: RecommenderTask = "ranking" if task == "ranking" else "retrieval"
             row = {
                 "task": task,
                 "arm": name,
                 "seeds": len(seeds),
-                "still rising": judge.rising("ranking" if task == "ranking" else "retrieval", name),
+                "still rising": judge.rising(trained, name),
+                "validation": judge.validated(trained, name),
                 "value": float(np.mean([judge.value(task, name, seed) for seed in seeds])),
             }
             if name != reference:
