@@ -51,7 +51,7 @@ def problem(week: int) -> tuple[ServedStream, StreamTrainer, UserModel]:
     items, model = world.stream.interactions.item_count, weekly.training.model
     build = lambda: UserModel(IdTable(items, model.width), model)  # noqa: E731
     profile = profile.model_copy(update={"device": "cpu"})
-    trainer = StreamTrainer(profile, world.stream, weekly.training, build, 0, CPU)
+    trainer = StreamTrainer(profile, world.stream, weekly.training, build, 0, CPU, update_rate=0.5)
     return world, trainer, train_base(trainer, week)[0]
 
 

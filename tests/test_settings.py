@@ -44,8 +44,8 @@ MEANS_SOMETHING_AT_ZERO = {
     "transient", "weight_decay", "wrong_type_share",
     # None of something that is counted; the first of something that is numbered.
     "gpu_memory_gib", "hard", "hard_first", "holdout_layer",
-    "relaxed_epoch_sweep", "relaxed_epochs", "seeds", "sessions", "student_timesteps",
-    "teacher_timesteps", "warm_start_epochs", "warmup_steps", "workers",
+    "relaxed_epoch_sweep", "relaxed_epochs", "seeds", "sessions", "steps_all_labels",
+    "student_timesteps", "teacher_timesteps", "warm_start_epochs", "warmup_steps", "workers",
     # Noise and spreads of a simulator, and what never happens in it.
     "accuracy", "expert_slips", "experts", "global_share", "head_noise", "kept", "late_share",
     "launch_day", "leaf_spread", "listing_spread", "mean_extra_clicks", "mean_extra_steps",
@@ -55,6 +55,7 @@ MEANS_SOMETHING_AT_ZERO = {
     "action", "alpha", "auxiliary_gamma", "betas", "gamma", "genre", "intents", "least_effective",
     "least_score", "least_spread", "multi", "nfsd_guidance", "popularity_power", "power",
     "restart", "t", "target_decay", "teacher_guidance", "user_offset", "user_power",
+    "weariness",
     *MEANS_SOMETHING_NEGATIVE,
 }  # fmt: skip
 FREE_TEXT = {"family", "monitor", "shards", "titles"}

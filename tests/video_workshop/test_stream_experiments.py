@@ -28,6 +28,7 @@ from okml.video_workshop.stream.arms import UPDATED, StreamArm, StreamJob, all_j
 from okml.video_workshop.stream.experiments import freshness as experiments
 from okml.video_workshop.stream.experiments import news
 from okml.video_workshop.stream.periods import DAY
+from okml.video_workshop.stream.prequential import Passage
 from okml.video_workshop.stream.study import StreamStudy
 
 ITEMS, USERS, WEEKS, EVENTS = 16, 30, 5, 40
@@ -170,15 +171,23 @@ def test_early_periods_may_have_a_part_of_the_users(study):
     assert earlier[0] == earlier[1] > 0
 
 
-def test_a_run_is_served_with_the_rate_of_the_best_early_one(study, tmp_path):
-    """The oracle trains with the chosen rate where no other is tried."""
+def test_the_rate_with_the_best_hit_rate_at_10_is_chosen(study, monkeypatch):
+    """By hand: of four requests one rate finds two, the other three."""
+    two, three = np.array([1.0, 2.0, 11.0, 40.0]), np.array([10.0, 10.0, 10.0, 11.0])
+    for ranks, best in (({1.0: two, 0.1: three}, 0.1), ({1.0: three, 0.1: two}, 1.0)):
+        passage = lambda self, job, ranks=ranks: Passage(ranks[job.rate], ())  # noqa: E731
+        monkeypatch.setattr(StreamStudy, "passage", passage)
+        assert study.rate(UPDATED) == best
+
+
+def test_a_run_is_served_with_the_chosen_rate(study, tmp_path):
+    """The oracle trains with it where no other is tried."""
     for arm in (UPDATED, StreamArm("incremental", shards=2.0)):
         jobs = choice_jobs(study.profile, arm)
         ranks = {job.rate: study.passage(job).ranks for job in jobs}
         assert [*ranks] == [1.0, 0.1]
         assert (ranks[1.0] != ranks[0.1]).any()
         chosen = study.rate(arm)
-        assert (ranks[chosen] <= 10).mean() == max((found <= 10).mean() for found in ranks.values())
         choice = ChoiceSettings(rates=(chosen,), periods=2)
         weekly = TINY.weekly.model_copy(update={"choice": choice})
         alone = TINY.model_copy(update={"weekly": weekly})
