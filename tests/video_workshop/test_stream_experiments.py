@@ -24,11 +24,12 @@ from okml.video_workshop.settings.stream import (
 from okml.video_workshop.settings.users import UserModelSettings
 from okml.video_workshop.stream import figures
 from okml.video_workshop.stream import served as served_module
-from okml.video_workshop.stream.arms import UPDATED, StreamArm, StreamJob, all_jobs, choice_jobs
+from okml.video_workshop.stream.arms import UPDATED, StreamArm, StreamJob, all_jobs
 from okml.video_workshop.stream.experiments import freshness as experiments
 from okml.video_workshop.stream.experiments import news
 from okml.video_workshop.stream.periods import DAY
-from okml.video_workshop.stream.prequential import Passage
+from okml.video_workshop.stream.prequential import Passage, run_prequential
+from okml.video_workshop.stream.strategies import Incremental
 from okml.video_workshop.stream.study import StreamStudy
 
 ITEMS, USERS, WEEKS, EVENTS = 16, 30, 5, 40
@@ -41,7 +42,7 @@ TINY = StreamSettings(
     weekly=WeeklySettings(
         training=TRAINING,
         first=3,
-        choice=ChoiceSettings(rates=(1.0, 0.1), periods=2),
+        choice=ChoiceSettings(rates=(0.1, 1.0), periods=2),
         rows=60,
         launches=LaunchSettings(share=0.2, least_events=5, first=3, last=3),
         shock=ShockSettings(period=4, genres=1),
@@ -180,28 +181,26 @@ def test_the_rate_with_the_best_hit_rate_at_10_is_chosen(study, monkeypatch):
         assert study.rate(UPDATED) == best
 
 
-def test_a_run_is_served_with_the_chosen_rate(study, tmp_path):
-    """The oracle trains with it where no other is tried."""
+def test_a_run_is_served_with_the_chosen_rate(study):
+    """The oracle is the runner with that rate; with the other it finds other ranks."""
     for arm in (UPDATED, StreamArm("incremental", shards=2.0)):
-        jobs = choice_jobs(study.profile, arm)
-        ranks = {job.rate: study.passage(job).ranks for job in jobs}
-        assert [*ranks] == [1.0, 0.1]
-        assert (ranks[1.0] != ranks[0.1]).any()
-        chosen = study.rate(arm)
-        choice = ChoiceSettings(rates=(chosen,), periods=2)
-        weekly = TINY.weekly.model_copy(update={"choice": choice})
-        alone = TINY.model_copy(update={"weekly": weekly})
-        profile = study.profile.model_copy(update={"stream": alone})
-        assert choice_jobs(profile, arm) == []
-        told = StreamStudy(profile, tmp_path / arm.name).passage(StreamJob(arm, 0))
-        assert (told.ranks == study.passage(StreamJob(arm, 0)).ranks).all()
+        job, served = StreamJob(arm, 0), study.served(shards=arm.shards)
+        same = []
+        for rate in (study.rate(arm), 1.1 - study.rate(arm)):  # of 0.1 and 1
+            trainer = study.trainer(job)
+            trainer.update_rate = rate
+            told = run_prequential(
+                trainer, Incremental(), study.base(job), served.rows, served.first
+            )
+            same.append((told.ranks == study.passage(job).ranks).all())
+        assert same == [True, False]
 
 
 def test_all_updates_of_the_log_are_given_the_same_rates(study):
     for job in all_jobs(study.profile):
         tried = [early.rate for early in study.needs(job) if early.rate is not None]
         updates = job.arm.strategy not in ("stale", "retrain") and job.arm.log is None
-        assert tried == ([1.0, 0.1] if updates else [])
+        assert tried == ([0.1, 1.0] if updates else [])
     calm, shocked = (study.needs(StreamJob(StreamArm("incremental", shock=shock), 0))
                      for shock in (False, True))  # fmt: skip
     assert calm == shocked
