@@ -258,8 +258,10 @@ NIGHT = VideoWorkshopProfile(
         {
             "goals.worlds": 8,
             "goals.oracle_worlds": 16,
-            "goals.simulator.log_days": 20,
-            "goals.ranker.epochs": 3,
+            # With logs of 20 days a transformer of clicks is behind the MLP, with 60 ahead of it.
+            "goals.simulator.log_days": 60,
+            "goals.simulator.outcome_days": 60,
+            "goals.ranker.epochs": 2,
             "goals.constrained.multipliers": (1.0, 0.1, 0.01),
         }
     ).goals,
