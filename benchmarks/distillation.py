@@ -19,13 +19,9 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
@@ -54,8 +50,17 @@ from okml.add.settings import AdamSettings, AddSettings, HealthSettings
 from okml.add.small.patches import PatchCodec
 from okml.add.student import make_student
 from okml.add.task import AdversarialDistillation, draws_of
-from okml.benchmark import BenchmarkRecord, Check, PeerComparison, write_benchmark
-from okml.errors import RecordError
+from okml.benchmark import (
+    BenchmarkRecord,
+    Check,
+    Figures,
+    PeerComparison,
+    alone,
+    in_turns,
+    medians,
+    parser_of,
+    write_benchmark,
+)
 from okml.runtime import peak_memory_gib, progress, seed_everything
 from okml.training import TrainingSettings, fit
 from okml.training.batches import DataOrder, micro_batches
@@ -283,34 +288,18 @@ def sampling_rates(repeats: int) -> dict[str, float]:
     schedule = NoiseSchedule.from_scheduler(scheduler(), SETTINGS.terminal_snr)
     noise = torch.randn(BATCH, CHANNELS, SIDE, SIDE)
     told = {"class_labels": torch.randint(CLASSES, (BATCH,))}
-    contestants: dict[str, Callable[[], Tensor]] = {
-        "student": lambda: sample_student(denoiser, schedule, noise, told),
-        "teacher": lambda: sample_teacher(denoiser, scheduler(), noise, told, TEACHER_STEPS),
-    }
+    of_student: Callable[[], Tensor] = partial(sample_student, denoiser, schedule, noise, told)
+    of_teacher = partial(sample_teacher, denoiser, scheduler(), noise, told, TEACHER_STEPS)
     # The student draws more often, so that both are measured over a similar time. It comes first
     # and warms the network up for both.
-    rounds = {"student": TEACHER_STEPS // 2, "teacher": 1}
-    warm = {"student": 2, "teacher": 0}
-    return {
-        name: images_per_second(draw, warm[name], repeats * rounds[name])
-        for name, draw in contestants.items()
-    }
+    figures, _ = in_turns({"student": of_student}, repeats * TEACHER_STEPS // 2, warm=2)
+    figures |= in_turns({"teacher": of_teacher}, repeats)[0]
+    return {name: BATCH / of["seconds"] for name, of in figures.items()}
 
 
-def images_per_second(draw: Callable[[], Tensor], warmup: int, repeats: int) -> float:
-    """Return the images a second of a function that returns a batch, in the median round."""
-    for _ in range(warmup):
-        draw()
-    rates = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        images = draw()
-        rates.append(len(images) / (time.perf_counter() - started))
-    return statistics.median(rates)
-
-
-def peak_of_a_step(checkpointing: bool) -> float:
+def peak_of_a_step(checkpointing: bool, threads: int) -> float:
     """Return GiB that a student's forward and backward pass adds to those of the process."""
+    torch.set_num_threads(threads)
     seed_everything(0)
     teacher = Denoiser(unet((64, 128, 256), side=64))
     student = make_student(teacher, gradient_checkpointing=checkpointing)
@@ -323,31 +312,17 @@ def peak_of_a_step(checkpointing: bool) -> float:
     return peak_memory_gib() - before
 
 
-def memory_in_processes(threads: int) -> dict[str, float]:
-    found = {}
-    for name in ("plain", "checkpointed"):
-        command = [sys.executable, __file__, "--step", name, "--threads", str(threads)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RecordError(f"The {name} step failed:\n{done.stderr[-2000:]}")
-        found[name] = float(json.loads(done.stdout)["gib"])
-    return found
-
-
 def record(arguments: argparse.Namespace) -> BenchmarkRecord:
     torch.set_num_threads(arguments.threads)
-    rates: dict[str, list[float]] = {"okml": [], "loop": [], "student": [], "teacher": []}
+    rounds: list[Figures] = []
     apart = 0.0
     for seed in progress(range(arguments.rounds), "rounds"):
         ours, student = train_okml(arguments.steps, seed)
         theirs, peer = train_loop(arguments.steps, seed)
         apart = max(apart, difference(student, peer, networks().teacher))
-        rates["okml"].append(ours)
-        rates["loop"].append(theirs)
-        for name, rate in sampling_rates(arguments.repeats).items():
-            rates[name].append(rate)
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    memory = memory_in_processes(arguments.threads)
+        rounds.append({"okml": ours, "loop": theirs, **sampling_rates(arguments.repeats)})
+    rates = medians(rounds)
+    plain, checkpointed = (alone(peak_of_a_step, on, arguments.threads) for on in (False, True))
     shared: dict[str, Any] = {"repeats": arguments.rounds}
     return write_benchmark(
         arguments.out,
@@ -361,17 +336,17 @@ def record(arguments: argparse.Namespace) -> BenchmarkRecord:
             PeerComparison(
                 what="sampling: one step of the student", unit="images/s", better="higher",
                 peer=f"its teacher in {TEACHER_STEPS} DDIM steps",
-                okml_value=medians["student"], peer_value=medians["teacher"], **shared,
+                okml_value=rates["student"], peer_value=rates["teacher"], **shared,
             ),
             PeerComparison(
                 what="training", unit="steps/s", better="higher",
                 peer="a loop in the style of diffusers' examples",
-                okml_value=medians["okml"], peer_value=medians["loop"], **shared,
+                okml_value=rates["okml"], peer_value=rates["loop"], **shared,
             ),
             PeerComparison(
                 what="memory of a step with gradient checkpointing", unit="GiB",
                 peer="the same step without",
-                okml_value=memory["checkpointed"], peer_value=memory["plain"],
+                okml_value=checkpointed, peer_value=plain,
             ),
         ],
         [
@@ -391,22 +366,12 @@ def not_run() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="where the result goes (JSON)")
+    parser = parser_of(__doc__)
     parser.add_argument("--steps", type=int, default=12, help="of training, a round")
     parser.add_argument("--repeats", type=int, default=1, help="drawings of the teacher, a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--step", choices=("plain", "checkpointed"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.step:
-        torch.set_num_threads(arguments.threads)
-        print(json.dumps({"gib": peak_of_a_step(arguments.step == "checkpointed")}))
-        return
-    if arguments.out is None:
-        parser.error("--out is needed")
-    result = record(arguments)
-    print(result)
+    print(record(parser.parse_args()))
 
 
 if __name__ == "__main__":

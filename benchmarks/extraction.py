@@ -11,20 +11,23 @@ residual stream at the last token of every prompt, after every block and before 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from okml.benchmark import BenchmarkRecord, Check, Quantity, write_benchmark
+from okml.benchmark import (
+    BenchmarkRecord,
+    Check,
+    Figures,
+    Quantity,
+    alone,
+    parser_of,
+    taken,
+    write_benchmark,
+)
 from okml.benchmark import compare as compare_figures
 from okml.runtime import peak_memory_gib
 from okml.space_time import entities
@@ -125,47 +128,38 @@ QUANTITIES = (
 POST_NORM = {"padded_batches", "one_prompt_at_a_time"}
 
 
-def work(name: str, folder: Path, model: str, dtype: str, budget: int) -> None:
-    """Run one contestant and leave its states and figures in ``folder``."""
+def work(
+    name: str, ids: Any, offsets: Any, model: str, dtype: str, budget: int
+) -> tuple[np.ndarray, Figures]:
+    """Run one contestant and return its states and figures."""
     lm = load_causal_lm(model, dtype=dtype, device="cpu")
-    tokens = np.load(folder / "tokens.npz")
-    ids, offsets = tokens["ids"].astype(np.int64), tokens["offsets"]
     warm = offsets[: WARM_UP + 1]
     CONTESTANTS[name](lm, ids[: warm[-1]], warm, budget)
-    wall, cpu = time.perf_counter(), time.process_time()
-    states = CONTESTANTS[name](lm, ids, offsets, budget)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    np.save(folder / f"{name}.npy", states)
-    figures = {
-        "seconds": wall,
-        "cpu_seconds": cpu,
-        "tokens_per_second": len(ids) / wall,
-        "entities_per_second": (len(offsets) - 1) / wall,
-        "peak_memory_gib": peak_memory_gib(),
-    }
-    (folder / f"{name}.json").write_text(json.dumps(figures))
+    states, figures = taken(lambda: CONTESTANTS[name](lm, ids, offsets, budget))
+    figures["tokens_per_second"] = len(ids) / figures["seconds"]
+    figures["peak_memory_gib"] = peak_memory_gib()
+    return states, figures
 
 
-def compare(arguments: argparse.Namespace, folder: Path) -> BenchmarkRecord:
+def compare(arguments: argparse.Namespace) -> BenchmarkRecord:
     """Run all contestants one after the other and compare speed, memory and numbers."""
     cities = entities.load("cities").sample(arguments.entities, seed=0)
     lm = load_causal_lm(arguments.model, device="cpu")
     prompt = default_prompt("cities")
     tokens = tokenize(cities, prompt, lm.tokenizer, lm.document_start, seed=0)
-    np.savez(folder / "tokens.npz", ids=tokens.ids, offsets=tokens.offsets)
-    figures: dict[str, dict[str, float]] = {}
+    ids, offsets = tokens.ids.astype(np.int64), tokens.offsets
+    figures: dict[str, Figures] = {}
+    states: dict[str, np.ndarray] = {}
     for _ in range(arguments.rounds):
         for name in CONTESTANTS:
-            options = ["--model", arguments.model, "--dtype", arguments.dtype]
-            options += ["--token-budget", str(arguments.token_budget), "--worker", name]
-            command = [sys.executable, __file__, *options, "--folder", str(folder)]
-            subprocess.run(command, check=True)
-            new = json.loads((folder / f"{name}.json").read_text())
+            states[name], new = alone(
+                work, name, ids, offsets, arguments.model, arguments.dtype, arguments.token_budget
+            )
             if name not in figures or new["seconds"] < figures[name]["seconds"]:
                 figures[name] = new
     checks = []
-    for name in CONTESTANTS:
-        mine, theirs = np.load(folder / "okml.npy"), np.load(folder / f"{name}.npy")
+    for name, theirs in states.items():
+        mine = states["okml"]
         if name in POST_NORM:  # transformers returns their last state after the final norm
             mine, theirs = mine[:-1], theirs[:-1]
         difference = float(np.abs(mine - theirs).max() / np.abs(mine).max())
@@ -191,30 +185,13 @@ def compare(arguments: argparse.Namespace, folder: Path) -> BenchmarkRecord:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="where the result goes (JSON)")
+    parser = parser_of(__doc__)
     parser.add_argument("--model", default="smollm2_135m")
     parser.add_argument("--dtype", default="float32", choices=list(TOLERANCE))
     parser.add_argument("--entities", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--token-budget", type=int, default=1024)
-    parser.add_argument("--worker", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.worker:
-        work(
-            arguments.worker,
-            arguments.folder,
-            arguments.model,
-            arguments.dtype,
-            arguments.token_budget,
-        )
-        return
-    if arguments.out is None:
-        parser.error("--out is needed")
-    with tempfile.TemporaryDirectory() as folder:
-        record = compare(arguments, Path(folder))
-    print(record)
+    print(compare(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -15,12 +15,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -32,12 +29,16 @@ import scipy.sparse as sp
 from okml.benchmark import (
     BenchmarkRecord,
     Check,
+    Figures,
     PeerComparison,
     Quantity,
+    alone,
     compare,
+    medians,
+    parser_of,
+    taken_with_memory,
     write_benchmark,
 )
-from okml.errors import ResourceError
 from okml.lightsage.graph import Part, SwingSettings, build_graph, clean, graph_of, swing
 from okml.lightsage.graph.edges import rounded, strongest
 from okml.lightsage.graph.swing import incidence, place, user_items
@@ -165,34 +166,12 @@ def write_edges(folder: Path, items: int) -> Path:
     return folder
 
 
-def status(name: str) -> float:
-    """Return a size of this process in GiB, as the kernel counts it."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) / 2**20
-    raise ResourceError("This benchmark reads memory from /proc, which Linux has.")
-
-
-def work(task: Callable[[Path], pl.DataFrame], small: Path, folder: Path, out: Path) -> None:
-    """Run one task, warmed up, and write what it found and took."""
+def measured(
+    task: Callable[[Path], pl.DataFrame], small: Path, folder: Path
+) -> tuple[pl.DataFrame, Figures]:
+    """Run a task, warmed up, and return what it found and took."""
     task(small)
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = status("VmRSS")
-    wall, cpu = time.perf_counter(), time.process_time()
-    found = task(folder)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    figures = {"seconds": wall, "cpu_seconds": cpu, "memory_gib": status("VmHWM") - before}
-    found.write_parquet(out / "found.parquet")
-    (out / "figures.json").write_text(json.dumps(figures))
-
-
-def measured(task: str, small: Path, folder: Path) -> tuple[dict[str, float], pl.DataFrame]:
-    """Run a task in a process of its own."""
-    with tempfile.TemporaryDirectory() as out:
-        options = ["--task", task, "--small", str(small), "--folder", str(folder)]
-        subprocess.run([sys.executable, __file__, *options, "--out", out], check=True)
-        figures = json.loads((Path(out) / "figures.json").read_text())
-        return figures, pl.read_parquet(Path(out) / "found.parquet")
+    return taken_with_memory(partial(task, folder))
 
 
 def write_log(folder: Path, settings: ShopSettings) -> Path:
@@ -211,25 +190,21 @@ def contest(arguments: argparse.Namespace, folder: Path, small: Path) -> tuple[
     log = write_log(folder / "log", ShopSettings(sessions=arguments.sessions))
     pairs = pl.read_parquet(log / "pairs.parquet")
     scored = incidence(pairs, SWING).pairs
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
+    rounds: dict[str, list[Figures]] = {name: [] for name in CONTESTANTS}
     found: dict[str, pl.DataFrame] = {}
     for _ in progress(range(arguments.repeats), "rounds"):
-        for name in CONTESTANTS:
-            figures, found[name] = measured(name, small, log)
+        for name, task in CONTESTANTS.items():
+            found[name], figures = alone(measured, task, small, log)
             rounds[name].append(figures | {"pairs_per_second": scored / figures["cpu_seconds"]})
-    medians = {
-        name: {key: statistics.median(of[key] for of in taken) for key in taken[0]}
-        for name, taken in rounds.items()
-    }
-    ours = medians.pop("okml")
-    peers = {PEERS[name]: figures for name, figures in medians.items()}
+    ours, *theirs = (medians(taken) for taken in rounds.values())
+    peers = dict(zip(PEERS.values(), theirs, strict=True))
     checks = [
         Check(
-            what=f"scores beside {PEERS[name]}",
+            what=f"scores beside {peer}",
             difference=difference(found["okml"], found[name]),
             tolerance=TOLERANCE,
         )
-        for name in medians
+        for name, peer in PEERS.items()
     ]
     what = (
         f"Swing over {pairs.height:,} pairs of user and item of a synthetic shop, all clicks; "
@@ -265,8 +240,8 @@ def growth(arguments: argparse.Namespace, folder: Path, small: Path) -> list[Pee
         )
         log = write_log(folder / f"times{times}", settings)
         events.append(pl.scan_parquet(log / "log.parquet").select(pl.len()).collect().item())
-        rounds = [measured("graph", small, log)[0] for _ in range(arguments.repeats)]
-        figures.append({key: statistics.median(of[key] for of in rounds) for key in rounds[0]})
+        rounds = [alone(measured, whole_graph, small, log)[1] for _ in range(arguments.repeats)]
+        figures.append(medians(rounds))
     return [
         PeerComparison(
             what=f"{what}, {events[place] / events[0]:.0f} times the events "
@@ -293,7 +268,7 @@ def catalogs(folder: Path) -> list[PeerComparison]:
         edges = write_edges(folder / f"items{items}", items)
         scans = (pl.scan_parquet(edges / f"{part}.parquet") for part in KINDS)
         entries.append(sum(scan.select(pl.len()).collect().item() for scan in scans))
-        figures.append(measured("merge", small, edges)[0])
+        figures.append(alone(measured, merged, small, edges)[1])
     # The edges themselves are read within the task: 16 bytes each.
     added = [
         of["memory_gib"] * 2**30 / count - 16 for of, count in zip(figures, entries, strict=True)
@@ -331,20 +306,11 @@ def measure(arguments: argparse.Namespace) -> BenchmarkRecord:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="where the result goes (JSON)")
+    parser = parser_of(__doc__)
     parser.add_argument("--sessions", type=int, default=20_000, help="visits, of the contest")
     parser.add_argument("--growth-sessions", type=int, default=4_000, help="of the shortest log")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--task", help=argparse.SUPPRESS)
-    parser.add_argument("--small", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.task:
-        tasks = CONTESTANTS | {"graph": whole_graph, "merge": merged}
-        work(tasks[arguments.task], arguments.small, arguments.folder, arguments.out)
-        return
-    print(measure(arguments))
+    print(measure(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -16,12 +16,9 @@ follow by multiplication.
 from __future__ import annotations
 
 import argparse
-import gc
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -33,8 +30,16 @@ from torch_geometric.nn import SGConv
 from torch_geometric.nn.models import GraphSAGE
 from torch_geometric.transforms import SIGN
 
-from okml.benchmark import BenchmarkRecord, Check, PeerComparison, write_benchmark
-from okml.errors import ResourceError
+from okml.benchmark import (
+    BenchmarkRecord,
+    Check,
+    Figures,
+    PeerComparison,
+    in_turns,
+    parser_of,
+    taken_with_memory,
+    write_benchmark,
+)
 from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.baselines.pinsage import visit_counts
 from okml.lightsage.features import hop_features
@@ -51,7 +56,7 @@ from okml.lightsage.training.batches import (
 )
 from okml.lightsage.training.losses import Encoded, LossSettings, pair_loss
 from okml.lightsage.training.trainer import ContrastiveModel
-from okml.runtime import GIB, progress
+from okml.runtime import progress
 
 SEED = 0
 LOSS = LossSettings()
@@ -273,7 +278,6 @@ def check(problem: Problem, contest: Contest) -> Check:
 
 def measure(problem: Problem, contest: Contest, arguments: argparse.Namespace) -> PeerComparison:
     """Let both take turns; a round begins from new weights and ends after some steps."""
-    rates: dict[str, list[float]] = {"okml": [], "peer": []}
     sampled = VARIANTS[contest.variant].sampled
 
     def with_okml(steps: int) -> None:
@@ -288,39 +292,21 @@ def measure(problem: Problem, contest: Contest, arguments: argparse.Namespace) -
         "okml": arguments.sampled_steps if sampled else arguments.steps,
         "peer": arguments.whole_steps if contest.slow else arguments.steps,
     }
-    for _ in progress(range(arguments.repeats), contest.name):
-        for name, run in (("okml", with_okml), ("peer", with_peer)):
-            started = time.process_time()
-            run(steps[name])
-            rates[name].append(steps[name] * problem.batch / (time.process_time() - started))
+    trainings = {
+        "okml": partial(with_okml, steps["okml"]),
+        "peer": partial(with_peer, steps["peer"]),
+    }
+    figures, _ = in_turns(trainings, arguments.repeats)
+    rates = {name: steps[name] * problem.batch / of["cpu_seconds"] for name, of in figures.items()}
     return PeerComparison(
         what=f"training pairs a processor second, {contest.how}",
         unit="pairs/s",
         peer=contest.name,
-        okml_value=statistics.median(rates["okml"]),
-        peer_value=statistics.median(rates["peer"]),
+        okml_value=rates["okml"],
+        peer_value=rates["peer"],
         better="higher",
         repeats=arguments.repeats,
     )
-
-
-def status(name: str) -> int:
-    """Return a size of this process in bytes, as the kernel counts it."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    raise ResourceError("This benchmark reads memory from /proc, which Linux has.")
-
-
-def taken(work: Callable[[], object]) -> tuple[float, int]:
-    """Return the processor seconds of a piece of work, and the memory that it adds at its peak."""
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before, started = status("VmRSS"), time.process_time()
-    result = work()
-    seconds, added = time.process_time() - started, status("VmHWM") - before
-    del result
-    return seconds, added
 
 
 def works(problem: Problem, arguments: argparse.Namespace) -> dict[str, Callable[[], object]]:
@@ -356,25 +342,29 @@ def works(problem: Problem, arguments: argparse.Namespace) -> dict[str, Callable
 
 def growth(arguments: argparse.Namespace) -> list[PeerComparison]:
     """Do the same work on catalogs of ten times the items."""
-    found: list[dict[str, tuple[float, int]]] = []
+    found: list[dict[str, Figures]] = []
     for items in progress(CATALOGS, "catalogs"):
         problem = random_problem(items, arguments.neighbors, arguments.width, arguments.batch)
-        found.append({name: taken(work) for name, work in works(problem, arguments).items()})
-    less, more = found
+        tasks = works(problem, arguments)
+        found.append({name: taken_with_memory(work)[1] for name, work in tasks.items()})
     times = CATALOGS[1] / CATALOGS[0]
-    return [
-        PeerComparison(
-            what=f"{name}, {times:.0f} times the items: {less[name][0]:.2g} to {more[name][0]:.2g} "
-            f"processor seconds, {less[name][1] / GIB:.2g} to {more[name][1] / GIB:.2g} GiB added; "
-            f"at most, by multiplication, {more[name][0] * 10:.2g} s and "
-            f"{more[name][1] * 10 / GIB:.2g} GiB for {10 * CATALOGS[1]:,} items",
-            unit="times the seconds",
-            peer=f"growth in proportion to the catalog, {CATALOGS[0]:,} to {CATALOGS[1]:,} items",
-            okml_value=more[name][0] / less[name][0],
-            peer_value=times,
+    comparisons = []
+    for name in found[0]:
+        seconds, gib = ([of[name][key] for of in found] for key in ("cpu_seconds", "memory_gib"))
+        comparisons.append(
+            PeerComparison(
+                what=f"{name}, {times:.0f} times the items: {seconds[0]:.2g} to {seconds[1]:.2g} "
+                f"processor seconds, {gib[0]:.2g} to {gib[1]:.2g} GiB added; at most, by "
+                f"multiplication, {seconds[1] * 10:.2g} s and {gib[1] * 10:.2g} GiB for "
+                f"{10 * CATALOGS[1]:,} items",
+                unit="times the seconds",
+                peer=f"growth in proportion to the catalog, {CATALOGS[0]:,} to {CATALOGS[1]:,} "
+                "items",
+                okml_value=seconds[1] / seconds[0],
+                peer_value=times,
+            )
         )
-        for name in less
-    ]
+    return comparisons
 
 
 def compare(arguments: argparse.Namespace) -> BenchmarkRecord:
@@ -396,8 +386,7 @@ def compare(arguments: argparse.Namespace) -> BenchmarkRecord:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="where the result goes (JSON)")
+    parser = parser_of(__doc__)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--neighbors", type=int, default=16)
     parser.add_argument("--width", type=int, default=64)

@@ -13,15 +13,8 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,12 +24,13 @@ from torch.nn import functional
 from okml.benchmark import (
     BenchmarkRecord,
     Check,
-    PeerComparison,
     Quantity,
+    alone,
     compare,
+    in_turns,
+    parser_of,
     write_benchmark,
 )
-from okml.errors import RecordError
 from okml.offline_rl.actor import DistilGPT2Actor
 from okml.offline_rl.config import PROFILES
 from okml.offline_rl.critic import Critics, LSTMCritic
@@ -45,7 +39,7 @@ from okml.offline_rl.data import prepare
 from okml.offline_rl.episodes import TransitionBatch, TransitionBatches
 from okml.offline_rl.settings import CRRSettings, LogSettings
 from okml.offline_rl.weighted import WeightedTask, clone_all
-from okml.runtime import peak_memory_gib, progress, seed_everything
+from okml.runtime import peak_memory_gib, seed_everything
 from okml.training import TrainingTask
 
 PRETRAINING = "a pre-training update at the same batch"
@@ -154,36 +148,22 @@ def first_losses() -> dict[str, float]:
     return {name: float(loss()) for name, (loss, _) in contestants().items()}
 
 
-def times(repeats: int) -> dict[str, list[float]]:
-    """Return the milliseconds of updates, the contestants taking turns."""
-    all_of_them = contestants()
-    found: dict[str, list[float]] = {name: [] for name in all_of_them}
-    for number in progress(range(repeats + 3), "updates"):
-        for name, (loss, optimizers) in all_of_them.items():
-            started = time.perf_counter()
-            update(loss, optimizers)
-            if number >= 3:  # the first ones warm up
-                found[name].append(1000 * (time.perf_counter() - started))
-    return found
-
-
-def memory_alone(name: str) -> float:
-    """Return the peak memory of a process that takes a few updates, GiB."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--alone", name], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RecordError(f"{name} failed:\n{done.stderr[-2000:]}")
-    return float(json.loads(done.stdout.splitlines()[-1]))
+def peak_after_updates(name: str) -> float:
+    """Return the peak memory of this process after a few updates, GiB."""
+    loss, optimizers = contestants()[name]
+    for _ in range(5):
+        update(loss, optimizers)
+    return peak_memory_gib()
 
 
 def record(arguments: argparse.Namespace) -> BenchmarkRecord:
     torch.set_num_threads(arguments.threads)
     losses = first_losses()
-    figures: dict[str, Mapping[str, Any]] = {
-        name: {"milliseconds": statistics.median(of), "memory": memory_alone(name)}
-        for name, of in times(arguments.repeats).items()
-    }
+    updates = {name: partial(update, *given) for name, given in contestants().items()}
+    figures, _ = in_turns(updates, arguments.repeats, warm=3)
+    for name, of in figures.items():
+        of["milliseconds"] = 1000 * of["seconds"]
+        of["memory"] = alone(peak_after_updates, name)
     ours = figures.pop("okml")
     settings, items, _, batch = problem()
     check = Check(
@@ -191,7 +171,6 @@ def record(arguments: argparse.Namespace) -> BenchmarkRecord:
         difference=abs(losses["okml"] - losses[DENSE]) / losses[DENSE],
         tolerance=TOLERANCE,
     )
-    comparisons: list[PeerComparison] = list(compare(ours, figures, QUANTITIES, arguments.repeats))
     return write_benchmark(
         arguments.out,
         "An update of critic-regularized regression",
@@ -201,27 +180,16 @@ def record(arguments: argparse.Namespace) -> BenchmarkRecord:
         f"{settings.critic.hidden}, the expectation over all actions as baseline and next value, "
         f"float32, threads: {arguments.threads}. CRR has more to do than pre-training, so that "
         "ratio is below 1; at 0.67 an update would cost one and a half times as much.",
-        comparisons,
+        compare(ours, figures, QUANTITIES, arguments.repeats),
         [check],
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="where the result goes (JSON)")
+    parser = parser_of(__doc__)
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--alone", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.alone:
-        loss, optimizers = contestants()[arguments.alone]
-        for _ in range(5):
-            update(loss, optimizers)
-        print(json.dumps(peak_memory_gib()))
-        return
-    if arguments.out is None:
-        parser.error("--out is needed")
-    print(record(arguments))
+    print(record(parser.parse_args()))
 
 
 if __name__ == "__main__":

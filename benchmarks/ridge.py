@@ -10,14 +10,10 @@ take turns within each repeat, on the same number of threads.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +21,15 @@ from sklearn.linear_model import RidgeCV
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from okml.benchmark import BenchmarkRecord, Check, Quantity, write_benchmark
+from okml.benchmark import (
+    BenchmarkRecord,
+    Check,
+    Quantity,
+    in_turns,
+    parser_of,
+    write_benchmark,
+)
 from okml.benchmark import compare as compare_figures
-from okml.runtime import progress
 from okml.space_time.layers import Draw, fit_layer
 from okml.space_time.ridge import LambdaGrid
 
@@ -110,12 +112,6 @@ def with_scikit_learn(problem: Problem, mode: str) -> Solution:
     return Solution(np.array(lams), np.stack(coefs), np.stack(predictions))
 
 
-def timed(contestant: Callable[[Problem], Solution], problem: Problem) -> tuple[Solution, Any]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    solution = contestant(problem)
-    return solution, (time.perf_counter() - wall, time.process_time() - cpu)
-
-
 def differences(ours: Solution, theirs: Solution) -> float:
     """Return the largest difference of coefficients, as a share of the largest coefficient."""
     return float(np.abs(ours.coef - theirs.coef).max() / np.abs(theirs.coef).max())
@@ -129,23 +125,14 @@ def compare(arguments: argparse.Namespace) -> BenchmarkRecord:
         name: partial(with_scikit_learn, mode=mode) for name, (mode, _) in PEERS.items()
     }
     first = planted(1, arguments.train, arguments.test, arguments.d)
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
-    solutions = {}
     with threadpool_limits(arguments.threads):
         torch.set_num_threads(arguments.threads)
         for contestant in contestants.values():
             contestant(first)  # libraries load and warm up
-        for _ in progress(range(arguments.repeats), "repeats"):
-            for name, contestant in contestants.items():
-                solutions[name], took = timed(contestant, problem)
-                times[name].append(took)
-    figures = {
-        name: {
-            "seconds": statistics.median(wall for wall, _ in took),
-            "cpu_seconds": statistics.median(cpu for _, cpu in took),
-        }
-        for name, took in times.items()
-    }
+        figures, solutions = in_turns(
+            {name: partial(solve, problem) for name, solve in contestants.items()},
+            arguments.repeats,
+        )
     ours = figures.pop("okml")
     version = metadata.version("scikit-learn")
     return write_benchmark(
@@ -173,8 +160,7 @@ def compare(arguments: argparse.Namespace) -> BenchmarkRecord:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="where the result goes (JSON)")
+    parser = parser_of(__doc__)
     parser.add_argument("--layers", type=int, default=31)
     parser.add_argument("--train", type=int, default=2400)
     parser.add_argument("--test", type=int, default=600)

@@ -19,7 +19,6 @@ import argparse
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import venv
@@ -37,7 +36,10 @@ from okml.benchmark import (
     Check,
     PeerComparison,
     Quantity,
+    alone,
     compare,
+    medians,
+    parser_of,
     write_benchmark,
 )
 from okml.data import logs
@@ -98,11 +100,11 @@ class Epochs:
         return {}
 
 
-def run_okml(settings: dict[str, Any]) -> dict[str, Any]:
+def run_okml(seed: int, max_epochs: int) -> dict[str, Any]:
     """Train, then rank the validation targets with the weights of every epoch."""
     torch.set_num_threads(1)
     interactions, split = load()
-    seed_everything(settings["seed"])
+    seed_everything(seed)
     encoder = okml_backbone(interactions.item_count)
     side = encoder.padding_side
     source = CausalBatches(
@@ -114,9 +116,9 @@ def run_okml(settings: dict[str, Any]) -> dict[str, Any]:
     task = objective_task(objective, optimizer, epochs)
     run = TrainingSettings(
         batch_size=BATCH_SIZE,
-        max_epochs=settings["okml_epochs"],
+        max_epochs=max_epochs,
         evaluate_every=1,
-        seed=settings["seed"],
+        seed=seed,
         log_every=10**6,
         device="cpu",
     )
@@ -203,14 +205,11 @@ def contest(arguments: argparse.Namespace, folder: Path) -> list[dict[str, dict[
     """Let the contestants take turns; return the figures of each by round."""
     interactions, split = load()
     write_events(folder / "events.csv", interactions, split)
-    commands = {
-        "okml": [sys.executable, __file__, "--contestant"],
-        **{name: [str(peer_python()), str(PEER_SCRIPTS / f"{name}_sasrec.py")] for name in PEERS},
-    }
+    python = str(peer_python())
     rounds = []
     for seed in progress(range(arguments.rounds), "rounds"):
-        figures = {}
-        for name, command in commands.items():
+        figures = {"okml": alone(run_okml, seed, arguments.okml_epochs)}
+        for name in PEERS:
             place = folder / f"{name}_{seed}"
             place.mkdir()
             settings = {
@@ -220,13 +219,12 @@ def contest(arguments: argparse.Namespace, folder: Path) -> list[dict[str, dict[
                 "scores": str(folder / f"{name}.npy"),
                 "seed": seed,
                 "epochs": arguments.epochs,
-                "okml_epochs": arguments.okml_epochs,
                 "steps": arguments.steps,
                 "items": interactions.item_count,
             }
             (place / "settings.json").write_text(json.dumps(settings))
             done = subprocess.run(
-                [*command, str(place / "settings.json")],
+                [python, str(PEER_SCRIPTS / f"{name}_sasrec.py"), str(place / "settings.json")],
                 cwd=place, capture_output=True, text=True, check=False,
             )  # fmt: skip
             if done.returncode:
@@ -273,18 +271,14 @@ def check_quality(name: str, peer: Mapping[str, Any], folder: Path, hide_seen: b
 
 def record(arguments: argparse.Namespace, folder: Path) -> BenchmarkRecord:
     rounds = contest(arguments, folder)
-    keys = [LEVEL.key, *(quantity.key for quantity in SPEED), "level"]
-    keys += ["floor", "microseconds_per_target", "saved"]
-    medians = {
-        name: {
-            key: statistics.median(figures[name][key] for figures in rounds)
-            for key in keys
-            if key in rounds[0][name]
-        }
+    keys = {LEVEL.key, *(quantity.key for quantity in SPEED), "level"}
+    keys |= {"floor", "microseconds_per_target", "saved"}
+    middle = {
+        name: medians([{key: of[name][key] for key in keys & of[name].keys()} for of in rounds])
         for name in rounds[0]
     }
-    ours, last = medians["okml"], rounds[-1]
-    rectools, recbole = ({PEERS[name]: medians[name]} for name in PEERS)
+    ours, last = middle["okml"], rounds[-1]
+    rectools, recbole = ({PEERS[name]: middle[name]} for name in PEERS)
     comparisons = [
         *compare(ours, rectools, (LEVEL, *SPEED), arguments.rounds),
         *compare(ours, recbole, SPEED, arguments.rounds),
@@ -315,20 +309,12 @@ def record(arguments: argparse.Namespace, folder: Path) -> BenchmarkRecord:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="where the result goes (JSON)")
+    parser = parser_of(__doc__)
     parser.add_argument("--epochs", type=int, default=30, help="of RecTools")
     parser.add_argument("--okml-epochs", type=int, default=15)
     parser.add_argument("--steps", type=int, default=5, help="of RecBole that are timed")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--contestant", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.contestant:
-        settings = json.loads(arguments.contestant.read_text())
-        Path(settings["result"]).write_text(json.dumps(run_okml(settings)))
-        return
-    if arguments.out is None:
-        parser.error("--out is needed")
     with tempfile.TemporaryDirectory() as folder:
         result = record(arguments, Path(folder))
     print(result)

@@ -12,15 +12,20 @@ turns; medians count.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from okml.benchmark import BenchmarkRecord, Check, PeerComparison, write_benchmark
+from okml.benchmark import (
+    BenchmarkRecord,
+    Check,
+    PeerComparison,
+    in_turns,
+    parser_of,
+    write_benchmark,
+)
 from okml.chapters import chapter
 from okml.runtime import progress
 from okml.strec.arms import BACKBONE, sampled
@@ -51,15 +56,9 @@ def contestants(study: Study, data: SplitLog, count: int, length: int) -> dict[s
 @torch.inference_mode()
 def milliseconds(encoders: dict[str, Candidate], rounds: int) -> dict[str, float]:
     """Return the median time of a history for each encoder; they take turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in encoders}
-    for turn in range(rounds + 1):
-        for name, encoder in encoders.items():
-            started = time.perf_counter()
-            encoder()
-            if turn:  # the first turn warms up
-                seconds[name].append(time.perf_counter() - started)
+    figures, _ = in_turns(encoders, rounds, warm=1)
     count = len(encoders[STREC].items)
-    return {name: 1000 * statistics.median(times) / count for name, times in seconds.items()}
+    return {name: 1000 * of["seconds"] / count for name, of in figures.items()}
 
 
 @torch.inference_mode()
@@ -114,8 +113,7 @@ def record(arguments: argparse.Namespace, folder: Path) -> BenchmarkRecord:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="where the result goes (JSON)")
+    parser = parser_of(__doc__)
     parser.add_argument(
         "--lengths", type=int, nargs="+", default=[50, 100, 200, 500, 1000, 2000, 4000]
     )

@@ -13,10 +13,7 @@ Two questions, each answered in one run on one machine:
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import sklearn
@@ -24,8 +21,14 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from okml.benchmark import BenchmarkRecord, Check, PeerComparison, write_benchmark
-from okml.runtime import progress
+from okml.benchmark import (
+    BenchmarkRecord,
+    Check,
+    PeerComparison,
+    in_turns,
+    parser_of,
+    write_benchmark,
+)
 from okml.video_workshop.common.table import ItemTable
 from okml.video_workshop.items.maker import TableMaker, size_of
 from okml.video_workshop.items.quantizers import RQKMeans
@@ -66,20 +69,6 @@ def of_scikit_learn(x: Tensor) -> float:
     return float((residual**2).sum() / (start**2).sum())
 
 
-def in_turns(
-    contestants: dict[str, Callable[[], object]], repeats: int, warm: int = 1
-) -> dict[str, float]:
-    """Return the median seconds of each, taking turns."""
-    found: dict[str, list[float]] = {name: [] for name in contestants}
-    for number in progress(range(repeats + warm), "turns"):
-        for name, run in contestants.items():
-            started = time.perf_counter()
-            run()
-            if number >= warm:
-                found[name].append(time.perf_counter() - started)
-    return {name: statistics.median(of) for name, of in found.items()}
-
-
 def tables() -> dict[ItemArm, ItemTable]:
     """Return the tables of a catalog, the plain one first."""
     x = vectors()
@@ -102,28 +91,26 @@ def step(table: ItemTable, ids: Tensor) -> None:
 def record(arguments: argparse.Namespace) -> BenchmarkRecord:
     torch.set_num_threads(arguments.threads)
     x = vectors()
-    errors = {"okml": ours(x), PEER: of_scikit_learn(x)}
-    seconds = in_turns(
-        {"okml": lambda: ours(x), PEER: lambda: of_scikit_learn(x)}, arguments.repeats
-    )
+    k_means = {"okml": partial(ours, x), PEER: partial(of_scikit_learn, x)}
+    figures, errors = in_turns(k_means, arguments.repeats, warm=1)
     comparisons = [
         PeerComparison(
             what="residual k-means", unit="seconds", peer=f"KMeans of {PEER}, level by level",
-            okml_value=seconds["okml"], peer_value=seconds[PEER], repeats=arguments.repeats,
+            okml_value=figures["okml"]["seconds"], peer_value=figures[PEER]["seconds"],
+            repeats=arguments.repeats,
         )
     ]  # fmt: skip
     ids = torch.randint(1, VECTORS + 1, (BATCH, LENGTH))
     made = tables()
-    times = in_turns(
-        {arm: lambda table=table: step(table, ids) for arm, table in made.items()},  # type: ignore[misc]
-        10 * arguments.repeats,
-    )
+    steps = {arm: partial(step, table, ids) for arm, table in made.items()}
+    figures, _ = in_turns(steps, 10 * arguments.repeats, warm=1)
     for arm in ARMS:
         comparisons.append(
             PeerComparison(
                 what=f"look-ups of a step, {arm}, {size_of(made[arm]).rows:,} rows",
                 unit="milliseconds", peer=f"nn.Embedding of {VECTORS:,} rows",
-                okml_value=1000 * times[arm], peer_value=1000 * times["id"],
+                okml_value=1000 * figures[arm]["seconds"],
+                peer_value=1000 * figures["id"]["seconds"],
                 repeats=10 * arguments.repeats,
             )
         )  # fmt: skip
@@ -145,8 +132,7 @@ def record(arguments: argparse.Namespace) -> BenchmarkRecord:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="where the result goes (JSON)")
+    parser = parser_of(__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     print(record(parser.parse_args()))

@@ -13,17 +13,20 @@ from __future__ import annotations
 
 import argparse
 import copy
-import statistics
-import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
-from okml.benchmark import BenchmarkRecord, Check, Quantity, compare, write_benchmark
-from okml.runtime import progress
+from okml.benchmark import (
+    BenchmarkRecord,
+    Check,
+    Quantity,
+    compare,
+    in_turns,
+    parser_of,
+    write_benchmark,
+)
 from okml.seqrec.metrics import hit
 from okml.video_workshop.common.data import load_watched
 from okml.video_workshop.common.table import IdTable
@@ -49,7 +52,10 @@ def problem(week: int) -> tuple[ServedStream, StreamTrainer, UserModel]:
     weekly = profile.stream.weekly
     world = weekly_stream(load_watched(profile.data).interactions, weekly)
     items, model = world.stream.interactions.item_count, weekly.training.model
-    build = lambda: UserModel(IdTable(items, model.width), model)  # noqa: E731
+
+    def build() -> UserModel:
+        return UserModel(IdTable(items, model.width), model)
+
     profile = profile.model_copy(update={"device": "cpu"})
     trainer = StreamTrainer(profile, world.stream, weekly.training, build, 0, CPU, update_rate=0.5)
     return world, trainer, train_base(trainer, week)[0]
@@ -73,33 +79,25 @@ def record(arguments: argparse.Namespace) -> BenchmarkRecord:
         "okml": lambda: Incremental().update(trainer, copy.deepcopy(base), week),
         RETRAINED: lambda: FullRetrain(1, week).update(trainer, base, week),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    models, samples = {}, {}
-    for _ in progress(range(arguments.repeats), "turns"):
-        for name, learn in contestants.items():
-            started = time.perf_counter()
-            models[name], effort = learn()
-            seconds[name].append(time.perf_counter() - started)
-            samples[name] = effort.samples
-    figures: dict[str, Mapping[str, Any]] = {
-        name: {"seconds": statistics.median(of), "samples": samples[name]}
-        for name, of in seconds.items()
-    }
-    quality = {name: hits(world, trainer, model, week + 1) for name, model in models.items()}
+    figures, learned = in_turns(contestants, arguments.repeats)
+    quality = {}
+    for name, (model, effort) in learned.items():
+        figures[name]["samples"] = effort.samples
+        quality[name] = hits(world, trainer, model, week + 1)
     ours = figures.pop("okml")
     check = Check(
         what="HR@10 of the weeks that follow, retrained less updated",
         difference=max(quality[RETRAINED] - quality["okml"], 0.0) / quality[RETRAINED],
         tolerance=TOLERANCE,
     )
-    model = trainer.settings.model
     return write_benchmark(
         arguments.out,
         "Keeping a recommender fresh",
         f"Week {week} of MovieLens-100K with simulated launches, learned by a causal transformer "
-        f"of width {model.width}: {trainer.settings.update_epochs} epochs on the week from the "
-        f"model of the weeks before, or {trainer.settings.base_epochs} epochs on everything from "
-        f"scratch; float32 on {arguments.threads} threads. HR@10 in the weeks that follow: "
+        f"of width {trainer.settings.model.width}: {trainer.settings.update_epochs} epochs on the "
+        f"week from the model of the weeks before, or {trainer.settings.base_epochs} epochs on "
+        f"everything from scratch; float32 on {arguments.threads} threads. HR@10 in the weeks "
+        "that follow: "
         f"{quality['okml']:.4f} updated, {quality[RETRAINED]:.4f} retrained.",
         list(compare(ours, figures, QUANTITIES, arguments.repeats)),
         [check],
@@ -107,8 +105,7 @@ def record(arguments: argparse.Namespace) -> BenchmarkRecord:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="where the result goes (JSON)")
+    parser = parser_of(__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--week", type=int, default=24, help="the one that is learned")

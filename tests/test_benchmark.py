@@ -1,6 +1,20 @@
+import os
+import sys
+
+import numpy as np
 import pytest
 
-from okml.benchmark import BenchmarkRecord, Check, Quantity, compare, write_benchmark
+from okml.benchmark import (
+    BenchmarkRecord,
+    Check,
+    Quantity,
+    alone,
+    compare,
+    in_turns,
+    medians,
+    taken_with_memory,
+    write_benchmark,
+)
 from okml.errors import RecordError
 
 QUANTITIES = [
@@ -40,3 +54,28 @@ def test_a_damaged_record_is_an_error(tmp_path):
     path.write_text('{"name": "demo"}')
     with pytest.raises(RecordError, match="is no recorded benchmark"):
         BenchmarkRecord.read(path)
+
+
+def test_contestants_take_turns_and_what_warms_up_is_not_measured():
+    turns = []
+    work = {name: lambda name=name: turns.append(name) or len(turns) for name in ("ours", "peer")}
+    figures, last = in_turns(work, repeats=2, warm=1)
+    assert turns == ["ours", "peer"] * 3
+    assert last == {"ours": 5, "peer": 6}
+    assert figures.keys() == work.keys()
+    assert figures["ours"].keys() == {"seconds", "cpu_seconds"}
+
+
+def test_the_median_is_of_each_figure():
+    rounds = [{"a": 1.0, "b": 9.0}, {"a": 3.0, "b": 8.0}, {"a": 2.0, "b": 7.0}]
+    assert medians(rounds) == {"a": 2.0, "b": 8.0}
+
+
+def test_work_alone_has_a_process_of_its_own():
+    assert alone(os.getpid) != os.getpid()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells a peak that can be forgotten")
+def test_memory_is_what_the_work_adds_at_its_peak():
+    small, large = (taken_with_memory(lambda n=n: np.ones(n).sum())[1] for n in (1, 2**24))
+    assert small["memory_gib"] < 2**-6 < 2**-4 < large["memory_gib"]  # 2**-3 GiB of numbers

@@ -1,11 +1,17 @@
-"""Recorded benchmarks of okml and its peers, as ratios from one run on one machine."""
+"""Benchmarks of okml and its peers: measuring in turns, and records of ratios from one run."""
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Mapping, Sequence
+import statistics
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, ParamSpec, Self, TypeVar
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -13,8 +19,12 @@ from pydantic.dataclasses import dataclass
 from okml.clock import now
 from okml.errors import RecordError
 from okml.paths import atomic_write
-from okml.runtime import Commit, Environment, commit, environment
+from okml.runtime import Commit, Environment, commit, environment, progress
 from okml.settings import Frozen
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Figures = dict[str, float]  # measured numbers by the keys of their quantities
 
 
 class PeerComparison(Frozen):
@@ -157,6 +167,77 @@ def write_benchmark(
     return BenchmarkRecord.write(
         path, name=path.stem, title=title, what=what, comparisons=comparisons, checks=checks
     )
+
+
+def parser_of(description: str) -> ArgumentParser:
+    """Return the parser of a benchmark's options with ``--out``.
+
+    Args:
+        description: The docstring of the script, whose first line is shown.
+    """
+    parser = ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="where the result goes (JSON)")
+    return parser
+
+
+def alone(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """Return what a function returns in a new process, whose memory is that of the work alone."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return process.submit(work, *arguments, **options).result()
+
+
+def taken(work: Callable[[], T]) -> tuple[T, Figures]:
+    """Return what a function returns, with its ``seconds`` and ``cpu_seconds``."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
+    return result, {"seconds": seconds, "cpu_seconds": cpu_seconds}
+
+
+def taken_with_memory(work: Callable[[], T]) -> tuple[T, Figures]:
+    """Return what :func:`taken` does, with the ``memory_gib`` that the work adds; Linux only.
+
+    It is the peak during the work over what the process held before.
+    """
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forget the peak so far
+    before = _memory_gib("VmRSS")
+    result, figures = taken(work)
+    return result, figures | {"memory_gib": _memory_gib("VmHWM") - before}
+
+
+def _memory_gib(name: str) -> float:
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    kib = next(line.split()[1] for line in lines if line.startswith(f"{name}:"))
+    return int(kib) / 2**20
+
+
+def medians(rounds: Sequence[Mapping[str, float]]) -> Figures:
+    """Return the median of each figure over rounds with the same figures."""
+    return {key: statistics.median(figures[key] for figures in rounds) for key in rounds[0]}
+
+
+def in_turns(
+    contestants: Mapping[str, Callable[[], T]], repeats: int, warm: int = 0
+) -> tuple[dict[str, Figures], dict[str, T]]:
+    """Let contestants take turns, so that what else the machine does slows all of them down.
+
+    Args:
+        contestants: The work of each by its name.
+        repeats: The number of turns that are measured.
+        warm: The number of turns before these, in which libraries load.
+
+    Returns:
+        The medians of the figures of :func:`taken`, and what each contestant returned last.
+    """
+    rounds: dict[str, list[Figures]] = {name: [] for name in contestants}
+    last: dict[str, T] = {}
+    for turn in progress(range(warm + repeats), "turns"):
+        for name, work in contestants.items():
+            last[name], figures = taken(work)
+            if turn >= warm:
+                rounds[name].append(figures)
+    return {name: medians(of) for name, of in rounds.items()}, last
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
