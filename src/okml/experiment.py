@@ -5,30 +5,20 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
+from typing import Any, ClassVar, Generic, TypeVar, overload
 
 import polars as pl
-import torch
 
 from okml import runlog
 from okml.accelerator import require_accelerator
 from okml.chapters import chapter
-from okml.kept import remove_superseded
+from okml.kept import AnyStudy, remove_superseded
 from okml.ledger import RunRecord, folder_of, save_record
 from okml.locks import take
 from okml.profile import ProfileT
 from okml.runtime import seed_everything
 from okml.status import note_folder
 from okml.steps import StepResult, Steps
-
-
-class HasDevice(Protocol):
-    """A study: the data and models that the steps of a run share."""
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the computations."""
-        ...
 
 
 class step:  # noqa: N801 - it is written like a decorator, as property is
@@ -88,7 +78,7 @@ def frame(other: str, name: str) -> Callable[[ChapterExperiment[Any, Any]], pl.D
 
 
 MOST_ROWS = 2500  # that a record keeps of a frame, such as the points of a map
-StudyT = TypeVar("StudyT", bound=HasDevice)
+StudyT = TypeVar("StudyT", bound=AnyStudy)
 
 
 class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):

@@ -4,6 +4,7 @@ from okml.kept.adoption import adopted, offer
 from okml.kept.needs import Needs, describe, needs_of
 from okml.kept.results import KeptResult, load, save
 from okml.kept.trainings import (
+    AnyStudy,
     distinct,
     remove_superseded,
     trainings_folder,
@@ -11,6 +12,7 @@ from okml.kept.trainings import (
 )
 
 __all__ = [
+    "AnyStudy",
     "KeptResult",
     "Needs",
     "adopted",

@@ -12,18 +12,21 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from okml.code_key import WHOLE, full_name
 from okml.kept.needs import Needs, needs_of
 from okml.paths import atomic_write
 from okml.profile import Profile
 
+if TYPE_CHECKING:
+    import torch
+
 FOLDER, CODE = "training", "code.json"
 
 
-class HasRun(Protocol):
-    """A study, or another object that computes with the settings of a run."""
+class AnyStudy(Protocol):
+    """A study: the data and trainings that the steps of a run share, or a part of them."""
 
     @property
     def profile(self) -> Profile:
@@ -35,8 +38,13 @@ class HasRun(Protocol):
         """The folder of the run."""
         ...
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the computations."""
+        ...
 
-def trainings_folder(study: HasRun, *made_by: Any) -> Path:
+
+def trainings_folder(study: AnyStudy, *made_by: Any) -> Path:
     """Return the folder for the results of functions with the settings of a run; create it.
 
     Other settings or other code get another folder. The functions' arguments are no part of the
