@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from okml.errors import ParameterError
 from okml.paths import repository_root
 from okml.profile import PROFILE_NAMES, Profile
+from okml.settings import did_you_mean
 
 if TYPE_CHECKING:
     from okml.experiment import ChapterExperiment
@@ -105,9 +105,8 @@ def chapter(name: str) -> Chapter:
         ParameterError: If there is none; the message lists those that exist.
     """
     if name not in CHAPTERS:
-        close = difflib.get_close_matches(name, CHAPTERS, n=1)
         raise ParameterError(
-            f"Unknown chapter {name!r}." + (f" Did you mean {close[0]!r}?" if close else ""),
+            f"Unknown chapter {name!r}.{did_you_mean(name, CHAPTERS)}",
             f"Chapters: {', '.join(CHAPTERS)}.",
         )
     return Chapter(name)

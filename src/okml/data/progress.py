@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from rich.filesize import decimal
 from tqdm import tqdm
 
 
@@ -39,10 +40,4 @@ def waiting(message: str) -> AbstractContextManager[Any]:
 
 def human_bytes(count: float | None) -> str:
     """Return a size in decimal units, as registries print them: ``98.4 MB``."""
-    if count is None:
-        return "size unknown"
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError("unreachable")
+    return "size unknown" if count is None else decimal(round(count))
