@@ -54,18 +54,12 @@ def test_bad_overrides_say_what_is_wrong(profile, changes, message):
     assert message in str(caught.value)
 
 
-def test_a_list_that_is_none_is_answered_with_how_to_write_it(profile):
+@pytest.mark.parametrize("name", ["seeds", "budget"])
+def test_a_list_or_an_object_that_is_none_is_answered_with_how_to_write_it(profile, name):
     with pytest.raises(ParameterError) as caught:
-        profile.override({"seeds": "1"})
+        profile.override({name: "1"})
     written = re.search(r"-p '(\w+)=(.*)'", caught.value.message)
     assert profile.override({written[1]: written[2]}) == profile  # what it says can be copied
-
-
-def test_an_object_that_is_none_is_answered_with_how_to_write_it(profile):
-    with pytest.raises(ParameterError) as caught:
-        profile.override({"budget": "1"})
-    written = re.search(r"-p '(\w+)=(.*)'", caught.value.message)
-    assert profile.override({written[1]: written[2]}) == profile
 
 
 def test_a_name_further_inside_is_found_in_lists_too():

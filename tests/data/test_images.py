@@ -1,13 +1,11 @@
 import gzip
-import io
-import tarfile
 
 import numpy as np
 import pytest
 
 from okml.data.images import read_cifar, read_idx
 from okml.errors import DataError
-from tests.tools.image_files import cifar, idx
+from tests.tools.image_files import cifar, idx, tar_of
 
 
 def test_idx_files_are_read_and_damaged_ones_named(tmp_path):
@@ -36,16 +34,6 @@ def test_cifar_is_read_record_by_record(tmp_path, name, label):
     images, labels = read_cifar(path, name)
     np.testing.assert_array_equal(labels, rows[:, label])
     np.testing.assert_array_equal(images.reshape(len(rows), -1), rows[:, label + 1 :])
-
-
-def tar_of(files):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(

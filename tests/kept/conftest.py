@@ -9,6 +9,7 @@ import pytest
 
 from okml.code_key import Sources
 from okml.kept import needs
+from okml.steps import Steps
 
 FILES = {
     "__init__.py": "",
@@ -109,3 +110,17 @@ def package(tmp_path, monkeypatch):
 @pytest.fixture
 def run_dir(tmp_path):
     return tmp_path / "run"
+
+
+@pytest.fixture
+def run(package, profile, run_dir):
+    """Return a function that opens the run and calls its steps; and what was computed."""
+
+    def run(profile=profile, device="cpu", factor=1, rows=None):
+        study = package.study(profile, run_dir)
+        steps = Steps(profile, run_dir, device)
+        steps("quality", package.steps.quality, study, factor, rows=rows)
+        steps("serving", package.steps.serving, study)
+        return steps, study.calls
+
+    return run

@@ -16,20 +16,6 @@ from tests.training.tasks import all_weights
 SCALED, SHIFTED = "tiny.maths.scaled", "tiny.maths.shifted"
 
 
-@pytest.fixture
-def run(package, profile, run_dir):
-    """Return a function that opens the run and calls its steps; and what was computed."""
-
-    def run(profile=profile, device="cpu"):
-        study = package.study(profile, run_dir)
-        steps = Steps(profile, run_dir, device)
-        steps("quality", package.steps.quality, study)
-        steps("serving", package.steps.serving, study)
-        return steps, study.calls
-
-    return run
-
-
 def test_nothing_is_said_where_nothing_is_stale(run, profile, run_dir, capsys):
     offer(profile, run_dir, adopt=True)
     run()

@@ -25,20 +25,6 @@ def model_profile(profile, folder):
     return TinyModelProfile.model_validate({**values, "model": str(folder)})
 
 
-@pytest.fixture
-def run(package, profile, run_dir):
-    """Return a function that opens the run and calls its steps; and what was computed."""
-
-    def run(profile=profile, device="cpu", factor=1, rows=None):
-        study = package.study(profile, run_dir)
-        steps = Steps(profile, run_dir, device)
-        steps("quality", package.steps.quality, study, factor, rows=rows)
-        steps("serving", package.steps.serving, study)
-        return steps, study.calls
-
-    return run
-
-
 def test_a_kept_step_is_not_computed_again(run):
     first, calls = run()
     again, none = run()

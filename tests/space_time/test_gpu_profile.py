@@ -15,13 +15,11 @@ import polars as pl
 import pytest
 import torch
 from polars.testing import assert_frame_equal
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
     GPTNeoXConfig,
     LlamaConfig,
     PretrainedConfig,
-    PreTrainedTokenizerFast,
 )
 
 from okml.chapters import chapter
@@ -35,6 +33,7 @@ from okml.space_time.study import Study
 from okml.training.ahead import train_ahead
 from tests.deciding import deciding_estimates
 from tests.finished import check_commands
+from tests.space_time.tiny_experiment import byte_tokenizer
 from tests.tools.own_data import OwnData
 
 pytestmark = pytest.mark.slow
@@ -177,23 +176,6 @@ def _nouns() -> Iterator[str]:
             )
 
 
-def _tokenizer(texts: list[str], special: list[str], start: str) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE whose first ids are the special tokens."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=420,
-        special_tokens=special,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=start, eos_token=special[-1]
-    )
-
-
 def _model(family: str, vocabulary: int, blocks: int) -> PretrainedConfig:
     shared = {
         "vocab_size": vocabulary,
@@ -228,8 +210,8 @@ def publish(folder: Path, patch: pytest.MonkeyPatch) -> None:
     texts = [line for content in files.values() for line in content.decode().splitlines()[::9]]
     texts += ["on the continent of Asia", "on the continent of North America"] * 40
     tokenizers = {
-        "Pythia": _tokenizer(texts, ["<|endoftext|>"], "<|endoftext|>"),
-        "Llama-2": _tokenizer(texts, ["<unk>", "<s>", "</s>"], "<s>"),
+        "Pythia": byte_tokenizer(texts),
+        "Llama-2": byte_tokenizer(texts, ["<unk>", "<s>", "</s>"], "<s>"),
     }
     for seed, model in enumerate(GPU.models):
         tokenizer = tokenizers[model.family]

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -116,19 +116,26 @@ REGISTRY = {
 }
 
 
-def byte_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Return a byte-pair tokenizer in the manner of GPT-2 and SmolLM2, trained on ``texts``."""
+def byte_tokenizer(
+    texts: Iterable[str], special: Sequence[str] = (START,), start: str = START
+) -> PreTrainedTokenizerFast:
+    """Return a byte-pair tokenizer in the manner of GPT-2 and SmolLM2, trained on ``texts``.
+
+    The first ids are the special tokens, and the last of these ends a text.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=400,
-        special_tokens=[START],
+        special_tokens=[*special],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=START, eos_token=START)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=start, eos_token=special[-1]
+    )
 
 
 def save_model(folder: Path, blocks: int, seed: int = 0) -> Path:

@@ -1,14 +1,26 @@
-"""Small image files in their published formats."""
+"""Small image files in their published formats, and archives."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import tarfile
+from collections.abc import Mapping
 
 import numpy as np
 
 from okml.data.images import CIFAR
+
+
+def tar_of(files: Mapping[str, bytes]) -> bytes:
+    """Return a compressed tar archive of files by name."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -22,14 +34,11 @@ def idx(array: np.ndarray) -> bytes:
 def cifar(name: str, each: int = 4) -> tuple[bytes, np.ndarray]:
     """Return an archive of random images, and its records ``[members · each, bytes]``."""
     members, label_bytes = CIFAR[name]
-    rng, buffer, rows = np.random.default_rng(0), io.BytesIO(), []
-    with tarfile.open(fileobj=buffer, mode="w:gz") as file:
-        for member in members:
-            many = each if len(members) > 1 else 5 * each
-            labels = rng.integers(0, 10, (many, label_bytes), dtype=np.uint8)
-            pixels = rng.integers(0, 256, (many, 3 * 32 * 32), dtype=np.uint8)
-            rows.append(np.concatenate([labels, pixels], 1))
-            info = tarfile.TarInfo(member)
-            info.size = rows[-1].size
-            file.addfile(info, io.BytesIO(rows[-1].tobytes()))
-    return buffer.getvalue(), np.concatenate(rows)
+    rng, rows = np.random.default_rng(0), []
+    many = each if len(members) > 1 else 5 * each
+    for _ in members:
+        labels = rng.integers(0, 10, (many, label_bytes), dtype=np.uint8)
+        pixels = rng.integers(0, 256, (many, 3 * 32 * 32), dtype=np.uint8)
+        rows.append(np.concatenate([labels, pixels], 1))
+    files = {name: records.tobytes() for name, records in zip(members, rows, strict=True)}
+    return tar_of(files), np.concatenate(rows)

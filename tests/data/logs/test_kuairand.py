@@ -1,7 +1,5 @@
 import datetime as dt
 import hashlib
-import io
-import tarfile
 from contextlib import contextmanager
 
 import polars as pl
@@ -16,6 +14,7 @@ from okml.data.logs import (
 )
 from okml.data.logs.kuairand import LOG_HEADER, join_logs, read_impressions, read_videos
 from okml.errors import DataError, ParameterError
+from tests.tools.image_files import tar_of
 
 # The headers as the release has them.
 HEADER = (
@@ -140,22 +139,14 @@ def test_corrupt_videos(write, line, words):
         read_videos(path)
 
 
-def archive_of(files: dict[str, str], size: str) -> bytes:
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as archive:
-        for name, text in files.items():
-            member = tarfile.TarInfo(f"KuaiRand-{size}/data/{name}")
-            member.size = len(text.encode())
-            archive.addfile(member, io.BytesIO(text.encode()))
-    return content.getvalue()
-
-
 @pytest.fixture
 def put(cache, use_catalog):
     """Put an archive where the catalog expects it."""
 
     def put(name: str, size: str, files: dict[str, str]) -> None:
-        content = archive_of(files, size)
+        content = tar_of(
+            {f"KuaiRand-{size}/data/{name}": text.encode() for name, text in files.items()}
+        )
         folder = cache / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"KuaiRand-{size}.tar.gz").write_bytes(content)
