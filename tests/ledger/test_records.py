@@ -65,23 +65,15 @@ def test_provenance_names_code_machine_and_data(record, profile):
     assert record.provenance.data["cities"].source == "wheel"
 
 
-@pytest.mark.parametrize("damage", ["number", "cut", "schema", "field", "list"])
-def test_damaged_records_are_refused_by_name(record, tmp_path, damage):
+@pytest.mark.parametrize(
+    "damage",
+    [lambda text: text.replace("0.5", "0.9"), lambda text: text.replace("{", '{"extra": 1, ', 1)],
+    ids=["number", "field"],
+)
+def test_a_record_that_was_edited_is_refused_by_name(record, tmp_path, damage):
     path = tmp_path / "record.json"
     record.write(path)
-    text = path.read_text()
-    values = json.loads(text)
-    if damage == "number":
-        text = text.replace("0.5", "0.9")
-    elif damage == "cut":
-        text = text[: len(text) // 2]
-    elif damage == "schema":
-        text = json.dumps({**values, "schema_version": 99})
-    elif damage == "field":
-        text = json.dumps({**values, "extra": 1})
-    else:
-        text = "[]"
-    path.write_text(text)
+    path.write_text(damage(path.read_text()))
     with pytest.raises(RecordError) as caught:
         read_record(path)
     assert str(path) in str(caught.value)
