@@ -13,6 +13,7 @@ from okml.profile import PROFILE_NAMES, ProfileName
 from okml.settings import Frozen
 
 RECORDED = PROFILE_NAMES[1:]  # the scales whose runs are committed
+TINY = 1e-12  # what is nearer to zero is a zero with the errors of rounding
 
 
 class ClaimRow(Frozen):
@@ -49,23 +50,39 @@ def format_estimate(estimate: Estimate | None, digits: int | None = None) -> str
     """Write an estimate: ``0.412 [0.398, 0.426]`` with its interval, an em dash for none.
 
     A bare number of several seeds has its standard deviation instead: ``0.412 ± 0.008``. Without
-    a number of decimals, an estimate has three significant digits.
+    a number of decimals, an estimate has three significant digits, and more where its interval is
+    so narrow, or lies so near to zero, that these would not show it.
     """
     if estimate is None:
         return "—"
     if estimate.undefined:
         return "undefined"
-    digits = _digits(estimate) if digits is None else digits
-    value = f"{estimate.mean:,.{digits}f}"
+    spec = f"z,.{_digits(estimate) if digits is None else digits}f"  # z: no minus before a zero
+    value = f"{estimate.mean:{spec}}"
     if estimate.low is not None and estimate.high is not None:
-        return f"{value} [{estimate.low:,.{digits}f}, {estimate.high:,.{digits}f}]"
-    return value if estimate.sd is None else f"{value} ± {estimate.sd:,.{digits}f}"
+        return f"{value} [{estimate.low:{spec}}, {estimate.high:{spec}}]"
+    return value if estimate.sd is None else f"{value} ± {estimate.sd:{spec}}"
 
 
 def _digits(estimate: Estimate) -> int:
-    """Return how many decimals show three significant digits of the mean, at most three."""
-    alone = len(estimate.values) == 1 and estimate.low is None
-    if alone and float(estimate.mean).is_integer():
-        return 0
+    """Return the decimals of three significant digits of the mean, at most three, or more.
+
+    There are more where the mean, the width of the interval or an end of it is less than one unit
+    of the last decimal: enough for two digits of the width, and one of each of the others. Below a
+    hundredth of the width they are as good as zero.
+    """
     size = abs(estimate.mean)
-    return 3 if size < 10 else max(0, 3 - math.floor(math.log10(size)))
+    shown = [size]
+    if estimate.low is not None and estimate.high is not None:
+        width = estimate.high - estimate.low
+        shown += [width, abs(estimate.low), abs(estimate.high)]
+    else:
+        width = size if estimate.sd is None else estimate.sd
+        shown.append(width)
+        if estimate.sd is None and size.is_integer():
+            return 0
+    digits = 3 if size < 10 else max(0, 3 - math.floor(math.log10(size)))
+    least = min((max(each, width / 100) for each in shown if each > TINY), default=1.0)
+    if least >= 10.0**-digits:
+        return digits
+    return max(-math.floor(math.log10(least)), 1 - math.floor(math.log10(max(width, least))))
