@@ -241,3 +241,24 @@ def test_the_figure_of_a_claim_is_of_the_scale_that_decides_it(book):
     save(record("cpu", r2=[0.4, 0.42], shuffled_r2=[0.0, 0.01]))
     book.build()
     assert {image["alt"] for image in book.page(PAGE).select("figure img")} == {"A map of cities."}
+
+
+def test_a_claim_whose_test_shows_a_table_first_has_the_table_and_no_empty_one(book):
+    table = '<table class="okml-table"><caption>{}</caption><tbody>{}</tbody></table>'
+    shown = [
+        table.format("Nothing &amp; no rows.", ""),
+        table.format("Towns &amp; cities.", "<tr><td>Oslo</td></tr>"),
+        FIGURE,
+    ]
+    cell = DRAWN[1] | {
+        "metadata": {"okml": {"first": [["cpu", ""]] * 3, "more": []}},
+        "outputs": [{"data": {"text/html": html}} for html in shown],
+    }
+    book.write("notebooks/space_time.ipynb", json.dumps(NOTEBOOK | {"cells": [DRAWN[0], cell]}))
+    book.write(f"{PAGE}.md", page_of("space_time.map"))
+    book.build()
+    page = book.page(PAGE)
+    box = page.find(attrs={"aria-label": "Towns & cities."})
+    assert box.table.td.get_text() == "Oslo"
+    assert "Nothing" not in page.get_text()
+    assert page.select("figure img") == []

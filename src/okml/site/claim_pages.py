@@ -31,7 +31,7 @@ from okml.site.feed import VerdictChange, verdict_changes
 from okml.site.language import LANGUAGES, in_language, said, word
 from okml.site.markup import Child, definitions, element, note, row, scrolling_table, tag
 from okml.site.numerals import numbers_in
-from okml.site.pictures import figure_of_claim, picture
+from okml.site.pictures import claim_figure, figure_of_claim
 from okml.site.repository import source_link
 from okml.site.scales import caption, made_by
 from okml.site.tables import change_note, control_cell, measured_cell, paper_cell, rests_on_cell
@@ -159,8 +159,7 @@ class ClaimPage(PageDirective):
             return []
         code = [source_link(self.env, *place) for place in found.drawn]
         made = caption(view.chapter_of(claim), found.scale, self.lang, code=code)
-        shown = picture(self.env, found.svg, lazy=False)
-        return [made, tag("figure", shown, classes=["okml-figure"])]
+        return [made, claim_figure(self.env, found)]
 
     def _cite(self, found: ClaimRow) -> element:
         best = found.best_of(RECORDED)

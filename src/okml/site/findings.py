@@ -83,10 +83,10 @@ class Findings(PageDirective):
         A digest says which run it shows; the landing page leaves that to the page of the claim.
         """
         found = figure_of_claim(self.env, claim)
-        if found is None or found.svg in self._drawn:
+        if found is None or found.is_table or found.html in self._drawn:
             return []
-        shown = picture(self.env, found.svg, tooltips=False, lazy=bool(self._drawn))
-        self._drawn.add(found.svg)
+        shown = picture(self.env, found.html, tooltips=False, lazy=bool(self._drawn))
+        self._drawn.add(found.html)
         box = tag("div", shown, classes=["okml-finding-picture"])
         made = [caption(view.chapter_of(claim), found.scale, self.lang)] if self.arguments else []
         return [link(claim, "cell", box), *made]

@@ -31,7 +31,7 @@ from sphinx.environment import BuildEnvironment
 
 from okml.paths import atomic_write
 from okml.site import view
-from okml.site.data_names import named
+from okml.site.data_names import TABLE, named
 from okml.site.drawing import Place
 from okml.site.language import page_language
 from okml.site.markup import element, tag
@@ -42,6 +42,7 @@ BUILD = "smoke"  # the scale that each build runs
 FOLDED = "okml-scales"  # class of the box with the other scales of a cell
 COVER = "cover"  # tag of the cell with the chapter's cover figure; by default the first figure
 FIGURE = '<figure class="okml-figure"><svg'  # start of the HTML of a Picture
+CAPTION = "<caption>"
 # A slider over pictures: its buttons, and an inline image for each of their states.
 SLIDER = re.compile(
     r'<div class="(?P<classes>okml-steps [^"]*)">(?P<buttons>.*?)(?P<images><img .*)</div>',
@@ -107,26 +108,31 @@ def cover(notebook: Path) -> str | None:
     """Return the SVG of a notebook's cover: the tagged cell's figure, else the first; or None."""
     cells = view.notebook(notebook)["cells"]
     tagged = [cell for cell in cells if COVER in cell.get("metadata", {}).get("tags", [])]
-    return next((svg for _, svg in _drawings(tagged + cells)), None)
+    return next(_drawings(tagged + cells), None)
 
 
 @dataclass(frozen=True)
 class ClaimFigure:
-    """The first figure below the heading or the paragraph that marks the test of a claim.
+    """The first figure or table below the heading or the paragraph that marks a claim's test.
 
     Attributes:
-        svg: The drawing.
+        html: The SVG of the figure, or the table.
         scale: The profile of the run that it shows.
         drawn: The lines of the code that draws it: path and line.
     """
 
-    svg: str
+    html: str
     scale: str
     drawn: list[Place]
 
+    @property
+    def is_table(self) -> bool:
+        """Whether a table is shown."""
+        return self.html.startswith(TABLE)
+
 
 def figure_of_claim(env: BuildEnvironment, claim: str) -> ClaimFigure | None:
-    """Return the first figure below the mark of a claim, in the same section of its notebook.
+    """Return the first figure or table below the mark of a claim, in the section of its notebook.
 
     Where the cell shows several scales it is that of the scale that decides the claim.
     """
@@ -135,11 +141,22 @@ def figure_of_claim(env: BuildEnvironment, claim: str) -> ClaimFigure | None:
         page = page_in(env, english, page_language(env.docname))
         cells = view.notebook(Path(env.srcdir) / f"{page}.ipynb")["cells"]
         for cell in _section(cells, f"{{tests}}`{claim}`"):
-            drawn = list(_drawings([cell]))
-            if drawn:
-                scale, svg = next((each for each in drawn if each[0] == decides), drawn[0])
-                return ClaimFigure(svg, scale, cell["metadata"].get(KEY, {}).get("drawn", []))
+            if shown := list(_shown(cell)):
+                kind = shown[0][1].startswith(TABLE)
+                same = [each for each in shown if each[1].startswith(TABLE) == kind]
+                scale, html = next((each for each in same if each[0] == decides), same[0])
+                return ClaimFigure(html, scale, cell["metadata"].get(KEY, {}).get("drawn", []))
     return None
+
+
+def claim_figure(env: BuildEnvironment, found: ClaimFigure) -> element:
+    """Return a claim's figure, which a page opens with, or its table."""
+    if found.is_table:
+        table = nodes.raw("", found.html, format="html")
+        label = unescape(found.html[found.html.index(CAPTION) :].removeprefix(CAPTION))
+        attrs = {"role": "region", "aria-label": label.partition("</")[0], "tabindex": "0"}
+        return tag("div", table, classes=["okml-scroll"], attrs=attrs)
+    return tag("figure", picture(env, found.html, lazy=False), classes=["okml-figure"])
 
 
 def _section(cells: list[dict[str, Any]], mark: str) -> Iterator[dict[str, Any]]:
@@ -154,16 +171,22 @@ def _section(cells: list[dict[str, Any]], mark: str) -> Iterator[dict[str, Any]]
             yield cell
 
 
-def _drawings(cells: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield the scale and the SVG of each figure of some cells, folded ones last."""
-    for cell in cells:
-        shows = cell.get("metadata", {}).get(KEY, {"first": [], "more": []})
-        scales = [scale for scale, _ in shows["first"]]
-        scales += [scale for scale, count in shows["more"] for _ in range(count)]
-        for scale, output in zip_longest(scales, cell.get("outputs", [])):
-            html = "".join(output.get("data", {}).get("text/html", ""))
-            if html.startswith(FIGURE):
-                yield scale or BUILD, _drawing(html)
+def _drawings(cells: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the SVG of each figure of some cells, folded ones last."""
+    return (html for cell in cells for _, html in _shown(cell) if not html.startswith(TABLE))
+
+
+def _shown(cell: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the scale and the SVG or the table of what a cell shows, folded ones last."""
+    shows = cell.get("metadata", {}).get(KEY, {"first": [], "more": []})
+    scales = [scale for scale, _ in shows["first"]]
+    scales += [scale for scale, count in shows["more"] for _ in range(count)]
+    for scale, output in zip_longest(scales, cell.get("outputs", [])):
+        html = "".join(output.get("data", {}).get("text/html", ""))
+        if html.startswith(FIGURE):
+            yield scale or BUILD, _drawing(html)
+        elif html.startswith(TABLE) and "<td" in html:  # it has rows
+            yield scale or BUILD, html
 
 
 def _drawing(html: str) -> str:
