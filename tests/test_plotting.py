@@ -7,7 +7,19 @@ import polars as pl
 import pytest
 
 from okml.errors import ParameterError
-from okml.plotting import INK, PALETTE, Picture, by_color, dots, label_points, style
+from okml.ledger import Estimate, Measurements
+from okml.plotting import (
+    EMPTY,
+    INK,
+    PALETTE,
+    UNMEASURED,
+    Picture,
+    by_color,
+    dots,
+    estimates,
+    label_points,
+    style,
+)
 
 NS = "{http://www.w3.org/2000/svg}"
 
@@ -138,3 +150,30 @@ def test_in_a_crowd_only_the_first_labels_are_written():
     assert written[-1] == "far"
     assert len(written) < 31
     plt.close(figure)
+
+
+def test_estimates_are_drawn_with_their_controls_and_differences_and_others_left_out():
+    def measured(mean, low, high):
+        return Estimate(values={"all": mean}, low=low, high=high, estimator="drawn")
+
+    step = Measurements(
+        metrics={"r2": measured(0.5, 0.4, 0.6), "cheap_r2": measured(0.3, 0.2, 0.4)},
+        differences={"r2": {"cheap_r2": measured(0.2, 0.1, 0.3)}},
+    )
+    panels = {
+        "test R²": {"r2": "probe", "cheap_r2": "letters", "r2-cheap_r2": "difference"},
+        "years": {"error": "probe"},  # not of this run
+    }
+    shown = estimates(panels, step)
+    assert shown.alt == (
+        "test R²: probe 0.500 [0.400, 0.600]; letters 0.300 [0.200, 0.400]; "
+        "difference 0.200 [0.100, 0.300]."
+    )
+    root = ElementTree.fromstring(shown.svg)
+    texts = [element.text for element in root.iter(f"{NS}text")]
+    assert {"probe", "letters", "difference", "test R²"} <= set(texts)
+    assert "years" not in texts
+    assert EMPTY not in shown.svg
+    nothing = estimates(panels, Measurements())
+    assert nothing.alt == UNMEASURED
+    assert EMPTY in nothing.svg

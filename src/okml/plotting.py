@@ -27,6 +27,7 @@ from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
 from okml.errors import ParameterError
+from okml.ledger import Estimate, Measurements, format_estimate
 
 # Okabe & Ito (2008): eight colors that people with any color vision can tell apart. Black is
 # left out, since it would vanish in dark mode.
@@ -39,6 +40,7 @@ COORDINATES = {"d", "x", "y"}
 # Offsets of a label from its point, in points.
 SIDES = ((4, 3), (4, -3), (-4, 3), (-4, -3), (4, 12), (4, -12), (-4, 12), (-4, -12))
 ROOM = 1.35  # width of a diagram's box, over that of its text
+UNMEASURED = "This run measured none of it."
 LONG_NUMBER = re.compile(r"(\.\d\d)\d+")  # more than two decimals
 
 STYLE: Mapping[str, Any] = {
@@ -195,6 +197,56 @@ def dots(
     axes.set_yticks(places, rows[name].to_list())
     axes.set_ylim(rows.height - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
+
+
+def estimates(panels: Mapping[str, Mapping[str, str]], *measured: Measurements) -> Picture:
+    """Draw measured numbers with their 95 % intervals, a panel for each quantity.
+
+    It shows what decides claims: metrics, their controls, and the differences, in another color.
+
+    Args:
+        panels: The labels of the rows by what is measured, such as ``r2``; ``r2-control`` is a
+            paired difference. By the label of the panel's axis, which has the unit. What a run
+            did not measure is left out.
+        measured: The steps that measured it.
+    """
+    found = {name: one for step in measured for name, one in _by_name(step)}
+    known = {axis: {name: of[name] for name in of if name in found} for axis, of in panels.items()}
+    known = {axis: of for axis, of in known.items() if of}
+    counts = [len(of) for of in known.values()] or [1]
+    told = []
+    with style():
+        figure, grid = plt.subplots(
+            len(counts), 1, squeeze=False, height_ratios=[0.6 + count for count in counts],
+            figsize=(4.4, 0.35 * len(counts) + 0.42 * sum(counts)),
+        )  # fmt: skip
+        for (axis, of), axes in zip(known.items(), grid.flat, strict=False):
+            numbers = [found[name] for name in of]
+            ends = [number.interval or (number.mean, number.mean) for number in numbers]
+            rows = pl.DataFrame({"name": "", "value": [each.mean for each in numbers]})
+            rows = rows.hstack(pl.DataFrame(ends, schema=["low", "high"], orient="row"))
+            dots(axes, rows, "value", "name", [PALETTE["-" in name] for name in of])
+            for row, name in enumerate(of):  # above its dot: beside it, it would take half the room
+                side = axes.get_yaxis_transform()
+                axes.text(0, row - 0.22, of[name], transform=side, va="bottom", fontsize=9)
+            axes.set(ylim=(rows.height - 0.5, -0.8), xlabel=axis)
+            axes.tick_params(axis="y", length=0)
+            axes.spines["left"].set_visible(False)
+            if axes.get_xlim()[0] <= 0 <= axes.get_xlim()[1]:  # ratios lie far from it
+                axes.axvline(0, color=INK, linewidth=0.8)
+            facts = (f"{of[name]} {format_estimate(found[name])}" for name in of)
+            told.append(f"{axis}: {'; '.join(facts)}.")
+        if not known:
+            grid[0, 0].axis("off")
+            grid[0, 0].text(0.5, 0.5, UNMEASURED, ha="center", va="center")
+    return Picture(figure, " ".join(told) or UNMEASURED, empty=not known)
+
+
+def _by_name(step: Measurements) -> Iterator[tuple[str, Estimate]]:
+    """Yield what a step measured: metrics, and each difference as ``metric-control``."""
+    yield from step.metrics.items()
+    for metric, differences in step.differences.items():
+        yield from ((f"{metric}-{control}", one) for control, one in differences.items())
 
 
 class _Roomy(BoxStyle.Round):
