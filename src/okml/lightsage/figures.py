@@ -11,7 +11,18 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from okml.plotting import INK, PALETTE, Box, Picture, by_color, diagram, dots, style
+from okml.ledger import Measurements
+from okml.plotting import (
+    INK,
+    PALETTE,
+    Box,
+    Picture,
+    by_color,
+    diagram,
+    dots,
+    estimates,
+    style,
+)
 
 # The frames that a record keeps, so that the site draws them without the run: by the name of the
 # record's table, the step and the frame.
@@ -312,3 +323,86 @@ def _list(axes: Axes, rows: pl.DataFrame, most: int, color: str) -> None:
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xticks=[], yticks=[])
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
+
+
+def leave_edge_out_gain(losses: Measurements) -> Picture:
+    """Draw what removing the predicted edge from the neighborhood changes."""
+    panels = {
+        "gain in HR@10 from leaving the edge out": {
+            "leave_edge_out_hr10_gain": "all pairs",
+            "leave_edge_out_head_gain": "pairs without a tail item",
+            "leave_edge_out_tail_gain": "pairs with a tail item",
+        }
+    }
+    return estimates(panels, losses)
+
+
+def edge_gains(*measured: Measurements) -> Picture:
+    """Draw what Swing and search edges add, and strong ones where the feed follows the item."""
+    cosine, neither = "swing_hr10_gain_over_cosine", "neither_hr10_gain_over_cosine"
+    strong, fewer = "strong_hr10_gain_in_view", "fewer_edges_hr10_gain_in_view"
+    panels = {
+        "gain in the share of items with an edge": {
+            "search_coverage_gain": "search edges",
+            "swing_coverage_gain": "Swing edges",
+        },
+        "gain in HR@10": {
+            "swing_hr10_gain": "Swing added to strong and search edges",
+            cosine: "Swing in place of cosine edges",
+            neither: "no edges in place of cosine edges",
+            f"{cosine}-{neither}": "Swing in place of no edges",
+            "strong_input_hr10_gain": "Swing of strong actions in place of all clicks",
+        },
+        "gain in HR@10 where the feed follows the item": {
+            strong: "strong edges",
+            fewer: "as many frequent clicks",
+            f"{strong}-{fewer}": "difference",
+        },
+    }
+    return estimates(panels, *measured)
+
+
+def tail_gains(tail: Measurements) -> Picture:
+    """Draw what grouping the tail gains, with its controls."""
+    grouped, alone, joined = "cold_hr10_gain", "no_graph_cold_hr10_gain", "joined_cold_hr10_gain"
+    similar, one = "similar_groups_cold_hr10_gain", "one_group_a_type_cold_hr10_gain"
+    pooled, at_random = "pooled_training_tail_gain", "random_pooled_training_tail_gain"
+    panels = {
+        "gain in HR@10 on isolated items": {
+            grouped: "grouped tail",
+            joined: "new items join groups",
+            alone: "features alone",
+            similar: "similar groups over random ones",
+            one: "one group a type over random ones",
+            f"{grouped}-{alone}": "grouped tail less features alone",
+            f"{joined}-{alone}": "new items join groups less features alone",
+            f"{similar}-{one}": "similar groups less one group a type",
+        },
+        "gain in HR@10 on the tail from training with groups": {
+            pooled: "groups of similar items",
+            at_random: "random groups",
+            f"{pooled}-{at_random}": "difference",
+        },
+        "loss of HR@10 on popular items": {"head_hr10_loss": "grouped tail"},
+    }
+    return estimates(panels, tail)
+
+
+def gains_on_logs(real: Measurements) -> Picture:
+    """Draw Swing beside the network on MovieLens, and what its edges add on sessions."""
+    swing, popularity = "swing_hr10_gain_over_network", "popularity_hr10_gain_over_network"
+    cosine, neither = (f"{of}_hr10_gain_over_cosine_on_sessions" for of in ("swing", "neither"))
+    panels = {
+        "gain in HR@10 over the network, MovieLens": {
+            swing: "Swing",
+            popularity: "popularity",
+            f"{swing}-{popularity}": "difference",
+        },
+        "gain in HR@10, click sessions": {
+            "swing_hr10_gain_on_sessions": "Swing added to strong edges",
+            cosine: "Swing in place of cosine edges",
+            neither: "no edges in place of cosine edges",
+            f"{cosine}-{neither}": "Swing in place of no edges",
+        },
+    }
+    return estimates(panels, real)

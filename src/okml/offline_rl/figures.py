@@ -8,9 +8,10 @@ import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.artist import Artist
 
+from okml.ledger import Measurements
 from okml.offline_rl.arms import CONTROL, STAGE1
 from okml.offline_rl.simulator import LOGGING
-from okml.plotting import INK, PALETTE, Picture, by_color, dots, label_points, style
+from okml.plotting import INK, PALETTE, Picture, by_color, dots, estimates, label_points, style
 
 METRIC = "ndcg@10"
 # The frames that a record keeps, so that the site draws them without the run: by the name of the
@@ -279,3 +280,34 @@ def draw_estimates(frame: pl.DataFrame) -> Picture:
         f"Off-policy estimates by horizon. At the longest one, {facts}. Of {said} reported "
         f"estimates {misses} miss the truth by more than two standard errors; they are crossed.",
     )
+
+
+def draw_tie_break(ties: Measurements) -> Picture:
+    """Draw what the order of tied ratings changes."""
+    row = {"item_id_order_hr10_gain": "ties in the order of items, not at random"}
+    return estimates({"relative change of HR@10": row}, ties)
+
+
+def draw_early_start(starts: Measurements) -> Picture:
+    """Draw what stage 2 gains after a stage 1 that was stopped early."""
+    panels = {
+        "NDCG@10 over that after an early stage 1": {
+            "early_ratio_supervised": "stage 2, all weights one",
+            "early_ratio_crr": "two stages (CRR)",
+        }
+    }
+    return estimates(panels, starts)
+
+
+def draw_losses(cells: Measurements) -> Picture:
+    """Draw the two-stage model and the full softmax beside SASRec with one negative."""
+    crr, softmax = "ndcg_gain_over_sasrec_bce", "sasrec_ce_ndcg_gain_over_bce"
+    panels = {
+        "gain in NDCG@10 over SASRec, one negative": {
+            crr: "two stages (CRR)",
+            softmax: "SASRec, full softmax",
+            f"{crr}-{softmax}": "difference",
+        },
+        "NDCG@10 over that after stage 1": {"rl_only_ratio": "CRR alone"},
+    }
+    return estimates(panels, cells)
