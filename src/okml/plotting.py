@@ -179,6 +179,8 @@ def dots(
     name: str,
     color: str | Sequence[str] = PALETTE[0],
     ends: tuple[str, str] = ("low", "high"),
+    *,
+    above: bool = False,
 ) -> None:
     """Draw a dot with its interval for each row, the first on top.
 
@@ -189,14 +191,23 @@ def dots(
         name: The column of the names beside them.
         color: The color of all rows, or of each.
         ends: The columns of the ends of the interval.
+        above: Whether the names stand above the rows and not beside them, so that a figure of a
+            phone's width, 4.4 inches, has room for both.
     """
     places = range(rows.height)
     values, low, high = (rows[column].to_numpy() for column in (value, *ends))
     axes.hlines(places, low, high, colors=color, lw=2.5, alpha=0.5)
     axes.scatter(values, places, s=36, c=color, linewidths=0, zorder=2)
-    axes.set_yticks(places, rows[name].to_list())
     axes.set_ylim(rows.height - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
+    if not above:
+        axes.set_yticks(places, rows[name].to_list())
+        return
+    axes.set(yticks=[], ylim=(rows.height - 0.6, -0.9))
+    axes.spines["left"].set_visible(False)
+    for place in places:
+        side = axes.get_yaxis_transform()
+        axes.text(0, place - 0.2, rows[name][place], transform=side, va="bottom", fontsize=9)
 
 
 def estimates(panels: Mapping[str, Mapping[str, str]], *measured: Measurements) -> Picture:
@@ -217,29 +228,29 @@ def estimates(panels: Mapping[str, Mapping[str, str]], *measured: Measurements) 
     told = []
     with style():
         figure, grid = plt.subplots(
-            len(counts), 1, squeeze=False, height_ratios=[0.6 + count for count in counts],
-            figsize=(4.4, 0.35 * len(counts) + 0.42 * sum(counts)),
+            len(counts), 1, squeeze=False, height_ratios=[0.5 + count for count in counts],
+            figsize=(4.4, 0.75 * len(counts) + 0.4 * sum(counts)),
         )  # fmt: skip
         for (axis, of), axes in zip(known.items(), grid.flat, strict=False):
-            numbers = [found[name] for name in of]
-            ends = [number.interval or (number.mean, number.mean) for number in numbers]
-            rows = pl.DataFrame({"name": "", "value": [each.mean for each in numbers]})
-            rows = rows.hstack(pl.DataFrame(ends, schema=["low", "high"], orient="row"))
-            dots(axes, rows, "value", "name", [PALETTE["-" in name] for name in of])
-            for row, name in enumerate(of):  # above its dot: beside it, it would take half the room
-                side = axes.get_yaxis_transform()
-                axes.text(0, row - 0.22, of[name], transform=side, va="bottom", fontsize=9)
-            axes.set(ylim=(rows.height - 0.5, -0.8), xlabel=axis)
-            axes.tick_params(axis="y", length=0)
-            axes.spines["left"].set_visible(False)
-            if axes.get_xlim()[0] <= 0 <= axes.get_xlim()[1]:  # ratios lie far from it
-                axes.axvline(0, color=INK, linewidth=0.8)
+            rows = pl.DataFrame(
+                [_row(label, found[name]) for name, label in of.items()],
+                schema=["name", "value", "low", "high"], orient="row",
+            )  # fmt: skip
+            dots(axes, rows, "value", "name", [PALETTE["-" in name] for name in of], above=True)
+            axes.axvline(0, color=INK, linewidth=0.8)
+            axes.set_xlabel(axis)
             facts = (f"{of[name]} {format_estimate(found[name])}" for name in of)
             told.append(f"{axis}: {'; '.join(facts)}.")
         if not known:
             grid[0, 0].axis("off")
             grid[0, 0].text(0.5, 0.5, UNMEASURED, ha="center", va="center")
     return Picture(figure, " ".join(told) or UNMEASURED, empty=not known)
+
+
+def _row(label: str, number: Estimate) -> tuple[str, float, float, float]:
+    """Return the row of a number, whose interval without one is the number."""
+    low, high = number.interval or (number.mean, number.mean)
+    return label, number.mean, low, high
 
 
 def _by_name(step: Measurements) -> Iterator[tuple[str, Estimate]]:

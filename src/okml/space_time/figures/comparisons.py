@@ -83,17 +83,14 @@ def gain_over_cheap(rows: pl.DataFrame) -> Picture:
             and ``high``; the rows about R² are drawn, with their 95 % intervals.
     """
     shown = titled(rows.filter(question="R²")).with_columns(
-        label=pl.format("{}\n{}", "set", "cheap")
+        label=pl.format("{}: {}", "set", "cheap")
     )
     require(shown, "margins")
     with style():
-        figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.45 * shown.height))
-        dots(axes, shown, "difference", "label")
+        figure, axes = plt.subplots(figsize=(4.4, 0.7 + 0.4 * shown.height))
+        dots(axes, shown, "difference", "label", above=True)
         axes.axvline(0, color=INK, linewidth=0.8)
-        # The words are wider than the axes beside the names, so they start under these.
-        axes.set_xlabel(
-            "test R² of the language model less that of the best cheap explanation", loc="right"
-        )
+        axes.set_xlabel("gain of test R² over the best cheap explanation")
     facts = "; ".join(
         f"{row['set']} {row['difference']:.2f} [{row['low']:.2f}, {row['high']:.2f}] beside "
         f"{row['cheap']}"
