@@ -204,6 +204,7 @@ def dots(
         axes.set_yticks(places, rows[name].to_list())
         return
     axes.set(yticks=[], ylim=(rows.height - 0.6, -0.9))
+    axes.locator_params(axis="x", nbins=6)  # of a narrow figure, whose numbers would touch
     axes.spines["left"].set_visible(False)
     for place in places:
         side = axes.get_yaxis_transform()
