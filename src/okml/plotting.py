@@ -208,7 +208,7 @@ def dots(
     axes.spines["left"].set_visible(False)
     for place in places:
         side = axes.get_yaxis_transform()
-        axes.text(0, place - 0.2, rows[name][place], transform=side, va="bottom", fontsize=9)
+        axes.text(0, place - 0.2, rows[name][place], transform=side, va="bottom")
 
 
 def estimates(panels: Mapping[str, Mapping[str, str]], *measured: Measurements) -> Picture:
