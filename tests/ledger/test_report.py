@@ -7,7 +7,7 @@ import pytest
 
 from okml.ledger import Estimate, format_estimate
 
-NUMBER = re.compile(r"-?[\d,]+(?:\.\d+)?")
+NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 
 def estimate(mean, low, high):
