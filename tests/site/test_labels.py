@@ -37,8 +37,8 @@ def test_every_label_that_a_notebook_shows_has_a_translation_or_is_a_name(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_value_of_several_words_is_translated(path):
-    # Settings as the code has them, tokens, prompts and a title.
-    kept = re.compile(r"[({].*|.*\|.*|.*: an? .*|.*'s Signs")
+    # Settings as the code has them, tokens, prompts and titles.
+    kept = re.compile(r"[({].*|.*\|.*|.*: an? .*|.*'s Signs|.* \(\d{4}\)")
     shown = [
         output.get("data", {}).get("text/html", "")
         for cell in nbformat.read(path, as_version=4).cells

@@ -14,6 +14,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from okml.chapters import CHAPTERS
+from okml.code_key.reach import DRAWING
 from okml.errors import OkmlError
 from okml.ledger import ClaimRow, load_claims
 from okml.ledger.export import Ledger, citation, claim_page, export
@@ -180,11 +181,17 @@ def _nodes(children: list[Child | None]) -> list[nodes.Node]:
 
 @lru_cache(maxsize=16)
 def _names(chapter: str) -> dict[str, list[Place]]:
-    """Return where a chapter's code has each name as a string; a star stands for a field."""
+    """Return where a chapter's code has each name as a string; a star stands for a field.
+
+    Figures draw what other code measures.
+    """
     package = view.claims_file(chapter).parent
     found: dict[str, list[Place]] = {}
     for path in sorted(package.rglob("*.py")):
-        file = f"src/okml/{chapter}/{path.relative_to(package).as_posix()}"
+        within = path.relative_to(package)
+        if DRAWING in within.with_suffix("").parts:
+            continue
+        file = f"src/okml/{chapter}/{within.as_posix()}"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Constant | ast.JoinedStr):
                 continue
