@@ -248,6 +248,11 @@ def estimates(panels: Mapping[str, Mapping[str, str]], *measured: Measurements) 
     return Picture(figure, " ".join(told) or UNMEASURED, empty=not known)
 
 
+def with_control(metric: str, control: str, label: str, beside: str) -> dict[str, str]:
+    """Return the labels of a metric, its control and their difference, for :func:`estimates`."""
+    return {metric: label, control: beside, f"{metric}-{control}": "difference"}
+
+
 def _row(label: str, number: Estimate) -> tuple[str, float, float, float]:
     """Return the row of a number, whose interval without one is the number."""
     low, high = number.interval or (number.mean, number.mean)

@@ -22,6 +22,7 @@ from okml.plotting import (
     dots,
     estimates,
     style,
+    with_control,
 )
 
 # The frames that a record keeps, so that the site draws them without the run: by the name of the
@@ -340,7 +341,6 @@ def leave_edge_out_gain(losses: Measurements) -> Picture:
 def edge_gains(*measured: Measurements) -> Picture:
     """Draw what Swing and search edges add, and strong ones where the feed follows the item."""
     cosine, neither = "swing_hr10_gain_over_cosine", "neither_hr10_gain_over_cosine"
-    strong, fewer = "strong_hr10_gain_in_view", "fewer_edges_hr10_gain_in_view"
     panels = {
         "gain in the share of items with an edge": {
             "search_coverage_gain": "search edges",
@@ -353,12 +353,11 @@ def edge_gains(*measured: Measurements) -> Picture:
             f"{cosine}-{neither}": "Swing in place of no edges",
             "strong_input_hr10_gain": "Swing of strong actions in place of all clicks",
         },
-        "gain in HR@10 where the feed follows the item": {
-            strong: "strong edges",
-            fewer: "as many frequent clicks",
-            f"{strong}-{fewer}": "difference",
-        },
-    }
+        "gain in HR@10 where the feed follows the item": with_control(
+            "strong_hr10_gain_in_view", "fewer_edges_hr10_gain_in_view",
+            "strong edges", "as many frequent clicks",
+        ),
+    }  # fmt: skip
     return estimates(panels, *measured)
 
 
@@ -366,7 +365,6 @@ def tail_gains(tail: Measurements) -> Picture:
     """Draw what grouping the tail gains, with its controls."""
     grouped, alone, joined = "cold_hr10_gain", "no_graph_cold_hr10_gain", "joined_cold_hr10_gain"
     similar, one = "similar_groups_cold_hr10_gain", "one_group_a_type_cold_hr10_gain"
-    pooled, at_random = "pooled_training_tail_gain", "random_pooled_training_tail_gain"
     panels = {
         "gain in HR@10 on isolated items": {
             grouped: "grouped tail",
@@ -378,31 +376,28 @@ def tail_gains(tail: Measurements) -> Picture:
             f"{joined}-{alone}": "new items join groups less features alone",
             f"{similar}-{one}": "similar groups less one group a type",
         },
-        "gain in HR@10 on the tail from training with groups": {
-            pooled: "groups of similar items",
-            at_random: "random groups",
-            f"{pooled}-{at_random}": "difference",
-        },
+        "gain in HR@10 on the tail from training with groups": with_control(
+            "pooled_training_tail_gain", "random_pooled_training_tail_gain",
+            "groups of similar items", "random groups",
+        ),
         "loss of HR@10 on popular items": {"head_hr10_loss": "grouped tail"},
-    }
+    }  # fmt: skip
     return estimates(panels, tail)
 
 
 def gains_on_logs(real: Measurements) -> Picture:
     """Draw Swing beside the network on MovieLens, and what its edges add on sessions."""
-    swing, popularity = "swing_hr10_gain_over_network", "popularity_hr10_gain_over_network"
     cosine, neither = (f"{of}_hr10_gain_over_cosine_on_sessions" for of in ("swing", "neither"))
     panels = {
-        "gain in HR@10 over the network, MovieLens": {
-            swing: "Swing",
-            popularity: "popularity",
-            f"{swing}-{popularity}": "difference",
-        },
+        "gain in HR@10 over the network, MovieLens": with_control(
+            "swing_hr10_gain_over_network", "popularity_hr10_gain_over_network",
+            "Swing", "popularity",
+        ),
         "gain in HR@10, click sessions": {
             "swing_hr10_gain_on_sessions": "Swing added to strong edges",
             cosine: "Swing in place of cosine edges",
             neither: "no edges in place of cosine edges",
             f"{cosine}-{neither}": "Swing in place of no edges",
         },
-    }
+    }  # fmt: skip
     return estimates(panels, real)

@@ -55,6 +55,12 @@ def note(*children: Child | None) -> element:
     return tag("span", *children, classes=["okml-note"])
 
 
+def scrolling(label: str, *children: Child | None) -> element:
+    """Return a scrollable box with a name, which the keyboard reaches."""
+    attrs = {"role": "region", "aria-label": label, "tabindex": "0"}
+    return tag("div", *children, classes=["okml-scroll"], attrs=attrs)
+
+
 def scrolling_table(
     label: str,
     header: Sequence[tuple[str, str]],
@@ -86,8 +92,7 @@ def scrolling_table(
         classes=["table", "okml-table"],
         attrs={"data-filters": filters} if filters else {},
     )
-    attrs = {"role": "region", "aria-label": label, "tabindex": "0"}
-    box = tag("div", table, classes=["okml-scroll"], attrs=attrs)
+    box = scrolling(label, table)
     if not filters:
         return box
     return tag("div", tag("div", classes=["okml-filters"]), box)  # the bar has its room at once

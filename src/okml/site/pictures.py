@@ -34,7 +34,7 @@ from okml.site import view
 from okml.site.data_names import TABLE, named
 from okml.site.drawing import Place
 from okml.site.language import page_language
-from okml.site.markup import element, tag
+from okml.site.markup import element, scrolling, tag
 from okml.site.pages import LETTERS, page_in
 
 KEY = "okml"  # of the metadata of a cell that shows several scales
@@ -141,21 +141,19 @@ def figure_of_claim(env: BuildEnvironment, claim: str) -> ClaimFigure | None:
         page = page_in(env, english, page_language(env.docname))
         cells = view.notebook(Path(env.srcdir) / f"{page}.ipynb")["cells"]
         for cell in _section(cells, f"{{tests}}`{claim}`"):
-            if shown := list(_shown(cell)):
-                kind = shown[0][1].startswith(TABLE)
-                same = [each for each in shown if each[1].startswith(TABLE) == kind]
-                scale, html = next((each for each in same if each[0] == decides), same[0])
-                return ClaimFigure(html, scale, cell["metadata"].get(KEY, {}).get("drawn", []))
+            drawn = cell.get("metadata", {}).get(KEY, {}).get("drawn", [])
+            shown = [ClaimFigure(html, scale, drawn) for scale, html in _shown(cell)]
+            same = [each for each in shown if each.is_table == shown[0].is_table]
+            if same:
+                return next((each for each in same if each.scale == decides), same[0])
     return None
 
 
 def claim_figure(env: BuildEnvironment, found: ClaimFigure) -> element:
     """Return a claim's figure, which a page opens with, or its table."""
     if found.is_table:
-        table = nodes.raw("", found.html, format="html")
-        label = unescape(found.html[found.html.index(CAPTION) :].removeprefix(CAPTION))
-        attrs = {"role": "region", "aria-label": label.partition("</")[0], "tabindex": "0"}
-        return tag("div", table, classes=["okml-scroll"], attrs=attrs)
+        label = unescape(found.html.split(CAPTION, 1)[1]).partition("</")[0]
+        return scrolling(label, nodes.raw("", found.html, format="html"))
     return tag("figure", picture(env, found.html, lazy=False), classes=["okml-figure"])
 
 

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from okml.ledger import Measurements
-from okml.plotting import Picture, estimates
+from okml.plotting import Picture, estimates, with_control
 
 CHEAP = "strongest cheap explanation"
-
-
-def _rows(metric: str, control: str, label: str, beside: str) -> Iterator[tuple[str, str]]:
-    """Yield a metric, its control and their difference, each with its label."""
-    yield metric, label
-    yield control, beside
-    yield f"{metric}-{control}", "difference"
 
 
 def guess_and_training(depth: Measurements) -> Picture:
@@ -33,8 +24,8 @@ def spelling(controls: Measurements) -> Picture:
             "place_gain_over_ngram": "places",
             "time_gain_over_ngram": "dated names",
         },
-        "test R² where the name does not spell its region": dict(
-            _rows("place_bare_r2", "place_cheap_bare_r2", "probe", CHEAP)
+        "test R² where the name does not spell its region": with_control(
+            "place_bare_r2", "place_cheap_bare_r2", "probe", CHEAP
         ),
         "test R² of what needs no map": {
             "place_token_task_r2": "probe of a random place for each last token",
@@ -48,8 +39,8 @@ def regions(controls: Measurements) -> Picture:
     """Draw what knowing the region gains over the probe, and the order inside regions."""
     panels = {
         "test R² of the region oracle less the probe's": {"place_oracle_excess": "places"},
-        "Spearman ρ inside a region": dict(
-            _rows("place_within_region_rho", "place_cheap_within_region_rho", "probe", CHEAP)
+        "Spearman ρ inside a region": with_control(
+            "place_within_region_rho", "place_cheap_within_region_rho", "probe", CHEAP
         ),
     }
     return estimates(panels, controls)
@@ -71,13 +62,13 @@ def held_out(holdouts: Measurements) -> Picture:
     """Draw the errors on regions and on kinds of places that the probe never saw."""
     error = {"block": "regions", "type": "kinds of places"}
     panels = {
-        f"proximity error on unseen {what}": dict(
-            _rows(f"{of}_heldout_proximity", f"{of}_heldout_proximity_cheap", "probe", CHEAP)
+        f"proximity error on unseen {what}": with_control(
+            f"{of}_heldout_proximity", f"{of}_heldout_proximity_cheap", "probe", CHEAP
         )
         for of, what in error.items()
     }
-    panels["cosine of the displacement of an unseen region"] = dict(
-        _rows("block_cosine", "block_cosine_cheap", "probe", CHEAP)
+    panels["cosine of the displacement of an unseen region"] = with_control(
+        "block_cosine", "block_cosine_cheap", "probe", CHEAP
     )
     return estimates(panels, holdouts)
 
@@ -86,14 +77,14 @@ def best_neurons(neurons: Measurements) -> Picture:
     """Draw the best neuron of each kind of names beside the best random direction."""
     sets = {"": "places", "time_": "works", "people_": "people", "events_": "events"}
     panels = {
-        f"Spearman ρ on test names, {of}": dict(
-            _rows(
-                f"{prefix}neuron_rho", f"{prefix}neuron_rho_random",
-                "best neuron", "best random direction",
-            )
+        f"Spearman ρ on test names, {of}": with_control(
+            f"{prefix}neuron_rho",
+            f"{prefix}neuron_rho_random",
+            "best neuron",
+            "best random direction",
         )
         for prefix, of in sets.items()
-    }  # fmt: skip
+    }
     return estimates(panels, neurons)
 
 
@@ -114,7 +105,7 @@ def ablation(measured: Measurements) -> Picture:
 
 def pinning(sweep: Measurements) -> Picture:
     """Draw the shift of the year's next digit between the ends of the range of a pinned neuron."""
-    rows = _rows(
+    rows = with_control(
         "sweep_shift", "sweep_shift_matched", "best time neuron", "neuron that fires as strongly"
     )
-    return estimates({"shift of the expected next digit": dict(rows)}, sweep)
+    return estimates({"shift of the expected next digit": rows}, sweep)
