@@ -45,7 +45,7 @@ MEANS_SOMETHING_AT_ZERO = {
     # None of something that is counted; the first of something that is numbered.
     "gpu_memory_gib", "hard", "hard_first", "holdout_layer",
     "relaxed_epoch_sweep", "relaxed_epochs", "seeds", "sessions", "steps_all_labels",
-    "student_timesteps", "teacher_timesteps", "warm_start_epochs", "warmup_steps", "workers",
+    "student_timesteps", "teacher_timesteps", "warmup_steps", "workers",
     # Noise and spreads of a simulator, and what never happens in it.
     "accuracy", "expert_slips", "experts", "global_share", "head_noise", "kept", "late_share",
     "launch_day", "leaf_spread", "listing_spread", "mean_extra_clicks", "mean_extra_steps",
@@ -190,8 +190,7 @@ def test_every_number_of_every_settings_class_has_two_bounds() -> None:
         ("strec", {"network.layers": "2"}, "has 3 entries for 2 layers"),
         ("strec", {"datasets.0.length": "8"}, "exceeds the window of 8 items"),
         ("strec", {"datasets.0.short_lengths": "[20]"}, "exceed the window of 16 items"),
-        ("strec", {"datasets.0.least_user_events": "5"}, "or neither"),
-        ("strec", {"recipes.0.warm_start_epochs": "0"}, "needs a warm start"),
+        ("strec", {"recipes.0.from_scratch": "true"}, "needs a warm start"),
         ("strec", {"recipes.0.relaxed_epochs": "0"}, "needs relaxed_epochs"),
         ("strec", {"recipes.0.patience": "2"}, "recipes.0: patience 2 needs evaluate_every"),
         ("strec", {"recipes.0.relaxation.shifts": "[-0.2]"}, "1 shifts are stated for 3 layers"),

@@ -35,7 +35,7 @@ def small_strec() -> Profile:
         causal=changed(profile.causal, layers=(2,)),
         mixers=("hstu",),
         references=("gru4rec",),
-        efficiency=changed(profile.efficiency, **few, batch=4, inference_dtype="float32"),
+        efficiency=changed(profile.efficiency, **few, batch=4),
     )
     return smaller
 

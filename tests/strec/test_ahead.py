@@ -20,7 +20,12 @@ from tests.strec.tiny import changed, put_logs
 def test_trained_ahead_is_as_trained_in_turn(own_data, tmp_path):
     put_logs(own_data)
     precision = PROFILES["gpu"].mixed_precision
-    profile = changed(small_strec(), rate_factors=(1.0, 2.0), mixed_precision=precision)
+    small = small_strec()
+    rates = {
+        "recipes": (changed(small.recipe, learning_rates=(5e-4, 1e-3)),),
+        "warm_start": changed(small.warm_start, learning_rates=(1e-3, 2e-3)),
+    }
+    profile = changed(small, **rates, mixed_precision=precision)
     main, seed = profile.main, profile.seeds[0]
     threads = torch.get_num_threads()
     job = Job(main, sampled("strec", main, profile.recipe), seed, profile.recipe)

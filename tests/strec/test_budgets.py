@@ -6,10 +6,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 from unittest import mock
 
-from okml.strec.arms import BACKBONE, Job, sampled, tries
+from torch import nn
+
+from okml.strec.arms import BACKBONE, WARM_START, Arm, Job, jobs_of, sampled, tries
 from okml.strec.config import PROFILES
+from okml.strec.experiments.quality import rising
 from okml.strec.study import Study
-from okml.strec.trainer import SPENT, TrainedEncoder
+from okml.strec.trainer import SPENT, TrainedEncoder, stage_optimizer
 from tests.seqrec.curves import history
 from tests.strec.tiny import changed
 
@@ -21,21 +24,50 @@ def test_seconds_of_a_resumed_training_are_the_sum_of_its_parts():
 
 
 def test_the_rate_with_the_best_validation_of_the_first_seed_is_for_all_seeds(tmp_path):
-    profile = changed(PROFILES["smoke"], rate_factors=(1.0, 4.0, 2.0), seeds=(3, 5))
+    recipe = changed(PROFILES["smoke"].recipe, learning_rates=(1e-3, 4e-3, 2e-3))
+    profile = changed(PROFILES["smoke"], recipes=(recipe,), seeds=(3, 5))
     study = Study(profile, tmp_path)
     job = Job(profile.main, sampled("strec", profile.main, profile.recipe), 5, profile.recipe)
-    found = {1.0: 0.1, 4.0: 0.3, 2.0: 0.2}
+    found = {1e-3: 0.1, 4e-3: 0.3, 2e-3: 0.2}
     assert study.needs(job) == tries(profile, job)
     assert {trial.seed for trial in tries(profile, job)} == {3}
     with mock.patch.object(
         study, "train", lambda trial: SimpleNamespace(validation=found[trial.rate])
     ):
-        assert study.tuned(job) == replace(job, rate=4.0)
+        assert study.tuned(job) == replace(job, rate=4e-3)
     # A trial needs its own stage 1, which starts from the best of the warm starts.
-    [stage] = study.needs(replace(job, rate=4.0))
-    assert (stage.epochs, stage.rate) == ((profile.recipe.relaxed_epochs, 0), 4.0)
+    [stage] = study.needs(replace(job, rate=4e-3))
+    assert (stage.epochs, stage.rate) == ((profile.recipe.relaxed_epochs, 0), 4e-3)
     [start] = study.needs(stage)
     assert (start.seed, start.rate) == (5, None)
+
+
+def test_an_arm_is_still_rising_where_it_or_its_warm_start_is():
+    profile = PROFILES["smoke"]
+    curves = {"flat": history([0.3] * 6), "rises": history([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])}
+    jobs = jobs_of(profile.main, [BACKBONE, Arm("newest 6", length=6)], (0, 1), profile.recipe)
+
+    def count(*, start: str, backbone: str, arms: list[str] | None = None) -> int:
+        ended = {WARM_START.name: start, BACKBONE.name: backbone, "newest 6": "flat"}
+        study = SimpleNamespace(
+            profile=profile,
+            train=lambda job: SimpleNamespace(history=(curves[ended[job.arm.name]],)),
+        )
+        return rising(study, jobs, arms)
+
+    assert count(start="flat", backbone="flat") == 0
+    assert count(start="flat", backbone="rises") == 1
+    assert count(start="rises", backbone="rises") == 2  # the start of both arms counts once
+    assert count(start="flat", backbone="rises", arms=["newest 6"]) == 0
+    assert count(start="rises", backbone="flat", arms=["newest 6"]) == 1
+
+
+def test_the_sampler_keeps_its_rate_at_every_rate_of_the_others():
+    ours, theirs = PROFILES["smoke"].recipes
+    network = nn.ModuleDict({"sampler": nn.Linear(1, 1), "layers": nn.Linear(1, 1)})
+    for recipe, sampler in ((ours, 1e-2), (theirs, 3e-4)):
+        groups = stage_optimizer(network, recipe, 3e-4).param_groups
+        assert [group["lr"] for group in groups] == [3e-4, sampler]
 
 
 def test_arms_of_one_table_may_take_the_same_number_of_targets():

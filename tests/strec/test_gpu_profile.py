@@ -118,12 +118,11 @@ def test_what_is_gained_over_recency_is_what_it_lacks_of_the_gain_over_random(ex
 
 
 def test_every_length_of_stage_1_is_ranked(experiment):
-    study, data_set = experiment.study, experiment.study.data(experiment.profile.main)
     rows = experiment.stages.frames["stages"].filter(kind="C = 0")
     assert rows["seed"].to_list() == list(experiment.profile.seeds)
     for row in rows.to_dicts():
-        trained = study.train(stage_jobs(experiment.profile, row["seed"])["C = 0"])
-        assert row["ndcg@10"] == mean_of_rows(study.evaluate(trained.encoder, data_set))["ndcg@10"]
+        ranks = experiment.study.ranks(stage_jobs(experiment.profile, row["seed"])["C = 0"])
+        assert row["ndcg@10"] == mean_of_rows(ranks)["ndcg@10"]
 
 
 def test_cells_won_are_counted_from_the_table(experiment):
@@ -176,6 +175,8 @@ def test_the_table_of_quality_says_what_each_arm_could_spend_and_did(experiment)
         rows = own["budget"] == "the targets of STRec"
         assert row["targets"] == own["targets"] + rows * start["targets"].item()
         assert row["seconds"] == pytest.approx(own["seconds"] + rows * start["seconds"].item())
+        gain = own["validation"] - start["validation"].item() if rows else None
+        assert row["over the start"] == (gain if gain is None else pytest.approx(gain))
         assert row["still rising"]  # one validation cannot tell that it is flat
     same = summary.filter(budget="the targets of STRec")
     assert same["targets"].n_unique() == 1  # none stopped early in one epoch
@@ -323,7 +324,7 @@ def test_misfit_profiles_are_refused():
     recipe = changed(PROFILES["cpu"].recipe, relaxation=shifts)
     with pytest.raises(ValueError, match="3 shifts are stated for 4 layers"):
         changed(PROFILES["cpu"], recipes=(recipe,))
-    recipe = changed(PROFILES["cpu"].recipe, warm_start_epochs=0)
+    recipe = changed(PROFILES["cpu"].recipe, from_scratch=True)
     with pytest.raises(ValueError, match="warm start"):
         changed(PROFILES["cpu"], recipes=(recipe,))
     with pytest.raises(ParameterError, match="no ranking 'newest'"):

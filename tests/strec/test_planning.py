@@ -22,7 +22,7 @@ def test_hours_follow_from_the_arithmetic_of_the_spec():
         if item.what == "ml_20m: faithful, 50-50-50-50-50-50-50-1"
     )  # fmt: skip
     # Three seeds, and the first with each rate of the grid.
-    epochs, runs, rows = 160, 2 + len(PROFILES["gpu"].rate_factors), 10_000_000
+    epochs, runs, rows = 160, 2 + len(PROFILES["gpu"].recipes[1].learning_rates), 10_000_000
     by_hand = runs * epochs * rows * 3 * (150.2e6 + 6.85e6) / 60e12 / 3600
     assert item.value == pytest.approx(by_hand, rel=0.01)
 

@@ -1,10 +1,11 @@
 import math
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
-from okml.strec.gap_table import RELEASED_TABLE, freeze_to_table
+from okml.strec.experiments.sampling import released_scores
 from okml.strec.sampler import (
     LAST,
     PADDED,
@@ -97,6 +98,16 @@ def test_items_of_one_second_have_one_score_whatever_the_weights(seed):
         assert row.unique().numel() == time.unique().numel()
 
 
+@pytest.mark.parametrize("n", [16, 50, 200])
+def test_a_uniform_sample_leaves_no_hole_in_the_history(n):
+    scores = sampler(ranking="uniform")(torch.zeros(1, n, 4), None, None)
+    for count in (2, 5, 12):
+        kept = sorted(keep_order(scores, count)[0].tolist())
+        holes = np.diff([-1, *kept])
+        assert holes.max() <= 2 * n / count
+        assert kept[-1] == n - 1
+
+
 def test_noise_is_drawn_in_training_and_on_request_at_evaluation():
     tokens, times = torch.zeros(1, 8, 4), NOW - torch.arange(8, 0, -1)[None] ** 5
     quiet, loud = sampler(), sampler(noise_at_evaluation=True)
@@ -121,25 +132,7 @@ def test_noise_has_the_moments_of_its_distribution(kind, mean, variance):
     assert drawn.var().item() == pytest.approx(variance, abs=0.03)
 
 
-def test_the_released_table_step_by_step():
-    seconds = torch.tensor([0, 69, 70, 149, 399, 999, 1000, 10**8])
+def test_the_released_steps():
+    gap = np.array([0, 69, 70, 149, 399, 999, 1000, 10**8])
     expected = [0.037, 0.037, -0.163, -0.163, -0.553, -0.7674, -0.7824, -0.7824]
-    assert RELEASED_TABLE(seconds).tolist() == pytest.approx(expected)
-
-
-def test_a_frozen_table_ranks_as_the_network_does():
-    from scipy.stats import spearmanr
-
-    torch.manual_seed(1)
-    model = sampler()
-    gap = (torch.rand(4000) * 16).exp().long()
-    table = freeze_to_table(model, gap)
-    assert len(table.values) <= 16
-    with torch.no_grad():
-        agreement = spearmanr(table(gap).numpy(), model.score_gaps(gap).numpy()).statistic
-    assert agreement > 0.99
-
-
-def test_a_table_of_equal_gaps_has_one_step():
-    table = freeze_to_table(sampler(), torch.full((50,), 60))
-    assert len(table.values) == 1
+    assert released_scores(gap).tolist() == expected

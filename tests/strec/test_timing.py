@@ -10,22 +10,16 @@ from torch import nn
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.mixers import MIXERS
 from okml.seqrec.settings import BackboneSettings
-from okml.strec.timing import peak_of, saved_bytes, time_calls, time_turns, within_memory
+from okml.strec.timing import peak_of, percentiles, saved_bytes, time_turns, within_memory
 from tests.device import GPU
 
 CPU = torch.device("cpu")
 
 
-def test_a_call_that_sleeps_takes_at_least_that_long_and_every_repeat_is_made():
-    calls = []
-
-    def sleep():
-        calls.append(0)
-        time.sleep(0.002)
-
-    timing = time_calls(sleep, 8, CPU)
-    assert len(calls) == 10
-    assert 0.002 <= timing.p25 <= timing.median <= timing.p75 <= timing.p95 <= timing.p99
+def test_percentiles_are_of_the_rounds_that_were_finished():
+    seconds = np.array([3.0, 1.0, 2.0, np.nan, np.nan])
+    assert percentiles(seconds, (50, 0, 75)).tolist() == [2, 1, 2.5]
+    assert np.isnan(percentiles(seconds[3:], (50, 99))).tolist() == [True, True]
 
 
 def test_calls_take_turns_and_every_other_round_goes_backwards():

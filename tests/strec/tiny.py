@@ -25,21 +25,18 @@ FULL = (50,) * 7 + (1,)
 SIZES: dict[str, Any] = {
     "seeds": [2020],
     "device": "cpu",
-    "rate_factors": [1.0],
     "network": {"width": 16, "heads": 2, "hidden": 32},
     **{
         f"recipes.{recipe}.{name}": value
         for recipe in range(len(PROFILES["gpu"].recipes))
         for name, value in {"relaxed_epochs": 1, "hard_epochs": 1, "batch": 512}.items()
     },
-    "recipes.0.warm_start_epochs": 1,
-    "recipes.0.warm_start_batch": 64,
+    "warm_start": {"epochs": 1, "batch": 64, "evaluate_every": 1},
     "recipes.0.loss.chunk_bytes": 2**20,
     "recipes.1.evaluate_every": 1,
     "causal": {"heads": 2, "epochs": 1, "batch": 64, "evaluate_every": 1},
     "sweep": [FULL, RELEASED[50], (5, 5, 5, 5, 5, 5, 5, 1)],
     "sweep_learned": [RELEASED[50]],
-    "sweep_seeds": 1,
     "relaxed_epoch_sweep": [0],
     "noise_draws": 2,
     "attention_histories": 8,
@@ -48,7 +45,6 @@ SIZES: dict[str, Any] = {
     "efficiency": {
         "batch": 4,
         "repeats": 3,
-        "compile": False,
         "serving_batches": [1],
         "serving_calls": 20,
         "lengths": [100],

@@ -20,10 +20,10 @@ from okml.strec.model import STRec
 from okml.strec.references import REFERENCES
 from okml.strec.sampler import SamplerSettings
 from okml.strec.schedule import Schedule
-from okml.strec.settings import DataSettings, Recipe, StrecProfile
+from okml.strec.settings import DataSettings, Recipe, StrecProfile, WindowSettings
 
 # rows: one target after each history, in STRec's two stages. windows: a target at every position
-# of a window, by the settings ``causal``. warm start: the same, by the settings of a recipe.
+# of a window, by the settings ``causal``. warm start: the same, by the settings ``warm_start``.
 Training = Literal["rows", "windows", "warm start"]
 
 
@@ -73,7 +73,7 @@ class Job:
         seed: The seed of weights outside of the warm start, of order and of dropout.
         recipe: The recipe of the training.
         epochs: The largest number of epochs of stage 1 and stage 2; None for the recipe's.
-        rate: The factor of the learning rate; None for the best of the profile's on validation.
+        rate: The learning rate; None for the best of its settings' on validation.
     """
 
     data: DataSettings
@@ -93,12 +93,12 @@ class Job:
         relaxed, hard = self.epochs or (self.recipe.relaxed_epochs, self.recipe.hard_epochs)
         return (relaxed, hard) if self.arm.learns_sample else (0, relaxed + hard)
 
-    @property
-    def warm_start(self) -> Job | None:
-        """The training from whose weights the arm starts; None if from scratch."""
-        if self.arm.training != "rows" or not self.recipe.warm_start_epochs:
-            return None
-        return replace(self, arm=WARM_START, epochs=None, rate=None)
+
+def warm_start(profile: StrecProfile, job: Job) -> Job | None:
+    """Return the training from whose weights a job starts, one for all recipes; None if none."""
+    if job.arm.training != "rows" or job.recipe.from_scratch:
+        return None
+    return Job(job.data, WARM_START, job.seed, profile.recipe)
 
 
 def sampled(name: str, data: DataSettings, recipe: Recipe) -> Arm:
@@ -114,6 +114,7 @@ def sampled(name: str, data: DataSettings, recipe: Recipe) -> Arm:
         "random": {"ranking": "random"},
         "position": {"ranking": "position"},  # the paper's STRec-3
         "content": {"ranking": "content"},
+        "uniform": {"ranking": "uniform"},
         "no_noise": {"noise": "none"},  # the paper's STRec-1
     }
     if name not in changes:
@@ -189,7 +190,7 @@ def quality_jobs(profile: StrecProfile, data: DataSettings) -> list[Job]:
 def recipe_jobs(profile: StrecProfile, recipe: Recipe) -> list[Job]:
     """Return backbone and STRec with a recipe, ours or the authors'."""
     arms = (BACKBONE, sampled("strec", profile.main, recipe))
-    return jobs_of(profile.main, arms, profile.seeds[: recipe.seeds], recipe)
+    return jobs_of(profile.main, arms, profile.seeds, recipe)
 
 
 def mixer_jobs(profile: StrecProfile) -> list[Job]:
@@ -210,7 +211,7 @@ def sweep_jobs(profile: StrecProfile) -> list[Job]:
         *(rescheduled("recency", schedule, main, recipe) for schedule in profile.sweep),
         *(rescheduled("strec", schedule, main, recipe) for schedule in profile.sweep_learned),
     ]
-    return jobs_of(main, arms, profile.seeds[: profile.sweep_seeds], recipe)
+    return jobs_of(main, arms, profile.seeds, recipe)
 
 
 def stage_jobs(profile: StrecProfile, seed: int) -> dict[str, Job]:
@@ -229,9 +230,17 @@ def stage_jobs(profile: StrecProfile, seed: int) -> dict[str, Job]:
     }
 
 
+def trained_by(profile: StrecProfile, job: Job) -> Recipe | WindowSettings:
+    """Return the settings of a training."""
+    if job.arm.training == "rows":
+        return job.recipe
+    return profile.causal if job.arm.training == "windows" else profile.warm_start
+
+
 def tries(profile: StrecProfile, job: Job) -> list[Job]:
     """Return the trainings of the first seed that choose the learning rate of a job."""
-    return [replace(job, seed=profile.seeds[0], rate=factor) for factor in profile.rate_factors]
+    rates = trained_by(profile, job).learning_rates
+    return [replace(job, seed=profile.seeds[0], rate=rate) for rate in rates]
 
 
 def all_jobs(profile: StrecProfile) -> list[Job]:
@@ -242,7 +251,7 @@ def all_jobs(profile: StrecProfile) -> list[Job]:
     for recipe in profile.recipes:
         jobs += recipe_jobs(profile, recipe)
     jobs += sweep_jobs(profile)
-    for seed in profile.seeds[: profile.sweep_seeds]:
+    for seed in profile.seeds:
         jobs += stage_jobs(profile, seed).values()
     return sorted(dict.fromkeys(jobs), key=lambda job: job.arm.training == "rows")
 

@@ -28,11 +28,6 @@ class Costs:
         """The operations of all parts but the scoring."""
         return self.projection + self.attention + self.feed_forward
 
-    @property
-    def total(self) -> int:
-        """The operations of all parts."""
-        return self.encoder + self.scoring
-
 
 def layer_costs(keys: int, queries: int, width: int, hidden: int) -> Costs:
     """Return the operations of a layer that reads ``keys`` tokens and computes ``queries``."""

@@ -6,18 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from okml.data import fetched_from, logs
 from okml.ledger import DataUsed
 from okml.seqrec.interactions import Interactions
 from okml.seqrec.rows import Rows, full_only, most_recent
-from okml.seqrec.splits import (
-    Split,
-    last_events,
-    leave_one_out,
-    per_user_ratio,
-)
+from okml.seqrec.splits import Split, last_events, leave_one_out, per_user_ratio
 from okml.strec.settings import DataSettings
 
 SEARCHED = 2000  # number of test rows in the search for a varied history
@@ -67,14 +61,6 @@ class SplitLog:
             for file, used in fetched_from(entry).items()
         }
 
-    def titles(self) -> pl.DataFrame | None:
-        """Return number, title and genres of each item that has a title."""
-        if self.log.titles is None:
-            return None
-        ids = self.interactions.item_ids
-        numbers = pl.DataFrame({"item": ids, "number": np.arange(1, len(ids) + 1)})
-        return numbers.join(self.log.titles, on="item", how="inner")
-
     def names(self, items: Sequence[int]) -> list[str]:
         """Return the titles of items by their numbers."""
         return self.log.item_names(self.interactions.item_ids[item - 1] for item in items)
@@ -90,10 +76,9 @@ def prepare(settings: DataSettings) -> SplitLog:
     """Read a log, filter it and split it into rows."""
     log = logs.load(settings.log)
     frame = log.frame
-    if settings.least_user_events is not None and settings.least_item_events is not None:
-        frame = logs.k_core(
-            frame, users=settings.least_user_events, items=settings.least_item_events
-        )
+    if settings.k_core is not None:
+        users, items = settings.k_core
+        frame = logs.k_core(frame, users=users, items=items)
     interactions = Interactions.from_frame(frame)
     split = _split(interactions, settings)
     train, valid, test = (

@@ -23,7 +23,7 @@ from okml.plan import (
 )
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
-from okml.strec.arms import BACKBONE, Job, all_jobs, build, mixer_arms, tries
+from okml.strec.arms import BACKBONE, Job, all_jobs, build, mixer_arms, tries, warm_start
 from okml.strec.costs import Costs, encoder_costs
 from okml.strec.schedule import full_schedule
 from okml.strec.settings import DataSettings, StrecProfile
@@ -82,7 +82,7 @@ def plan(profile: StrecProfile) -> Plan:
 def _trainings(profile: StrecProfile) -> list[Job]:
     """Return every training, warm starts and those that choose learning rates included."""
     jobs = all_jobs(profile)
-    starts = [job.warm_start for job in jobs if job.warm_start is not None]
+    starts = [start for job in jobs if (start := warm_start(profile, job)) is not None]
     first = profile.seeds[0]
     return [
         training
@@ -129,8 +129,8 @@ def _group(profile: StrecProfile, job: Job) -> Group:
         return Group(data, what, windows, epochs, causal.encoder, data.length, validations)
     if job.arm.training == "warm start":
         costs = _costs(profile, data, every)
-        epochs = job.recipe.warm_start_epochs
-        validations = _validations(epochs, profile.causal.evaluate_every)
+        epochs = profile.warm_start.epochs
+        validations = _validations(epochs, profile.warm_start.evaluate_every)
         return Group(data, "warm starts", windows, epochs, costs.encoder, data.length, validations)
     relaxed, hard = job.epochs or (job.recipe.relaxed_epochs, job.recipe.hard_epochs)
     hard = min(hard, EXPECTED_EPOCHS[job.recipe.name])
@@ -229,7 +229,7 @@ def _activations(profile: StrecProfile) -> Item:
     rows = max(
         max(recipe.batch for recipe in profile.recipes),
         profile.causal.batch,
-        profile.recipe.warm_start_batch,
+        profile.warm_start.batch,
     )
     bf16 = profile.mixed_precision == "bf16"
     kept = {}

@@ -16,8 +16,6 @@ from torch.nn import functional
 from okml.settings import Positive, Real, Settings
 from okml.strec.sampler import LAST
 
-Estimator = Literal["soft", "released", "straight_through"]
-
 FLOOR = -30.0  # lower bound of the soft bias, a factor of e^-30 of the weight
 RELEASED_SHARPNESS, RELEASED_INFINITY = 100.0, 1e8
 
@@ -25,9 +23,9 @@ RELEASED_SHARPNESS, RELEASED_INFINITY = 100.0, 1e8
 class RelaxationSettings(Settings):
     """The settings of the soft mask, through which stage 1 trains the scores."""
 
-    # soft: log sigmoid((s - τ) / T). straight_through: the hard mask forward, the gradient of the
-    # soft one backward. released: (sigmoid(100 (s - τ)) - 1) · 1e8, as in the authors' code.
-    estimator: Estimator = "soft"
+    # soft: log sigmoid((s - τ) / T). released: (sigmoid(100 (s - τ)) - 1) · 1e8, as in the
+    # authors' code.
+    estimator: Literal["soft", "released"] = "soft"
     temperature: Positive = 0.3  # T
     # α of each layer, for fixed thresholds -α in standard deviations; None: thresholds that keep
     # the schedule's number of items. The authors' code has fixed ones, so the numbers of items in
@@ -61,9 +59,6 @@ def key_bias(scores: Tensor, layer: int, count: int, settings: RelaxationSetting
         bias = (kept - 1) * RELEASED_INFINITY
     else:
         bias = functional.logsigmoid(distance / settings.temperature).clamp_min(FLOOR)
-        if settings.estimator == "straight_through":
-            hard = torch.where(distance > 0, 0.0, FLOOR)
-            bias = hard + bias - bias.detach()
     return torch.where(scores >= LAST, 0.0, bias)
 
 

@@ -9,19 +9,20 @@ from torch import Tensor, nn
 
 from okml.settings import Positive, Settings, Width
 
-Ranking = Literal["gap", "position", "content", "recency", "random"]
+Ranking = Literal["gap", "position", "content", "recency", "random", "uniform"]
 Noise = Literal["normal", "uniform", "none"]
 
 LAST, PADDED = 1e3, -1e3  # constant scores of the newest item and of padding
 TIE_BREAK = 1e-4  # score added for each position, so that equal gaps are ranked by recency
+GOLDEN = (5**0.5 - 1) / 2  # whose multiples modulo 1 lie evenly, however many there are
 
 
 class SamplerSettings(Settings):
     """The settings of the ranking of items."""
 
     # gap: an MLP of the time since the item (the paper). position: the same MLP of its position
-    # (the paper's ablation STRec-3). content: a linear map of its token. recency and random:
-    # rankings without learned weights.
+    # (the paper's ablation STRec-3). content: a linear map of its token. recency, random, and
+    # uniform, evenly over the history in every layer: rankings without learned weights.
     ranking: Ranking = "gap"
     # raw: seconds, which saturate the MLP after a few minutes; log: their logarithm
     gap_input: Literal["log", "raw"] = "log"
@@ -93,6 +94,9 @@ class Sampler(nn.Module):
             scores = torch.rand(b, n, device=tokens.device)
         elif settings.ranking == "recency":
             scores = torch.arange(n, device=tokens.device, dtype=torch.float32).expand(b, n)
+        elif settings.ranking == "uniform":
+            age = torch.arange(n - 1, -1, -1, device=tokens.device, dtype=torch.float32)
+            scores = (-(age * GOLDEN % 1)).argsort().argsort().float().expand(b, n)
         else:
             with torch.autocast(tokens.device.type, enabled=False):
                 scores = standardize(self.raw_scores(tokens, times), real)

@@ -20,7 +20,6 @@ from okml.settings import (
     Distinct,
     Fraction,
     LearningRate,
-    Positive,
     Settings,
     Whole,
     Width,
@@ -43,8 +42,8 @@ class DataSettings(Settings):
     schedule: Schedule  # STRec's k_1 to k_L
     activation: Literal["tanh", "relu"] = "tanh"  # of the sampler; relu in the code for 8 items
     short_lengths: Distinct[Count]  # lengths of backbones that read only the newest items
-    least_user_events: Count | None = None  # k-core filter of the paper; None: no filter
-    least_item_events: Count | None = None
+    # Least events of a user and of an item, the filter of the paper; None: no filter.
+    k_core: tuple[Count, Count] | None = None
     # per_user_ratio: the authors' 8/11, 2/11, 1/11 of each user's rows. last_events: the newest
     # `held_out` rows are the test, the `held_out` before them validation.
     split: Literal["per_user_ratio", "last_events", "leave_one_out"] = "per_user_ratio"
@@ -55,10 +54,6 @@ class DataSettings(Settings):
     _short = rule(
         lambda data: max(data.short_lengths, default=0) <= data.length,
         "short_lengths {short_lengths} exceed the window of {length} items",
-    )
-    _core = rule(
-        lambda data: (data.least_user_events is None) == (data.least_item_events is None),
-        "the filter needs both least_user_events and least_item_events, or neither",
     )
 
 
@@ -82,29 +77,38 @@ class Recipe(Settings):
     dropout: BelowOne = 0.2  # released: 0.5
     attention_dropout: BelowOne = 0.0  # released: 0.5
     norm_epsilon: Fraction = 1e-6  # released: 1e-12
-    # Epochs of a causal encoder of the same shapes, whose weights are the start of all arms: it
-    # has a target at every position of a window, so it learns fast. 0: from scratch, as in the
-    # paper. It is validated and stopped as causal SASRec is.
-    warm_start_epochs: Whole = 0  # the largest number
-    warm_start_learning_rate: LearningRate = 1e-3
-    warm_start_batch: Count = 64  # windows
+    from_scratch: bool = False  # as in the paper; else from the weights of the warm start
     relaxed_epochs: Whole  # C of Algorithm 1: stage 1, soft sample, sampler trained
     hard_epochs: Count  # largest number of epochs of stage 2; arms without stage 1 get the sum
     batch: Count  # rows; released: 6000
-    learning_rate: LearningRate = 5e-4  # Adam; released: 1e-4
-    sampler_learning_rate: LearningRate = 1e-2  # of its 97 weights; released: learning_rate
+    # Adam, a grid: each arm takes the rate with the best validation of the first seed for all
+    # seeds. Released: 1e-4.
+    learning_rates: AtLeastOne[LearningRate] = (5e-4,)
+    # Of its 97 weights, at every rate of the grid; None: the rate of all others, as released.
+    sampler_learning_rate: LearningRate | None = 1e-2
     warmup_steps: Whole = 0
     evaluate_every: Count | None = None  # epochs between validations; None: only at the end
     patience: Count | None = None  # validations without a new best, in stage 2
     # The full softmax of the paper, in chunks of logits that fit the cache.
     loss: AnyLoss = ChunkedSoftmaxSettings(chunk_bytes=2**20)
-    seeds: Count | None = None  # number of the profile's seeds to use; None: all
 
     _stops = stops_early()
 
 
-class CausalSettings(Settings):
-    """SASRec with its authors' training, causal with a target at every position; full softmax.
+class WindowSettings(Settings):
+    """The training of a causal encoder, with a target at every position of a window."""
+
+    epochs: Count  # the largest number
+    batch: Count = 64  # windows
+    learning_rates: AtLeastOne[LearningRate] = (1e-3,)  # a grid, as in a recipe
+    evaluate_every: Count | None = None  # epochs between validations; None: only at the end
+    patience: Count | None = None  # validations without a new best
+
+    _stops = stops_early()
+
+
+class CausalSettings(WindowSettings):
+    """SASRec with its authors' training; full softmax.
 
     It is the anchor to the literature, where it is the strongest of the simple recommenders.
     """
@@ -112,13 +116,6 @@ class CausalSettings(Settings):
     layers: AtLeastOne[Depth] = (2,)  # the first number is the claim's; others are for comparison
     heads: Depth = 1
     dropout: BelowOne = 0.2
-    epochs: Count  # the largest number
-    batch: Count = 64  # windows
-    learning_rate: LearningRate = 1e-3
-    evaluate_every: Count | None = None
-    patience: Count | None = None
-
-    _stops = stops_early()
 
 
 class EfficiencySettings(Settings):
@@ -126,9 +123,6 @@ class EfficiencySettings(Settings):
 
     batch: Count  # histories in a forward pass (E1, E2)
     repeats: Annotated[Count, Field(ge=3)]  # timed passes, after a quarter as many warm-up ones
-    # E1 always uses float32 with plain matrix products, as the authors did.
-    inference_dtype: Literal["float32", "bfloat16"] = "float32"  # E2, E3
-    compile: bool = False  # E3
     serving_batches: AtLeastOne[Count] = (1, 8, 64)  # E3
     serving_calls: Annotated[Count, Field(ge=20)]  # calls for each batch size of E3
     lengths: AtLeastOne[Count]  # lengths of the curve
@@ -143,30 +137,31 @@ class StrecProfile(Profile):
     # Figures show the first data set.
     datasets: Annotated[tuple[DataSettings, ...], different("log")] = Field(min_length=1)
     network: NetworkSettings = NetworkSettings()
-    # Factors of the learning rate, a grid for every training: that with the best validation of the
-    # first seed is taken for all seeds.
-    rate_factors: AtLeastOne[Positive] = (1.0,)
     # All arms use the first recipe.
     recipes: Annotated[tuple[Recipe, ...], different("name")] = Field(min_length=1)
+    # A causal encoder of the backbone's shapes, whose weights are the start of all arms: with a
+    # target at every position of a window, it learns fast.
+    warm_start: WindowSettings
     causal: CausalSettings
     # Rankings of STRec at the same schedule beside learned, recency and random.
-    extra_rankings: Distinct[Literal["position", "no_noise", "content"]] = ()
+    extra_rankings: Distinct[Literal["position", "no_noise", "content", "uniform"]] = ()
     references: Distinct[ReferenceName] = ()  # recommenders of other papers, one seed each
     sweep: AtLeastOne[Schedule]  # schedules with the ranking by recency
     sweep_learned: Distinct[Schedule] = ()  # schedules also with a learned sample
-    sweep_seeds: Count = 1  # number of the profile's seeds in the sweep
     # Replacements of attention, with the weights of the same warm start where shapes agree.
     mixers: Distinct[MixerName] = ()
     relaxed_epoch_sweep: Distinct[Whole] = ()  # values of C in Figure 6
     noise_draws: Annotated[Count, Field(ge=2)] = 5  # draws of the paper's noise at inference
     attention_histories: Annotated[Count, Field(ge=8)] = 512  # histories for attention statistics
     evaluation_batch: Count = 512
+    # Of trainings, of inference (E2, E3) and of E4. E1 is always in float32 with plain matrix
+    # products, as the authors did.
     mixed_precision: Literal["no", "bf16"] = "no"
-    compile: bool = False  # torch.compile of all trained encoders
+    compile: bool = False  # torch.compile of all trained encoders, and in E3
     efficiency: EfficiencySettings
 
     _warm = rule(
-        lambda profile: profile.recipe.warm_start_epochs > 0,
+        lambda profile: not profile.recipe.from_scratch,
         "the first recipe needs a warm start: its causal encoder is a control",
     )
     _relaxed = rule(

@@ -20,7 +20,7 @@ from okml.seqrec.mixers.base import PaddingSide
 from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import Scorer, encoder_scorer
-from okml.strec.arms import Job, build, start_from, tries
+from okml.strec.arms import Job, build, start_from, tries, warm_start
 from okml.strec.data import SplitLog, prepare
 from okml.strec.model import Stage, STRec
 from okml.strec.settings import DataSettings, StrecProfile
@@ -63,12 +63,14 @@ class Study:
 
     def needs(self, job: Job) -> list[Job]:
         """Return what a job starts from: its choice of a rate, stage 1, or the warm start."""
-        if job.rate is None and len(self.profile.rate_factors) > 1:
-            return tries(self.profile, job)
+        trials = tries(self.profile, job)
+        if job.rate is None and len(trials) > 1:
+            return trials
         relaxed, hard = job.stages
         if relaxed and hard:
             return [replace(job, epochs=(relaxed, 0))]
-        return [] if job.warm_start is None else [job.warm_start]
+        start = warm_start(self.profile, job)
+        return [] if start is None else [start]
 
     def train(self, job: Job) -> TrainedEncoder:
         """Return the finished training of a job."""
@@ -92,8 +94,9 @@ class Study:
     @recently_trained
     def _in_stages(self, job: Job) -> TrainedEncoder:
         encoder, share = self.untrained(job), 0.0
-        if job.warm_start is not None:
-            share = start_from(encoder, self.train(job.warm_start).encoder.state_dict())
+        start = warm_start(self.profile, job)
+        if start is not None:
+            share = start_from(encoder, self.train(start).encoder.state_dict())
         trained = self._trainer(Study._in_stages).stages(job, self.data(job.data), encoder)
         trained.warm_share = share
         return trained
@@ -102,35 +105,32 @@ class Study:
         folder = trainings_folder(self, trained_by, Study.data)
         return EncoderTrainer(self.profile, folder, self.device)
 
-    def evaluate(
+    @cache  # noqa: B019 - tables share arms
+    def ranks(
         self,
-        encoder: Encoder,
-        data: SplitLog,
+        job: Job,
         *,
-        length: int | None = None,
         hide_seen: bool = False,
         noise_seed: int | None = None,
         stage: Stage = "hard",
         every_row: bool = False,
     ) -> Ranks:
-        """Return the ranks of the test rows.
+        """Return the ranks of the test rows by the encoder of a job.
 
         Args:
-            encoder: A trained encoder.
-            data: The data set of the test rows.
-            length: The number of newest items in the input; None for the window.
+            job: The training of the encoder.
             hide_seen: Whether to exclude items of the history from the candidates.
             noise_seed: The seed of the paper's noise at inference; None for noise only if the
                 sampler's settings have it.
             stage: The stage in which STRec is evaluated.
             every_row: Whether to rank short histories, too, which only causal encoders can read.
         """
-        encoder.eval()
+        encoder, data = self.train(job).encoder.eval(), self.data(job.data)
         with forked_rng(), _as(encoder, stage, noise_seed):
             torch.manual_seed(EVALUATION_SEED if noise_seed is None else noise_seed)
             return self.rank(
                 encoder_scorer(encoder), data, data.split.test if every_row else data.test,
-                length or data.settings.length, encoder.padding_side, hide_seen=hide_seen,
+                job.arm.length or job.data.length, encoder.padding_side, hide_seen=hide_seen,
             )  # fmt: skip
 
     def rank(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -26,17 +25,6 @@ from okml.accelerator import (
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Percentiles of the seconds of single calls."""
-
-    median: float
-    p25: float
-    p75: float
-    p95: float
-    p99: float
 
 
 def time_turns(
@@ -80,20 +68,10 @@ def within_memory(call: Callable[[], T]) -> T | None:
     return None
 
 
-def time_calls(call: Callable[[], object], repeats: int, device: torch.device) -> Timing:
-    """Return the wall times of ``repeats`` single calls, after a quarter as many warm-up calls.
-
-    They are latencies, which include waiting for other processes.
-    """
-    for _ in range(-(-repeats // 4)):
-        call()
-    seconds = [seconds_of(call, device) for _ in range(repeats)]
-    return percentiles(np.array(seconds))
-
-
-def percentiles(seconds: NDArray[np.float64]) -> Timing:
-    """Return the percentiles of single calls."""
-    return Timing(*(float(np.percentile(seconds, q)) for q in (50, 25, 75, 95, 99)))
+def percentiles(seconds: NDArray[np.float64], wanted: Sequence[int]) -> NDArray[np.float64]:
+    """Return percentiles of the finished rounds, ``[q]``; NaN if there are none."""
+    finished = seconds[~np.isnan(seconds)]
+    return np.percentile(finished, wanted) if len(finished) else np.full(len(wanted), np.nan)
 
 
 def saved_bytes(

@@ -29,11 +29,11 @@ from okml.seqrec.tasks import (
     objective_task,
     validation,
 )
-from okml.strec.arms import Job
+from okml.strec.arms import Job, trained_by
 from okml.strec.data import SplitLog
 from okml.strec.model import Stage, STRec
 from okml.strec.references import REFERENCES
-from okml.strec.settings import CausalSettings, Recipe, StrecProfile
+from okml.strec.settings import Recipe, StrecProfile, WindowSettings
 from okml.training import BatchSource, History, TrainingSettings, fit
 
 SPENT = "seconds spent"  # the column of a history
@@ -47,7 +47,7 @@ class TrainedEncoder:
         encoder: The encoder with the weights of the last step, or of the best validation.
         history: The history of each of its trainings but the warm start.
         targets: The number of predicted targets over all epochs.
-        rate: The factor of the learning rate.
+        rate: The learning rate.
         warm_share: The share of its weights that the warm start initialized.
     """
 
@@ -96,16 +96,10 @@ class EncoderTrainer:
             data: The data set.
             encoder: The encoder with its initial weights.
         """
-        recipe, causal = job.recipe, self.profile.causal
-        if job.arm.training == "warm start":
-            rate, batch = recipe.warm_start_learning_rate, recipe.warm_start_batch
-            settings = self._settings(job, batch, recipe.warm_start_epochs, causal)
-        else:
-            rate = causal.learning_rate
-            settings = self._settings(job, causal.batch, causal.epochs, causal)
-        factor = chosen_rate(job)
-        name = job.arm.name
-        loss = REFERENCES[name].loss if name in REFERENCES else recipe.loss
+        stated, rate, name = trained_by(self.profile, job), chosen_rate(job), job.arm.name
+        assert isinstance(stated, WindowSettings)
+        settings = self._settings(job, stated.epochs)
+        loss = REFERENCES[name].loss if name in REFERENCES else job.recipe.loss
         counts = item_counts(data.interactions, data.split.train_end)
         options: dict[str, Any] = {
             "jitter": True,
@@ -122,11 +116,11 @@ class EncoderTrainer:
             options["padding_side"] = encoder.padding_side
             source = CausalBatches(data.interactions, windows, **options)
         objective = EveryPosition(encoder, build_loss(loss, counts))
-        optimizer = build_optimizer(objective, OptimizerSettings(learning_rate=rate * factor))
+        optimizer = build_optimizer(objective, OptimizerSettings(learning_rate=rate))
         history = self._fit(data, objective, optimizer, source, length, settings, self._folder(job))
         targets = (data.split.train_end - data.interactions.offsets[:-1] - 1).clip(0).sum()
         epochs = history.steps * settings.batch_size / len(source)
-        return TrainedEncoder(encoder, (history,), round(epochs * int(targets)), factor)
+        return TrainedEncoder(encoder, (history,), round(epochs * int(targets)), rate)
 
     def stages(self, job: Job, data: SplitLog, encoder: Encoder) -> TrainedEncoder:
         """Train on rows with one target, in two stages if the arm learns a sample.
@@ -142,11 +136,11 @@ class EncoderTrainer:
         folder, history = self._folder(job), []
         if relaxed:
             # Validated for the record alone: the number of epochs of stage 1 is a setting.
-            settings = self._settings(job, recipe.batch, relaxed, recipe, stops=False)
+            settings = self._settings(job, relaxed, stops=False)
             part = folder / f"relaxed{relaxed}"
             history.append(self._stage(job, data, encoder, source, "relaxed", settings, part))
         if hard:
-            settings = self._settings(job, recipe.batch, hard, recipe)
+            settings = self._settings(job, hard)
             part = folder / f"after_relaxed{relaxed}" / f"hard{hard}"
             history.append(self._stage(job, data, encoder, source, "hard", settings, part))
         steps = sum(part.steps for part in history)
@@ -200,22 +194,14 @@ class EncoderTrainer:
         started = clock()
         return lambda model: {**evaluate(model), SPENT: clock() - started}
 
-    def _settings(
-        self,
-        job: Job,
-        batch: int,
-        epochs: int,
-        validated: CausalSettings | Recipe,
-        *,
-        stops: bool = True,
-    ) -> TrainingSettings:
-        """Return the settings of a training, validated and stopped as ``validated`` says."""
-        profile = self.profile
-        early: Mapping[str, Any] = {"evaluate_every": validated.evaluate_every}
-        if stops and validated.evaluate_every is not None:
-            early = {**early, "monitor": MONITOR, "patience": validated.patience}
+    def _settings(self, job: Job, epochs: int, *, stops: bool = True) -> TrainingSettings:
+        """Return the settings of a training, or of a stage of it."""
+        profile, stated = self.profile, trained_by(self.profile, job)
+        early: Mapping[str, Any] = {"evaluate_every": stated.evaluate_every}
+        if stops and stated.evaluate_every is not None:
+            early = {**early, "monitor": MONITOR, "patience": stated.patience}
         return TrainingSettings(
-            batch_size=batch,
+            batch_size=stated.batch,
             max_epochs=epochs,
             seed=job.seed,
             device=profile.device,
@@ -232,7 +218,7 @@ class EncoderTrainer:
 
 
 def chosen_rate(job: Job) -> float:
-    """Return the factor of the learning rate of a job for which it is chosen."""
+    """Return the learning rate of a job for which it is chosen."""
     assert job.rate is not None  # Study.train chooses it
     return job.rate
 
@@ -244,14 +230,14 @@ def _seconds(history: History) -> float:
     return float(counted.filter(ends).sum())
 
 
-def stage_optimizer(encoder: nn.Module, recipe: Recipe, rate: float = 1.0) -> torch.optim.Optimizer:
-    """Return Adam with a separate learning rate for the sampler; ``rate`` is a factor of both."""
+def stage_optimizer(encoder: nn.Module, recipe: Recipe, rate: float) -> torch.optim.Optimizer:
+    """Return Adam with learning rate ``rate``, and the recipe's for the sampler."""
     sampler: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in encoder.named_parameters():
         if parameter.requires_grad:
             (sampler if name.startswith("sampler.") else others).append(parameter)
-    groups: list[dict[str, Any]] = [{"params": others, "lr": rate * recipe.learning_rate}]
+    groups: list[dict[str, Any]] = [{"params": others, "lr": rate}]
     if sampler:
-        groups.append({"params": sampler, "lr": rate * recipe.sampler_learning_rate})
+        groups.append({"params": sampler, "lr": recipe.sampler_learning_rate or rate})
     return torch.optim.Adam(groups, fused=True)

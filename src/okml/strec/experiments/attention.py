@@ -13,7 +13,7 @@ from okml.accelerator import require_float64
 from okml.ledger import estimate_difference, estimate_mean
 from okml.seqrec.backbone import Backbone
 from okml.steps import StepResult
-from okml.strec.arms import BACKBONE, Job
+from okml.strec.arms import BACKBONE, Job, warm_start
 from okml.strec.attention import attention_maps, history_statistics, singular_values
 from okml.strec.study import Study
 
@@ -83,10 +83,11 @@ def _histories(study: Study) -> torch.Tensor:
 def _networks(study: Study, seed: int) -> dict[str, Backbone]:
     """Return the three networks, all of the same shapes."""
     job = Job(study.profile.main, BACKBONE, seed, study.profile.recipe)
-    assert job.warm_start is not None  # the settings require it
+    start = warm_start(study.profile, job)
+    assert start is not None  # the settings require it
     networks = {
         "untrained": study.untrained(job),
-        "causal": study.train(job.warm_start).encoder,
+        "causal": study.train(start).encoder,
         "bidirectional": study.train(job).encoder,
     }
     return {name: cast(Backbone, network) for name, network in networks.items()}

@@ -9,15 +9,16 @@ depend on them:
 * E3, serving: the latency of small batches;
 * E4, training: targets per second.
 
-Compared encoders are timed in turns, on a CPU by processor time; a round of turns is the unit of
-the intervals. Latencies are wall time. What runs out of the device's memory has no value, and the
-column ``failed`` says at which batch; the measurements before it and of other encoders stay.
+Everything is timed in turns, on a CPU by processor time: compared encoders in E1, E2 and E4, and
+the batches of an encoder in E3. A round of turns is the unit of the intervals. What runs out of the
+device's memory has no value, and the column ``failed`` says at which batch; the measurements before
+it and of other encoders stay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -29,7 +30,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from okml.ledger import estimate_difference, estimate_mean, exact
-from okml.runtime import pick_dtype, progress
+from okml.runtime import progress
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.losses import build_loss
 from okml.seqrec.popularity import item_counts
@@ -55,14 +56,13 @@ from okml.strec.timing import (
     peak_of,
     percentiles,
     saved_bytes,
-    time_calls,
     time_turns,
     within_memory,
 )
 
 TOP = 10
 ROUNDS = "rounds of timing"
-LATENCIES = ("p50 ms", "p95 ms", "p99 ms")
+PERCENTILES = (50, 95, 99)  # of the latencies
 
 # Seconds of each round, [r], by encoder; NaN from the round on in which it ran out of memory.
 Seconds = Mapping[str, NDArray[np.float64]]
@@ -173,8 +173,7 @@ def _failed(batch: int, *measured: NDArray[np.float64] | float | None) -> str | 
 
 def _median(values: NDArray[np.float64]) -> float:
     """Return the median of the finished rounds; NaN if there are none."""
-    finished = values[~np.isnan(values)]
-    return float(np.median(finished)) if len(finished) else np.nan
+    return float(percentiles(values, (50,))[0])
 
 
 def _in_turns(study: Study, calls: Mapping[str, Callable[[], Tensor]]) -> Seconds:
@@ -194,12 +193,13 @@ def _published_mode() -> Iterator[None]:
 @contextmanager
 def _inference_mode(study: Study) -> Iterator[None]:
     """Enter the mode of E2 and E3."""
-    dtype = pick_dtype(study.profile.efficiency.inference_dtype)
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode())
-        if dtype != torch.float32:
-            stack.enter_context(torch.autocast(study.device.type, dtype))
+    with torch.inference_mode(), _precision(study):
         yield
+
+
+def _precision(study: Study) -> torch.autocast:
+    bf16 = study.profile.mixed_precision == "bf16"
+    return torch.autocast(study.device.type, torch.bfloat16, enabled=bf16)
 
 
 def _with_and_without_scores(
@@ -229,11 +229,8 @@ def _scoring(candidate: Candidate) -> Callable[[], Tensor]:
 
 
 def _milliseconds(seconds: NDArray[np.float64]) -> dict[str, float]:
-    finished = seconds[~np.isnan(seconds)]
-    if not len(finished):
-        return dict.fromkeys(("ms", "ms p25", "ms p75"), np.nan)
-    found = percentiles(finished)
-    return {"ms": found.median * 1000, "ms p25": found.p25 * 1000, "ms p75": found.p75 * 1000}
+    names = ("ms", "ms p25", "ms p75")
+    return dict(zip(names, 1000 * percentiles(seconds, (50, 25, 75)), strict=True))
 
 
 def _peaks(
@@ -286,27 +283,26 @@ def _of_every_query(candidate: Candidate) -> dict[str, Any]:
 
 def _serving(study: Study, candidate: Candidate) -> list[dict[str, Any]]:
     """Return the latencies of E3, one row for each batch size."""
-    settings = study.profile.efficiency
-    encode = candidate.encode
-    if settings.compile:
+    settings, encode = study.profile.efficiency, candidate.encode
+    if study.profile.compile:
         torch.compiler.reset()  # beyond the recompilation limit, code would stay eager
         encode = torch.compile(encode, mode="reduce-overhead")
-    rows = []
-    for batch in settings.serving_batches:
-        items, times = candidate.items[:batch], candidate.times[:batch]
-        call = partial(encode, items, times)
-        with _inference_mode(study):
-            timing = within_memory(partial(time_calls, call, settings.serving_calls, study.device))
-        quantiles = (np.nan,) * 3 if timing is None else (timing.median, timing.p95, timing.p99)
-        rows.append(
-            {
-                "encoder": candidate.name,
-                "batch": batch,
-                **dict(zip(LATENCIES, (1000 * spent for spent in quantiles), strict=True)),
-                "failed": _failed(batch, *quantiles),
-            }
-        )
-    return rows
+    calls = {
+        batch: partial(encode, candidate.items[:batch], candidate.times[:batch])
+        for batch in settings.serving_batches
+    }
+    with _inference_mode(study):
+        seconds = time_turns(calls, settings.serving_calls, study.device)
+    names = [f"p{q} ms" for q in PERCENTILES]
+    return [
+        {
+            "encoder": candidate.name,
+            "batch": batch,
+            **dict(zip(names, 1000 * percentiles(spent, PERCENTILES), strict=True)),
+            "failed": _failed(batch, spent),
+        }
+        for batch, spent in seconds.items()
+    ]
 
 
 def _train_in_turns(
@@ -349,9 +345,7 @@ def _training_step(
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(
-            study.device.type, torch.bfloat16, enabled=profile.mixed_precision == "bf16"
-        ):
+        with _precision(study):
             value = loss(encode(), encoder.item_matrix(), targets)
         value.backward()
         optimizer.step()

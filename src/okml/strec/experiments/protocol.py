@@ -96,11 +96,11 @@ def count_operations(study: Study, logs: pl.DataFrame) -> StepResult:
     saved = before.encoder - after.encoder
     inside = (before.attention - after.attention) / saved
     result.log("saved_outside_attention", 1 - inside, exact=True)
-    per_target = layers * layer_costs(profile.main.length, profile.main.length, width, hidden).total
+    per_target = layers * layer_costs(main.length, main.length, width, hidden).encoder
     # A causal encoder has a target at every position of a window, STRec one.
     result.log(
         "training_flops_per_target_ratio",
-        float(str(released["MFLOP encoder"])) * 1e6 / (per_target / profile.main.length),
+        float(str(released["MFLOP encoder"])) * 1e6 / (per_target / main.length),
         exact=True,
     )
     return result

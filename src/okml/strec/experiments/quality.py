@@ -24,6 +24,7 @@ from okml.strec.arms import (
     quality_arms,
     quality_jobs,
     recipe_jobs,
+    warm_start,
 )
 from okml.strec.study import Study
 from okml.strec.trainer import TrainedEncoder
@@ -48,8 +49,7 @@ def measure_quality(study: Study) -> StepResult:
     cells: list[Estimate] = []  # STRec less its best opponent
     for settings in profile.datasets:
         jobs = quality_jobs(profile, settings)
-        before = dict.fromkeys(job.warm_start for job in jobs if job.warm_start is not None)
-        starts += [cost_row(job, study.train(job)) for job in before]
+        starts += [cost_row(job, study.train(job)) for job in with_starts(study, jobs)[len(jobs) :]]
         hidden = RankedArms(study.data(settings).test.user)
         ranked, spent = train_and_rank(study, jobs, hidden)
         costs += spent
@@ -70,6 +70,8 @@ def measure_quality(study: Study) -> StepResult:
                 hidden.difference(STREC, BACKBONE.name, "ndcg@10"),
             )
             result.measure("causal_training_time_ratio", _causal_time(study, jobs))
+            gain = table.filter(arm=BACKBONE.name)["over the start"].item()
+            result.log("finetuning_validation_gain", gain, exact=True)
             for metric, arms in (
                 ("rising_samples", (STREC, "recency", "random")),
                 ("rising_causal", (STREC, CAUSAL)),
@@ -93,21 +95,19 @@ def measure_rules(study: Study) -> StepResult:
     share = len(data.test) / data.all_test
     rows: list[dict[str, Any]] = []
     for job in sorted(recipe_jobs(profile, profile.recipe), key=lambda job: job.seed):
-        encoder = study.train(job).encoder
-        plain = mean_of_rows(study.evaluate(encoder, data))
+        plain = mean_of_rows(study.ranks(job))
         found = [
             ("as in the main table", plain),
             ("short rows as misses", {metric: value * share for metric, value in plain.items()}),
         ]
         for draw in range(profile.noise_draws if job.arm.name == STREC else 0):
-            found.append(("noise on", mean_of_rows(study.evaluate(encoder, data, noise_seed=draw))))
+            found.append(("noise on", mean_of_rows(study.ranks(job, noise_seed=draw))))
         key = {"arm": job.arm.name, "seed": job.seed}
         rows += [{**key, "rule": rule, **means} for rule, means in found]
     # The anchor: the protocol of the literature, which ranks short histories, too.
     for job in jobs_of(profile.main, causal_arms(profile)[:1], profile.seeds, profile.recipe):
-        encoder = study.train(job).encoder
         for rule, hide_seen in (("every test row", False), ("every test row, seen hidden", True)):
-            ranks = study.evaluate(encoder, data, hide_seen=hide_seen, every_row=True)
+            ranks = study.ranks(job, hide_seen=hide_seen, every_row=True)
             key = {"arm": job.arm.name, "seed": job.seed}
             rows.append({**key, "rule": rule, **mean_of_rows(ranks)})
     columns = ["arm", "rule", "seed", *METRICS]
@@ -131,7 +131,7 @@ def measure_mixers(study: Study) -> StepResult:
     shares = {
         "arm": [job.arm.name for job in jobs],
         "weights from the warm start": [study.train(job).warm_share for job in jobs],
-        "still rising": [still_rising([study.train(job).history[-1]]) for job in jobs],
+        "still rising": [rising(study, [job]) > 0 for job in jobs],
     }
     mixers = summary(ranked, BACKBONE.name)
     mixers = mixers.join(pl.DataFrame(shares), on="arm", maintain_order="left")
@@ -152,46 +152,57 @@ def train_and_rank(
     ranked, costs = RankedArms(data.test.user), []
     for job in jobs:
         with announced(f"{data.name}: {job.arm.name}, seed {job.seed}"):
-            trained = study.train(job)
-            ranks = study.evaluate(trained.encoder, data, length=job.arm.length)
+            ranked.add(job.arm.name, job.seed, study.ranks(job))
             if hidden is not None:
-                unseen = study.evaluate(
-                    trained.encoder, data, length=job.arm.length, hide_seen=True
-                )
-                hidden.add(job.arm.name, job.seed, unseen)
-        ranked.add(job.arm.name, job.seed, ranks)
-        costs.append(cost_row(job, trained))
+                hidden.add(job.arm.name, job.seed, study.ranks(job, hide_seen=True))
+            costs.append(cost_row(job, study.train(job)))
     return ranked, costs
 
 
+def with_starts(study: Study, jobs: Iterable[Job]) -> list[Job]:
+    """Return trainings, and after them the warm starts from which they start."""
+    jobs = list(jobs)
+    starts = dict.fromkeys(warm_start(study.profile, job) for job in jobs)
+    return [*jobs, *(start for start in starts if start is not None)]
+
+
 def rising(study: Study, jobs: Iterable[Job], arms: Collection[str] | None = None) -> int:
-    """Return how many of the arms, or of some of them, ended before validation was flat."""
-    trainings: dict[str, list[History]] = defaultdict(list)
-    for job in jobs:
-        if arms is None or job.arm.name in arms:
-            trainings[job.arm.name].append(study.train(job).history[-1])
+    """Return how many of the arms, or of some of them, ended before validation was flat.
+
+    Their warm start counts as an arm: what is fine-tuned from it goes on where it ended.
+    """
+    compared = [job for job in jobs if arms is None or job.arm.name in arms]
+    trainings: dict[object, list[History]] = defaultdict(list)  # the seeds of an arm
+    for job in with_starts(study, compared):
+        trainings[job.arm, job.epochs].append(study.train(job).history[-1])
     return sum(map(still_rising, trainings.values()))
 
 
 def budgets(study: Study, jobs: Sequence[Job], costs: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """Return what each arm could spend and did, its warm start included, means over seeds.
 
-    The last column tells whether validation was still rising, on average over the seeds.
+    The last columns tell by how much its validation ended above that of its warm start, and whether
+    it or its warm start was still rising, on average over the seeds.
     """
     rows = []
     for job, row in zip(jobs, costs, strict=True):
-        start = None if job.warm_start is None else study.train(job.warm_start)
+        start = warm_start(study.profile, job)
+        before = None if start is None else study.train(start)
         rows.append(
             {
                 **{name: row[name] for name in ("arm", "budget", "slope")},
-                "targets": row["targets"] + (start.targets if start else 0),
-                "seconds": row["seconds"] + (start.seconds if start else 0.0),
+                "targets": row["targets"] + (before.targets if before else 0),
+                "seconds": row["seconds"] + (before.seconds if before else 0.0),
+                "over the start": row["validation"] - before.validation if before else None,
             }
         )
     means = (
         cost_frame(rows)
         .group_by("arm", maintain_order=True)
-        .agg(pl.col("budget").first(), pl.col("targets", "seconds", "slope").mean())
+        .agg(
+            pl.col("budget").first(),
+            pl.col("targets", "seconds", "slope", "over the start").mean(),
+        )
     )
     still = [rising(study, jobs, [arm]) > 0 for arm in means["arm"]]
     return means.with_columns(pl.Series("still rising", still))
@@ -247,8 +258,7 @@ def _causal_time(study: Study, jobs: Sequence[Job]) -> Estimate:
     seconds: dict[str, dict[int, float]] = {STREC: {}, CAUSAL: {}}
     for job in jobs:
         if job.arm.name in seconds:
-            parts = [job] if job.warm_start is None else [job, job.warm_start]
-            spent = sum(study.train(part).seconds for part in parts)
+            spent = sum(study.train(part).seconds for part in with_starts(study, [job]))
             seconds[job.arm.name][job.seed] = spent
     return estimate_over_seeds(
         {seed: spent / seconds[STREC][seed] for seed, spent in seconds[CAUSAL].items()}

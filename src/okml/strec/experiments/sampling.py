@@ -8,13 +8,13 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from okml.ledger import estimate_over_seeds
 from okml.seqrec.mixers import Attention, Context
 from okml.steps import StepResult
 from okml.strec.arms import recipe_jobs, stage_jobs
-from okml.strec.gap_table import RELEASED_TABLE, freeze_to_table
 from okml.strec.model import STRec
 from okml.strec.sampler import draw_noise, gaps, keep_order
 from okml.strec.study import Study
@@ -25,71 +25,67 @@ DRAWS = 50  # draws of the noise for inclusion probabilities
 GAP_BINS = 24  # quantile bins of the gaps of the test histories
 HISTORIES = 2000  # number of histories for inclusion probabilities
 
+# The steps by which the authors' code replaces the MLP for MovieLens-20M at inference: scores
+# before standardization, and the gaps in seconds between them.
+RELEASED_SCORES = np.array([0.037, -0.163, -0.383, -0.553, -0.7074, -0.7674, -0.7824])
+RELEASED_EDGES = np.array([70, 150, 250, 400, 600, 1000])
+
+
+def released_scores(gap: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the scores in the authors' code for gaps in seconds, any shape."""
+    scores: NDArray[np.float64] = RELEASED_SCORES[np.searchsorted(RELEASED_EDGES, gap, "right")]
+    return scores
+
 
 def measure_sampling(study: Study) -> StepResult:
-    """Measure scores and inclusion probabilities by gap, and the tables that approximate scores."""
+    """Measure scores and inclusion probabilities by gap."""
     profile, data = study.profile, study.data(study.profile.main)
     result = StepResult()
-    curves, kept, tables = [], [], []
+    curves, kept = [], []
     trends: dict[int, float] = {}
     untrained: dict[int, float] = {}
     batch = study.rows_source(data, data.test, data.settings.length).batch(
         np.arange(min(HISTORIES, len(data.test))), np.random.default_rng(0)
     )
-    gap = gaps(batch.times)  # [b, n]
     for recipe in profile.recipes:
         for job in (job for job in recipe_jobs(profile, recipe) if job.arm.learns_sample):
             model, seed = cast(STRec, study.train(job).encoder).eval(), job.seed
             key = {"recipe": recipe.name, "seed": seed}
-            with torch.no_grad():
-                grid = torch.from_numpy(GRID).to(study.device)
-                scores = model.sampler.score_gaps(grid).cpu().numpy()
-                curves.append(pl.DataFrame({"gap": GRID, "score": scores, **key}, strict=False))
-                table = freeze_to_table(model.sampler, gap.flatten())
-                agreement = spearmanr(
-                    table(gap.flatten()).cpu().numpy(),
-                    model.sampler.score_gaps(gap.flatten()).cpu().numpy(),
-                ).statistic
-            tables.append({**key, "steps": len(table.values), "rank agreement": float(agreement)})
-            kept.append(_inclusion(study, model, batch.items, batch.times, gap, key))
+            scores = _scores(model)
+            curves.append(pl.DataFrame({"gap": GRID, "score": scores, **key}, strict=False))
+            kept.append(_inclusion(model, batch.items, batch.times, key))
             if recipe.name == profile.recipe.name:
-                fresh = cast(STRec, study.untrained(job)).eval()
-                trends[seed] = _trend(model, grid)
-                untrained[seed] = _trend(fresh, grid)
+                trends[seed] = _trend(scores)
+                untrained[seed] = _trend(_scores(cast(STRec, study.untrained(job))))
     trend, control = "gap_score_spearman", "gap_score_spearman_untrained"
     result.measure(trend, estimate_over_seeds(trends))
     result.measure(control, estimate_over_seeds(untrained))
     learned = {seed: trends[seed] - untrained[seed] for seed in trends}
     result.compare(trend, control, estimate_over_seeds(learned))
-    released = pl.DataFrame(
-        {"gap": GRID, "score": RELEASED_TABLE(torch.from_numpy(GRID)).double().numpy()}
-    )
     result.frames = {
         "curves": pl.concat(curves),
-        "released": released,
+        "released": pl.DataFrame({"gap": GRID, "score": released_scores(GRID)}),
         "kept": pl.concat(kept),
-        "tables": pl.DataFrame(tables),
     }
     return result
 
 
 @torch.no_grad()
-def _trend(model: STRec, grid: torch.Tensor) -> float:
+def _scores(model: STRec) -> NDArray[np.float32]:
+    """Return the scores of the gaps of the grid, before standardization."""
+    grid = torch.from_numpy(GRID).to(model.item_matrix().device)
+    scores: NDArray[np.float32] = model.sampler.score_gaps(grid).cpu().numpy()
+    return scores
+
+
+def _trend(scores: NDArray[np.float32]) -> float:
     """Return the Spearman correlation of gaps and their scores; 0 if all scores are equal."""
-    scores = model.sampler.score_gaps(grid).cpu().numpy()
-    if np.ptp(scores) == 0:
-        return 0.0
-    return float(spearmanr(GRID, scores).statistic)
+    return 0.0 if np.ptp(scores) == 0 else float(spearmanr(GRID, scores).statistic)
 
 
 @torch.no_grad()
 def _inclusion(
-    study: Study,
-    model: STRec,
-    items: torch.Tensor,
-    times: torch.Tensor,
-    gap: torch.Tensor,
-    key: Mapping[str, Any],
+    model: STRec, items: torch.Tensor, times: torch.Tensor, key: Mapping[str, Any]
 ) -> pl.DataFrame:
     """Estimate the probability that an item is kept by gap, with the noise of training."""
     tokens, _ = model.embed(items, None, padded=False)
@@ -102,7 +98,7 @@ def _inclusion(
         order = keep_order(noisy, max(counts, default=1))
         for count in counts:
             kept[count].scatter_add_(1, order[:, :count], torch.ones_like(noisy[:, :count]))
-    seconds = gap[:, :-1].flatten().cpu().numpy()  # the newest item is always kept
+    seconds = gaps(times)[:, :-1].flatten().cpu().numpy()  # the newest item is always kept
     edges = np.unique(np.quantile(seconds, np.linspace(0, 1, GAP_BINS + 1)))
     which = np.clip(np.searchsorted(edges, seconds, side="right") - 1, 0, len(edges) - 2)
     frames = []
@@ -137,7 +133,7 @@ def measure_case(study: Study) -> StepResult:
     frame = pl.DataFrame(
         {
             "position": np.arange(1, data.settings.length + 1),
-            "number": batch.items[0].cpu().numpy(),
+            "title": data.names(batch.items[0].tolist()),
             "gap": gaps(batch.times)[0].cpu().numpy(),
             "rank": rank.cpu().numpy() + 1,
             "attention": weights.cpu().numpy(),
@@ -147,12 +143,4 @@ def measure_case(study: Study) -> StepResult:
             lambda place: sum(place <= count for count in model.schedule), return_dtype=pl.Int64
         )
     )
-    titles = data.titles()
-    if titles is not None:
-        known = titles.select(
-            pl.col("number").cast(frame.schema["number"]),
-            "title",
-            pl.col("genres").list.join(", "),
-        )
-        frame = frame.join(known, on="number", how="left", maintain_order="left")
     return StepResult(frames={"case": frame})

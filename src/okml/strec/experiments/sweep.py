@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
 import polars as pl
@@ -77,18 +76,16 @@ def measure_stages(study: Study) -> StepResult:
     """Measure the contribution of each stage and the effect of the first's length (Figure 6)."""
     profile, data = study.profile, study.data(study.profile.main)
     result, rows, ranked = StepResult(), [], RankedArms(data.test.user)
-    judged: dict[str, list[Job]] = defaultdict(list)
-    for seed in profile.seeds[: profile.sweep_seeds]:
-        ranks = {}
-        for name, job in stage_jobs(profile, seed).items():
-            encoder = study.train(job).encoder
-            if name in (BOTH, SOFT.removesuffix(", soft")):
-                judged[name].append(job)
+    judged: list[Job] = []
+    for seed in profile.seeds:
+        jobs, ranks = stage_jobs(profile, seed), {}
+        judged += [jobs[BOTH], jobs[SOFT.removesuffix(", soft")]]
+        for name, job in jobs.items():
             if job.stages[1]:
-                ranks[name] = study.evaluate(encoder, data)
+                ranks[name] = study.ranks(job)
             else:  # a soft mask during stage 1, a hard sample at inference
-                ranks[f"{name}, soft"] = study.evaluate(encoder, data, stage="relaxed")
-                ranks[f"{name}, hard"] = study.evaluate(encoder, data)
+                ranks[f"{name}, soft"] = study.ranks(job, stage="relaxed")
+                ranks[f"{name}, hard"] = study.ranks(job)
         rows += [{"kind": k, "seed": seed, **mean_of_rows(found)} for k, found in ranks.items()]
         for kind in (BOTH, SOFT, HARD):
             ranked.add(kind, seed, ranks[kind])
@@ -96,6 +93,6 @@ def measure_stages(study: Study) -> StepResult:
     result.measure(gain, ranked.difference(BOTH, HARD, NDCG))
     result.measure(soft, ranked.difference(SOFT, HARD, NDCG))
     result.compare(gain, soft, ranked.difference(BOTH, SOFT, NDCG))
-    result.log("rising_stages", sum(rising(study, jobs) for jobs in judged.values()), exact=True)
+    result.log("rising_stages", rising(study, judged), exact=True)
     result.frames["stages"] = pl.DataFrame(rows)
     return result

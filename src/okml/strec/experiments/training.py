@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from okml.steps import StepResult
-from okml.strec.arms import all_jobs, quality_jobs
+from okml.strec.arms import all_jobs, quality_jobs, warm_start
 from okml.strec.study import Study
 from okml.training import History
 from okml.training.ahead import train_ahead
@@ -19,7 +19,7 @@ def train_everything(study: Study) -> StepResult:
     jobs = all_jobs(profile)
     train_ahead(study, jobs)
     shown = [job for job in quality_jobs(profile, profile.main) if job.seed == profile.seeds[0]]
-    start = shown[0].warm_start
+    start = warm_start(profile, shown[0])
     assert start is not None  # the settings require it
     curves = [_curve("warm start (causal)", study.train(start).history)]
     curves += [_curve(job.arm.name, study.train(job).history) for job in shown[:CURVES]]

@@ -26,7 +26,6 @@ RECORDED = {
     "sampling_curves": "sampling.curves",
     "kept": "sampling.kept",
     "released": "sampling.released",
-    "step_tables": "sampling.tables",
     "case": "case.case",
     "published": "efficiency.published",
     "inference": "efficiency.inference",

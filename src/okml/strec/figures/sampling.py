@@ -75,7 +75,7 @@ def case_study(case: pl.DataFrame, schedule: Sequence[int]) -> Picture:
 
     Args:
         case: Columns ``position``, ``attention``, ``layers`` (the number of layers that keep the
-            item), ``gap``, and ``title`` and ``genres`` if known.
+            item), ``gap`` in seconds and ``title``.
         schedule: The number of items that each layer keeps.
     """
     n = len(case)
@@ -91,7 +91,7 @@ def case_study(case: pl.DataFrame, schedule: Sequence[int]) -> Picture:
             xlabel="position in the history (newest right)", ylabel="layers that\nwrite the item",
             yticks=range(len(schedule) + 1),
         )  # fmt: skip
-    labels = [_label(row) for row in case.to_dicts()]
+    labels = [f"{r['title']}, {_age(r['gap'])} before the newest" for r in case.to_dicts()]
     share = case.sort("attention", descending=True).head(5)["attention"].sum()
     survivors = int((case["layers"] >= len(schedule) - 1).sum())
     return Picture(
@@ -100,13 +100,6 @@ def case_study(case: pl.DataFrame, schedule: Sequence[int]) -> Picture:
         f"{share:.2f} of its attention; {survivors} items are still there in the last layer.",
         {items: labels},
     )
-
-
-def _label(row: dict[str, object]) -> str:
-    gap = int(str(row["gap"]))
-    name = row.get("title") or f"item {row['number']}"
-    genres = f" ({row['genres']})" if row.get("genres") else ""
-    return f"{name}{genres}, {_age(gap)} before the newest"
 
 
 def _age(seconds: int) -> str:
