@@ -48,6 +48,7 @@ def ablation(summary: pl.DataFrame, data: str, rankings: Collection[str]) -> Pic
         "position": "learned from positions (STRec-3)",
         "content": "learned from content",
         "recency": "the newest",
+        "uniform": "evenly over the history",
     }
     rows = summary.filter(pl.col("data") == data, pl.col("arm").is_in(list(rankings)))
     rows = rows.with_columns(pl.col("arm").replace(names)).sort("difference", descending=True)
