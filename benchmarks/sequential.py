@@ -329,7 +329,8 @@ def record(arguments: argparse.Namespace, folder: Path) -> BenchmarkRecord:
             okml_value=ours["microseconds_per_target"], peer_value=ours["floor"],
         ),
         PeerComparison(
-            what="quality on the test of MovieLens-1M", unit="NDCG@10", peer=PUBLISHED, better="higher",
+            what="quality on the test of MovieLens-1M", unit="NDCG@10", better="higher",
+            peer=PUBLISHED,
             okml_value=statistics.median(anchors), peer_value=PUBLISHED_NDCG,
             repeats=arguments.rounds,
         ),

@@ -36,12 +36,9 @@ def history_statistics(weights: Tensor) -> dict[str, Tensor]:
 
     * ``top5_mass``: sum of the five largest ``c_j``;
     * ``last5_mass``: sum of the last five ``c_j``;
-    * ``gini``: Gini coefficient of ``c``: 0 for equal columns, near 1 for a single column;
     * ``row_cosine``: mean cosine similarity of two different rows;
-    * ``centered_ratio``: norm of ``A`` less its mean row, over the norm of ``A``; 0 for equal rows;
     * ``first_energy``: ``σ_1² / Σ σ²``; 1 for rank one;
-    * ``effective_rank``: ``exp`` of the entropy of ``σ / Σ σ``;
-    * ``rank90``: smallest number of singular values with 90 % of their sum.
+    * ``effective_rank``: ``exp`` of the entropy of ``σ / Σ σ``.
 
     Args:
         weights: The attention weights of one layer, ``[b, h, n, n]``, rows summing to 1.
@@ -49,30 +46,16 @@ def history_statistics(weights: Tensor) -> dict[str, Tensor]:
     a = weights.flatten(0, 1).double()  # [m, n, n]
     n = a.shape[-1]
     mass = a.mean(1)  # [m, n]
-    ascending = mass.sort(dim=1).values
-    ranks = torch.arange(1, n + 1, device=a.device, dtype=a.dtype)
-    gini = (2 * (ranks * ascending).sum(1) / ascending.sum(1) - (n + 1)) / n
     unit = torch.nn.functional.normalize(a, dim=2)
     # The sum of all cosines is the squared length of the summed unit rows.
     pairs = unit.sum(1).square().sum(1) - n
-    centered = a - a.mean(1, keepdim=True)
     sigma = torch.linalg.svdvals(a)  # [m, n], descending
     share = sigma / sigma.sum(1, keepdim=True)
-    rank90 = (share.cumsum(1) < 0.9 - 1e-9).sum(1) + 1
     values = {
-        "top5_mass": ascending[:, -5:].sum(1),
+        "top5_mass": mass.topk(min(5, n)).values.sum(1),
         "last5_mass": mass[:, -5:].sum(1),
-        "gini": gini,
         "row_cosine": pairs / (n * (n - 1)),
-        "centered_ratio": centered.norm(dim=(1, 2)) / a.norm(dim=(1, 2)),
         "first_energy": sigma[:, 0].square() / sigma.square().sum(1),
         "effective_rank": torch.special.entr(share).sum(1).exp(),
-        "rank90": rank90.double(),
     }
     return {name: value.view(weights.shape[:2]).mean(1) for name, value in values.items()}
-
-
-def singular_values(weights: Tensor) -> Tensor:
-    """Return the singular values of the matrix of each history and head, ``[b · h, n]``."""
-    values: Tensor = torch.linalg.svdvals(weights.flatten(0, 1).double())
-    return values

@@ -130,44 +130,33 @@ class EncoderTrainer:
             data: The data set.
             encoder: The encoder with its initial weights.
         """
-        recipe, (relaxed, hard) = job.recipe, job.stages
-        length = job.arm.length or data.settings.length
+        recipe, (relaxed, hard), rate = job.recipe, job.stages, chosen_rate(job)
+        length, folder = job.arm.length or data.settings.length, self._folder(job)
         source = LastTargetBatches(data.interactions, data.train, length, device=self.device)
-        folder, history = self._folder(job), []
-        if relaxed:
-            # Validated for the record alone: the number of epochs of stage 1 is a setting.
-            settings = self._settings(job, relaxed, stops=False)
-            part = folder / f"relaxed{relaxed}"
-            history.append(self._stage(job, data, encoder, source, "relaxed", settings, part))
-        if hard:
-            settings = self._settings(job, hard)
-            part = folder / f"after_relaxed{relaxed}" / f"hard{hard}"
-            history.append(self._stage(job, data, encoder, source, "hard", settings, part))
+        loss = build_loss(recipe.loss, item_counts(data.interactions, data.split.train_end))
+        parts: list[tuple[Stage, int, Path]] = [
+            ("relaxed", relaxed, folder / f"relaxed{relaxed}"),
+            ("hard", hard, folder / f"after_relaxed{relaxed}" / f"hard{hard}"),
+        ]
+        history = []
+        for stage, epochs, place in parts:
+            if not epochs:
+                continue
+            if isinstance(encoder, STRec):
+                encoder.stage = stage
+                # In stage 2 only the indices depend on the scores: the sampler gets no gradient.
+                encoder.sampler.requires_grad_(stage == "relaxed")
+            objective, optimizer = LastTarget(encoder, loss), stage_optimizer(encoder, recipe, rate)
+            # Stage 1 is validated for the record alone: the number of its epochs is a setting.
+            settings = self._settings(job, epochs, stops=stage == "hard")
+            history.append(
+                self._fit(
+                    data, objective, optimizer, source, length, settings, place, recipe.warmup_steps
+                )
+            )
         steps = sum(part.steps for part in history)
         targets = min(steps * recipe.batch, (relaxed + hard) * len(source))
-        return TrainedEncoder(encoder, tuple(history), targets, chosen_rate(job))
-
-    def _stage(
-        self,
-        job: Job,
-        data: SplitLog,
-        encoder: Encoder,
-        source: LastTargetBatches,
-        stage: Stage,
-        settings: TrainingSettings,
-        folder: Path,
-    ) -> History:
-        recipe = job.recipe
-        loss = build_loss(recipe.loss, item_counts(data.interactions, data.split.train_end))
-        if isinstance(encoder, STRec):
-            encoder.stage = stage
-            # In stage 2 only the indices depend on the scores, so the sampler gets no gradient.
-            encoder.sampler.requires_grad_(stage == "relaxed")
-        optimizer = stage_optimizer(encoder, recipe, chosen_rate(job))
-        objective = LastTarget(encoder, loss)
-        return self._fit(
-            data, objective, optimizer, source, source.length, settings, folder, recipe.warmup_steps
-        )
+        return TrainedEncoder(encoder, tuple(history), targets, rate)
 
     def _fit(
         self,

@@ -14,7 +14,7 @@ from okml.ledger import estimate_difference, estimate_mean
 from okml.seqrec.backbone import Backbone
 from okml.steps import StepResult
 from okml.strec.arms import BACKBONE, Job, warm_start
-from okml.strec.attention import attention_maps, history_statistics, singular_values
+from okml.strec.attention import attention_maps, history_statistics
 from okml.strec.study import Study
 
 # The statistic and the network of each metric.
@@ -52,9 +52,9 @@ def measure_attention(study: Study) -> StepResult:
                 statistics.append({"network": network, "layer": layer, "seed": seed, **means})
                 if seed == study.profile.seeds[0]:
                     maps.append(_mean_map(network, layer, weights))
-                    sigma = singular_values(weights).cpu().numpy()  # [m, n]
-                    spectra.append(_spectrum(network, layer, sigma))
-                    histogram.append(_histogram(network, layer, sigma))
+                    sigma = torch.linalg.svdvals(weights.flatten(0, 1).double())  # [m, n]
+                    spectra.append(_spectrum(network, layer, sigma.cpu().numpy()))
+                    histogram.append(_histogram(network, layer, sigma.cpu().numpy()))
             for metric, (statistic, of) in METRICS.items():
                 if of == network:
                     each = torch.stack([layer[statistic] for layer in layers])  # [layers, b]
