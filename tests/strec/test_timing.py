@@ -63,11 +63,11 @@ def test_the_memory_of_what_did_not_fit_is_free_again():
         held.append(weakref.ref(tensor))
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    assert within_memory(too_large) is None
+    assert within_memory(too_large, 3) == 3
     assert held[0]() is None
-    assert within_memory(lambda: 5) == 5
+    assert within_memory(lambda: 5, None) == 5
     with pytest.raises(ValueError, match="other"):
-        within_memory(mock.Mock(side_effect=ValueError("other")))
+        within_memory(mock.Mock(side_effect=ValueError("other")), None)
 
 
 def test_saved_bytes_of_a_product_by_hand():

@@ -25,6 +25,7 @@ from okml.accelerator import (
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
+E = TypeVar("E")
 
 
 def time_turns(
@@ -50,7 +51,7 @@ def time_turns(
     for turn in range(-warm, rounds):
         for name in list(waiting) if turn % 2 else list(reversed(waiting)):
             timed = partial(seconds_of, waiting[name], device, time.process_time)
-            spent = within_memory(timed)
+            spent = within_memory(timed, None)
             if spent is None:
                 del waiting[name]
             elif turn >= 0:
@@ -58,14 +59,17 @@ def time_turns(
     return seconds
 
 
-def within_memory(call: Callable[[], T]) -> T | None:
-    """Return the result of a call; None if it ran out of the device's memory, which is freed."""
+def within_memory(call: Callable[[], T], otherwise: E) -> T | E:
+    """Return the result of a call; ``otherwise`` if it ran out of the device's memory.
+
+    The memory is free again then.
+    """
     try:
         return call()
     except torch.OutOfMemoryError:
         pass  # until here, the error's traceback holds the tensors of the call
     release_memory()
-    return None
+    return otherwise
 
 
 def percentiles(seconds: NDArray[np.float64], wanted: Sequence[int]) -> NDArray[np.float64]:

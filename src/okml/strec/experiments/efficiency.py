@@ -244,13 +244,8 @@ def _peaks(
     """
     for each in measured:
         with mode():
-            found = within_memory(partial(_peak_mib, each, study.device))
-        yield each, np.nan if found is None else found[0]
-
-
-def _peak_mib(candidate: Candidate, device: torch.device) -> tuple[float | None]:
-    peak = peak_of(candidate, device)
-    return (None if peak is None else peak / 2**20,)
+            peak = within_memory(partial(peak_of, each, study.device), np.nan)
+        yield each, None if peak is None else peak / 2**20
 
 
 def _saved(candidate: Candidate) -> int:
@@ -259,7 +254,7 @@ def _saved(candidate: Candidate) -> int:
     If they do not fit the device, they are counted from the shapes alone.
     """
     with sdpa_kernel(SDPBackend.MATH):
-        saved = within_memory(partial(saved_bytes, candidate, candidate.encoder))
+        saved = within_memory(partial(saved_bytes, candidate, candidate.encoder), None)
         if saved is None:
             shapes = candidate.to(torch.device("cpu"))
             saved = saved_bytes(shapes, shapes.encoder, shapes_only=True)

@@ -49,9 +49,9 @@ def measure_quality(study: Study) -> StepResult:
     cells: list[Estimate] = []  # STRec less its best opponent
     for settings in profile.datasets:
         jobs = quality_jobs(profile, settings)
-        starts += [cost_row(job, study.train(job)) for job in with_starts(study, jobs)[len(jobs) :]]
-        hidden = RankedArms(study.data(settings).test.user)
-        ranked, spent = train_and_rank(study, jobs, hidden)
+        starts += cost_rows(study, with_starts(study, jobs)[len(jobs) :])
+        ranked, hidden = ranked_arms(study, jobs), ranked_arms(study, jobs, hide_seen=True)
+        spent = cost_rows(study, jobs)
         costs += spent
         named = pl.lit(settings.log).alias("data")
         table = summary(ranked, BACKBONE.name).join(
@@ -118,7 +118,7 @@ def measure_recipes(study: Study) -> StepResult:
     """Train and evaluate backbone and STRec with every recipe, ours and the authors'."""
     rows = []
     for recipe in study.profile.recipes:
-        ranked, _ = train_and_rank(study, recipe_jobs(study.profile, recipe))
+        ranked = ranked_arms(study, recipe_jobs(study.profile, recipe))
         named = pl.lit(recipe.name).alias("recipe")
         rows.append(summary(ranked, BACKBONE.name).with_columns(named))
     return StepResult(frames={"recipes": pl.concat(rows)})
@@ -127,36 +127,23 @@ def measure_recipes(study: Study) -> StepResult:
 def measure_mixers(study: Study) -> StepResult:
     """Train the backbone with each efficient mixer, with new weights where shapes differ."""
     jobs = mixer_jobs(study.profile)
-    ranked, costs = train_and_rank(study, jobs)
     shares = {
         "arm": [job.arm.name for job in jobs],
         "weights from the warm start": [study.train(job).warm_share for job in jobs],
         "still rising": [rising(study, [job]) > 0 for job in jobs],
     }
-    mixers = summary(ranked, BACKBONE.name)
+    mixers = summary(ranked_arms(study, jobs), BACKBONE.name)
     mixers = mixers.join(pl.DataFrame(shares), on="arm", maintain_order="left")
-    return StepResult(frames={"mixers": mixers, "costs": cost_frame(costs)})
+    return StepResult(frames={"mixers": mixers, "costs": cost_frame(cost_rows(study, jobs))})
 
 
-def train_and_rank(
-    study: Study, jobs: Sequence[Job], hidden: RankedArms | None = None
-) -> tuple[RankedArms, list[dict[str, Any]]]:
-    """Train arms on one data set; return their ranks of its test rows, and their costs.
-
-    Args:
-        study: The study of the run.
-        jobs: The trainings.
-        hidden: Gets the ranks with the items of the history excluded, if given.
-    """
-    data = study.data(jobs[0].data)
-    ranked, costs = RankedArms(data.test.user), []
+def ranked_arms(study: Study, jobs: Sequence[Job], *, hide_seen: bool = False) -> RankedArms:
+    """Train arms on one data set; return their ranks of its test rows."""
+    ranked = RankedArms(study.data(jobs[0].data).test.user)
     for job in jobs:
-        with announced(f"{data.name}: {job.arm.name}, seed {job.seed}"):
-            ranked.add(job.arm.name, job.seed, study.ranks(job))
-            if hidden is not None:
-                hidden.add(job.arm.name, job.seed, study.ranks(job, hide_seen=True))
-            costs.append(cost_row(job, study.train(job)))
-    return ranked, costs
+        with announced(f"{job.data.log}: {job.arm.name}, seed {job.seed}"):
+            ranked.add(job.arm.name, job.seed, study.ranks(job, hide_seen=hide_seen))
+    return ranked
 
 
 def with_starts(study: Study, jobs: Iterable[Job]) -> list[Job]:
@@ -263,6 +250,11 @@ def _causal_time(study: Study, jobs: Sequence[Job]) -> Estimate:
     return estimate_over_seeds(
         {seed: spent / seconds[STREC][seed] for seed, spent in seconds[CAUSAL].items()}
     )
+
+
+def cost_rows(study: Study, jobs: Iterable[Job]) -> list[dict[str, Any]]:
+    """Return a row of costs for each training."""
+    return [cost_row(job, study.train(job)) for job in jobs]
 
 
 def cost_row(job: Job, trained: TrainedEncoder) -> dict[str, Any]:

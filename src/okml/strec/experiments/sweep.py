@@ -11,10 +11,11 @@ from okml.steps import StepResult
 from okml.strec.arms import BACKBONE, Job, stage_jobs, sweep_jobs
 from okml.strec.experiments.quality import (
     cost_frame,
+    cost_rows,
     mean_of_rows,
+    ranked_arms,
     rising,
     summary,
-    train_and_rank,
 )
 from okml.strec.schedule import savings
 from okml.strec.study import Study
@@ -29,7 +30,7 @@ def measure_sweep(study: Study) -> StepResult:
     """Train with every schedule, all by recency and some with a learned sample."""
     length, backbone = study.profile.main.length, BACKBONE.name
     jobs = sweep_jobs(study.profile)
-    ranked, costs = train_and_rank(study, jobs)
+    ranked = ranked_arms(study, jobs)
     rows: list[dict[str, Any]] = []
     for arm in dict.fromkeys(job.arm for job in jobs):
         if arm.schedule is None:
@@ -49,7 +50,7 @@ def measure_sweep(study: Study) -> StepResult:
     result.frames = {
         "sweep": pl.DataFrame(rows).join(means, on="arm", how="left", maintain_order="left"),
         "backbone": means.filter(arm=backbone),
-        "costs": cost_frame(costs).filter(pl.col("arm").is_in([row["arm"] for row in rows])),
+        "costs": cost_frame(cost_rows(study, (job for job in jobs if job.arm.schedule))),
     }
     emptiest = min(rows, key=lambda row: float(row["tokens kept"]))["arm"]
     result.measure("ndcg_drop_at_one_token", ranked.difference(backbone, emptiest, NDCG))
