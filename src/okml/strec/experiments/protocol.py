@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
 from okml.seqrec.metrics import mean_metrics
 from okml.seqrec.popularity import item_counts, popularity_scorer
 from okml.steps import StepResult
-from okml.strec.costs import Costs, encoder_costs, layer_costs
+from okml.strec.costs import encoder_costs
 from okml.strec.schedule import full_schedule, savings, scaled
 from okml.strec.settings import StrecProfile
 from okml.strec.study import Study
@@ -20,7 +21,7 @@ BREAKDOWN_LENGTHS = (8, 50, 200, 1000)  # lengths in the figure of operations by
 def describe_data(study: Study) -> StepResult:
     """Count users, items, events and rows, and evaluate the popularity baseline."""
     result = StepResult()
-    found = []
+    found: list[dict[str, Any]] = []
     for settings in study.profile.datasets:
         data = study.data(settings)
         scorer = popularity_scorer(item_counts(data.interactions, data.split.train_end))
@@ -44,8 +45,7 @@ def describe_data(study: Study) -> StepResult:
         result.data |= data.used()
         result.notes += [data.log.notice] if data.log.notice else []
     result.frames["data"] = pl.DataFrame(found)
-    main = found[0]
-    result.log("popularity_ndcg", float(str(main["popularity NDCG@10"])), exact=True)
+    result.log("popularity_ndcg", found[0]["popularity NDCG@10"], exact=True)
     return result
 
 
@@ -59,7 +59,7 @@ def count_operations(study: Study, logs: pl.DataFrame) -> StepResult:
     profile, items = study.profile, dict(logs.select("data", "items").iter_rows())
     width, hidden = profile.network.width, profile.network.hidden
     layers = profile.network.layers
-    schedules = []
+    schedules: list[dict[str, Any]] = []
     for data in profile.datasets:
         everything = encoder_costs((data.length,) * layers, data.length, width, hidden)
         named = {
@@ -87,22 +87,18 @@ def count_operations(study: Study, logs: pl.DataFrame) -> StepResult:
     result = StepResult(
         frames={"schedules": pl.DataFrame(schedules), "breakdown": _breakdown(profile, items)}
     )
-    released = schedules[2]
-    result.log("flops_left", float(str(released["of every query"])), exact=True)
-    result.log("tokens_left", float(str(released["tokens kept"])), exact=True)
     main = profile.main
     before = encoder_costs((main.length,) * layers, main.length, width, hidden)
     after = encoder_costs(main.schedule, main.length, width, hidden)
-    saved = before.encoder - after.encoder
-    inside = (before.attention - after.attention) / saved
-    result.log("saved_outside_attention", 1 - inside, exact=True)
-    per_target = layers * layer_costs(main.length, main.length, width, hidden).encoder
-    # A causal encoder has a target at every position of a window, STRec one.
-    result.log(
-        "training_flops_per_target_ratio",
-        float(str(released["MFLOP encoder"])) * 1e6 / (per_target / main.length),
-        exact=True,
-    )
+    inside = (before.attention - after.attention) / (before.encoder - after.encoder)
+    for metric, value in (
+        ("flops_left", after.encoder / before.encoder),
+        ("tokens_left", savings(main.schedule, main.length).tokens),
+        ("saved_outside_attention", 1 - inside),
+        # A causal encoder has a target at every position of a window, STRec one.
+        ("training_flops_per_target_ratio", after.encoder / (before.encoder / main.length)),
+    ):
+        result.log(metric, value, exact=True)
     return result
 
 
@@ -115,9 +111,7 @@ def _breakdown(profile: StrecProfile, items: Mapping[str, int]) -> pl.DataFrame:
             ("backbone", (length,) * network.layers),
             ("STRec", scaled(main.schedule, main.length, length)),
         ):
-            costs: Costs = encoder_costs(
-                schedule, length, network.width, network.hidden, items[main.log]
-            )
+            costs = encoder_costs(schedule, length, network.width, network.hidden, items[main.log])
             rows += [
                 {"length": length, "encoder": name, "part": part, "MFLOP": value / 1e6}
                 for part, value in vars(costs).items()

@@ -52,7 +52,7 @@ def measure_sweep(study: Study) -> StepResult:
         "backbone": means.filter(arm=backbone),
         "costs": cost_frame(cost_rows(study, (job for job in jobs if job.arm.schedule))),
     }
-    emptiest = min(rows, key=lambda row: float(row["tokens kept"]))["arm"]
+    emptiest = min(rows, key=lambda row: row["tokens kept"])["arm"]
     result.measure("ndcg_drop_at_one_token", ranked.difference(backbone, emptiest, NDCG))
     result.log("rising_at_one_token", rising(study, jobs, (backbone, emptiest)), exact=True)
     inside = [
