@@ -29,26 +29,17 @@ class Costs:
         return self.projection + self.attention + self.feed_forward
 
 
-def layer_costs(keys: int, queries: int, width: int, hidden: int) -> Costs:
-    """Return the operations of a layer that reads ``keys`` tokens and computes ``queries``."""
-    return Costs(
-        projection=4 * (keys + queries) * width**2,
-        attention=4 * keys * queries * width,
-        feed_forward=4 * queries * width * hidden,
-    )
-
-
 def encoder_costs(
     schedule: Schedule, length: int, width: int, hidden: int, items: int = 0
 ) -> Costs:
-    """Return the operations of all layers for one sequence, and of the scores of ``items``."""
-    layers = [
-        layer_costs(keys, queries, width, hidden)
-        for keys, queries in zip((length, *schedule), schedule, strict=False)
-    ]
+    """Return the operations of all layers for one sequence, and of the scores of ``items``.
+
+    A layer reads the tokens that the layer before wrote, and computes as many queries as it writes.
+    """
+    layers = list(zip((length, *schedule), schedule, strict=False))  # keys, queries
     return Costs(
-        projection=sum(layer.projection for layer in layers),
-        attention=sum(layer.attention for layer in layers),
-        feed_forward=sum(layer.feed_forward for layer in layers),
+        projection=sum(4 * (keys + queries) * width**2 for keys, queries in layers),
+        attention=sum(4 * keys * queries * width for keys, queries in layers),
+        feed_forward=sum(4 * queries * width * hidden for _, queries in layers),
         scoring=2 * items * width,
     )
