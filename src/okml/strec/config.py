@@ -200,7 +200,7 @@ GPU = StrecProfile(
         (50, 50, 50, 20, 20, 10, 3, 1), (50, 50, 20, 20, 5, 5, 5, 1), RELEASED[50],
         (20, 20, 20, 5, 5, 5, 5, 1),
     ),
-    relaxed_epoch_sweep=(0, 5, 10, 20, 40, 60, 80, 100),
+    relaxed_epoch_sweep=(0, 10, 20, 40, 60, 80, 100),
     attention_histories=4096,
     evaluation_batch=8192,
     mixed_precision="bf16",
