@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from okml.strec.config import PROFILES
 from okml.strec.experiments import efficiency
 from okml.strec.schedule import RELEASED
 from okml.strec.settings import StrecProfile
-from okml.strec.timing import Timing, time_calls
+from okml.strec.timing import time_turns
 from tests.tools.own_data import OwnData
 from tests.tools.own_logs import Events, Files, electronics, gowalla, movielens, walks
+
+K = TypeVar("K", bound=Hashable)
 
 ITEMS, USERS, EVENTS = 24, 9, 72
 FULL = (50,) * 7 + (1,)
@@ -84,12 +88,14 @@ def tiny(**values: Any) -> StrecProfile:
     return PROFILES["gpu"].override(SIZES | values)
 
 
-def _timed(call: Callable[[], object], repeats: int, device: torch.device) -> Timing:
-    return time_calls(call, min(repeats, 2), device)
+def _timed(
+    calls: Mapping[K, Callable[[], object]], rounds: int, device: torch.device
+) -> dict[K, NDArray[np.float64]]:
+    return time_turns(calls, min(rounds, 3), device)
 
 
 @contextmanager
 def in_few_calls() -> Iterator[None]:
-    """Inside the context, latencies are those of two calls, each of which computes the same."""
-    with mock.patch.object(efficiency, "time_calls", _timed):
+    """Inside the context, times are those of three rounds, each of which computes the same."""
+    with mock.patch.object(efficiency, "time_turns", _timed):
         yield
