@@ -17,13 +17,15 @@ from okml.seqrec.backbone import Backbone
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.mixers import MIXERS, MixerName
 from okml.strec.model import STRec
+from okml.strec.prefixes import PrefixBackbone
 from okml.strec.references import REFERENCES
 from okml.strec.sampler import SamplerSettings
 from okml.strec.schedule import Schedule
 from okml.strec.settings import DataSettings, Recipe, StrecProfile, WindowSettings
 
 # rows: one target after each history, in STRec's two stages. windows: a target at every position
-# of a window, by the settings ``causal``. warm start: the same, by the settings ``warm_start``.
+# of a window, by the settings ``causal``. warm start: at every position after a prefix, by the
+# settings ``warm_start``.
 Training = Literal["rows", "windows", "warm start"]
 
 
@@ -278,11 +280,9 @@ def build(
     settings = profile.backbone(data, recipe)
     if arm.schedule is not None and arm.sampler is not None:
         return STRec(items, settings, arm.schedule, arm.sampler, recipe.relaxation)
-    changes: dict[str, Any] = {
-        "mixer": arm.mixer,
-        "distilling": arm.distilling,
-        "causal": arm == WARM_START,
-    }
+    if arm == WARM_START:
+        return PrefixBackbone(items, settings.model_copy(update={"causal": True}))
+    changes: dict[str, Any] = {"mixer": arm.mixer, "distilling": arm.distilling}
     if MIXERS[arm.mixer].replaces_feed_forward:
         changes |= {"hidden": None, "layers": 2 * settings.layers, "norm": "pre"}
     return Backbone(items, settings.model_copy(update=changes))

@@ -131,7 +131,8 @@ def _group(profile: StrecProfile, job: Job) -> Group:
         costs = _costs(profile, data, every)
         epochs = profile.warm_start.epochs
         validations = _validations(epochs, profile.warm_start.evaluate_every)
-        return Group(data, "warm starts", windows, epochs, costs.encoder, data.length, validations)
+        half = data.length // 2  # the others are before the end of a prefix
+        return Group(data, "warm starts", windows, epochs, costs.encoder, half, validations)
     relaxed, hard = job.epochs or (job.recipe.relaxed_epochs, job.recipe.hard_epochs)
     hard = min(hard, EXPECTED_EPOCHS[job.recipe.name])
     # Stage 1 costs as much as the backbone; the sample saves operations only in stage 2.

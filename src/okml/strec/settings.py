@@ -139,8 +139,8 @@ class StrecProfile(Profile):
     network: NetworkSettings = NetworkSettings()
     # All arms use the first recipe.
     recipes: Annotated[tuple[Recipe, ...], different("name")] = Field(min_length=1)
-    # A causal encoder of the backbone's shapes, whose weights are the start of all arms: with a
-    # target at every position of a window, it learns fast.
+    # A prefix language model of the backbone's shapes, whose weights are the start of all arms. It
+    # has a target at each position after a prefix of a window, so it learns fast.
     warm_start: WindowSettings
     causal: CausalSettings
     # Rankings of STRec at the same schedule beside learned, recency and random.
@@ -162,7 +162,7 @@ class StrecProfile(Profile):
 
     _warm = rule(
         lambda profile: not profile.recipe.from_scratch,
-        "the first recipe needs a warm start: its causal encoder is a control",
+        "the first recipe needs a warm start: read causally, it is a control",
     )
     _relaxed = rule(
         lambda profile: profile.recipe.relaxed_epochs > 0,

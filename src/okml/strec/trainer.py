@@ -32,6 +32,7 @@ from okml.seqrec.tasks import (
 from okml.strec.arms import Job, trained_by
 from okml.strec.data import SplitLog
 from okml.strec.model import Stage, STRec
+from okml.strec.prefixes import AfterPrefix, PrefixBackbone, PrefixBatches
 from okml.strec.references import REFERENCES
 from okml.strec.settings import Recipe, StrecProfile, WindowSettings
 from okml.training import BatchSource, History, TrainingSettings, fit
@@ -89,7 +90,7 @@ class EncoderTrainer:
         self.device = device
 
     def windows(self, job: Job, data: SplitLog, encoder: Encoder) -> TrainedEncoder:
-        """Train an encoder on windows, with a target at every position.
+        """Train an encoder on windows, with a target at every position, or after a prefix.
 
         Args:
             job: The training: a warm start, a causal SASRec or a recommender of another paper.
@@ -107,6 +108,8 @@ class EncoderTrainer:
             "device": self.device,
         }
         length = data.settings.length
+        objective = EveryPosition(encoder, build_loss(loss, counts))
+        targets = float((data.split.train_end - data.interactions.offsets[:-1] - 1).clip(0).sum())
         source: CausalBatches | ClozeBatches
         if isinstance(encoder, BERT4Rec):
             windows = data.split.training_windows(data.interactions, length - 1)
@@ -115,12 +118,14 @@ class EncoderTrainer:
             windows = data.split.training_windows(data.interactions, length)
             options["padding_side"] = encoder.padding_side
             source = CausalBatches(data.interactions, windows, **options)
-        objective = EveryPosition(encoder, build_loss(loss, counts))
+        if isinstance(encoder, PrefixBackbone):
+            objective = AfterPrefix(encoder, objective.loss)
+            source = PrefixBatches(data.interactions, windows, **options)
+            targets = source.expected_targets()
         optimizer = build_optimizer(objective, OptimizerSettings(learning_rate=rate))
         history = self._fit(data, objective, optimizer, source, length, settings, self._folder(job))
-        targets = (data.split.train_end - data.interactions.offsets[:-1] - 1).clip(0).sum()
         epochs = history.steps * settings.batch_size / len(source)
-        return TrainedEncoder(encoder, (history,), round(epochs * int(targets)), rate)
+        return TrainedEncoder(encoder, (history,), round(epochs * targets), rate)
 
     def stages(self, job: Job, data: SplitLog, encoder: Encoder) -> TrainedEncoder:
         """Train on rows with one target, in two stages if the arm learns a sample.

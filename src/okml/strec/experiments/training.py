@@ -21,7 +21,7 @@ def train_everything(study: Study) -> StepResult:
     shown = [job for job in quality_jobs(profile, profile.main) if job.seed == profile.seeds[0]]
     start = warm_start(profile, shown[0])
     assert start is not None  # the settings require it
-    curves = [_curve("warm start (causal)", study.train(start).history)]
+    curves = [_curve("warm start", study.train(start).history)]
     curves += [_curve(job.arm.name, study.train(job).history) for job in shown[:CURVES]]
     result = StepResult(frames={"curves": pl.concat(curves)})
     result.log("trainings", len(jobs), exact=True)
