@@ -101,6 +101,7 @@ class WindowSettings(Settings):
     epochs: Count  # the largest number
     batch: Count = 64  # windows
     learning_rates: AtLeastOne[LearningRate] = (1e-3,)  # a grid, as in a recipe
+    warmup_steps: Whole = 0
     evaluate_every: Count | None = None  # epochs between validations; None: only at the end
     patience: Count | None = None  # validations without a new best
 

@@ -123,7 +123,10 @@ class EncoderTrainer:
             source = PrefixBatches(data.interactions, windows, **options)
             targets = source.expected_targets()
         optimizer = build_optimizer(objective, OptimizerSettings(learning_rate=rate))
-        history = self._fit(data, objective, optimizer, source, length, settings, self._folder(job))
+        folder, warmup_steps = self._folder(job), stated.warmup_steps
+        history = self._fit(
+            data, objective, optimizer, source, length, settings, folder, warmup_steps
+        )
         epochs = history.steps * settings.batch_size / len(source)
         return TrainedEncoder(encoder, (history,), round(epochs * targets), rate)
 
@@ -172,7 +175,7 @@ class EncoderTrainer:
         length: int,
         settings: TrainingSettings,
         folder: Path,
-        warmup_steps: int = 0,
+        warmup_steps: int,
     ) -> History:
         rows = LastTargetBatches(
             data.interactions, data.valid, length,
