@@ -6,9 +6,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 from unittest import mock
 
+import pytest
+import torch
 from torch import nn
 
-from okml.strec.arms import BACKBONE, WARM_START, Arm, Job, jobs_of, sampled, tries
+from okml.seqrec.convergence import MONITOR, validations
+from okml.seqrec.metrics import mean_metrics
+from okml.seqrec.ranking import rank_rows
+from okml.seqrec.scorers import encoder_scorer
+from okml.strec.arms import BACKBONE, WARM_START, Arm, Job, jobs_of, sampled, tries, warm_start
 from okml.strec.config import PROFILES
 from okml.strec.experiments.quality import rising
 from okml.strec.study import Study
@@ -40,6 +46,34 @@ def test_the_rate_with_the_best_validation_of_the_first_seed_is_for_all_seeds(tm
     assert (stage.epochs, stage.rate) == ((profile.recipe.relaxed_epochs, 0), 4e-3)
     [start] = study.needs(stage)
     assert (start.seed, start.rate) == (5, None)
+
+
+def test_a_start_with_an_average_is_the_average_of_its_best_validation(tmp_path):
+    warm = changed(
+        PROFILES["smoke"].warm_start, epochs=3, ema_decay=0.9, evaluate_every=1, patience=3
+    )
+    profile = changed(PROFILES["smoke"], warm_start=warm)
+    start = warm_start(profile, Job(profile.main, BACKBONE, 0, profile.recipe))
+
+    def curve_of(trained: TrainedEncoder) -> list[float]:
+        return validations(trained.history[0])[1].tolist()
+
+    study = Study(profile, tmp_path)
+    trained, data = study.train(start), study.data(profile.main)
+    rows = study.rows_source(data, data.valid, profile.main.length, trained.encoder.padding_side)
+    ranks = rank_rows(encoder_scorer(trained.encoder.eval()), rows)
+    assert (
+        trained.validation == max(curve_of(trained)) == pytest.approx(mean_metrics(ranks)[MONITOR])
+    )
+    plain = changed(profile, warm_start=changed(warm, ema_decay=None))
+    other = Study(plain, tmp_path).train(start)
+    assert curve_of(other) != curve_of(trained)
+    assert other.history[0].frame.columns == trained.history[0].frame.columns
+    # One that is finished is read, not trained anew, and is the same.
+    again = Study(profile, tmp_path).train(start)
+    assert curve_of(again) == curve_of(trained)
+    for name, weight in trained.encoder.state_dict().items():
+        torch.testing.assert_close(again.encoder.state_dict()[name], weight, rtol=0, atol=0)
 
 
 def test_an_arm_is_still_rising_where_it_or_its_warm_start_is():

@@ -26,7 +26,7 @@ from okml.seqrec.settings import BackboneSettings
 from okml.strec.arms import BACKBONE, Job, all_jobs, build, mixer_arms, tries, warm_start
 from okml.strec.costs import Costs, encoder_costs
 from okml.strec.schedule import full_schedule
-from okml.strec.settings import DataSettings, StrecProfile
+from okml.strec.settings import DataSettings, Recipe, StrecProfile, WindowSettings
 from okml.strec.timing import saved_bytes
 
 # Users, training rows and test rows with a full history, counted under the protocols of `cpu` and
@@ -125,12 +125,12 @@ def _group(profile: StrecProfile, job: Job) -> Group:
         reference = job.arm.layers is None
         what = "references of other papers" if reference else f"causal SASRec, {layers} layers"
         epochs = min(profile.causal.epochs, EXPECTED_CAUSAL_EPOCHS)
-        validations = _validations(epochs, profile.causal.evaluate_every)
+        validations = _validations(epochs, profile.causal)
         return Group(data, what, windows, epochs, causal.encoder, data.length, validations)
     if job.arm.training == "warm start":
         costs = _costs(profile, data, every)
         epochs = profile.warm_start.epochs
-        validations = _validations(epochs, profile.warm_start.evaluate_every)
+        validations = _validations(epochs, profile.warm_start)
         half = data.length // 2  # the others are before the end of a prefix
         return Group(data, "warm starts", windows, epochs, costs.encoder, half, validations)
     relaxed, hard = job.epochs or (job.recipe.relaxed_epochs, job.recipe.hard_epochs)
@@ -146,7 +146,7 @@ def _group(profile: StrecProfile, job: Job) -> Group:
     dear = _costs(profile, data, full).encoder
     epochs = relaxed + hard
     average = (soft * dear + (epochs - soft) * cheap) // max(1, epochs)
-    rows, validations = _training_rows(data), _validations(epochs, job.recipe.evaluate_every)
+    rows, validations = _training_rows(data), _validations(epochs, job.recipe)
     return Group(data, f"{job.recipe.name}, {shown}", rows, epochs, average, 1, validations)
 
 
@@ -157,8 +157,11 @@ def _training_rows(data: DataSettings) -> int:
     return min(size.rows, most or size.rows)
 
 
-def _validations(epochs: int, every: int | None) -> int:
-    return 1 if every is None else -(-epochs // every)
+def _validations(epochs: int, settings: WindowSettings | Recipe) -> int:
+    every = settings.evaluate_every
+    count = 1 if every is None else -(-epochs // every)
+    averages = isinstance(settings, WindowSettings) and settings.ema_decay is not None
+    return (1 + averages) * count  # of the weights, and of their average
 
 
 def _costs(

@@ -102,6 +102,7 @@ class WindowSettings(Settings):
     batch: Count = 64  # windows
     learning_rates: AtLeastOne[LearningRate] = (1e-3,)  # a grid, as in a recipe
     warmup_steps: Whole = 0
+    ema_decay: Fraction | None = None  # of the average of the weights, which replaces them
     evaluate_every: Count | None = None  # epochs between validations; None: only at the end
     patience: Count | None = None  # validations without a new best
 

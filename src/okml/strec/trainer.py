@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 from torch import nn
 
@@ -38,6 +38,7 @@ from okml.strec.settings import Recipe, StrecProfile, WindowSettings
 from okml.training import BatchSource, History, TrainingSettings, fit
 
 SPENT = "seconds spent"  # the column of a history
+AVERAGED = "ema/"  # before the metrics of averaged weights
 
 
 @dataclass
@@ -127,6 +128,10 @@ class EncoderTrainer:
         history = self._fit(
             data, objective, optimizer, source, length, settings, folder, warmup_steps
         )
+        if history.averaged:
+            (average,) = history.averaged.values()
+            objective.load_state_dict(average.state_dict())
+            history = replace(history, frame=averages_curve(history.frame))
         epochs = history.steps * settings.batch_size / len(source)
         return TrainedEncoder(encoder, (history,), round(epochs * targets), rate)
 
@@ -194,9 +199,11 @@ class EncoderTrainer:
     def _settings(self, job: Job, epochs: int, *, stops: bool = True) -> TrainingSettings:
         """Return the settings of a training, or of a stage of it."""
         profile, stated = self.profile, trained_by(self.profile, job)
-        early: Mapping[str, Any] = {"evaluate_every": stated.evaluate_every}
+        decay = stated.ema_decay if isinstance(stated, WindowSettings) else None
+        early: dict[str, Any] = {"evaluate_every": stated.evaluate_every}
         if stops and stated.evaluate_every is not None:
-            early = {**early, "monitor": MONITOR, "patience": stated.patience}
+            monitor = MONITOR if decay is None else f"{AVERAGED}{MONITOR}"
+            early |= {"monitor": monitor, "patience": stated.patience}
         return TrainingSettings(
             batch_size=stated.batch,
             max_epochs=epochs,
@@ -205,6 +212,7 @@ class EncoderTrainer:
             mixed_precision=profile.mixed_precision,
             compile=profile.compile,
             keep_checkpoints=1,
+            ema_decay=decay,
             **early,
         )
 
@@ -212,6 +220,13 @@ class EncoderTrainer:
         arm, tried = distinct(job.arm.name, job.arm), f"rate {chosen_rate(job):g}"
         parts = (job.data.log, job.recipe.name, arm, tried, f"seed {job.seed}")
         return self.folder.joinpath(*(re.sub(r"[^\w-]+", "_", part) for part in parts))
+
+
+def averages_curve(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a history in which the metrics of averaged weights replace those of the weights."""
+    averaged = [name for name in frame.columns if name.startswith(AVERAGED)]
+    replaced = [name.removeprefix(AVERAGED) for name in averaged]
+    return frame.drop(replaced).rename(dict(zip(averaged, replaced, strict=True)))
 
 
 def chosen_rate(job: Job) -> float:
