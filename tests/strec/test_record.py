@@ -1,4 +1,4 @@
-"""What arithmetic demands of the recorded tables of costs, and fairness of those of quality."""
+"""What arithmetic demands of the recorded tables of costs."""
 
 from __future__ import annotations
 
@@ -32,6 +32,20 @@ def test_one_query_is_never_dearer_than_all(tables):
     for table, column in (("published", "ms"), ("published", "saved MiB"), ("inference", "ms")):
         found = dict(tables[table].select("encoder", column).iter_rows())
         assert found[LAST] <= found[FULL], (table, column)
+
+
+def test_one_query_is_never_dearer_at_any_length_and_in_a_batch_that_is_more_than_overhead(tables):
+    serving = tables["serving"]
+    largest = serving.filter(batch=serving["batch"].max())
+    found = dict(largest.select("encoder", "p50 ms").iter_rows())
+    assert found[LAST] <= found[FULL]
+    costs = ("ms a history", "saved MiB a history")
+    full, last = (
+        tables["lengths"].filter(encoder=name).sort("length").select(costs) for name in (FULL, LAST)
+    )
+    assert len(full) == len(last) > 0
+    for cost in costs:
+        assert (last[cost] <= full[cost]).all(), cost
 
 
 def test_an_encoder_is_never_dearer_than_with_its_scores(tables):
