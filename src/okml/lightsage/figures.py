@@ -366,7 +366,7 @@ def tail_gains(tail: Measurements) -> Picture:
     grouped, alone, joined = "cold_hr10_gain", "no_graph_cold_hr10_gain", "joined_cold_hr10_gain"
     similar, one = "similar_groups_cold_hr10_gain", "one_group_a_type_cold_hr10_gain"
     panels = {
-        "gain in HR@10 on isolated items": {
+        "gain in HR@10 on items without a click": {
             grouped: "grouped tail",
             joined: "new items join groups",
             alone: "features alone",
