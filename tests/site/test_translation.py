@@ -15,6 +15,7 @@ from okml.site.translation import fingerprint, in_russian, translation
 
 NOTEBOOKS = [path for name in CHAPTERS for path in Chapter(name).notebooks]
 BLOCK = re.compile(r"^(\$\$.*?\$\$|```.*?^```)$", re.MULTILINE | re.DOTALL)
+MATH = re.compile(r"\$\$.*?\$\$", re.DOTALL)
 FORMULA = re.compile(r"(?<!\$)\$([^$\n]+)\$(?!\$)")
 ROLE = re.compile(r"\{(\w+)\}`([^`]*)`")
 CODE = re.compile(r"`([^`\n]+)`")
@@ -24,11 +25,12 @@ CYRILLIC = re.compile("[А-яЁё]")
 
 def content(words):
     """Return what must be the same in both languages of a cell."""
-    kept = {"blocks": Counter(COMMENT.sub("", each) for each in BLOCK.findall(words))}
+    # 0.5 in English is 0,5 in Russian, in a formula 0{,}5.
+    blocks = (COMMENT.sub("", each) for each in BLOCK.findall(words))
+    kept = {"blocks": Counter(each.replace("{,}", ".") for each in blocks)}
     words = BLOCK.sub("", words)
     kept["quoted"] = Counter(re.findall("``(.+?)``", words))
     words = re.sub("``.+?``", "", words)
-    # 0.5 in English is 0,5 in Russian, in a formula 0{,}5.
     kept["formulas"] = Counter(each.replace("{,}", ".") for each in FORMULA.findall(words))
     words = FORMULA.sub("", words)
     roles = ROLE.findall(words)
@@ -73,6 +75,15 @@ def test_each_cell_of_words_says_the_same_in_russian(path):
 
 def is_translated(path):
     return any(translation(cell) for cell in nbformat.read(path, as_version=4).cells)
+
+
+def test_a_russian_formula_has_decimal_commas():
+    cells = (cell for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells)
+    pages = (repository_root() / "book" / "ru").rglob("*.md")
+    words = [*(translation(cell) or "" for cell in cells), *(p.read_text("utf-8") for p in pages)]
+    formulas = [f for each in words for of in (MATH, FORMULA) for f in of.findall(each)]
+    assert any("{,}" in formula for formula in formulas)
+    assert [formula for formula in formulas if re.search(r"\d\.\d", formula)] == []
 
 
 PAGES = [
