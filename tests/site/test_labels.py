@@ -184,6 +184,8 @@ def test_a_translation_is_russian_and_keeps_every_number_and_every_place_in_its_
         ("Star Trek: The Wrath of Khan (1982)", "Star Trek: The Wrath of Khan (1982)"),
         ("space_time.map", "space_time.map"),
         ("σ₁", "σ₁"),
+        ("|x| < 0.05", "|x| < 0.05"),
+        ("in [0.8, 1.25]", "в [0.8, 1.25]"),
         ("a label that nobody has translated", None),
         ("query, a label that nobody has translated", None),
         ("Query", None),
@@ -289,11 +291,12 @@ def test_a_figure_is_widened_to_the_texts_that_got_longer(place, frame, monkeypa
 
 def test_heads_captions_and_known_words_of_a_table_change():
     frame = pl.DataFrame({"hr_at": [0.5], "arm": ["strong"], "film": ["A <b> (1990)"],
-                          "prompt": ["more than 13,000 islands"]})  # fmt: skip
+                          "prompt": ["more than 13,000 islands"],
+                          "bar": ["|x| < 0.05"]})  # fmt: skip
     russian = labels.translated(Table(frame, "The log.")._repr_html_())
     assert re.findall(r">([^<>]+)<", russian) == [
-        "Лог.", "hr at", "вариант", "фильм", "промпт", "0,500", "сильные", "A &lt;b&gt; (1990)",
-        "more than 13,000 islands",
+        "Лог.", "hr at", "вариант", "фильм", "промпт", "порог", "0,500", "сильные",
+        "A &lt;b&gt; (1990)", "more than 13,000 islands", "|x| &lt; 0,05",
     ]  # fmt: skip
     assert labels.translated("<p><td>strong</td></p>") == "<p><td>strong</td></p>"
 
