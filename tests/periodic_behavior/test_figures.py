@@ -7,7 +7,7 @@ import pytest
 
 from okml.periodic_behavior.dynamics import equilibrium_angle
 from okml.periodic_behavior.experiments import AWAY, PHASES
-from okml.periodic_behavior.figures import draw_norms, draw_presumptions
+from okml.periodic_behavior.figures import draw_norm_errors, draw_norms, draw_presumptions
 
 
 def course(arm, relative):
@@ -30,6 +30,12 @@ def test_the_figure_of_the_norm_tells_the_middle_period_and_the_largest_growth()
     alt = draw_norms(pl.DataFrame(rows, schema=columns, orient="row")).alt
     assert "each of 3 periods" in alt
     assert alt.endswith("medians: A 5.00, B 4.00, C 2.00; the largest growth is 7.25.")
+
+
+def test_the_figure_of_the_equation_tells_the_errors_of_each_network():
+    errors = {"scale-invariant": [0.0002, 0.0001, 0.0004], "plain": [3.0, 0.5, 1.0]}
+    alt = draw_norm_errors(pl.DataFrame(errors)).alt
+    assert alt.endswith(": scale-invariant 0.00010 to 0.00040; plain 0.50000 to 3.00000.")
 
 
 @pytest.mark.parametrize("growth", [[], [None]])

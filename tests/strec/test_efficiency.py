@@ -72,6 +72,10 @@ def test_an_encoder_that_is_too_large_is_named_and_the_others_are_measured(study
     drawn = costs.measured(frames["published"], frames["inference"])
     assert "out of memory at batch 6" in drawn.svg
     assert "reformer (out of memory at 50 items)" in costs.length_curve(lengths).svg
+    drawn = costs.training(frames["training"])
+    assert "reformer" in drawn.svg
+    assert "reformer" not in drawn.alt
+    assert drawn.alt.endswith("causal SASRec 1.0.")
 
 
 def test_a_table_without_any_time_has_its_bytes(study):
@@ -86,3 +90,4 @@ def test_a_table_without_any_time_has_its_bytes(study):
     drawn = costs.measured(published, result.frames["inference"])
     assert "STRec: E1: time out of memory at batch 6" in drawn.alt
     assert EVERY_QUERY in drawn.svg
+    assert EVERY_QUERY in costs.training(result.frames["training"]).svg

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 from scipy.stats import spearmanr
 
+from okml.ledger import format_estimate
 from okml.steps import StepResult
 from okml.video_workshop.config import SMOKE
 from okml.video_workshop.goals import figures
@@ -138,6 +139,8 @@ def test_gains_of_corrections_are_differences_of_their_rows(folder):
         found = measured.metrics[metric]
         assert found.mean == pytest.approx(new[column] - old[column], abs=1e-6)
         assert found.low < found.mean < found.high
+    told = f"capped ratio {format_estimate(measured.metrics['capped_watch_gain'])}"
+    assert told in figures.corrections(measured).alt
     for row in (plain, capped, full):  # a list holds its first item, and five at most
         assert row["true first watch"] < row["true list watch"] < 5 * row["true first watch"]
 

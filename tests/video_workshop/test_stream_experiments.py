@@ -328,6 +328,8 @@ def test_intervals_of_updates(study, monkeypatch):
     assert result.metrics["frequent_update_hr10_gain"].mean == pytest.approx(often - seldom)
     assert frame["rate"].is_in([1.0, 0.1]).all()
     assert result.values("update_rates_at_an_end") == [2]
+    told = f"from 7 to 3.5 days {often - seldom:z.4f}"
+    assert told in figures.update_intervals(result).alt
     monkeypatch.setattr(StreamStudy, "rate", lambda self, arm: 0.3)
     assert experiments.measure_shards(study).values("update_rates_at_an_end") == [0]
 

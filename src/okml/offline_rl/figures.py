@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 
 import matplotlib.pyplot as plt
+import numpy as np
 import polars as pl
 from matplotlib.artist import Artist
 
 from okml.ledger import Measurements
 from okml.offline_rl.arms import CONTROL, STAGE1
+from okml.offline_rl.experiments.cells import COLUMNS, FULL, PAPER_RIVALS, tested_by
 from okml.offline_rl.simulator import LOGGING
 from okml.plotting import (
     INK,
@@ -139,6 +141,33 @@ def draw_verdict(frame: pl.DataFrame) -> Picture:
         for row in shown.to_dicts()
     )
     return Picture(figure, f"Ratios of test metrics: {facts}. Verdict: {shown['verdict'][-1]}.")
+
+
+def draw_cells(cells: pl.DataFrame) -> Picture:
+    """Draw the two-stage model's metric over that of each rival, in the cells that count.
+
+    Args:
+        cells: Columns ``data``, ``metric``, ``rewards``, and the mean of each model.
+    """
+    full, *rivals = (COLUMNS[arm] for arm in (FULL, *PAPER_RIVALS))
+    counted = cells.filter(pl.col("rewards") != tested_by(np.zeros(1, np.float32)))
+    facts = []
+    with style():
+        figure, axes = plt.subplots(figsize=(5, 0.33 * len(counted) + 1))
+        for color, rival in zip(PALETTE, rivals, strict=False):
+            over = counted[full] / counted[rival]
+            axes.scatter(over, range(len(over)), color=color, label=rival)
+            facts.append(f"{rival} {over.min():.2f} to {over.max():.2f}")
+        axes.axvline(1, color=INK, lw=0.8)
+        names = counted.select(
+            pl.concat_str("data", pl.col("metric").str.to_uppercase(), separator=", ")
+        )
+        axes.set_yticks(range(len(counted)), names.to_series().to_list())
+        axes.set_ylim(len(counted) - 0.5, -0.5)
+        axes.set_xlabel(f"{full}: metric over that of a rival")
+        axes.legend(fontsize=8)
+    told = f"{full}: metric over that of a rival, in {len(counted)} cells"
+    return Picture(figure, f"{told}: {'; '.join(facts)}. It wins a cell where all are above 1.")
 
 
 def draw_gains(table: pl.DataFrame, data: str) -> Picture:

@@ -92,6 +92,24 @@ def draw_controls(frame: pl.DataFrame) -> Picture:
     return Picture(figure, f"Loss and norm by epoch, a column for each arm. {'; '.join(facts)}.")
 
 
+def draw_norm_errors(errors: pl.DataFrame) -> Picture:
+    """Draw by how much a squared norm departs from its equation, a point for each training.
+
+    Args:
+        errors: A column for each network: the error in the worst step of each of its trainings.
+    """
+    facts = []
+    with style():
+        figure, axes = plt.subplots(figsize=(5, 1.8))
+        for place, (color, of) in enumerate(zip(PALETTE, errors, strict=False)):
+            axes.plot(of, [place] * len(of), "o", color=color, alpha=0.7)
+            facts.append(f"{of.name} {of.min():.5f} to {of.max():.5f}")
+        axes.set(xscale="log", xlabel="error of the equation of the norm in the worst step")
+        axes.set_yticks(range(errors.width), errors.columns)
+        axes.set_ylim(errors.width - 0.5, -0.5)
+    return Picture(figure, f"Error of the equation of the norm: {'; '.join(facts)}.")
+
+
 def draw_frequency(frame: pl.DataFrame) -> Picture:
     """Draw the frequency of destabilizations over the product of learning rate and decay.
 

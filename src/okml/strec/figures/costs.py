@@ -8,7 +8,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 
-from okml.plotting import INK, PALETTE, Picture, by_color, style
+from okml.plotting import INK, PALETTE, Picture, by_color, dots, style
+from okml.strec.arms import CAUSAL
 
 PARTS = {
     "projection": "projections (Q, K, V, output)",
@@ -94,6 +95,27 @@ def measured(published: pl.DataFrame, inference: pl.DataFrame) -> Picture:
         grid[0].set_yticks(places, names)
         figure.supxlabel(f"share of: {names[0]}", fontsize=9)
     return Picture(figure, f"Cost of each encoder over the backbone's. STRec: {', '.join(facts)}.")
+
+
+def training(rows: pl.DataFrame) -> Picture:
+    """Draw the time of training for one target (E4), over that of the causal SASRec.
+
+    Args:
+        rows: Columns ``encoder`` and ``targets/s``.
+    """
+    fastest = rows.filter(encoder=CAUSAL)["targets/s"][0]
+    rows = rows.with_columns(over=fastest / pl.col("targets/s"))
+    with style():
+        figure, axes = plt.subplots(figsize=(5, 0.33 * len(rows) + 1))
+        colors = [PALETTE[name == "STRec"] for name in rows["encoder"]]
+        dots(axes, rows, "over", "encoder", colors, ("over", "over"))
+        axes.axvline(1, lw=0.8, ls=":", color=INK)
+        axes.set(xlim=(0, None), xlabel="time of training for one target, over causal SASRec")
+    facts = ", ".join(
+        f"{name} {over:.1f}"
+        for name, over in rows.select("encoder", "over").drop_nulls().iter_rows()
+    )
+    return Picture(figure, f"Time of training for one target, over causal SASRec: {facts}.")
 
 
 def length_curve(rows: pl.DataFrame) -> Picture:

@@ -7,7 +7,17 @@ import numpy as np
 import polars as pl
 from matplotlib.artist import Artist
 
-from okml.plotting import INK, PALETTE, Picture, by_color, label_points, style
+from okml.ledger import Measurements
+from okml.plotting import (
+    INK,
+    PALETTE,
+    Picture,
+    by_color,
+    estimates,
+    label_points,
+    style,
+    with_control,
+)
 
 COLORS = {"clicks": PALETTE[1], "several goals": PALETTE[0]}
 
@@ -94,6 +104,18 @@ def constraints(frame: pl.DataFrame) -> Picture:
         for row in means.iter_rows(named=True)
     )
     return Picture(figure, f"Watching against hate: {facts}.")
+
+
+def corrections(measured: Measurements) -> Picture:
+    """Draw what correcting for the logging policy gains, with its control, and the top-K factor."""
+    panels = {
+        "gain in watching over no correction": with_control(
+            "capped_watch_gain", "misplaced_ratio_watch_gain",
+            "capped ratio", "ratio to the chance of another request",
+        ),
+        "gain in watching over the capped ratio": {"top_k_watch_gain": "top-K factor"},
+    }  # fmt: skip
+    return estimates(panels, measured)
 
 
 def random_selections(frame: pl.DataFrame) -> Picture:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 from matplotlib.ticker import MaxNLocator
 
-from okml.plotting import INK, PALETTE, Picture, style
+from okml.plotting import INK, PALETTE, Picture, dots, style
+from okml.steps import StepResult
 from okml.video_workshop.stream.served import AGES
+
+GAIN = ("difference", "low", "high")
 
 
 def curves(frame: pl.DataFrame) -> Picture:
@@ -105,6 +109,34 @@ def shock(frame: pl.DataFrame) -> Picture:
         axes.legend(fontsize=8, loc="lower left")
     facts = "; ".join(told)
     return Picture(figure, f"HR@10 of each period, a shift of taste at the line: {facts}.")
+
+
+def update_intervals(updates: StepResult) -> Picture:
+    """Draw gains in HR@10: the most over the fewest updates, and each interval over one a period.
+
+    Args:
+        updates: The step; its frame ``shards`` has the columns ``days between updates``,
+            ``difference``, ``low`` and ``high``, null for one update a period.
+    """
+    days = "days between updates"
+    shards, gain = updates.frames["shards"], updates.metrics["frequent_update_hr10_gain"]
+    [usual] = shards.filter(pl.col("difference").is_null())[days]
+    most, fewest = shards[days].min(), shards[days].max()
+    ends = gain.interval or (gain.mean, gain.mean)
+    found: dict[str, Sequence[float]] = {f"from {fewest:g} to {most:g} days": (gain.mean, *ends)}
+    for own, *of in shards.drop_nulls("difference").select(days, *GAIN).iter_rows():
+        found.setdefault(f"from {usual:g} to {own:g} days", of)
+    rows = pl.DataFrame([(name, *of) for name, of in found.items()], ["name", *GAIN], orient="row")
+    with style():
+        figure, axes = plt.subplots(figsize=(5, 0.33 * len(rows) + 1))
+        dots(axes, rows, "difference", "name")
+        axes.axvline(0, color=INK, lw=0.8)
+        axes.set_xlabel("gain in HR@10")
+    facts = "; ".join(
+        f"{name} {value:z.4f} [{low:z.4f}, {high:z.4f}]"
+        for name, value, low, high in rows.iter_rows()
+    )
+    return Picture(figure, f"Gain in HR@10 from another interval of updates: {facts}.")
 
 
 def sessions(frame: pl.DataFrame) -> Picture:

@@ -1,0 +1,25 @@
+"""What the figure of the cells says, against rows that are worked by hand."""
+
+import numpy as np
+import polars as pl
+
+from okml.offline_rl.experiments.cells import tested_by
+from okml.offline_rl.figures import draw_cells
+
+
+def test_cells_of_a_constant_reward_do_not_count():
+    rewards = [tested_by(np.array(each, np.float32)) for each in ([0.2, 1], [0.2, 1], [1])]
+    frame = pl.DataFrame(
+        {
+            "CRR-Transformer": [0.3, 0.6, 0.9],
+            "SASRec": [0.2, 0.5, 0.1],
+            "Caser": [0.1, 0.1, 0.1],
+            "Transformer-only": [0.3, 0.8, 0.1],
+            "CRR-only": [0.15, 0.2, 0.1],
+            "rewards": rewards,
+        }
+    ).with_columns(data=pl.lit("a_log"), metric=pl.lit("hr@5"))
+    assert draw_cells(frame).alt.startswith(
+        "CRR-Transformer: metric over that of a rival, in 2 cells: SASRec 1.20 to 1.50; Caser "
+        "3.00 to 6.00; Transformer-only 0.75 to 1.00; CRR-only 2.00 to 3.00."
+    )
