@@ -158,7 +158,7 @@ class Book:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
-    def build(self, **config: str) -> list[str]:
+    def build(self, **config: str | list[str]) -> list[str]:
         """Build what is outdated and return the pages that were read."""
         nocolor()
         warning, read = io.StringIO(), []

@@ -16,6 +16,7 @@ from okml.chapters import CHAPTERS
 from okml.errors import OkmlError
 from okml.paths import repository_root
 from okml.site import (
+    assets,
     cards,
     claim_pages,
     data_names,
@@ -171,5 +172,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", pages.keep_to_the_language, priority=900)
     app.connect("html-page-context", mathjax.load_in_parts)
     app.connect("html-page-context", sharing.add_sharing_tags)
+    # After all others, which add files.
+    app.connect("html-page-context", assets.load_what_is_used, priority=990)
     app.connect("build-finished", write_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}
