@@ -33,7 +33,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CEILING = 5 * 60 * 1000  # ms
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
-LAPTOP, SHEET = {"width": 1100, "height": 800}, {"width": 1040, "height": 720}  # A4, landscape
+LAPTOP = {"width": 1100, "height": 800}
+SHEET, UPRIGHT = {"width": 1040, "height": 720}, {"width": 718, "height": 1040}  # A4
 SPACE = "book/digests/space_time.html"
 RUSSIAN = "book/ru/digests/space_time.html"
 NOTEBOOK = "notebooks/space_time.html"
@@ -488,14 +489,25 @@ def test_the_reasons_of_verdicts_are_printed(page):
     page.wait_for_function(f"({count})() === 0")
 
 
-def test_the_table_of_all_claims_fits_on_a_sheet(opened):
-    tab = opened(SCOREBOARD, "light", SHEET)
+@pytest.mark.parametrize(
+    ("name", "size", "boxes"),
+    [
+        (SCOREBOARD, SHEET, "table[data-filters]"),
+        ("notebooks/strec.html", SHEET, ".okml-scroll > .okml-table"),
+        ("notebooks/strec.html", UPRIGHT, ".highlight pre, .output > .okml-table"),
+    ],
+)
+def test_what_scrolls_on_a_screen_fits_on_a_sheet(opened, name, size, boxes):
+    tab = opened(name, "light", size)
     tab.emulate_media(media="print")
-    fits = tab.locator("table[data-filters]").evaluate(
-        "table => table.scrollWidth <= table.parentElement.clientWidth"
+    cut = tab.locator(boxes).evaluate_all(
+        """boxes => boxes.filter((box) => box.checkVisibility()).map(
+             (box) => [box, box.parentElement].some((each) => each.scrollWidth > each.clientWidth)
+           )"""
     )
     tab.emulate_media(media="screen")
-    assert fits
+    assert cut
+    assert not any(cut)
 
 
 @FIRST
