@@ -5,6 +5,8 @@ from xml.etree import ElementTree
 import matplotlib.pyplot as plt
 import polars as pl
 import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.transforms import Bbox
 
 from okml.errors import ParameterError
 from okml.ledger import Estimate, Measurements
@@ -150,6 +152,38 @@ def test_in_a_crowd_only_the_first_labels_are_written():
     assert written[-1] == "far"
     assert len(written) < 31
     plt.close(figure)
+
+
+def test_the_line_at_zero_stands_beside_every_row_and_runs_through_no_name():
+    def measured(mean):
+        return Estimate(values={"all": mean}, low=mean - 0.1, high=mean + 0.1, estimator="drawn")
+
+    step = Measurements(metrics={"worse": measured(-0.2), "better": measured(0.3)}, differences={})
+    panels = {
+        "gain": {
+            "worse": "a name that reaches over zero",
+            "better": "another name that reaches over it",
+        },
+        "of one row": {"better": "the name of its row"},
+    }
+    figure = estimates(panels, step)._figure
+    figure.draw_without_rendering()
+    for axes, rows in zip(figure.axes, (2, 1), strict=True):
+        names = [text.get_window_extent() for text in axes.texts]
+        lines = [line.get_transform().transform(line.get_xydata()) for line in axes.lines]
+        for drawn in axes.collections:
+            if isinstance(drawn, LineCollection):
+                lines += [axes.transData.transform(ends) for ends in drawn.get_segments()]
+        upright = [Bbox(ends) for ends in lines if ends[0, 0] == pytest.approx(ends[1, 0])]
+        zero = axes.transData.transform((0, 0))[0]
+        assert [line.x0 for line in upright] == pytest.approx([zero] * rows)
+        assert len(names) == rows
+        assert all(name.x0 < zero < name.x1 for name in names)
+        assert not any(line.overlaps(name) for line in upright for name in names)
+        heights = [axes.transData.transform((0, place))[1] for place in range(rows)]
+        assert all(
+            line.ymin < height < line.ymax for line, height in zip(upright, heights, strict=True)
+        )
 
 
 def test_estimates_are_drawn_with_their_controls_and_differences_and_others_left_out():

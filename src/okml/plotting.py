@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import cycle
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -200,15 +200,30 @@ def dots(
     axes.scatter(values, places, s=36, c=color, linewidths=0, zorder=2)
     axes.set_ylim(rows.height - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
-    if not above:
+    if above:
+        names_above(axes, rows[name].to_list())
+    else:
         axes.set_yticks(places, rows[name].to_list())
-        return
-    axes.set(yticks=[], ylim=(rows.height - 0.6, -0.9))
+
+
+def names_above(axes: Axes, names: Sequence[str]) -> None:
+    """Write the name of each row above it, the first on top, which leaves the width to the rows.
+
+    The row of a name is at its number in ``names``.
+    """
+    axes.set(yticks=[], ylim=(len(names) - 0.6, -0.9))
     axes.locator_params(axis="x", nbins=6)  # of a narrow figure, whose numbers would touch
     axes.spines["left"].set_visible(False)
-    for place in places:
-        side = axes.get_yaxis_transform()
-        axes.text(0, place - 0.2, rows[name][place], transform=side, va="bottom")
+    for place, name in enumerate(names):
+        axes.text(0, place - 0.2, name, transform=axes.get_yaxis_transform(), va="bottom")
+
+
+def line_beside_rows(
+    axes: Axes, rows: int, x: float, dash: Literal["solid", "dotted"] = "solid"
+) -> None:
+    """Draw a vertical line beside each of some rows, interrupted by the names above them."""
+    lows, highs = ([place + end for place in range(rows)] for end in (-0.17, 0.3))
+    axes.vlines([x] * rows, lows, highs, colors=INK, linestyles=dash, lw=0.8)
 
 
 def estimates(panels: Mapping[str, Mapping[str, str]], *measured: Measurements) -> Picture:
@@ -238,7 +253,7 @@ def estimates(panels: Mapping[str, Mapping[str, str]], *measured: Measurements) 
                 schema=["name", "value", "low", "high"], orient="row",
             )  # fmt: skip
             dots(axes, rows, "value", "name", [PALETTE["-" in name] for name in of], above=True)
-            axes.axvline(0, color=INK, linewidth=0.8)
+            line_beside_rows(axes, rows.height, 0)
             axes.set_xlabel(axis)
             facts = (f"{of[name]} {format_estimate(found[name])}" for name in of)
             told.append(f"{axis}: {'; '.join(facts)}.")

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 
-from okml.plotting import INK, Picture, by_color, dots, style
+from okml.plotting import INK, Picture, by_color, dots, line_beside_rows, style
 from okml.space_time.figures.common import mean_by, median, require, thinned, title, titled
 
 
@@ -89,7 +89,7 @@ def gain_over_cheap(rows: pl.DataFrame) -> Picture:
     with style():
         figure, axes = plt.subplots(figsize=(4.4, 0.7 + 0.4 * shown.height))
         dots(axes, shown, "difference", "label", above=True)
-        axes.axvline(0, color=INK, linewidth=0.8)
+        line_beside_rows(axes, shown.height, 0)
         axes.set_xlabel("gain of test R² over the best cheap explanation")
     facts = "; ".join(
         f"{row['set']} {row['difference']:.2f} [{row['low']:.2f}, {row['high']:.2f}] beside "
