@@ -13,12 +13,16 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from okml.add.figures.images import as_png
 from okml.add.figures.slider import StepSlider
+from okml.ledger.findings import load_findings
+from okml.paths import build_dir
 from okml.plotting import PALETTE, Picture, style
-from okml.site.pictures import COLORS, cover
+from okml.site.pictures import COLORS, _section, _shown, cover
 from tests.site.conftest import small_book
 
 SVG = "{http://www.w3.org/2000/svg}"
 ALT = 'Three "cities" on a rising line, & a title.'
+STAGED = sorted((build_dir() / "stage" / "notebooks").glob("*.ipynb"))
+PHONE = 348  # of its 390 px, what a figure has
 CITIES = ["Oslo <north>", "Lima", "Quito & hills"]
 
 
@@ -29,6 +33,23 @@ def drawn():
         cities = axes.scatter([1, 2, 3], [1, 2, 3], s=80)
         axes.set_title("A title")
     return Picture(figure, ALT, {cities: CITIES}).html
+
+
+@pytest.mark.parametrize("claim", [finding.claim for finding in load_findings()])
+def test_the_letters_of_a_finding_can_be_read_on_a_phone(claim):
+    """What records show, as the last build staged it; a figure's sizes are in points."""
+    if not STAGED:
+        pytest.skip("No site was built here.")
+    cells = [
+        cell
+        for path in STAGED
+        for cell in _section(json.loads(path.read_text("utf-8"))["cells"], f"{{tests}}`{claim}`")
+    ]
+    figure = next(html for cell in cells for _, html in _shown(cell) if html.startswith("<svg"))
+    width = 4 / 3 * float(re.search(r'viewBox="\S+ \S+ (\S+) ', figure)[1])
+    sizes = re.findall(r"font(?:-size)?: [^;\"]*?([\d.]+)px", figure)
+    assert sizes
+    assert 4 / 3 * min(map(float, sizes)) * min(1, PHONE / width) > 8.5
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from okml.plotting import (
     diagram,
     dots,
     estimates,
+    line_beside_rows,
     style,
     with_control,
 )
@@ -216,21 +217,23 @@ def arms(summary: pl.DataFrame, reference: str, what: str) -> Picture:
     """
     rows = summary.to_dicts()
     with style():
-        figure, (left, right) = plt.subplots(
-            1, 2, figsize=(10, 0.36 * len(rows) + 1.3), sharey=True
-        )
-        dots(left, summary, "hr@10", "arm")
+        figure, (left, right) = plt.subplots(1, 2, figsize=(5, 0.4 * len(rows) + 1.2), sharey=True)
+        dots(left, summary, "hr@10", "arm", above=True)
+        for name in left.texts:
+            name.set_in_layout(False)  # it may run on over the right panel
         own = [row["hr@10"] for row in rows if row["arm"] == reference]
         if own:
-            left.axvline(own[0], lw=1, ls=":", color=INK)
-        for color, (name, marker) in zip(PALETTE[1:], SLICES.items(), strict=False):
-            known = [(row[name], n) for n, row in enumerate(rows) if row[name] is not None]
+            line_beside_rows(left, len(rows), own[0], "dotted")
+        for color, (part, marker) in zip(PALETTE[1:], SLICES.items(), strict=False):
+            known = [(row[part], n) for n, row in enumerate(rows) if row[part] is not None]
             if known:
-                right.plot(*zip(*known, strict=True), marker, color=color, ms=5, label=name)
-        left.set(xlabel="HR@10, all items ranked (bar: 95 %)", xlim=(0, None))
+                right.plot(*zip(*known, strict=True), marker, color=color, ms=5, label=part)
+        left.set(xlabel="HR@10, all items ranked\n(bar: 95 %)", xlim=(0, None))
         right.set(xlabel="HR@10 of a slice", xlim=(0, None))
-        right.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
-        right.grid(axis="y", visible=False)
+        right.spines["left"].set_visible(False)
+        figure.legend(loc="outside upper right", ncols=3)
+        for axes in (left, right):
+            axes.locator_params(axis="x", nbins=4)
     facts = ", ".join(f"{r['arm']} {r['hr@10']:.3f}" for r in rows)
     return Picture(figure, f"HR@10 of {what}: {facts}.")
 

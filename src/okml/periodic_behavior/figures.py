@@ -36,13 +36,14 @@ def draw_course(frame: pl.DataFrame, phases: pl.DataFrame) -> Picture:
     own = phases.filter(pl.col("low") >= rows["epoch"][0], seed=rows["seed"][0])
     equilibrium = equilibrium_angle(rows["rate"][0], rows["decay"][0])
     with style():
-        figure, panels = plt.subplots(3, 1, figsize=(8.5, 6), sharex=True)
+        figure, panels = plt.subplots(3, 1, figsize=(5, 5.8), sharex=True)
         for axes, column, name in zip(
             panels, ("loss", "norm", "angle"),
             ("training loss", "norm |w|", "angle of a step, rad"), strict=True,
         ):  # fmt: skip
             axes.plot(rows["epoch"], rows[column], lw=1)
             axes.set(ylabel=name, yscale="log")
+            axes.yaxis.set_major_formatter("{x:g}")  # exponents are too small for a phone
             if column == "norm":
                 _in_numbers(axes)
             for low, rise in own.select("low", "rise").iter_rows():  # phase B, between A and C

@@ -10,7 +10,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from okml.add.arms import ARMS
-from okml.plotting import INK, PALETTE, Picture, by_color, style
+from okml.plotting import INK, PALETTE, Picture, by_color, names_above, style
 
 TITLES = {
     "default": "ADD student",
@@ -38,7 +38,7 @@ def methods(frame: pl.DataFrame, floor: float) -> Picture:
     """
     means = frame.group_by("method", "calls", maintain_order=True).agg(pl.col("fd").mean())
     with style():
-        figure, axes = plt.subplots(figsize=(7.5, 4.4))
+        figure, axes = plt.subplots(figsize=(5, 5.4))
         for color, name, own in by_color(means, "method"):
             rows = own.sort("calls")
             label = TITLES.get(name, name)
@@ -55,7 +55,7 @@ def methods(frame: pl.DataFrame, floor: float) -> Picture:
         ticks = sorted(set(means["calls"].to_list()))
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.xaxis.minorticks_off()
-        axes.legend(fontsize=8)
+        figure.legend(loc="outside lower left")
     facts = ", ".join(
         f"{TITLES.get(r['method'], r['method'])} at {r['calls']} {r['fd']:.2f}"
         for r in means.filter(pl.col("calls").is_in((1, 25, 50))).to_dicts()
@@ -75,24 +75,25 @@ def arms(frame: pl.DataFrame, steps: int = 1) -> Picture:
         steps: The number of steps of the student.
     """
     rows = frame.filter(steps=steps)
-    names = rows["method"].unique(maintain_order=True).to_list()[::-1]
+    names = rows["method"].unique(maintain_order=True).to_list()
     with style():
         figure, (left, right) = plt.subplots(
-            1, 2, figsize=(8.2, 0.34 * len(names) + 1.1), sharey=True, width_ratios=(3, 2)
+            1, 2, figsize=(5, 0.4 * len(names) + 0.9), sharey=True, width_ratios=(3, 2)
         )
+        names_above(left, [ARMS[name].title for name in names])
+        for text in left.texts:
+            text.set_in_layout(False)  # it may run on over the right panel
         for place, name in enumerate(names):
             own = rows.filter(method=name)
             for axes, measure in ((left, "fd"), (right, "spread")):
                 axes.plot(
                     own[measure], [place] * len(own), "o", ms=4.5, color=PALETTE[0], alpha=0.6
                 )
-                axes.plot(own[measure].mean(), place, "|", ms=15, mew=2.4, color=PALETTE[1])
-        left.set_yticks(range(len(names)), [ARMS[name].title for name in names], fontsize=8)
-        left.set(xscale="log", xlabel=f"Fréchet distance at {steps} step (lower is better)")
+                axes.plot(own[measure].mean(), place, "|", ms=11, mew=2.4, color=PALETTE[1])
+        left.set(xscale="log", xlabel=f"Fréchet distance at {steps} step\n(lower is better)")
         _plain_decades(left.xaxis)
         right.set(xlabel="spread within a class", xlim=(0, None))
-        for axes in (left, right):
-            axes.grid(axis="y", visible=False)
+        right.spines["left"].set_visible(False)
     means = rows.group_by("method", maintain_order=True).agg(pl.col("fd", "spread").mean())
     facts = "; ".join(
         f"{ARMS[r['method']].title} {r['fd']:.2f} and {r['spread']:.2f}" for r in means.to_dicts()

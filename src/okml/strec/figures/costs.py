@@ -65,17 +65,15 @@ def measured(published: pl.DataFrame, inference: pl.DataFrame) -> Picture:
     columns = (
         ("E1: time", "ms", published),
         ("E1: memory kept", "saved MiB", published),
-        ("E2: encoder, nothing kept", "ms encoder alone", inference),
-        ("E2: with scores and top ten", "ms", inference),
+        ("E2: encoder,\nnothing kept", "ms encoder alone", inference),
+        ("E2: with scores\nand top ten", "ms", inference),
     )
     index = names.index("STRec")
     facts = []
     with style():
-        figure, grid = plt.subplots(
-            1, len(columns), figsize=(11, 0.32 * len(names) + 1.1), sharey=True
-        )
+        figure, grid = plt.subplots(2, 2, figsize=(5, 0.46 * len(names) + 1.7), sharey=True)
         places = np.arange(len(names))[::-1]
-        for axes, (title, column, rows), color in zip(grid, columns, PALETTE, strict=False):
+        for axes, (title, column, rows), color in zip(grid.flat, columns, PALETTE, strict=False):
             values = rows[column].to_numpy()
             share = np.nan_to_num(values / values[0])
             failed = rows["failed"] if "failed" in rows.columns else [None] * len(rows)
@@ -86,14 +84,14 @@ def measured(published: pl.DataFrame, inference: pl.DataFrame) -> Picture:
             axes.barh(places, share, color=color, height=0.65)
             for place, value, text in zip(places, share, texts, strict=True):
                 axes.annotate(text, (value, place), xytext=(3, 0),
-                              textcoords="offset points", va="center", fontsize=7)  # fmt: skip
+                              textcoords="offset points", va="center", fontsize=9)  # fmt: skip
             axes.axvline(1, lw=0.8, ls=":", color=INK)
-            axes.set_title(title, fontsize=9)
-            axes.set_xlim(0, max(1.15, float(share.max()) * 1.18))
+            axes.set_title(title)
+            axes.set_xlim(0, 1.3 * max(1, float(share.max())))
             axes.grid(axis="y", visible=False)
-            facts.append(f"{title} {texts[index]}")
-        grid[0].set_yticks(places, names)
-        figure.supxlabel(f"share of: {names[0]}", fontsize=9)
+            facts.append(f"{' '.join(title.split())} {texts[index]}")
+        grid[0, 0].set_yticks(places, names)
+        figure.supxlabel(f"share of: {names[0]}", fontsize="medium")
     return Picture(figure, f"Cost of each encoder over the backbone's. STRec: {', '.join(facts)}.")
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from okml.plotting import INK, PALETTE, Picture, by_color, dots, style
+from okml.plotting import INK, PALETTE, Picture, by_color, dots, line_beside_rows, style
 
 PAPER_MARKS = (0.42, 0.69, 0.77)  # values of sparsity in the paper's text
 
@@ -53,10 +53,11 @@ def ablation(summary: pl.DataFrame, data: str, rankings: Collection[str]) -> Pic
     rows = summary.filter(pl.col("data") == data, pl.col("arm").is_in(list(rankings)))
     rows = rows.with_columns(pl.col("arm").replace(names)).sort("difference", descending=True)
     with style():
-        figure, axes = plt.subplots(figsize=(7.5, 0.42 * len(rows) + 1))
-        dots(axes, rows, "difference", "arm", ends=("difference low", "difference high"))
-        axes.axvline(0, lw=1, ls=":", color=INK)
-        axes.set(xlabel="NDCG@10 less the backbone's (bar: 95 % over users and seeds, paired)")
+        figure, axes = plt.subplots(figsize=(4.4, 0.4 * len(rows) + 0.9))
+        ends = ("difference low", "difference high")
+        dots(axes, rows, "difference", "arm", ends=ends, above=True)
+        line_beside_rows(axes, len(rows), 0, "dotted")
+        axes.set(xlabel="NDCG@10 less the backbone's\n(bar: 95 % over users and seeds, paired)")
     facts = ", ".join(f"{r['arm']} {r['difference']:+.4f}" for r in rows.to_dicts())
     return Picture(
         figure, f"Difference of NDCG@10 from the backbone by how the sample is chosen: {facts}."

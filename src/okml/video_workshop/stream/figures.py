@@ -30,7 +30,7 @@ def curves(frame: pl.DataFrame) -> Picture:
         .agg((pl.col("HR@10") - pl.col("base")).mean().alias("gain"))
     )
     with style():
-        figure, axes = plt.subplots(figsize=(7.5, 4))
+        figure, axes = plt.subplots(figsize=(5, 4.6))
         colors = itertools.cycle(PALETTE)
         last = {}
         for (label, arm), part in rows.group_by("label", "arm", maintain_order=True):
@@ -45,7 +45,7 @@ def curves(frame: pl.DataFrame) -> Picture:
             xlabel="period", ylabel="HR@10 over the model left alone,\nmean since the first period"
         )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(fontsize=8)
+        figure.legend(loc="outside lower left")
     facts = ", ".join(f"{label} {value:+.3f}" for label, value in last.items())
     return Picture(
         figure,
