@@ -176,6 +176,7 @@ def test_figures_draw_what_the_steps_found(experiment):
         figures.draw_verdict(e.cells.frames["verdict"]),
         figures.draw_cells(e.cells.frames["cells"]),
         figures.draw_gains(e.cells.frames["table"], e.profile.main.log),
+        figures.draw_filters(e.filters),
         figures.draw_trade(e.filters.frames["filters"]),
         figures.draw_returns(e.returns.frames["returns"], *exact),
         figures.draw_estimates(e.evaluation.frames["simulator"]),

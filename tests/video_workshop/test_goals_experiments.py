@@ -57,6 +57,7 @@ def test_the_parts_of_a_click_models_first_day(objectives):
         assert objectives.values(metric)[0] == pytest.approx(expected)
     oracles = pl.DataFrame({"oracle": ["value", "random", "clicks"], "dau": [0.9, 0.5, 0.4]})
     assert figures.warning(frame, oracles).alt
+    assert "clicks, with watching held fixed" in figures.surrogate(objectives).alt
 
 
 def test_gains_in_users_are_those_of_the_table(objectives):

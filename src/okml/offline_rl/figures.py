@@ -196,6 +196,20 @@ def _colors(rows: pl.DataFrame) -> list[str]:
     return [PALETTE[is_crr] for is_crr in rows["arm"].str.starts_with("crr")]
 
 
+def draw_filters(filters: Measurements) -> Picture:
+    """Draw what the filters of CRR change, beside cloning and beside as many equal updates."""
+    panels = {
+        "HR@10 less that of cloning": {
+            "exp_filter_hr10_difference": "CRR, β = 1",
+            "greedy_filter_hr10_difference": "two stages (CRR)",
+        },
+        "HR@10 on wanted events, less that on others": with_control(
+            "liked_gap_binary", "liked_gap_supervised", "CRR, binary", "stage 2, all weights one"
+        ),
+    }
+    return estimates(panels, filters)
+
+
 def draw_trade(filters: pl.DataFrame) -> Picture:
     """Draw each arm's HR@10 against its gap between wanted and other targets.
 

@@ -30,7 +30,7 @@ from okml.add.experiment import Experiment
 from okml.add.experiments.controls import TOLD, _tellings
 from okml.add.experiments.pictures import spherical
 from okml.add.experiments.quality import front, summary, wide
-from okml.add.figures import images, quality, slider
+from okml.add.figures import images, quality, slider, tested
 from okml.add.images import load_images
 from okml.add.quality import nearest
 from okml.add.small import efficientnet
@@ -223,6 +223,7 @@ def test_figures_draw_the_steps(experiment):
         quality.arms(main(experiment.arms.frames["arms"])),
         quality.training(curves, teacher),
         quality.distances(experiment.memory.frames["distances"]),
+        tested.listening(experiment.prompts, experiment.methods),
         quality.speed(
             experiment.speed.frames["speed"].filter(batch=4),
             named.group_by("network", "steps").agg(pl.col("fd").mean()),

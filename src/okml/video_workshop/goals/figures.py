@@ -80,6 +80,12 @@ def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
     )
 
 
+def surrogate(objectives: Measurements) -> Picture:
+    """Draw what a log says of clicks, as far as it agrees with what a click is worth."""
+    row = {"surrogate_click_agreement": "clicks, with watching held fixed"}
+    return estimates({"weight of a response, times the sign of its worth": row}, objectives)
+
+
 def constraints(frame: pl.DataFrame) -> Picture:
     """Draw watching against hate of policies learned under constraints.
 
