@@ -30,6 +30,11 @@ def test_ci_runs_the_two_commands_of_the_readme():
         assert command in ran
 
 
+def test_ci_compares_the_notebooks_on_plain_kernels_when_the_steps_are_kept_from_them():
+    ran = re.findall(r"^time (make .*)$", (ROOT / ".ci/run").read_text("utf-8"), re.MULTILINE)
+    assert ran == ["make book KERNELS=plain", "make test", "make notebooks KERNELS=plain"]
+
+
 @pytest.mark.parametrize("name", ["pages", "release"])
 def test_what_is_published_was_built_by_make_book_with_the_repositorys_address(name):
     [made] = [step for step in steps(name) if step.get("run") == "make book"]
