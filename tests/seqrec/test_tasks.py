@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,6 +56,7 @@ from tests.seqrec import cycle
 
 LEARN = TrainingSettings(batch_size=8, max_epochs=60, device="cpu")  # few negatives take 40
 LEARN_FAST = LEARN.model_copy(update={"max_epochs": 30})  # with every item as a negative: 5 to 15
+CHUNKS = ChunkedSoftmaxSettings(chunk_bytes=200)
 FAST = OptimizerSettings(learning_rate=0.02)
 LOSSES = [
     SoftmaxSettings(),
@@ -233,14 +235,28 @@ def test_warm_up_rises_linearly_to_the_full_rate() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "loss",
+    ("loss", "backend"),
     [
-        ChunkedSoftmaxSettings(chunk_bytes=200),
-        pytest.param(SoftmaxSettings(), marks=pytest.mark.nightly),
+        pytest.param(CHUNKS, "aot_eager", id="chunked_softmax"),
+        pytest.param(CHUNKS, "inductor", marks=pytest.mark.nightly, id="chunked_softmax-kernels"),
+        pytest.param(
+            SoftmaxSettings(), "inductor", marks=pytest.mark.nightly, id="softmax-kernels"
+        ),
     ],
-    ids=lambda loss: loss.kind,
 )
-def test_compiled_training_takes_the_same_steps(loss: AnyLoss, tmp_path: Path) -> None:
+def test_compiled_training_takes_the_same_steps(
+    loss: AnyLoss, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graphs each time; at night the kernels, too, which take most of a minute to build."""
+
+    def compile_graphs(module: nn.Module, **options: Any) -> Any:
+        assert options["backend"] == "inductor"
+        asked.append(module)
+        return compile_module(module, **options | {"backend": backend})
+
+    asked: list[nn.Module] = []
+    compile_module = torch.compile
+    monkeypatch.setattr(torch, "compile", compile_graphs)
     for compiled in (False, True):
         task, source = cycle.sasrec(loss, dropout=0.0)
         run = cycle.SHORT_RUN.model_copy(update={"compile": compiled, "max_epochs": 1})
@@ -249,6 +265,7 @@ def test_compiled_training_takes_the_same_steps(loss: AnyLoss, tmp_path: Path) -
     for name, value in plain.items():
         if not name.endswith("key.bias"):  # see above
             torch.testing.assert_close(compiled[name], value, atol=1e-4, rtol=0)
+    assert len(asked) == 1
 
 
 def test_bfloat16_learns_the_cycle() -> None:
