@@ -1,65 +1,32 @@
-"""The built book as a reader meets it, in Chromium: links, themes, widths, filters, search.
-
-One browser serves all tests of this file and ends with them. A page that tests only look at is
-opened once and stays open; a test that changes a page gets a tab of its own. Every wait is for a
-state of the page, and its ceiling is so high that a busy machine does not reach it, only a page
-that hangs.
-"""
+"""The built book as a reader meets it, in Chromium: links, themes, widths, filters, search."""
 
 from __future__ import annotations
 
-import functools
-import http.server
-import os
 import re
-import shutil
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
-from okml.chapters import CHAPTERS, Chapter
+from okml.chapters import CHAPTERS
 from okml.ledger import load_claims
-from okml.paths import build_dir
+from tests.site.browser.conftest import (
+    NOTEBOOK,
+    PHONE,
+    RUSSIAN,
+    SCOREBOARD,
+    SPACE,
+    THEMES,
+    WIDE,
+    go,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-CEILING = 5 * 60 * 1000  # ms
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 LAPTOP = {"width": 1100, "height": 800}
 SHEET, UPRIGHT = {"width": 1040, "height": 720}, {"width": 718, "height": 1040}  # A4
-SPACE = "book/digests/space_time.html"
-RUSSIAN = "book/ru/digests/space_time.html"
-NOTEBOOK = "notebooks/space_time.html"
-SCOREBOARD = "book/scoreboard.html"
-THEMES = ("light", "dark")
-RUSSIAN_NOTEBOOKS = [
-    f"book/ru/notebooks/{path.stem}.html" for name in CHAPTERS for path in Chapter(name).notebooks
-]
-# A page of each kind.
-KINDS = [
-    "book/index.html", SCOREBOARD, SPACE, NOTEBOOK, "book/claims/strec/memory.html",
-    "book/status.html", "book/benchmarks.html", "book/guides/gpu.html", "book/glossary.html",
-    "book/group/meetings.html", "book/ru/index.html", RUSSIAN,
-    "book/ru/notebooks/periodic_behavior.html", "book/ru/claims/strec/memory.html", "search.html",
-]  # fmt: skip
 AA = 4.5  # WCAG 2.2, success criterion 1.4.3, normal text
-
-# The page is as it will stay: formulas are set, and fonts are there.
-SETTLED = """
-async () => {
-  await window.MathJax?.startup?.promise;
-  await document.fonts.ready;
-  return true;
-}
-"""
 
 # Cumulative layout shift: how far parts of a page move while it is loaded.
 SHIFTS = """
@@ -67,13 +34,6 @@ SHIFTS = """
   new PerformanceObserver((list) => {
     for (const entry of list.getEntries()) window.shifts += entry.value;
   }).observe({ type: "layout-shift", buffered: true });
-"""
-
-# What scrolls can be reached by keys; the theme sees to it a while after the page's size changed.
-TAB_STOPS = """
-() => [
-  ...document.querySelectorAll("pre, .pst-scrollable-table-container, mjx-container[display]")
-].every((box) => box.scrollWidth <= box.clientWidth || box.tabIndex === 0)
 """
 
 # Contrast by WCAG's relative luminance; the background is the nearest opaque one upwards, with
@@ -124,183 +84,6 @@ async (image) => {
   return { ink, text, panel: getComputedStyle(image).backgroundColor };
 }
 """
-
-
-# The texts of a figure's file that lie outside of it, as the browser sets them.
-OUTSIDE = """
-async (source) => {
-  const file = await (await fetch(source)).text();
-  const drawing = new DOMParser().parseFromString(file, "image/svg+xml").documentElement;
-  document.body.append(drawing);
-  const { width, height } = drawing.viewBox.baseVal;
-  const frame = drawing.getBoundingClientRect();
-  const scale = width / frame.width;
-  const lost = [...drawing.querySelectorAll("text")].filter((text) => {
-    const box = text.getBoundingClientRect();
-    const [left, right] = [box.left - frame.left, box.right - frame.left].map((x) => x * scale);
-    return left < -4 || right > width + 4;
-  });
-  drawing.remove();
-  return lost.map((text) => text.textContent);
-}
-"""
-
-
-def give_up(reason: str) -> None:
-    """Skip, or fail where the browser tests were asked to run."""
-    if os.environ.get("OKML_REQUIRE_BROWSER"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def folder() -> Path:
-    """The built site."""
-    found = build_dir() / "site"
-    if not (found / "index.html").exists():
-        give_up("the site is not built; run `make book`")
-    return found
-
-
-@pytest.fixture(scope="module")
-def site(folder: Path) -> Iterator[str]:
-    """Serve the built site and return its address."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-        def end_headers(self) -> None:
-            self.send_header("Cache-Control", "max-age=3600")  # scripts and styles come once
-            super().end_headers()
-
-    handler = functools.partial(Quiet, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    if program is None:
-        give_up("chromium is not installed")
-    expect.set_options(timeout=CEILING)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=FLAGS, timeout=CEILING)
-        yield started
-        started.close()
-
-
-@pytest.fixture(scope="module")
-def context(browser: Browser, site: str) -> Iterator[BrowserContext]:
-    # With transitions, axe may read the color of a button on its way from one to the other.
-    made = browser.new_context(
-        viewport=WIDE, base_url=site, color_scheme="light", reduced_motion="reduce"
-    )
-    made.set_default_timeout(CEILING)
-    yield made
-    made.close()
-
-
-def go(page: Page, name: str) -> None:
-    """Open a page and wait until it is as it will stay."""
-    page.goto(name)
-    page.wait_for_function(SETTLED)
-
-
-@pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
-    """A new tab, for a test that changes what it opens."""
-    tab = context.new_page()
-    yield tab
-    tab.evaluate("localStorage.clear()")
-    tab.close()
-
-
-Opener = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def opened(context: BrowserContext) -> Opener:
-    """Return a page that stays open for every test that only looks at it."""
-
-    @functools.cache
-    def tab(name: str) -> Page:
-        made = context.new_page()
-        go(made, name)
-        return made
-
-    def show(name: str, theme: str = "light", size: dict[str, int] = WIDE) -> Page:
-        found = tab(name)
-        found.set_viewport_size(size)
-        found.emulate_media(color_scheme=theme)
-        expect(found.locator("html")).to_have_attribute("data-theme", theme)
-        return found
-
-    return show
-
-
-@dataclass
-class Visit:
-    """What was seen of a page on a phone, and of a Russian notebook's figures on a wide one."""
-
-    width: int = 0
-    unread_formulas: int = 0
-    foreign: list[str] = field(default_factory=list)  # requests to another host
-    errors: list[str] = field(default_factory=list)  # of scripts, and answers that are errors
-    outside: list[list[str]] = field(default_factory=list)  # of each figure the texts beyond it
-
-
-def is_first(name: str) -> bool:
-    """Tell whether a page is opened each time, and its twin in the other language at night.
-
-    Both have the same formulas, figures and tables; the labels of notebooks are longer in Russian.
-    """
-    return name.startswith("book/ru/") == ("notebooks/" in name)
-
-
-FIRST = pytest.mark.parametrize("visits", [True], indirect=True, ids=["first"])
-TWINS = pytest.param(False, marks=pytest.mark.nightly, id="twins")
-ALL = pytest.mark.parametrize("visits", [pytest.param(True, id="first"), TWINS], indirect=True)
-
-
-@pytest.fixture(scope="module")
-def visits(
-    context: BrowserContext, folder: Path, site: str, request: pytest.FixtureRequest
-) -> dict[str, Visit]:
-    """The first pages or the twins, opened once on a phone; of the claims' pages one a chapter."""
-    claims = {next(iter(sorted(of.glob("*.html")))) for of in (folder / "book/claims").iterdir()}
-    paths = [
-        path for path in sorted(folder.rglob("*.html"))
-        if path in claims or "claims" not in path.parts
-    ]  # fmt: skip
-    names = [path.relative_to(folder).as_posix() for path in paths]
-    names = [name for name in names if is_first(name) == request.param]
-    sheet = context.new_page()  # a short page in the same style, on which figures are laid out
-    go(sheet, "genindex.html")
-    tab = context.new_page()
-    tab.set_viewport_size(PHONE)
-    seen: dict[str, Visit] = {}
-    visit = Visit()
-    # The handlers write to whatever visit goes on.
-    tab.on("request", lambda r: r.url.startswith((site, "data:")) or visit.foreign.append(r.url))
-    tab.on("response", lambda r: r.ok or r.status == 304 or visit.errors.append(r.url))
-    tab.on("pageerror", lambda error: visit.errors.append(str(error)))
-    for name in (name for name in names if "_static" not in name and name != "index.html"):
-        visit = seen[name] = Visit()
-        go(tab, name)
-        visit.width = tab.evaluate("document.documentElement.scrollWidth")
-        visit.unread_formulas = tab.locator("mjx-merror").count()
-        if name in RUSSIAN_NOTEBOOKS:
-            figures = tab.locator(".okml-picture > img.only-light")
-            sources = figures.evaluate_all("images => images.map(image => image.src)")
-            visit.outside = [sheet.evaluate(OUTSIDE, source) for source in sources]
-    tab.close()
-    sheet.close()
-    assert len(seen) > 2 * len(CHAPTERS)
-    return seen
 
 
 def load(images: Locator) -> None:
@@ -438,29 +221,6 @@ def test_tables_cards_and_marks_keep_their_contrast(opened, name, theme):
     assert faint(texts) == []
 
 
-# Each kind of page in one of two looks each time, and in all four at night.
-LOOKS = [
-    pytest.param(
-        name, theme, size, id=f"{name}-{theme}-{'phone' if size is PHONE else 'wide'}",
-        marks=() if look == number % 2 else pytest.mark.nightly,
-    )
-    for number, name in enumerate(KINDS)
-    for look, (theme, size) in enumerate(
-        (("light", WIDE), ("dark", PHONE), ("dark", WIDE), ("light", PHONE))
-    )
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "theme", "size"), LOOKS)
-def test_axe_finds_nothing_that_keeps_readers_out(opened, name, theme, size):
-    tab = opened(name, theme, size)
-    tab.wait_for_function(TAB_STOPS)
-    found = Axe().run(tab).response["violations"]
-    assert [
-        (each["id"], [node["target"] for node in each["nodes"][:3]], each["help"]) for each in found
-    ] == []
-
-
 @pytest.mark.parametrize("name", [SCOREBOARD, "book/status.html", "book/benchmarks.html"])
 def test_only_the_table_of_all_claims_is_wider_than_a_laptops_page(opened, name):
     boxes = opened(name, "light", LAPTOP).locator(".okml-scroll:not(:has([data-filters]))")
@@ -508,13 +268,6 @@ def test_what_scrolls_on_a_screen_fits_on_a_sheet(opened, name, size, boxes):
     tab.emulate_media(media="screen")
     assert cut
     assert not any(cut)
-
-
-@FIRST
-@pytest.mark.parametrize("name", RUSSIAN_NOTEBOOKS)
-def test_the_russian_labels_of_a_figure_have_room_in_it(visits, name):
-    assert len(visits[name].outside) > 3
-    assert [label for labels in visits[name].outside for label in labels] == []
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -568,22 +321,6 @@ def test_a_page_needs_no_server(page, folder):
     go(page, (folder / NOTEBOOK).as_uri())
     load(page.locator(".okml-picture img:visible").first)
     assert page.locator("mjx-container").count()
-
-
-@ALL
-def test_a_phone_never_scrolls_a_page_sideways(visits):
-    assert {n: v.width for n, v in visits.items() if v.width > PHONE["width"]} == {}
-
-
-@ALL
-def test_pages_need_no_other_host_and_no_script_fails(visits):
-    assert {name: visit.foreign for name, visit in visits.items() if visit.foreign} == {}
-    assert {name: visit.errors for name, visit in visits.items() if visit.errors} == {}
-
-
-@ALL
-def test_every_formula_can_be_read(visits):
-    assert [name for name, visit in visits.items() if visit.unread_formulas] == []
 
 
 def test_formulas_are_set_with_the_sites_own_fonts(opened):
