@@ -3,7 +3,8 @@
     python .ci/stages.py NAME TARGET...
 
 Targets that a plus joins, such as ``types+unit``, run side by side. What is printed goes into
-``_build/logs/NAME.log`` too. The first target that fails is the last.
+``_build/logs/NAME.log`` too. The first target that fails is the last. Each time is also given in
+units, a unit being the time of a fixed loop of Python, so that those of different machines compare.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 LOGS = Path("_build/logs")
+LOOPS = 3_000_000
 
 
 def tell(log: BinaryIO, output: bytes) -> None:
@@ -41,24 +43,38 @@ def run(target: str, log: BinaryIO) -> bool:
     return made.returncode == 0
 
 
+def fixed_work() -> float:
+    """Return how many seconds the fixed loop takes."""
+    begun, total = time.monotonic(), 0
+    for number in range(LOOPS):
+        total += number % 7
+    return time.monotonic() - begun
+
+
 def main(name: str, *targets: str) -> int:
     """Run the targets and return the exit code."""
     LOGS.mkdir(parents=True, exist_ok=True)
-    rows, well = [], True
+    ended: list[tuple[str, float | None, str]] = []
+    well = True
     with (LOGS / f"{name}.log").open("wb") as log:
+        before = fixed_work()
         begun = time.monotonic()
         for target in targets:
             if not well:
-                rows.append(f"  {target:12}            not run")
+                ended.append((target, None, "not run"))
                 continue
             say(log, f"{time.strftime('%H:%M:%S')}  {target} starts")
             started = time.monotonic()
             well = run(target, log)
             took, outcome = time.monotonic() - started, "done" if well else "failed"
             say(log, f"{time.strftime('%H:%M:%S')}  {target} ends: {outcome}, {took:.1f} s", "")
-            rows.append(f"  {target:12} {took:7.1f} s  {outcome}")
-        rows.append(f"  {'all':12} {time.monotonic() - begun:7.1f} s  {log.name}")
-        say(log, f"make {name}", *rows)
+            ended.append((target, took, outcome))
+        ended.append(("all", time.monotonic() - begun, log.name))
+        unit = (before + fixed_work()) / 2
+        say(log, f"make {name}, in seconds and in units of {unit:.3f} s")
+        for target, seconds, outcome in ended:
+            times = "" if seconds is None else f"{seconds:7.1f} s {seconds / unit:8.1f} units"
+            say(log, f"  {target:12} {times:24}  {outcome}")
     return 0 if well else 1
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 from tests.tools.nearest import ROOT
 
@@ -27,7 +29,7 @@ def stages(folder, *targets):
 
 
 def without_times(text):
-    return re.sub(r"\d\d:\d\d:\d\d|\d+\.\d", "#", text)
+    return re.sub(r"\d\d:\d\d:\d\d|\d+\.\d+", "#", text)
 
 
 def test_each_stage_is_announced_logged_and_summed_up(tmp_path):
@@ -37,8 +39,9 @@ def test_each_stage_is_announced_logged_and_summed_up(tmp_path):
     lines = without_times(done.stdout).splitlines()
     assert lines[:3] == ["#  good starts", "made of wood", "#  good ends: done, # s"]
     assert [line.split() for line in lines[-4:]] == [
-        ["make", "some"], ["good", "#", "s", "done"], ["good", "#", "s", "done"],
-        ["all", "#", "s", "_build/logs/some.log"],
+        ["make", "some,", "in", "seconds", "and", "in", "units", "of", "#", "s"],
+        ["good", "#", "s", "#", "units", "done"], ["good", "#", "s", "#", "units", "done"],
+        ["all", "#", "s", "#", "units", "_build/logs/some.log"],
     ]  # fmt: skip
 
 
@@ -61,6 +64,28 @@ def test_nothing_runs_after_a_failure(tmp_path):
     assert re.findall(r"^  \w+ .*?(done|failed|not run)$", log, re.M) == [
         "done", "failed", "not run",
     ]  # fmt: skip
+
+
+def test_times_are_also_multiples_of_a_fixed_piece_of_work(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("stages", ROOT / ".ci/stages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    # The loop takes 2 s before and 4 s after, the stages 30 s and 6 s.
+    clock = iter([0, 2, 2, 2, 32, 32, 38, 38, 38, 42])
+    given = SimpleNamespace(monotonic=clock.__next__, strftime=lambda form: "now")
+    monkeypatch.setattr(module, "time", given)
+    monkeypatch.setattr(module, "LOOPS", 1)
+    monkeypatch.setattr(module, "run", lambda target, log: True)
+    monkeypatch.setattr(module, "say", lambda log, *lines: said.extend(lines))
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    assert module.main("some", "one", "other") == 0
+    assert [line.split() for line in said[-4:]] == [
+        ["make", "some,", "in", "seconds", "and", "in", "units", "of", "3.000", "s"],
+        ["one", "30.0", "s", "10.0", "units", "done"],
+        ["other", "6.0", "s", "2.0", "units", "done"],
+        ["all", "36.0", "s", "12.0", "units", "_build/logs/some.log"],
+    ]
 
 
 def test_no_value_that_make_exports_has_a_comment_behind_it():
