@@ -88,5 +88,15 @@ def test_a_page_has_a_limit(site):
     assert "800 kB of HTML" in problem
 
 
+def test_a_page_near_the_limit_is_named_and_no_defect(site):
+    frame = len(PAGE.format("").encode())
+    folder = site("x" * (check.WARNED_OF - frame))
+    assert check.large_pages(folder) == []
+    folder = site("x" * (check.WARNED_OF - frame + 1))
+    [warning] = check.large_pages(folder)
+    assert warning.startswith("page.html: 780 kB of HTML")
+    assert check.problems(folder) == []
+
+
 def test_an_empty_folder_is_no_site(tmp_path):
     assert "holds no pages" in check.problems(tmp_path)[0]

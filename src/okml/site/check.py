@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from lxml import html
 
 PAGE_LIMIT = 800_000  # bytes of HTML that a phone loads without a wait
+WARNED_OF = 780_000  # bytes from which the build says that a page comes near the limit
 TRACEBACK = "Traceback (most recent call last)"
 LINKS = {"a": "href", "link": "href", "script": "src", "img": "src", "source": "src"}
 PARSER = html.HTMLParser(encoding="utf-8", huge_tree=True)
@@ -34,7 +35,7 @@ BROKEN = {
 def problems(site: Path) -> list[str]:
     """Return the defects of all pages of a site, each with its page."""
     files = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
-    names = sorted(n for n in files if n.endswith(".html") and "_static" not in n.split("/"))
+    names = sorted(filter(_is_page, files))
     if not names:
         return [f"{site} holds no pages"]
     pages = {name: html.document_fromstring((site / name).read_bytes(), PARSER) for name in names}
@@ -49,6 +50,22 @@ def problems(site: Path) -> list[str]:
             *_dead_links(page, name, files, anchors),
         )
     ]
+
+
+def large_pages(site: Path) -> list[str]:
+    """Return the pages of a site that come near the limit or exceed it, each with its size."""
+    sizes = {
+        path.relative_to(site).as_posix(): path.stat().st_size for path in site.rglob("*.html")
+    }
+    return [
+        f"{name}: {size / 1000:.0f} kB of HTML; at {PAGE_LIMIT / 1000:.0f} kB the build stops"
+        for name, size in sorted(sizes.items())
+        if _is_page(name) and size > WARNED_OF
+    ]
+
+
+def _is_page(name: str) -> bool:
+    return name.endswith(".html") and "_static" not in name.split("/")
 
 
 def _too_large(path: Path) -> Iterator[str]:

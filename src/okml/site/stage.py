@@ -85,6 +85,8 @@ def build(profile: str) -> Path:
     with announced(f"Building the site ({profile})"):
         built = _run_jupyter_book(stage)
         problems = check.problems(built)
+    for warning in check.large_pages(built):
+        print(warning, file=sys.stderr)
     if problems:
         raise BookError(
             f"The built site has {len(problems)} defects:\n" + "\n".join(problems),
