@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.stats import ortho_group
 
 from okml.errors import DataError
+from okml.video_workshop.goals import world as world_module
 from okml.video_workshop.goals.impressions import NOBODY
 from okml.video_workshop.goals.simulator import (
     best_of,
@@ -18,12 +20,13 @@ from okml.video_workshop.goals.simulator import (
 )
 from okml.video_workshop.goals.world import (
     WATCH_NOISE,
+    _components,
     _taste,
     build_world,
     clipped_mean,
 )
 from okml.video_workshop.settings.goals import VideoSimSettings, WorthSettings
-from tests.video_workshop.goals_tiny import ITEMS, SETTINGS, USERS, watched, world
+from tests.video_workshop.goals_tiny import ITEMS, SETTINGS, USERS, WIDTH, watched, world
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,21 @@ def test_a_taste_is_the_direction_in_which_ratings_rise(tiny):
     direction = (stars - stars.mean()) @ tiny.features[mine]
     score = tiny.features @ direction
     assert np.corrcoef(score, tiny.affinity[3])[0, 1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("turn", [-np.eye(WIDTH), ortho_group.rvs(WIDTH, random_state=1)])
+def test_other_axes_of_the_content_leave_every_affinity(tiny, turn):
+    """An SVD picks signs and a basis by rounding, so components may turn and affinities may not."""
+    log, content = watched()
+    turned = build_world(log, content @ turn, SETTINGS, 2)
+    np.testing.assert_allclose(turned.affinity, tiny.affinity, atol=1e-9)
+    # The components themselves are free, in their signs and in a rotation of all of them.
+    rotation = ortho_group.rvs(SETTINGS.components, random_state=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world_module, "_components", lambda *given: _components(*given) @ rotation)
+        again = build_world(log, content, SETTINGS, 2)
+    assert np.abs(again.features - tiny.features).max() > 0.1
+    np.testing.assert_allclose(again.affinity, tiny.affinity, atol=1e-9)
 
 
 def test_a_taste_has_length_one_however_close_the_ratings_are():
