@@ -2,6 +2,8 @@
 
 Neither mutmut nor cosmic-ray fits: mutmut breaks every line of undecorated functions, after a run
 of the whole suite; cosmic-ray works in the checkout, with one command for the tests of all modules.
+
+It is two files, since the ways to break a line, ``mutants``, are tested without running any test.
 """
 
 import argparse
