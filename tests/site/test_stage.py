@@ -175,6 +175,17 @@ def test_pages_with_defects_are_not_published(root, monkeypatch):
     assert not (root / "_build/site").exists()
 
 
+def test_a_page_near_the_limit_is_named_and_published(root, monkeypatch, capsys):
+    built = root / "built"
+    built.mkdir()
+    (built / "large.html").write_text("x" * 790_000)
+    monkeypatch.setattr(stage, "_run_jupyter_book", lambda folder: built)
+    monkeypatch.setattr(stage.check, "problems", lambda built: [])
+    stage.build("smoke")
+    assert "large.html: 790 kB of HTML" in capsys.readouterr().err
+    assert (root / "_build/site/large.html").exists()
+
+
 @pytest.mark.parametrize("shallow", [True, False])
 def test_a_shallow_clone_is_told_what_its_site_lacks(root, monkeypatch, capsys, shallow):
     monkeypatch.setattr(stage, "is_shallow", lambda path: shallow and path == root)

@@ -2,7 +2,8 @@
 
 All tests run except those of the browser, not those alone that train: a decomposition, an order of
 ties and a sum beside a stored number hang on the machine, too, and no marker would say so.
-Notebooks keep their seeds, for which their outputs are stored.
+Notebooks keep their seeds, for which their outputs are stored, and their steps are computed anew:
+the runs at the smallest scale are removed before each setting.
 """
 
 from __future__ import annotations
