@@ -133,11 +133,13 @@ def training(curves: pl.DataFrame, teacher: pl.DataFrame) -> Picture:
             )  # fmt: skip
         right.set(xlabel="step of the training", ylabel="loss over its largest size")
         right.legend(fontsize=7.5)
+    largest = distance.row(distance["value"].arg_max() or 0, named=True)
     first, last = distance.row(0, named=True), distance.row(-1, named=True)
     return Picture(
         figure,
-        f"While the student trains, the distance of one step falls from {first['value']:.2f} at "
-        f"step {first['step']} to {last['value']:.2f} at step {last['step']}; beside it losses.",
+        "While the student trains, the distance of one step is "
+        f"{first['value']:.2f} at step {first['step']}, at most {largest['value']:.2f} at step "
+        f"{largest['step']}, and {last['value']:.2f} at step {last['step']}; beside it losses.",
     )
 
 
