@@ -157,7 +157,7 @@ def draw_cells(cells: pl.DataFrame) -> Picture:
         for color, rival in zip(PALETTE, rivals, strict=False):
             over = counted[full] / counted[rival]
             axes.scatter(over, range(len(over)), color=color, label=rival)
-            facts.append(f"{rival} {over.min():.2f} to {over.max():.2f}")
+            facts.append(f"{rival} {min(over):.2f} to {max(over):.2f}")
         axes.axvline(1, color=INK, lw=0.8)
         names = counted.select(
             pl.concat_str("data", pl.col("metric").str.to_uppercase(), separator=", ")

@@ -104,7 +104,7 @@ def draw_norm_errors(errors: pl.DataFrame) -> Picture:
         figure, axes = plt.subplots(figsize=(5, 1.8))
         for place, (color, of) in enumerate(zip(PALETTE, errors, strict=False)):
             axes.plot(of, [place] * len(of), "o", color=color, alpha=0.7)
-            facts.append(f"{of.name} {of.min():.5f} to {of.max():.5f}")
+            facts.append(f"{of.name} {min(of):.5f} to {max(of):.5f}")
         axes.set(xscale="log", xlabel="error of the equation of the norm in the worst step")
         axes.set_yticks(range(errors.width), errors.columns)
         axes.set_ylim(errors.width - 0.5, -0.5)

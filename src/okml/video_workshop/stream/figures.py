@@ -121,7 +121,7 @@ def update_intervals(updates: StepResult) -> Picture:
     days = "days between updates"
     shards, gain = updates.frames["shards"], updates.metrics["frequent_update_hr10_gain"]
     [usual] = shards.filter(pl.col("difference").is_null())[days]
-    most, fewest = shards[days].min(), shards[days].max()
+    most, fewest = min(shards[days]), max(shards[days])
     ends = gain.interval or (gain.mean, gain.mean)
     found: dict[str, Sequence[float]] = {f"from {fewest:g} to {most:g} days": (gain.mean, *ends)}
     for own, *of in shards.drop_nulls("difference").select(days, *GAIN).iter_rows():
