@@ -3,12 +3,12 @@
 import numpy as np
 import polars as pl
 
-from okml.offline_rl.experiments.cells import tested_by
+from okml.offline_rl.experiments import cells
 from okml.offline_rl.figures import draw_cells
 
 
 def test_cells_of_a_constant_reward_do_not_count():
-    rewards = [tested_by(np.array(each, np.float32)) for each in ([0.2, 1], [0.2, 1], [1])]
+    rewards = [cells.tested_by(np.array(each, np.float32)) for each in ([0.2, 1], [0.2, 1], [1])]
     frame = pl.DataFrame(
         {
             "CRR-Transformer": [0.3, 0.6, 0.9],

@@ -21,6 +21,8 @@ from okml.plotting import (
     dots,
     estimates,
     label_points,
+    line_beside_rows,
+    names_above,
     style,
     with_control,
 )
@@ -153,19 +155,16 @@ def draw_cells(cells: pl.DataFrame) -> Picture:
     counted = cells.filter(pl.col("rewards") != tested_by(np.zeros(1, np.float32)))
     facts = []
     with style():
-        figure, axes = plt.subplots(figsize=(5, 0.33 * len(counted) + 1))
+        figure, axes = plt.subplots(figsize=(5, 0.42 * len(counted) + 1.2))
         for color, rival in zip(PALETTE, rivals, strict=False):
             over = counted[full] / counted[rival]
             axes.scatter(over, range(len(over)), color=color, label=rival)
             facts.append(f"{rival} {min(over):.2f} to {max(over):.2f}")
-        axes.axvline(1, color=INK, lw=0.8)
-        names = counted.select(
-            pl.concat_str("data", pl.col("metric").str.to_uppercase(), separator=", ")
-        )
-        axes.set_yticks(range(len(counted)), names.to_series().to_list())
-        axes.set_ylim(len(counted) - 0.5, -0.5)
+        named = pl.concat_str("data", pl.col("metric").str.to_uppercase(), separator=", ")
+        names_above(axes, counted.select(named).to_series().to_list())
+        line_beside_rows(axes, len(counted), 1)
         axes.set_xlabel(f"{full}: metric over that of a rival")
-        axes.legend(fontsize=8)
+        figure.legend(loc="outside upper right", ncols=len(rivals), fontsize=8)
     told = f"{full}: metric over that of a rival, in {len(counted)} cells"
     return Picture(figure, f"{told}: {'; '.join(facts)}. It wins a cell where all are above 1.")
 

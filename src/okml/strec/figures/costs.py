@@ -108,7 +108,9 @@ def training(rows: pl.DataFrame) -> Picture:
         colors = [PALETTE[name == "STRec"] for name in rows["encoder"]]
         dots(axes, rows, "over", "encoder", colors, ("over", "over"))
         axes.axvline(1, lw=0.8, ls=":", color=INK)
-        axes.set(xlim=(0, None), xlabel="time of training for one target,\nover that of causal SASRec")
+        axes.set(
+            xlim=(0, None), xlabel="time of training for one target,\nover that of causal SASRec"
+        )
     facts = ", ".join(
         f"{name} {over:.1f}"
         for name, over in rows.select("encoder", "over").drop_nulls().iter_rows()
