@@ -232,7 +232,7 @@ def strec(tiny: bool) -> Numbers:
         {"device": "auto", "mixers": [], "efficiency.repeats": 3 if tiny else 20}
     )
     if not has_flex_attention(DEVICE):
-        profile = profile.override({"efficiency.compile": "false"})
+        profile = profile.override({"compile": "false"})
     users, items, events = (20, 30, 120) if tiny else (2_000, 26_744, 500)
     log = partial(random_log, users=users, items=items, events=events)
     with mock.patch.object(data.logs, "load", log), tempfile.TemporaryDirectory() as folder:

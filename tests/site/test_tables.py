@@ -243,9 +243,11 @@ def test_the_verdicts_of_recorded_scales_stand_side_by_side_with_what_they_turn_
 
 def test_the_cause_of_a_failure_stays_on_the_page_of_its_claim():
     found = view.rows("strec")
-    [failed] = [each for each in found if each.claim.id == "strec.sparsity_band"]
+    [failed] = [each for each in found if each.claim.id == "strec.column_mass"]
     assert short_reason(failed, "night").en == "The whole interval misses the bar."
-    assert failed.verdicts["night"].reason.en.startswith("The whole interval misses the bar. The")
+    assert failed.verdicts["night"].reason.en.startswith(
+        "The whole interval misses the bar. Attention"
+    )
 
 
 def test_a_verdict_of_a_simulator_says_with_how_many_seeds_it_holds():
