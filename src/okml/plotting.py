@@ -218,6 +218,12 @@ def names_above(axes: Axes, names: Sequence[str]) -> None:
         axes.text(0, place - 0.2, name, transform=axes.get_yaxis_transform(), va="bottom")
 
 
+def let_names_run_on(axes: Axes) -> None:
+    """Let the names above the rows of a left panel run on over the panel to its right."""
+    for name in axes.texts:
+        name.set_in_layout(False)
+
+
 def line_beside_rows(
     axes: Axes, rows: int, x: float, dash: Literal["solid", "dotted"] = "solid"
 ) -> None:
@@ -249,7 +255,7 @@ def estimates(panels: Mapping[str, Mapping[str, str]], *measured: Measurements) 
         )  # fmt: skip
         for (axis, of), axes in zip(known.items(), grid.flat, strict=False):
             rows = pl.DataFrame(
-                [_row(label, found[name]) for name, label in of.items()],
+                [row_of(label, found[name]) for name, label in of.items()],
                 schema=["name", "value", "low", "high"], orient="row",
             )  # fmt: skip
             dots(axes, rows, "value", "name", [PALETTE["-" in name] for name in of], above=True)
@@ -268,8 +274,11 @@ def with_control(metric: str, control: str, label: str, beside: str) -> dict[str
     return {metric: label, control: beside, f"{metric}-{control}": "difference"}
 
 
-def _row(label: str, number: Estimate) -> tuple[str, float, float, float]:
-    """Return the row of a number, whose interval without one is the number."""
+def row_of(label: str, number: Estimate) -> tuple[str, float, float, float]:
+    """Return a row for :func:`dots`: a label, a number, and the ends of its interval if it has one.
+
+    Without an interval both ends are the number.
+    """
     low, high = number.interval or (number.mean, number.mean)
     return label, number.mean, low, high
 

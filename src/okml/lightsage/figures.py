@@ -21,6 +21,7 @@ from okml.plotting import (
     diagram,
     dots,
     estimates,
+    let_names_run_on,
     line_beside_rows,
     style,
     with_control,
@@ -219,8 +220,7 @@ def arms(summary: pl.DataFrame, reference: str, what: str) -> Picture:
     with style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(5, 0.4 * len(rows) + 1.2), sharey=True)
         dots(left, summary, "hr@10", "arm", above=True)
-        for name in left.texts:
-            name.set_in_layout(False)  # it may run on over the right panel
+        let_names_run_on(left)
         own = [row["hr@10"] for row in rows if row["arm"] == reference]
         if own:
             line_beside_rows(left, len(rows), own[0], "dotted")

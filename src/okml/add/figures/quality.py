@@ -10,7 +10,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from okml.add.arms import ARMS
-from okml.plotting import INK, PALETTE, Picture, by_color, names_above, style
+from okml.plotting import INK, PALETTE, Picture, by_color, let_names_run_on, names_above, style
 
 TITLES = {
     "default": "ADD student",
@@ -81,8 +81,7 @@ def arms(frame: pl.DataFrame, steps: int = 1) -> Picture:
             1, 2, figsize=(5, 0.4 * len(names) + 0.9), sharey=True, width_ratios=(3, 2)
         )
         names_above(left, [ARMS[name].title for name in names])
-        for text in left.texts:
-            text.set_in_layout(False)  # it may run on over the right panel
+        let_names_run_on(left)
         for place, name in enumerate(names):
             own = rows.filter(method=name)
             for axes, measure in ((left, "fd"), (right, "spread")):

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from matplotlib.ticker import MaxNLocator
 
-from okml.plotting import INK, PALETTE, Picture, dots, style
+from okml.plotting import INK, PALETTE, Picture, dots, row_of, style
 from okml.steps import StepResult
 from okml.video_workshop.stream.served import AGES
 
@@ -122,8 +122,8 @@ def update_intervals(updates: StepResult) -> Picture:
     shards, gain = updates.frames["shards"], updates.metrics["frequent_update_hr10_gain"]
     [usual] = shards.filter(pl.col("difference").is_null())[days]
     most, fewest = min(shards[days]), max(shards[days])
-    ends = gain.interval or (gain.mean, gain.mean)
-    found: dict[str, Sequence[float]] = {f"from {fewest:g} to {most:g} days": (gain.mean, *ends)}
+    name, *whole = row_of(f"from {fewest:g} to {most:g} days", gain)
+    found: dict[str, Sequence[float]] = {name: whole}
     for own, *of in shards.drop_nulls("difference").select(days, *GAIN).iter_rows():
         found.setdefault(f"from {usual:g} to {own:g} days", of)
     rows = pl.DataFrame([(name, *of) for name, of in found.items()], ["name", *GAIN], orient="row")
