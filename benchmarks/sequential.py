@@ -61,6 +61,7 @@ from okml.seqrec.scorers import encoder_scorer, score_function_scorer
 from okml.seqrec.settings import BackboneSettings
 from okml.seqrec.splits import Split, leave_one_out
 from okml.seqrec.tasks import (
+    Evaluation,
     EveryPosition,
     OptimizerSettings,
     build_optimizer,
@@ -117,6 +118,25 @@ class Epochs:
         return {}
 
 
+def train_okml(
+    encoder: Backbone,
+    windows: CausalBatches,
+    evaluate: Evaluation,
+    *,
+    epochs: int,
+    seed: int,
+    **stopping: Any,
+) -> None:
+    """Train SASRec with the full softmax; ``stopping`` has fields of :class:`TrainingSettings`."""
+    objective = EveryPosition(encoder, ChunkedSoftmax(CHUNK_BYTES))
+    optimizer = build_optimizer(objective, OptimizerSettings(learning_rate=LEARNING_RATE))
+    run = TrainingSettings(
+        batch_size=BATCH_SIZE, max_epochs=epochs, evaluate_every=1, seed=seed, log_every=10**6,
+        device="cpu", **stopping,
+    )  # fmt: skip
+    fit(objective_task(objective, optimizer, evaluate), windows, run)
+
+
 def run_okml(seed: int, max_epochs: int) -> dict[str, Any]:
     """Train, then rank the validation targets with the weights of every epoch."""
     torch.set_num_threads(1)
@@ -128,18 +148,7 @@ def run_okml(seed: int, max_epochs: int) -> dict[str, Any]:
         interactions, split.training_windows(interactions, SHARED["length"]), padding_side=side
     )
     epochs = Epochs()
-    objective = EveryPosition(encoder, ChunkedSoftmax(CHUNK_BYTES))
-    optimizer = build_optimizer(objective, OptimizerSettings(learning_rate=LEARNING_RATE))
-    task = objective_task(objective, optimizer, epochs)
-    run = TrainingSettings(
-        batch_size=BATCH_SIZE,
-        max_epochs=max_epochs,
-        evaluate_every=1,
-        seed=seed,
-        log_every=10**6,
-        device="cpu",
-    )
-    fit(task, source, run)
+    train_okml(encoder, source, epochs, epochs=max_epochs, seed=seed)
 
     rows = LastTargetBatches(interactions, split.valid, SHARED["length"], padding_side=side)
     quality, evaluated = [], []
@@ -200,13 +209,9 @@ def anchor_ndcg(epochs: int, seed: int) -> float:
         LastTargetBatches(interactions, rows, length, padding_side=side)
         for rows in (split.valid, split.test)
     )
-    objective = EveryPosition(encoder, ChunkedSoftmax(CHUNK_BYTES))
-    optimizer = build_optimizer(objective, OptimizerSettings(learning_rate=LEARNING_RATE))
-    run = TrainingSettings(
-        batch_size=BATCH_SIZE, max_epochs=epochs, evaluate_every=1, monitor="ndcg@10",
-        patience=PATIENCE, seed=seed, log_every=10**6, device="cpu",
-    )  # fmt: skip
-    fit(objective_task(objective, optimizer, validation(valid, hide_seen=True)), source, run)
+    evaluate = validation(valid, hide_seen=True)
+    early = {"monitor": "ndcg@10", "patience": PATIENCE}
+    train_okml(encoder, source, evaluate, epochs=epochs, seed=seed, **early)
     ranks = rank_rows(encoder_scorer(encoder.eval()), test, hide_seen=True)
     return mean_metrics(ranks)["ndcg@10"]
 
