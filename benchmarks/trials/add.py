@@ -1,0 +1,610 @@
+"""Single changes of the recipe of ADD beside the recipe: does one of them reach the teacher?
+
+Teacher, judge and the networks that watch are those of a kept run of the chapter, which is only
+read; nothing of it is trained again. From them each trial trains a student with one change: the
+weight of distillation, the penalty R1, the learning rate of the discriminator's heads, the number
+of their updates, or one of three parts of the recipe left out. All see the same batches, noise and
+requests, so that a trial differs from the recipe in its change alone; up to the number of updates
+of the profile, the recipe is the recorded student of that seed.
+
+While a student trains, the Fréchet distance of one step is taken, of the averaged weights, which
+the chapter judges, and of the weights as they are; so is the share of images that the heads put on
+the right side of zero. The gradient of the adversarial loss is measured beside that of weighted
+distillation at the student's images, as the chapter does.
+
+    python -m okml.add --profile night
+    python -m benchmarks.trials.add --profile night --out results/benchmarks/add_trials.json
+
+Instead of the first command, ``--train-networks`` trains the two to four networks alone, in the
+folder of the run, where the chapter finds them later: 12 minutes of one core at ``night``.
+
+Every training is kept in ``--work``: the same command goes on after a kill. Seeds may be trained by
+processes of their own in one ``--work`` (``--seeds 0``, ``--seeds 1``, other ``--out``); the
+command with all seeds then finds them finished.
+
+By the seconds of the recorded runs, 0.16 s an update at ``cpu``, 0.27 on its Fashion-MNIST and 0.64
+at ``night``, all trials with two seeds take about 20 minutes of one core at ``cpu``, 31 with
+``--set fashion``, and 110 at ``night``, where ``--updates 150`` takes half of that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from accelerate.utils import send_to_device
+from pydantic import Field, JsonValue
+from torch import Tensor, nn
+
+from okml.add.arms import Arm
+from okml.add.config import PROFILES
+from okml.add.denoiser import Denoiser
+from okml.add.examples import ExampleBatches
+from okml.add.interfaces import Examples
+from okml.add.profile_settings import AddProfile, SetSettings
+from okml.add.settings import AddSettings
+from okml.add.small.unet import CONDITION
+from okml.add.student import make_student
+from okml.add.task import AdversarialDistillation, draws_of
+from okml.add.workbench import EMBEDDER_SEED, EYE_SEED, Requests, Workbench
+from okml.benchmark import MachineRecord, parser_of
+from okml.console import report_errors
+from okml.errors import ParameterError
+from okml.kept import trainings_folder, trainings_in_use
+from okml.ledger.records import run_dir
+from okml.locks import held
+from okml.paths import build_dir
+from okml.runtime import seed_everything
+from okml.settings import Frozen
+from okml.training import Losses, Phase, fit
+from okml.training.checkpoint import CheckpointStore
+
+TEACHER = "teacher, DDIM"
+LONGER = 2  # times the updates of the profile, unless told otherwise
+POINTS = 10  # of a curve; even, so that one of them is where the profile stops
+LOGGED = 10  # updates between measurements of the gradients
+PROBED = 64  # images of each kind that the heads are asked about
+
+WEIGHTS = (0.0, 25.0, 100.0, 500.0)  # of distillation
+PENALTIES = (1e-3, 1e-2, 1e-1)  # of R1
+HEAD_RATES = (0.2, 0.04)  # factors on the learning rate of the heads
+
+
+# ------------------------------------------------------------------ trials
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One change of the recipe.
+
+    Attributes:
+        name: The name on the command line.
+        title: The name in the table.
+        changes: The fields of ``AddSettings`` that differ from the profile's, as JSON values.
+        heads_every: The number of steps between updates of the heads.
+        heads_times: The number of updates of the heads in such a step, on the same images.
+    """
+
+    name: str
+    title: str
+    changes: dict[str, JsonValue] = field(default_factory=dict)
+    heads_every: int = 1
+    heads_times: int = 1
+
+    @property
+    def differs(self) -> dict[str, JsonValue]:
+        """The change as it stands in the record."""
+        heads = {"heads_every": self.heads_every, "heads_times": self.heads_times}
+        return self.changes | {name: value for name, value in heads.items() if value != 1}
+
+
+def trials_of(recipe: AddSettings) -> dict[str, Trial]:
+    """Return all trials by name, the recipe first."""
+    weights = [
+        # Without it no target is computed, and no ratio to a gradient that is zero.
+        Trial(
+            f"weight_{weight:g}", f"distillation weight {weight:g}",
+            {"distillation_weight": weight} if weight else {"distillation": "none"},
+        )
+        for weight in WEIGHTS
+        if weight != recipe.distillation_weight
+    ]  # fmt: skip
+    penalties = [
+        Trial(f"r1_{weight:g}", f"R1 weight {weight:g}", {"r1_weight": weight})
+        for weight in PENALTIES
+        if weight != recipe.r1_weight
+    ]
+    heads = recipe.head_optimizer.model_dump(mode="json")
+    rates = {factor: factor * recipe.head_optimizer.learning_rate for factor in HEAD_RATES}
+    slower = [
+        Trial(
+            f"head_rate_{factor:g}", f"heads learn at {rate:g}",
+            {"head_optimizer": heads | {"learning_rate": rate}},
+        )
+        for factor, rate in rates.items()
+    ]  # fmt: skip
+    listed = (
+        Trial("recipe", "the recipe"),
+        *weights,
+        Trial("distillation_alone", "no discriminator", {"adversarial": False}),
+        *penalties,
+        *slower,
+        Trial("heads_every_4", "heads updated every 4th step", heads_every=4),
+        Trial("heads_twice", "heads updated twice a step", heads_times=2),
+        Trial(
+            "last_timestep", "student trained on pure noise alone",
+            {"student_timesteps": [recipe.student_timesteps[-1]]},
+        ),
+        Trial("unguided", "distilled from the teacher without guidance", {"teacher_guidance": 1.0}),
+    )  # fmt: skip
+    # A profile whose teacher is not guided has nothing to leave out.
+    guided = recipe.guidance != 1
+    return {trial.name: trial for trial in listed if guided or trial.name != "unguided"}
+
+
+class WatchedDistillation(AdversarialDistillation):
+    """A distillation of a trial, which measures its student and its heads as it goes.
+
+    Args:
+        bench: The networks of the kept run.
+        student: A network from :func:`okml.add.student.make_student`.
+        arm: The changed settings, as the workbench takes them.
+        settings: The same in full.
+        trial: The trial, which says how often the heads learn.
+        requests: What the student is asked to draw.
+        probes: Training images and unseen ones that the heads are asked about.
+    """
+
+    def __init__(
+        self,
+        bench: Workbench,
+        student: Denoiser,
+        arm: Arm,
+        settings: AddSettings,
+        trial: Trial,
+        requests: Requests,
+        probes: dict[str, Examples],
+    ) -> None:
+        super().__init__(
+            student,
+            bench.schedule,
+            bench.networks(arm),
+            settings,
+            text_width=bench.width,
+            image_width=bench.embedder.width,
+            identity={"set": bench.settings.model_dump(mode="json"), "trial": trial.differs},
+        )
+        self.bench = bench
+        self.trial = trial
+        self.requests = requests
+        self.probes = probes
+        self._learning = student
+
+    def phases(self, step: int) -> Iterable[Phase]:
+        """Return the phases of the recipe, that of the heads as often as the trial says."""
+        for phase in super().phases(step):
+            if phase.name != "heads":
+                yield phase
+            elif step % self.trial.heads_every == 0:
+                yield from [phase] * self.trial.heads_times
+
+    def heads_loss(self, step: int, batch: Examples) -> Losses:
+        """Return the discriminator's loss; a step with two updates asks for it twice."""
+        assert self.heads is not None
+        if self.trial.heads_times > 1:
+            self.heads.iterate_norms()
+        shown = self._shown.get(batch.seed)
+        losses = super().heads_loss(step, batch)
+        if shown is not None:
+            self._shown[batch.seed] = shown
+        return losses
+
+    def evaluate(self) -> dict[str, float]:
+        """Return the distance of one step, and the accuracy of the heads on the student itself."""
+        student = self.modules["student"]
+        measured = {"fd": distance(self.bench, student, self.requests)}
+        if self.heads is not None and student is self._learning:  # and not its average
+            measured |= self._accuracy()
+        return measured
+
+    def _accuracy(self) -> dict[str, float]:
+        """Return the share of images on the right side of zero, by their mean over all heads."""
+        found = {}
+        for name, batch in self.probes.items():
+            draws = draws_of(batch, 0)
+            made = self.generate(batch, draws)
+            condition = self._joint_condition(batch, made.pure_noise)
+            real, drawn = (
+                self._logit(images, condition, draws) for images in (batch.images, made.images)
+            )
+            found[f"real_{name}"] = float((real > 0).float().mean())
+            found[f"drawn_{name}"] = float((drawn < 0).float().mean())
+        return found
+
+    def _logit(self, images: Tensor, condition: Tensor | None, draws: torch.Generator) -> Tensor:
+        logits = self.modules["heads"](self._features(images, draws), condition)
+        return torch.stack([each.mean(1) for each in logits]).mean(0)  # [B]
+
+
+def distance(bench: Workbench, student: nn.Module, requests: Requests) -> float:
+    """Return the Fréchet distance of one step of a student to the training images."""
+    features, _ = bench.metric.read(bench.draw(student, requests, 1).clamp(-1, 1))
+    return bench.judge.distance(features)
+
+
+def probes_of(bench: Workbench) -> dict[str, Examples]:
+    """Return some training images and some unseen ones as batches."""
+    rng, test = np.random.default_rng(0), bench.images.test
+    rows = rng.permutation(len(test))[:PROBED]
+    pixels, told = test.pixels[rows], bench.test_prompts[rows]
+    with torch.no_grad():
+        image = bench.embedder(pixels.to(bench.device)).cpu()
+    unseen = ExampleBatches(pixels, {CONDITION: told}, text=told, image=image)
+    seen = bench.examples(Arm("probe", ""))
+    batches = {
+        "seen": seen.batch(rng.permutation(len(seen))[:PROBED], rng),
+        "unseen": unseen.batch(np.arange(len(unseen)), rng),
+    }
+    return {name: send_to_device(batch, bench.device) for name, batch in batches.items()}
+
+
+# ------------------------------------------------------------------ the record
+
+
+class Point(Frozen):
+    """A training, stopped after some updates.
+
+    Attributes:
+        updates: The number of updates of the student.
+        fd: The distance of one step of the averaged student.
+        fd_unaveraged: That of the student as it is.
+        gradient_ratio: The median, since the point before, of the adversarial gradient over that
+            of weighted distillation; None where one of them is off.
+        accuracy: The shares of images that the heads put on the right side of zero:
+            ``real_seen`` and ``drawn_seen`` of training images and of the student's from them,
+            ``real_unseen`` and ``drawn_unseen`` of held-out ones; empty without heads.
+    """
+
+    updates: int
+    fd: float
+    fd_unaveraged: float
+    gradient_ratio: float | None
+    accuracy: dict[str, float]
+
+
+class TrialRun(Frozen):
+    """The training of a trial with one seed."""
+
+    seed: int
+    seconds: float
+    curve: tuple[Point, ...] = Field(min_length=1)
+
+
+class TrialResult(Frozen):
+    """A trial with all seeds."""
+
+    name: str
+    title: str
+    changes: dict[str, JsonValue]
+    runs: tuple[TrialRun, ...] = Field(min_length=1)
+
+    def fd(self) -> list[float]:
+        """Return the distance after the last update, of each seed."""
+        return [run.curve[-1].fd for run in self.runs]
+
+    def nearest(self) -> tuple[int, float]:
+        """Return where the mean distance is least, in updates, and this mean.
+
+        It is chosen by the same samples, so it flatters the trial.
+        """
+        means = [statistics.mean(point.fd for point in at) for at in self._points()]
+        best = means.index(min(means))
+        return self.runs[0].curve[best].updates, means[best]
+
+    def gradient_ratio(self) -> float | None:
+        """Return the median over points and seeds."""
+        measured = [point.gradient_ratio for at in self._points() for point in at]
+        known = [ratio for ratio in measured if ratio is not None]
+        return statistics.median(known) if known else None
+
+    def accuracy(self, name: str) -> float | None:
+        """Return one of the accuracies after the last update, mean over seeds."""
+        known = [run.curve[-1].accuracy.get(name) for run in self.runs]
+        found = [share for share in known if share is not None]
+        return statistics.mean(found) if found else None
+
+    def _points(self) -> list[tuple[Point, ...]]:
+        return list(zip(*(run.curve for run in self.runs), strict=True))
+
+
+class AddTrials(MachineRecord):
+    """The output of this script; values by seed are in the order of ``seeds``."""
+
+    command = "python -m benchmarks.trials.add"
+
+    profile: str
+    settings_sha256: str  # of the profile
+    images: str
+    networks: tuple[str, ...]  # the folders of the kept run that hold them
+    seeds: tuple[int, ...] = Field(min_length=1)
+    student_rate: float  # the factor on the learning rate of all students
+    updates: int
+    samples: int  # behind each distance
+    teacher: dict[int, tuple[float, ...]]  # the distance of its samples by number of DDIM steps
+    start: tuple[float, ...]  # that of one step of the student before its training
+    trials: tuple[TrialResult, ...] = Field(min_length=1)
+
+    def reached(self, trial: TrialResult) -> int:
+        """Return the most steps of the teacher to which a trial is not behind with any seed.
+
+        Returns:
+            The number of steps; 0 if even one is nearer to the real images.
+        """
+        matched = [
+            steps
+            for steps, teacher in self.teacher.items()
+            if all(own <= other for own, other in zip(trial.fd(), teacher, strict=True))
+        ]
+        return max(matched, default=0)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.images} at {self.profile}, {self.updates} updates, seeds {self.seeds}",
+            *(f"teacher, {steps} steps: FD {_mean_sd(fd)}" for steps, fd in self.teacher.items()),
+            f"student before its training: FD {_mean_sd(self.start)}",
+            f"{'trial':44} {'FD, 1 step':16} {'least (updates)':18} {'reaches':8} "
+            f"{'gradients':10} heads right: real, unseen, drawn",
+        ]
+        for trial in self.trials:
+            at, least = trial.nearest()
+            shares = (trial.accuracy(name) for name in ("real_seen", "real_unseen", "drawn_seen"))
+            lines.append(
+                f"{trial.title:44} {_mean_sd(trial.fd()):16} {f'{least:.2f} ({at})':18} "
+                f"{self.reached(trial):<8} {_or_dash(trial.gradient_ratio(), '.3g'):10} "
+                + ", ".join(_or_dash(share, ".2f") for share in shares)
+            )
+        return "\n".join(lines)
+
+
+def _mean_sd(values: Sequence[float]) -> str:
+    mean = f"{statistics.mean(values):.2f}"
+    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+# ------------------------------------------------------------------ the kept run
+
+
+def train_networks(profile: AddProfile, settings: SetSettings, run: Path) -> None:
+    """Train the networks that trials start from in the folder of a run, which the chapter reads."""
+    bench = Workbench(profile, settings, run)
+    with held(run):
+        bench.train_teacher()
+        _ = bench.metric
+        if settings.eye == "vit":
+            bench.vit(EYE_SEED)
+            bench.vit(EMBEDDER_SEED)
+
+
+def networks_of(profile: AddProfile, settings: SetSettings, run: Path, work: Path) -> list[str]:
+    """Copy the finished networks of a kept run into a working folder; return their folders' names.
+
+    Raises:
+        ParameterError: If the run has not finished one of them with this profile and code.
+    """
+    needed = {"teacher": settings.teacher, "metric": settings.metric}
+    makers = {"teacher": "train_teacher", "metric": "metric"}
+    if settings.eye == "vit":
+        assert settings.vit_training is not None  # the settings insist on it
+        needed["vit"], makers["vit"] = settings.vit_training, "vit"
+    kept = {folder.name.partition("-")[0]: folder for folder in trainings_in_use(profile, run)}
+    names, images = [], f"{settings.images}{settings.size}"
+    for name, training in needed.items():
+        folder = kept.get(f"Workbench.{makers[name]}")
+        trained = [] if folder is None else [*(folder / images).glob(f"{name}*")]
+        last = [CheckpointStore(each).steps()[-1:] for each in trained]
+        if folder is None or last != [[training.steps]] * (2 if name == "vit" else 1):
+            raise ParameterError(
+                f"{run} holds no finished {name} of {images} by this code at {profile.name}.",
+                f"Run `python -m okml.add --profile {profile.name} --run-dir {run}` first, with "
+                "--adopt if other code has trained them; or pass --train-networks.",
+            )
+        _copy(folder, work / "training" / folder.name)
+        names.append(folder.name)
+    return names
+
+
+def _copy(folder: Path, to: Path) -> None:
+    """Copy a folder as a whole: after a kill it is there or not."""
+    with held(to.parent):
+        if not to.exists():
+            unfinished = to.with_name(f"{to.name}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.copytree(folder, unfinished)
+            unfinished.rename(to)
+
+
+# ------------------------------------------------------------------ the measurement
+
+
+def train(
+    bench: Workbench, trial: Trial, seed: int, updates: int, points: int, rate: float = 1.0
+) -> TrialRun:
+    """Train the student of a trial, or load it, and return its curve.
+
+    Args:
+        bench: The networks of the kept run.
+        trial: The trial.
+        seed: The seed of the training and of the requests.
+        updates: The number of updates.
+        points: The number of points of the curve.
+        rate: The factor on the student's learning rate.
+    """
+    every = max(1, updates // points)
+    logged = min(LOGGED, every)
+    recipe = bench.profile.add
+    health = recipe.health.model_copy(update={"gradient_ratio_every": logged})
+    arm = Arm(trial.name, trial.title, changes={**trial.changes, "health": health.model_dump()})
+    settings = arm.settings(recipe, rate)
+    teacher, requests, probes = bench.teacher, bench.requests(seed), probes_of(bench)
+    _ = bench.networks(arm), bench.judge  # loading them draws random numbers
+    seed_everything(seed)
+    student = make_student(teacher, settings.student_init)
+    task = WatchedDistillation(bench, student, arm, settings, trial, requests, probes)
+    # The settings of the recipe's own training, so that none of them can differ.
+    training = bench._training(
+        updates, seed, evaluate_every=every, evaluate_unit="step", log_every=logged
+    )
+    images = f"{bench.settings.images}{bench.settings.size}"
+    folder = trainings_folder(bench, Workbench.distil) / "trials" / images / trial.name
+    folder /= f"seed{seed}_rate{rate:g}_updates{updates}_points{points}"
+    frame = fit(task, bench.examples(arm), training, folder).frame
+    return TrialRun(seed=seed, seconds=float(frame["seconds"][-1]), curve=curve_of(frame))
+
+
+def curve_of(frame: pl.DataFrame) -> tuple[Point, ...]:
+    """Return the points of a training's log."""
+    points, before = [], 0
+    ratio = "student/gradient_ratio"
+    accuracies = ("real_seen", "drawn_seen", "real_unseen", "drawn_unseen")
+    for row in frame.filter(pl.col("ema/fd").is_not_null()).iter_rows(named=True):
+        since = frame.filter(pl.col("step") > before, pl.col("step") <= row["step"])
+        known = since[ratio].drop_nulls().to_list() if ratio in frame.columns else []
+        points.append(
+            Point(
+                updates=row["step"],
+                fd=row["ema/fd"],
+                fd_unaveraged=row["fd"],
+                gradient_ratio=statistics.median(known) if known else None,
+                accuracy={name: row[name] for name in accuracies if row.get(name) is not None},
+            )
+        )
+        before = row["step"]
+    return tuple(points)
+
+
+def measure(
+    profile: AddProfile,
+    settings: SetSettings,
+    run: Path,
+    work: Path,
+    out: Path,
+    *,
+    seeds: Sequence[int] = (0, 1),
+    names: Sequence[str] = (),
+    updates: int | None = None,
+    points: int = POINTS,
+    rate: float = 1.0,
+) -> AddTrials:
+    """Train all trials that are not finished yet, and write the record after each.
+
+    Args:
+        profile: The profile of the kept run.
+        settings: The image set.
+        run: The folder of the kept run.
+        work: The folder of the trials.
+        out: The file of the record.
+        seeds: The seeds of the trainings.
+        names: Some of the trials; all if there are none.
+        updates: The number of updates; None: twice those of the profile.
+        points: The number of points of a curve.
+        rate: The factor on the students' learning rate.
+
+    Raises:
+        ParameterError: If there is no such trial, or the run lacks a network.
+    """
+    known = trials_of(profile.add)
+    if unknown := set(names) - known.keys():
+        raise ParameterError(f"No trial {unknown.pop()!r}.", f"Trials: {', '.join(known)}.")
+    updates = updates or LONGER * settings.distillation.steps
+    networks = networks_of(profile, settings, run, work)
+    bench = Workbench(profile, settings, work)
+    teacher = {
+        steps: tuple(bench.judged(TEACHER, steps, seed).quality.fd for seed in seeds)
+        for steps in settings.teacher_steps
+    }
+    start = tuple(distance(bench, bench.teacher, bench.requests(seed)) for seed in seeds)
+    done: list[TrialResult] = []
+    for trial in [known[name] for name in names or known]:
+        runs = tuple(train(bench, trial, seed, updates, points, rate) for seed in seeds)
+        done.append(
+            TrialResult(name=trial.name, title=trial.title, changes=trial.differs, runs=runs)
+        )
+        print(f"{trial.title}: FD {_mean_sd(done[-1].fd())}", flush=True)
+        record = AddTrials.write(
+            out,
+            profile=profile.name,
+            settings_sha256=profile.fingerprint(),
+            images=settings.images,
+            networks=networks,
+            seeds=seeds,
+            student_rate=rate,
+            updates=updates,
+            samples=settings.samples,
+            teacher=teacher,
+            start=start,
+            trials=done,
+        )
+    return record
+
+
+def main() -> None:
+    parser = parser_of(__doc__)
+    parser.add_argument("--profile", choices=PROFILES, default="cpu")
+    parser.add_argument("--set", dest="images", help="image set; without it the profile's first")
+    parser.add_argument("--run", type=Path, help="folder of the kept run; by default its usual one")
+    parser.add_argument(
+        "--train-networks", action="store_true", help="train there what the run lacks"
+    )
+    parser.add_argument("--work", type=Path, help="where trials are kept; by default in _build")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--trials", nargs="+", default=[], metavar="NAME", help="all by default")
+    parser.add_argument("--updates", type=int, help=f"{LONGER} times the profile's by default")
+    parser.add_argument("--points", type=int, default=POINTS, help="points of each curve")
+    parser.add_argument("--rate", type=float, default=1.0, help="factor on the student's rate")
+    parser.add_argument("--threads", type=int, default=1)
+    print(run_with(parser.parse_args()))
+
+
+def run_with(arguments: argparse.Namespace) -> AddTrials:
+    """Measure what the command line asks for.
+
+    Raises:
+        ParameterError: If the profile has no such image set, or as :func:`measure` says.
+    """
+    torch.set_num_threads(arguments.threads)
+    profile = PROFILES[arguments.profile]
+    sets = {settings.images: settings for settings in profile.sets}
+    images = arguments.images or profile.main.images
+    if images not in sets:
+        raise ParameterError(f"No set {images!r} at {profile.name}.", f"Sets: {', '.join(sets)}.")
+    run = arguments.run or run_dir(profile.chapter, profile.name)
+    if arguments.train_networks:
+        train_networks(profile, sets[images], run)
+    return measure(
+        profile,
+        sets[images],
+        run,
+        arguments.work or build_dir() / "trials" / profile.chapter / profile.name,
+        arguments.out,
+        seeds=arguments.seeds,
+        names=arguments.trials,
+        updates=arguments.updates,
+        points=arguments.points,
+        rate=arguments.rate,
+    )
+
+
+if __name__ == "__main__":
+    with report_errors():
+        main()

@@ -1,0 +1,155 @@
+"""Trials of single changes of the recipe, from the networks of a kept run of a few steps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+
+import pytest
+
+from benchmarks.trials.add import (
+    AddTrials,
+    Trial,
+    WatchedDistillation,
+    distance,
+    measure,
+    train_networks,
+    trials_of,
+)
+from okml.add.arms import Arm
+from okml.add.config import PROFILES
+from okml.add.student import make_student
+from okml.add.workbench import Workbench
+from okml.errors import ParameterError
+from tests.add.chapter.tiny import tiny
+
+NAMES = ("recipe", "weight_0", "distillation_alone", "heads_twice")
+UPDATES, SEEDS = 4, (0, 1)
+
+
+@pytest.fixture(scope="module")
+def profile():
+    return tiny(seeds=list(SEEDS))
+
+
+@pytest.fixture(scope="module")
+def run(profile, tmp_path_factory):
+    """The folder of a run that has trained what students start from."""
+    folder = tmp_path_factory.mktemp("run")
+    train_networks(profile, profile.main, folder)
+    return folder
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def measured(profile, run, tmp_path_factory):
+    work, before = tmp_path_factory.mktemp("work"), contents(run)
+    out = work / "record.json"
+    record = measure(
+        profile, profile.main, run, work, out,
+        seeds=SEEDS, names=NAMES, updates=UPDATES, points=2,
+    )  # fmt: skip
+    assert contents(run) == before
+    return record, work
+
+
+@pytest.fixture(scope="module")
+def bench(profile, measured):
+    return Workbench(profile, profile.main, measured[1])
+
+
+def test_each_trial_has_a_curve_of_each_seed(measured, profile):
+    record, work = measured
+    assert AddTrials.read(work / "record.json") == record
+    assert [trial.name for trial in record.trials] == [*NAMES]
+    assert set(record.teacher) == set(profile.main.teacher_steps)
+    assert {len(values) for values in (*record.teacher.values(), record.start)} == {len(SEEDS)}
+    for trial in record.trials:
+        assert [run.seed for run in trial.runs] == [*SEEDS]
+        for run in trial.runs:
+            assert [point.updates for point in run.curve] == [2, 4]
+            assert all(point.fd > 0 and point.fd_unaveraged > 0 for point in run.curve)
+        assert trial.title in str(record)
+
+
+def test_gradients_and_accuracy_are_measured_where_there_are_any(measured):
+    by_name = {trial.name: trial for trial in measured[0].trials}
+    for name, trial in by_name.items():
+        last = trial.runs[0].curve[-1]
+        assert (last.gradient_ratio is None) == (name in ("weight_0", "distillation_alone"))
+        shares = {"real_seen", "real_unseen", "drawn_seen", "drawn_unseen"}
+        assert {*last.accuracy} == (set() if name == "distillation_alone" else shares)
+        assert all(0 <= share <= 1 for share in last.accuracy.values())
+
+
+def test_the_recipe_is_the_students_own_training(measured, bench, profile):
+    steps = profile.main.distillation.steps  # of the two points, the first
+    for run in measured[0].trials[0].runs:
+        student = bench.distil("default", run.seed).denoiser
+        assert run.curve[0].updates == steps
+        own = distance(bench, student, bench.requests(run.seed))
+        assert run.curve[0].fd == pytest.approx(own, rel=1e-6)
+
+
+def test_a_second_call_trains_nothing(measured, profile, run, monkeypatch):
+    record, work = measured
+    monkeypatch.setattr(WatchedDistillation, "student_loss", lambda *_: pytest.fail("it trains"))
+    again = measure(
+        profile, profile.main, run, work, work / "again.json",
+        seeds=SEEDS, names=NAMES, updates=UPDATES, points=2,
+    )  # fmt: skip
+    assert again.trials == record.trials
+
+
+@pytest.mark.parametrize(
+    ("changes", "updates"), [({}, [1, 1, 1, 1]), ({"heads_every": 4}, [0, 0, 0, 1]),
+                             ({"heads_times": 2}, [2, 2, 2, 2])]
+)  # fmt: skip
+def test_heads_learn_as_often_as_the_trial_says(bench, changes, updates):
+    trial, arm, recipe = Trial("one", "one", **changes), Arm("one", "one"), bench.profile.add
+    task = WatchedDistillation(
+        bench, make_student(bench.teacher), arm, recipe, trial, bench.requests(0), {}
+    )
+    taken = [Counter(phase.name for phase in task.phases(step)) for step in (1, 2, 3, 4)]
+    assert [names["heads"] for names in taken] == updates
+    assert [names["student"] for names in taken] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_each_trial_but_the_recipe_is_one_valid_change(name):
+    recipe = PROFILES[name].add
+    for trial in trials_of(recipe).values():
+        settings = Arm(trial.name, trial.title, changes=trial.changes).settings(recipe)
+        fields = {field for field, value in recipe if getattr(settings, field) != value}
+        assert fields == set(trial.changes)
+        assert len(trial.differs) == (trial.name != "recipe")
+        assert json.loads(json.dumps(trial.differs)) == trial.differs  # as it is recorded
+    assert ("unguided" in trials_of(recipe)) == (recipe.guidance != 1)
+
+
+def test_a_run_without_finished_networks_is_refused_before_anything_is_trained(
+    profile, run, tmp_path
+):
+    missing = tmp_path / "none"
+    with pytest.raises(ParameterError, match="holds no finished teacher"):
+        measure(profile, profile.main, missing, tmp_path / "work", tmp_path / "out.json")
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(run, unfinished)
+    (found,) = unfinished.glob("training/Workbench.vit-*/*/vit2/checkpoints")
+    shutil.rmtree(found)
+    with pytest.raises(ParameterError, match="holds no finished vit"):
+        measure(profile, profile.main, unfinished, tmp_path / "work", tmp_path / "out.json")
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_an_unknown_trial_is_refused(profile, run, tmp_path):
+    with pytest.raises(ParameterError, match="No trial 'weight_7'"):
+        measure(profile, profile.main, run, tmp_path, tmp_path / "out.json", names=["weight_7"])
