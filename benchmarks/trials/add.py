@@ -40,7 +40,7 @@ import numpy as np
 import polars as pl
 import torch
 from accelerate.utils import send_to_device
-from pydantic import Field, JsonValue
+from pydantic import JsonValue
 from torch import Tensor, nn
 
 from okml.add.arms import Arm
@@ -54,7 +54,14 @@ from okml.add.small.unet import CONDITION
 from okml.add.student import make_student
 from okml.add.task import AdversarialDistillation, draws_of
 from okml.add.workbench import EMBEDDER_SEED, EYE_SEED, Requests, Workbench
-from okml.benchmark import MachineRecord, parser_of
+from okml.benchmark import (
+    AddTrials,
+    TrialPoint,
+    TrialResult,
+    TrialRun,
+    mean_sd,
+    parser_of,
+)
 from okml.console import report_errors
 from okml.errors import ParameterError
 from okml.kept import trainings_folder, trainings_in_use
@@ -62,7 +69,6 @@ from okml.ledger.records import run_dir
 from okml.locks import held
 from okml.paths import build_dir
 from okml.runtime import seed_everything
-from okml.settings import Frozen
 from okml.training import Losses, Phase, fit
 from okml.training.checkpoint import CheckpointStore
 
@@ -255,133 +261,6 @@ def probes_of(bench: Workbench) -> dict[str, Examples]:
     return {name: send_to_device(batch, bench.device) for name, batch in batches.items()}
 
 
-# ------------------------------------------------------------------ the record
-
-
-class Point(Frozen):
-    """A training, stopped after some updates.
-
-    Attributes:
-        updates: The number of updates of the student.
-        fd: The distance of one step of the averaged student.
-        fd_unaveraged: That of the student as it is.
-        gradient_ratio: The median, since the point before, of the adversarial gradient over that
-            of weighted distillation; None where one of them is off.
-        accuracy: The shares of images that the heads put on the right side of zero:
-            ``real_seen`` and ``drawn_seen`` of training images and of the student's from them,
-            ``real_unseen`` and ``drawn_unseen`` of held-out ones; empty without heads.
-    """
-
-    updates: int
-    fd: float
-    fd_unaveraged: float
-    gradient_ratio: float | None
-    accuracy: dict[str, float]
-
-
-class TrialRun(Frozen):
-    """The training of a trial with one seed."""
-
-    seed: int
-    seconds: float
-    curve: tuple[Point, ...] = Field(min_length=1)
-
-
-class TrialResult(Frozen):
-    """A trial with all seeds."""
-
-    name: str
-    title: str
-    changes: dict[str, JsonValue]
-    runs: tuple[TrialRun, ...] = Field(min_length=1)
-
-    def fd(self) -> list[float]:
-        """Return the distance after the last update, of each seed."""
-        return [run.curve[-1].fd for run in self.runs]
-
-    def nearest(self) -> tuple[int, float]:
-        """Return where the mean distance is least, in updates, and this mean.
-
-        It is chosen by the same samples, so it flatters the trial.
-        """
-        means = [statistics.mean(point.fd for point in at) for at in self._points()]
-        best = means.index(min(means))
-        return self.runs[0].curve[best].updates, means[best]
-
-    def gradient_ratio(self) -> float | None:
-        """Return the median over points and seeds."""
-        measured = [point.gradient_ratio for at in self._points() for point in at]
-        known = [ratio for ratio in measured if ratio is not None]
-        return statistics.median(known) if known else None
-
-    def accuracy(self, name: str) -> float | None:
-        """Return one of the accuracies after the last update, mean over seeds."""
-        known = [run.curve[-1].accuracy.get(name) for run in self.runs]
-        found = [share for share in known if share is not None]
-        return statistics.mean(found) if found else None
-
-    def _points(self) -> list[tuple[Point, ...]]:
-        return list(zip(*(run.curve for run in self.runs), strict=True))
-
-
-class AddTrials(MachineRecord):
-    """The output of this script; values by seed are in the order of ``seeds``."""
-
-    command = "python -m benchmarks.trials.add"
-
-    profile: str
-    settings_sha256: str  # of the profile
-    images: str
-    networks: tuple[str, ...]  # the folders of the kept run that hold them
-    seeds: tuple[int, ...] = Field(min_length=1)
-    student_rate: float  # the factor on the learning rate of all students
-    updates: int
-    samples: int  # behind each distance
-    teacher: dict[int, tuple[float, ...]]  # the distance of its samples by number of DDIM steps
-    start: tuple[float, ...]  # that of one step of the student before its training
-    trials: tuple[TrialResult, ...] = Field(min_length=1)
-
-    def reached(self, trial: TrialResult) -> int:
-        """Return the most steps of the teacher to which a trial is not behind with any seed.
-
-        Returns:
-            The number of steps; 0 if even one is nearer to the real images.
-        """
-        matched = [
-            steps
-            for steps, teacher in self.teacher.items()
-            if all(own <= other for own, other in zip(trial.fd(), teacher, strict=True))
-        ]
-        return max(matched, default=0)
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.images} at {self.profile}, {self.updates} updates, seeds {self.seeds}",
-            *(f"teacher, {steps} steps: FD {_mean_sd(fd)}" for steps, fd in self.teacher.items()),
-            f"student before its training: FD {_mean_sd(self.start)}",
-            f"{'trial':44} {'FD, 1 step':16} {'least (updates)':18} {'reaches':8} "
-            f"{'gradients':10} heads right: real, unseen, drawn",
-        ]
-        for trial in self.trials:
-            at, least = trial.nearest()
-            shares = (trial.accuracy(name) for name in ("real_seen", "real_unseen", "drawn_seen"))
-            lines.append(
-                f"{trial.title:44} {_mean_sd(trial.fd()):16} {f'{least:.2f} ({at})':18} "
-                f"{self.reached(trial):<8} {_or_dash(trial.gradient_ratio(), '.3g'):10} "
-                + ", ".join(_or_dash(share, ".2f") for share in shares)
-            )
-        return "\n".join(lines)
-
-
-def _mean_sd(values: Sequence[float]) -> str:
-    mean = f"{statistics.mean(values):.2f}"
-    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
-
-
-def _or_dash(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
-
-
 # ------------------------------------------------------------------ the kept run
 
 
@@ -472,7 +351,7 @@ def train(
     return TrialRun(seed=seed, seconds=float(frame["seconds"][-1]), curve=curve_of(frame))
 
 
-def curve_of(frame: pl.DataFrame) -> tuple[Point, ...]:
+def curve_of(frame: pl.DataFrame) -> tuple[TrialPoint, ...]:
     """Return the points of a training's log."""
     points, before = [], 0
     ratio = "student/gradient_ratio"
@@ -481,7 +360,7 @@ def curve_of(frame: pl.DataFrame) -> tuple[Point, ...]:
         since = frame.filter(pl.col("step") > before, pl.col("step") <= row["step"])
         known = since[ratio].drop_nulls().to_list() if ratio in frame.columns else []
         points.append(
-            Point(
+            TrialPoint(
                 updates=row["step"],
                 fd=row["ema/fd"],
                 fd_unaveraged=row["fd"],
@@ -540,7 +419,7 @@ def measure(
         done.append(
             TrialResult(name=trial.name, title=trial.title, changes=trial.differs, runs=runs)
         )
-        print(f"{trial.title}: FD {_mean_sd(done[-1].fd())}", flush=True)
+        print(f"{trial.title}: FD {mean_sd(done[-1].fd())}", flush=True)
         record = AddTrials.write(
             out,
             profile=profile.name,

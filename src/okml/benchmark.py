@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, ParamSpec, Self, TypeVar
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue
 from pydantic.dataclasses import dataclass
 
 from okml.clock import now
@@ -291,3 +291,128 @@ class Survival(MachineRecord):
 
     seed: int
     kills: tuple[Kills, ...] = Field(min_length=1)
+
+
+class TrialPoint(Frozen):
+    """A training, stopped after some updates.
+
+    Attributes:
+        updates: The number of updates of the student.
+        fd: The distance of one step of the averaged student.
+        fd_unaveraged: That of the student as it is.
+        gradient_ratio: The median, since the point before, of the adversarial gradient over that
+            of weighted distillation; None where one of them is off.
+        accuracy: The shares of images that the heads put on the right side of zero:
+            ``real_seen`` and ``drawn_seen`` of training images and of the student's from them,
+            ``real_unseen`` and ``drawn_unseen`` of held-out ones; empty without heads.
+    """
+
+    updates: int
+    fd: float
+    fd_unaveraged: float
+    gradient_ratio: float | None
+    accuracy: dict[str, float]
+
+
+class TrialRun(Frozen):
+    """The training of a trial with one seed."""
+
+    seed: int
+    seconds: float
+    curve: tuple[TrialPoint, ...] = Field(min_length=1)
+
+
+class TrialResult(Frozen):
+    """A trial with all seeds."""
+
+    name: str
+    title: str
+    changes: dict[str, JsonValue]
+    runs: tuple[TrialRun, ...] = Field(min_length=1)
+
+    def fd(self) -> list[float]:
+        """Return the distance after the last update, of each seed."""
+        return [run.curve[-1].fd for run in self.runs]
+
+    def nearest(self) -> tuple[int, float]:
+        """Return where the mean distance is least, in updates, and this mean.
+
+        It is chosen by the same samples, so it flatters the trial.
+        """
+        means = [statistics.mean(point.fd for point in at) for at in self._points()]
+        best = means.index(min(means))
+        return self.runs[0].curve[best].updates, means[best]
+
+    def gradient_ratio(self) -> float | None:
+        """Return the median over points and seeds."""
+        measured = [point.gradient_ratio for at in self._points() for point in at]
+        known = [ratio for ratio in measured if ratio is not None]
+        return statistics.median(known) if known else None
+
+    def accuracy(self, name: str) -> float | None:
+        """Return one of the accuracies after the last update, mean over seeds."""
+        known = [run.curve[-1].accuracy.get(name) for run in self.runs]
+        found = [share for share in known if share is not None]
+        return statistics.mean(found) if found else None
+
+    def _points(self) -> list[tuple[TrialPoint, ...]]:
+        return list(zip(*(run.curve for run in self.runs), strict=True))
+
+
+class AddTrials(MachineRecord):
+    """The output of ``benchmarks/trials/add.py``; values by seed are in the order of ``seeds``."""
+
+    command = "python -m benchmarks.trials.add"
+
+    profile: str
+    settings_sha256: str  # of the profile
+    images: str
+    networks: tuple[str, ...]  # the folders of the kept run that hold them
+    seeds: tuple[int, ...] = Field(min_length=1)
+    student_rate: float  # the factor on the learning rate of all students
+    updates: int
+    samples: int  # behind each distance
+    teacher: dict[int, tuple[float, ...]]  # the distance of its samples by number of DDIM steps
+    start: tuple[float, ...]  # that of one step of the student before its training
+    trials: tuple[TrialResult, ...] = Field(min_length=1)
+
+    def reached(self, trial: TrialResult) -> int:
+        """Return the most steps of the teacher to which a trial is not behind with any seed.
+
+        Returns:
+            The number of steps; 0 if even one is nearer to the real images.
+        """
+        matched = [
+            steps
+            for steps, teacher in self.teacher.items()
+            if all(own <= other for own, other in zip(trial.fd(), teacher, strict=True))
+        ]
+        return max(matched, default=0)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.images} at {self.profile}, {self.updates} updates, seeds {self.seeds}",
+            *(f"teacher, {steps} steps: FD {mean_sd(fd)}" for steps, fd in self.teacher.items()),
+            f"student before its training: FD {mean_sd(self.start)}",
+            f"{'trial':44} {'FD, 1 step':16} {'least (updates)':18} {'reaches':8} "
+            f"{'gradients':10} heads right: real, unseen, drawn",
+        ]
+        for trial in self.trials:
+            at, least = trial.nearest()
+            shares = (trial.accuracy(name) for name in ("real_seen", "real_unseen", "drawn_seen"))
+            lines.append(
+                f"{trial.title:44} {mean_sd(trial.fd()):16} {f'{least:.2f} ({at})':18} "
+                f"{self.reached(trial):<8} {_or_dash(trial.gradient_ratio(), '.3g'):10} "
+                + ", ".join(_or_dash(share, ".2f") for share in shares)
+            )
+        return "\n".join(lines)
+
+
+def mean_sd(values: Sequence[float]) -> str:
+    """Format the mean of values over seeds, with their standard deviation if there are some."""
+    mean = f"{statistics.mean(values):.2f}"
+    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

@@ -42,11 +42,13 @@ from okml.site.kills import KillsTable
 from okml.site.roles import ROLES, finish_marks
 from okml.site.search import setup_search
 from okml.site.tables import ClaimsTable, Scoreboard
+from okml.site.trials import AddTrialsTable
 from okml.site.verdicts import Verdicts
 
 STATIC = Path(__file__).parent / "static"
 TEMPLATES = Path(__file__).parent / "templates"
 DIRECTIVES = {
+    "add-trials": AddTrialsTable,
     "benchmark": Benchmark,
     "chapter-cards": cards.ChapterCards,
     "claim-page": claim_pages.ClaimPage,

@@ -143,6 +143,22 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "killed.gpu": ("a chapter on a second device", "глава на втором устройстве"),
     "killed.site": ("building the site", "сборка сайта"),
     "kills_title": ("What kills did, by signal", "Что сделали прерывания, по сигналам"),
+    "trials.title": (
+        "One step of the student after {} updates, mean and standard deviation of {} seeds",
+        "Один шаг ученика после {} обновлений: среднее и стандартное отклонение, начальных "
+        "значений – {}",
+    ),
+    "trials.change": ("What was changed", "Что изменено"),
+    "trials.one_step_fd": ("Fréchet distance", "Расстояние Фреше"),
+    "trials.least_fd": ("Least on the way", "Наименьшее по пути"),
+    "trials.after": ("after {}", "после {}"),
+    "trials.gradient_ratio": (
+        "Adversarial over distillation gradient",
+        "Градиент состязательный к дистилляции",
+    ),
+    "trials.real_seen": ("Told right: training images", "Верно узнано: обучающие"),
+    "trials.real_unseen": ("held-out images", "отложенные"),
+    "trials.drawn_seen": ("the student's", "нарисованные учеником"),
     "beside": ("Beside it", "Рядом"),
     "done": ("done", "готово"),
     "gpu_check_missing": (
