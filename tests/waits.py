@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,9 @@ WAITING = {
     "aten::unique_dim",
     "aten::_unique2",
 }
+
+# What torch wraps around the method that sees an operation.
+WRAPPED = re.compile("torch/_compile|torch/_dynamo")
 
 
 class Waits(TorchDispatchMode):
@@ -45,9 +49,11 @@ class Waits(TorchDispatchMode):
 
 
 def _on_the_cpu_anyway() -> bool:
-    """Tell whether a data loader calls, for the seed of its workers, or an optimizer, for its step.
+    """Tell whether a data loader draws the seed of its workers, or an optimizer reads its step.
 
-    Both are tensors of the CPU on every machine.
+    Both are tensors of the CPU on every machine. The line itself must stand there: a loader calls
+    whatever builds a batch, too, and what that waits for counts.
     """
-    within = ("torch/utils/data", "torch/optim")
-    return any(place in call.filename for call in traceback.extract_stack() for place in within)
+    calls = reversed(traceback.extract_stack()[:-2])  # without this module's own two
+    caller = next(call.filename for call in calls if not WRAPPED.search(call.filename))
+    return any(place in caller for place in ("torch/utils/data", "torch/optim"))

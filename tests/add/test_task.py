@@ -359,7 +359,7 @@ def test_other_modules_say_what_they_cannot(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("distillation", ["exponential", "sds", "nfsd"])
 def test_a_step_of_the_method_waits_for_nothing(distillation: str) -> None:
-    """The loop reads a step's losses once; on a GPU each further number would stop the queue."""
+    """The loop reads a phase's losses once; on a GPU each further number would stop the queue."""
     task = tiny.task(distillation=distillation)
     batch = tiny.batch()
     task._place(batch.images.device)

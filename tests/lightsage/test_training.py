@@ -24,6 +24,7 @@ from okml.lightsage.training.trainer import (
     train_module,
 )
 from tests.lightsage.toys import edge_frame, features, graph
+from tests.waits import Waits
 
 
 def positives(items=40):
@@ -113,6 +114,20 @@ def test_negatives_come_from_the_candidates_and_an_epoch_is_whole_batches():
 
 def recipe(**changes):
     return Hyperparameters(**({"batch": 64, "steps": 120, "learning_rate": 2e-2} | changes))
+
+
+# The distinct items of a batch, and for each of two hops its edges and the items that are new.
+SAMPLING = ["aten::_unique2", *["aten::nonzero"] * 4]
+
+
+@pytest.mark.parametrize(("name", "each_batch"), [("V0", []), ("V3", SAMPLING)])
+def test_a_batch_waits_for_no_device_but_to_sample_hops(name, each_batch):
+    source = PairBatches(positives(), reader(name), NegativeSettings(count=16), 64)
+    source.batch(np.arange(1), np.random.default_rng(0))  # reads the largest degree, once
+    model = ContrastiveModel(LightSAGE(VARIANTS[name], 6), LossSettings())
+    with Waits() as waits:
+        train_module(model, source, recipe(steps=3), seed=0, device="cpu")
+    assert waits.seen == each_batch * 4  # the last one is built before the loop ends
 
 
 @pytest.mark.parametrize("name", ["V0", "V1", "V3", "V4", "ids"])

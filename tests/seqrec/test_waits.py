@@ -1,4 +1,7 @@
-"""The host waits for the device once in a training step: when the loop reads the losses."""
+"""The host waits for the device once in a phase of a step: when the loop reads the losses.
+
+Trainings of sequential models have one phase. Tests of LightSAGE count the waits of sampled hops.
+"""
 
 import numpy as np
 import pytest
