@@ -141,7 +141,6 @@ SMALLEST = {
         strec, offline_rl, lightsage, add, space_time, video_workshop, periodic_behavior,
     )
 }  # fmt: skip
-# Left to `make nightly`: four have the most steps, and take minutes on a device that Python plays;
-# networks of strec and lightsage are trained on it each time by parts of `make gpu-check`.
-LONG = ("add", "space_time", "video_workshop", "periodic_behavior", "strec", "lightsage")
+# Left to `make nightly`: they have the most steps, and take minutes on a device that Python plays.
+LONG = ("add", "space_time", "video_workshop")
 QUICK = [name for name in SMALLEST if name not in LONG]

@@ -24,7 +24,7 @@ from tests.device import GPU, NAME
 from tests.second_device.smallest import LONG, QUICK, SMALLEST, TIMED, small_strec
 from tests.strec.tiny import in_few_calls
 
-TOLERANCE = 2e-4  # the largest difference was 8e-5, in add; in the other quick chapters 2e-7
+TOLERANCE = 2e-4  # the largest difference was 8e-5, in add
 # Parts of `make gpu-check` that need no data: the others are tests and smoke runs of chapters.
 COMPUTES = ("sdxl", "llama", "strec", "sasrec", "lightsage")
 FEWEST = {"periodic_behavior": 16}  # numbers of a chapter, where they are few
