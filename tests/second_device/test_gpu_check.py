@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +18,10 @@ from benchmarks.gpu.parts import PARTS, compared
 from okml.benchmark import GpuCheck
 from okml.chapters import CHAPTERS
 from okml.errors import DataError
+from tests import scales
 from tests.device import NAME
 from tests.second_device.test_chapters import COMPUTES
+from tests.tools.nearest import ROOT
 
 pytestmark = pytest.mark.skipif(NAME == "second", reason="starts the second device itself")
 
@@ -49,7 +53,19 @@ def test_data_that_cannot_be_had_ends_it_before_its_first_part(
 
 def test_the_limits_of_all_parts_fit_into_the_time() -> None:
     assert sum(part.limit_s for part in PARTS.values()) <= 60 * MINUTES
-    assert {*PARTS} == {*COMPUTES, "tests", *(f"chapter {name}" for name in CHAPTERS)}
+    chapters = {f"chapter {name}" for name in CHAPTERS}
+    assert {*PARTS} == {*COMPUTES, "tests", *chapters}
+    assert {PARTS[name].limit_s for name in chapters} == {60 * scales.MINUTES["smoke"]}
+
+
+def test_a_chapter_runs_on_the_second_device_where_tests_ask_for_it() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", "import benchmarks.gpu.chapter, okml.accelerator as it; "
+         "print(it.pick_device('auto').type)"],
+        cwd=ROOT, env=os.environ | {"OKML_TEST_DEVICE": "second"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert found.stdout.strip() == "second"
 
 
 def record(seconds: float, **metrics: float) -> Any:
