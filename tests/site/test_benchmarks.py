@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from okml.site import benchmarks
 from tests.site.conftest import save_benchmark
 
 
@@ -55,6 +56,28 @@ def test_a_russian_page_says_it_in_russian(book, benchmark):
     assert "Память – всего процесса, вместе с библиотеками." in text
     assert "пик памяти" in text
     assert "0,5 с" in text
+
+
+def test_a_record_older_than_its_script_says_by_how_many_commits(book, benchmark, monkeypatch):
+    asked = []
+    counts = {"benchmarks/ridge.py": 2}
+    monkeypatch.setattr(
+        benchmarks, "commits_since", lambda sha, path: asked.append(path) or counts.get(path)
+    )
+    benchmark()
+    book.write("book/ru/benchmarks.md", "# Замеры\n\n```{benchmark}\n```\n")
+    book.build()
+    assert book.warnings == ""
+    said = "The script has changed since this record: 2 commits."
+    assert book.page("book/benchmarks").select_one(".okml-stale").get_text() == said
+    said = "После этой записи скрипт менялся: 2 коммита."
+    assert book.page("book/ru/benchmarks").select_one(".okml-stale").get_text() == said
+    assert {*asked} == {*counts}
+    for silent in (0, None):  # no commit, and a commit that Git does not know
+        counts["benchmarks/ridge.py"] = silent
+        benchmark(about=f"Again {silent}.")
+        book.build()
+        assert book.page("book/benchmarks").select_one(".okml-stale") is None
 
 
 def test_unknown_names_and_damaged_records_are_warnings(book, benchmark):

@@ -9,9 +9,10 @@ from docutils import nodes
 from okml.benchmark import BenchmarkRecord, MachineRecord
 from okml.errors import OkmlError
 from okml.paths import repository_root, results_dir
+from okml.runtime import commits_since
 from okml.site.directives import PageDirective
 from okml.site.labels import label_in
-from okml.site.language import Lang, word
+from okml.site.language import Lang, counted, word
 from okml.site.markup import element, note, row, scrolling_table, tag, with_code
 from okml.site.numerals import numbers_in
 from okml.site.provenance import hardware, short_hash, when
@@ -35,10 +36,29 @@ def missing(said: str) -> list[nodes.Node]:
     return [nodes.paragraph("", "", tag("span", said, classes=["okml-missing"]))]
 
 
-def made(record: MachineRecord, lang: Lang, *more: str) -> nodes.Node:
-    """Return the time, machine and commit of a record, and what else there is to say."""
+def made(record: MachineRecord, script: str, lang: Lang, *more: str) -> nodes.Node:
+    """Return the time, machine and commit of a record, and what else there is to say.
+
+    Args:
+        record: The record.
+        script: The file or folder of the repository that measures; what changed there since the
+            record's commit may change its numbers.
+        lang: The language of the page.
+        more: What follows the commit.
+    """
     when_and_where = f"{when(record.started)} UTC, {hardware(record.environment, lang)}, "
-    return nodes.paragraph("", "", note(when_and_where, short_hash(record.commit.sha), *more))
+    origin = note(when_and_where, short_hash(record.commit.sha), *more)
+    return nodes.paragraph("", "", origin, *_since(record, script, lang))
+
+
+def _since(record: MachineRecord, script: str, lang: Lang) -> list[nodes.Node]:
+    """Return a note of the commits to a script that a record lacks; nothing if Git knows none."""
+    commits = commits_since(record.commit.sha, script)
+    if not commits:
+        return []
+    shown = note(f"{word('script_changed', lang)}: {counted(commits, 'commits', lang)}.")
+    shown["classes"].append("okml-stale")
+    return [shown]
 
 
 class Benchmark(RecordDirective):
@@ -58,7 +78,8 @@ class Benchmark(RecordDirective):
         path = self.path_of(name)
         if path is None:
             return missing(f"{name}: {word('benchmark_missing', self.lang)}")
-        record = BenchmarkRecord.read(path)
+        record, script = BenchmarkRecord.read(path), f"benchmarks/{name}.py"
+        self.env.note_dependency(str(repository_root() / script))  # commits to it are counted
         agreed = "; ".join(
             f"{label_in(check.what, self.lang)}: {numbers_in(f'{check.difference:.1e}', self.lang)}"
             for check in record.checks
@@ -66,7 +87,7 @@ class Benchmark(RecordDirective):
         return [
             _table(record, self.lang),
             _what(record, self.lang),
-            made(record, self.lang, f". {word('agreement', self.lang)}: {agreed}"),
+            made(record, script, self.lang, f". {word('agreement', self.lang)}: {agreed}"),
         ]
 
 

@@ -27,7 +27,7 @@ class GpuCheckTable(RecordDirective):
         record = GpuCheck.read(path)
         if record.tiny:
             raise RecordError(f"{path} is of the smallest sizes.", "Run `make gpu-check` on a GPU.")
-        return [_table(record, self.lang), made(record, self.lang)]
+        return [_table(record, self.lang), made(record, "benchmarks/gpu", self.lang)]
 
 
 def _table(record: GpuCheck, lang: Lang) -> element:

@@ -23,7 +23,7 @@ class KillsTable(RecordDirective):
         if path is None:
             return missing(word("benchmark_missing", self.lang))
         record = Survival.read(path)
-        return [_table(record, self.lang), made(record, self.lang)]
+        return [_table(record, self.lang), made(record, "tests/survival", self.lang)]
 
 
 def _table(record: Survival, lang: Lang) -> element:

@@ -172,6 +172,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "recorded": ("Recorded runs", "Записанные запуски"),
     "repeats": ("Repeats", "Повторов"),
     "run": ("Run", "Запуск"),
+    "script_changed": (
+        "The script has changed since this record",
+        "После этой записи скрипт менялся",
+    ),
     "seeds": ("Seeds", "Начальные значения"),
     "settings": ("Settings", "Настройки"),
     "smoke_banner": (
