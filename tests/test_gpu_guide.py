@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 from unittest import mock
 
@@ -24,6 +25,7 @@ from okml.errors import ResourceError
 from okml.ledger import load_record
 from okml.paths import repository_root
 from okml.profile import Profile
+from okml.space_time.ridge import LARGE_D
 from okml.training.batches import DataOrder
 from okml.video_workshop.users.__main__ import app as users
 from tests.second_device.smallest import QUICK
@@ -148,6 +150,15 @@ def test_the_guide_names_all_that_needs_float64() -> None:
     told = re.search("lack float64, which (.+) need;", GUIDE.read_text("utf-8").replace("\n", " "))
     assert told is not None
     assert {*re.split(", | and ", told[1])} == {each.lower() for each in needs}
+
+
+def test_the_guide_names_the_chapters_without_networks_and_the_width_of_a_probe() -> None:
+    text = GUIDE.read_text("utf-8").replace("\n", " ")
+    told = re.search("; ([^;]+) offer no networks for export", text)
+    assert told is not None
+    without = [name for name in CHAPTERS if find_spec(f"okml.{name}.exports") is None]
+    assert re.findall(r"`(\w+)`", told[1]) == without
+    assert f"of more than {{setting}}`{LARGE_D:,}` features" in text
 
 
 @pytest.mark.parametrize("processes", [None, "1", "16"])
