@@ -42,6 +42,7 @@ from okml.site.kills import KillsTable
 from okml.site.roles import ROLES, finish_marks
 from okml.site.search import setup_search
 from okml.site.tables import ClaimsTable, Scoreboard
+from okml.site.targets import SpeedTargets
 from okml.site.trials import AddTrialsTable
 from okml.site.verdicts import Verdicts
 
@@ -59,6 +60,7 @@ DIRECTIVES = {
     "provenance": provenance.ProvenanceFrame,
     "run-status": run_status.RunStatus,
     "scoreboard": Scoreboard,
+    "speed-targets": SpeedTargets,
     "verdicts": Verdicts,
 }
 

@@ -170,6 +170,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "quantity": ("Quantity", "Величина"),
     "ratio": ("Times better", "Во сколько раз лучше"),
     "recorded": ("Recorded runs", "Записанные запуски"),
+    "recorded_value": ("Recorded", "Записано"),
     "repeats": ("Repeats", "Повторов"),
     "run": ("Run", "Запуск"),
     "script_changed": (
@@ -195,19 +196,67 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "Эта страница общая для двух языков. К началу книги по-русски",
     ),
     "switch.same": ("This page in English", "Эта страница по-русски"),
+    "target": ("Target", "Цель"),
+    "target.floor": (
+        "SASRec's training takes at most {} times the arithmetic floor",
+        "обучение SASRec не дольше {}× арифметического предела",
+    ),
+    "target.graph": (
+        "the merge of the item graph adds at most {} bytes an edge",
+        "слияние графа товаров добавляет не больше {} байт на ребро",
+    ),
+    "target.met": ("met", "достигнута"),
+    "target.missed": ("missed", "не достигнута"),
+    "target.older": (
+        "The record is older than this measurement.",
+        "Запись старше этого измерения.",
+    ),
+    "target.recbole": (
+        "SASRec trains on at least {} times RecBole's targets a second",
+        "SASRec проходит в секунду не менее чем в {} раз больше целей, чем RecBole",
+    ),
+    "target.ridge": (
+        "ridge is at least {} times as fast as scikit-learn's default",
+        "гребневая регрессия не менее чем в {} раз быстрее scikit-learn по умолчанию",
+    ),
+    "target.ridge_svd": (
+        "ridge is at least {} times as fast as scikit-learn's svd",
+        "гребневая регрессия не менее чем в {} раз быстрее svd из scikit-learn",
+    ),
+    "target.unknown": ("not recorded", "не записано"),
+    "targets": ("Targets of speed and memory", "Цели по скорости и памяти"),
     "tests": ("tests", "проверяет"),
     "this_language": ("English", "Русский"),
     "this_build": ("smoke, this build", "smoke, эта сборка"),
     "total": ("All", "Всего"),
+    "unit.bytes": ("{} bytes", "{} байт"),
     "unit.h": ("h", "ч"),
     "unit.min": ("min", "мин"),
     "unit.s": ("s", "с"),
+    "unit.times": ("{}×", "{}×"),
     "verdict": ("Verdict", "Вердикт"),
     "verdicts": (
         "What each recorded scale decided, and what kept it from more",
         "Что решил каждый записанный масштаб и что помешало решить больше",
     ),
     "why": ("why", "почему"),
+    "why.floor": (
+        "The floor counts matrix products alone, at the speed of large ones; narrow products and "
+        "all that is done between them take the rest.",
+        "Предел учитывает только умножения матриц, причём со скоростью больших; остальное время "
+        "уходит на узкие матрицы и на всё, что делается между умножениями.",
+    ),
+    "why.recbole": (
+        "At the arithmetic floor, the limit of any kernel, it would be {}×.",
+        "На арифметическом пределе, быстрее которого не бывает, было бы {}×.",
+    ),
+    "why.ridge": (
+        "Most of the time goes into the Gram matrix of each layer, its eigenvectors and products "
+        "with them, which exact leave-one-out needs.",
+        "Больше всего времени занимают матрица Грама каждого слоя, её собственные векторы и "
+        "умножения на них; точный скользящий контроль без них невозможен.",
+    ),
+    "why_missed": ("Why it is missed", "Почему не достигнута"),
 }
 
 # The places of a paper that claims name as their source.
