@@ -25,17 +25,20 @@ class AddTrialsTable(RecordDirective):
         if path is None:
             return missing(word("benchmark_missing", self.lang))
         record = AddTrials.read(path)
-        return [_table(record, self.lang), made(record, self.lang)]
+        return [_table(record, self.lang), made(record, "benchmarks/trials/add.py", self.lang)]
 
 
 def _table(record: AddTrials, lang: Lang) -> element:
     """Return a row for each trial, after those of the teacher and of the untrained student."""
+    nothing: list[list[Child]] = [[]] * 5  # only a training has the other columns
+    distances = {
+        **{f"the teacher, DDIM steps: {steps}": found for steps, found in record.teacher.items()},
+        "the student before its training": record.start,
+    }
     rows = [
-        row([label_in(f"the teacher, DDIM steps: {steps}", lang)], [_spread(found, lang)], *[[]] * 5)
-        for steps, found in record.teacher.items()
+        row([label_in(name, lang)], [_spread(found, lang)], *nothing)
+        for name, found in distances.items()
     ]
-    untrained = label_in("the student before its training", lang)
-    rows.append(row([untrained], [_spread(record.start, lang)], *[[]] * 5))
     rows.extend(
         row([label_in(trial.title, lang)], *_measured(trial, lang)) for trial in record.trials
     )
