@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.gpu.parts import PARTS, Part
+from benchmarks.gpu.parts import MINUTES, PARTS, Part
 from okml.benchmark import GpuCheck, GpuNumber, GpuPart
 from okml.chapters import CHAPTERS, chapter
 from okml.console import report_errors
@@ -28,7 +28,6 @@ from okml.errors import ParameterError
 from okml.paths import repository_root
 from okml.runtime import environment
 
-MINUTES = 25
 REASON = 600  # characters of the last lines of a part that failed
 
 
