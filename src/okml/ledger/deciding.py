@@ -24,7 +24,7 @@ End = Literal["lower", "upper"]
 MOST = 10_000  # seeds that are considered
 
 
-class Sample(NamedTuple):
+class SampleSize(NamedTuple):
     """The size of a sample: its units, 0 if there are only seeds, and its seeds."""
 
     n: int
@@ -49,7 +49,7 @@ class OpenComparison(NamedTuple):
     clears: bool
     end: End
     by: float
-    needed: Sample
+    needed: SampleSize
 
 
 def open_comparisons(claim: Claim, record: RunRecord) -> list[OpenComparison]:
@@ -87,7 +87,7 @@ def _compare(number: Estimate, against: Against, bar: Bar) -> OpenComparison | N
     return OpenComparison(number, against, bar.allows(mean), end, half - apart, needed)
 
 
-def _needed(number: Estimate, half: float, wanted: float) -> Sample | None:
+def _needed(number: Estimate, half: float, wanted: float) -> SampleSize | None:
     """Return a sample for this half of an interval: of more seeds if they cost less, else of both.
 
     With one seed or none, the interval is of the units alone. None if no sample is in reach.
@@ -95,7 +95,7 @@ def _needed(number: Estimate, half: float, wanted: float) -> Sample | None:
     if wanted == 0 or (number.sd is None and number.n == 0):
         return None
     if number.sd is None:
-        return Sample(math.floor(number.n * (half / wanted) ** 2) + 1, number.seeds)
+        return SampleSize(math.floor(number.n * (half / wanted) ** 2) + 1, number.seeds)
     seeds = np.arange(number.seeds, MOST)
     of_seeds = stats.t.ppf((1 + LEVEL) / 2, seeds - 1) ** 2 * number.sd**2 / seeds
     of_units = max(0.0, half**2 - of_seeds[0])
@@ -107,4 +107,4 @@ def _needed(number: Estimate, half: float, wanted: float) -> Sample | None:
     more_units = not alone.size or alone[0] > both[0] ** 2
     more = both[0] if more_units else alone[0]
     n = math.ceil(number.n * more) if more_units else number.n
-    return Sample(n, round(number.seeds * more))
+    return SampleSize(n, round(number.seeds * more))

@@ -4,7 +4,7 @@
 negative sampler that its batches need.
 """
 
-from okml.seqrec.losses.base import ItemLoss, ItemVectors
+from okml.seqrec.losses.base import ItemEmbeddings, ItemLoss
 from okml.seqrec.losses.sampled import (
     Binary,
     GeneralizedBinary,
@@ -34,8 +34,8 @@ __all__ = [
     "GeneralizedBinarySettings",
     "InBatchSoftmax",
     "InBatchSoftmaxSettings",
+    "ItemEmbeddings",
     "ItemLoss",
-    "ItemVectors",
     "SampledSoftmax",
     "SampledSoftmaxSettings",
     "Softmax",

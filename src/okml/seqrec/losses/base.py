@@ -14,7 +14,7 @@ from okml.errors import ParameterError
 from okml.seqrec.places import true_places
 
 
-class ItemVectors(Protocol):
+class ItemEmbeddings(Protocol):
     """Vectors by item number: the matrix of all items, or those that a step has looked up."""
 
     def __getitem__(self, ids: Tensor, /) -> Tensor:
@@ -32,7 +32,7 @@ class ItemLoss(nn.Module, ABC):
     def forward(
         self,
         hidden: Tensor,
-        items: ItemVectors,
+        items: ItemEmbeddings,
         targets: Tensor,
         negatives: Tensor | None = None,
         count: int | None = None,
@@ -68,12 +68,12 @@ class ItemLoss(nn.Module, ABC):
 
     @abstractmethod
     def total(
-        self, hidden: Tensor, items: ItemVectors, targets: Tensor, negatives: Tensor | None
+        self, hidden: Tensor, items: ItemEmbeddings, targets: Tensor, negatives: Tensor | None
     ) -> Tensor:
         """Return the summed loss of ``hidden`` ``[r, d]``, whose targets ``[r]`` are not 0."""
 
 
-def matrix(items: ItemVectors) -> Tensor:
+def matrix(items: ItemEmbeddings) -> Tensor:
     """Return the vectors of all items, ``[V + 1, d]``.
 
     Raises:
@@ -87,7 +87,7 @@ def matrix(items: ItemVectors) -> Tensor:
     return items
 
 
-def scores(hidden: Tensor, items: ItemVectors, candidates: Tensor) -> Tensor:
+def scores(hidden: Tensor, items: ItemEmbeddings, candidates: Tensor) -> Tensor:
     """Return the products of ``hidden`` ``[r, d]`` with candidates ``[k]`` or ``[r, k]``."""
     vectors = items[candidates]  # [k, d] or [r, k, d]
     if candidates.ndim == 1:

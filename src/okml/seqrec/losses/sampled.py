@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from okml.seqrec.losses.base import ItemLoss, ItemVectors, scores, wide
+from okml.seqrec.losses.base import ItemEmbeddings, ItemLoss, scores, wide
 
 
 class SampledSoftmax(ItemLoss):
@@ -33,14 +33,14 @@ class SampledSoftmax(ItemLoss):
         self.register_buffer("log_q", log_q, persistent=False)
 
     def total(
-        self, hidden: Tensor, items: ItemVectors, targets: Tensor, negatives: Tensor | None
+        self, hidden: Tensor, items: ItemEmbeddings, targets: Tensor, negatives: Tensor | None
     ) -> Tensor:
         """Return the summed loss; see :class:`ItemLoss`."""
         assert negatives is not None
         return self.against(hidden, items, targets, negatives, negatives.shape[-1])
 
     def against(
-        self, hidden: Tensor, items: ItemVectors, targets: Tensor, candidates: Tensor, draws: int
+        self, hidden: Tensor, items: ItemEmbeddings, targets: Tensor, candidates: Tensor, draws: int
     ) -> Tensor:
         """Return the summed loss of each target against candidates, corrected for their draws.
 
@@ -71,7 +71,7 @@ class InBatchSoftmax(SampledSoftmax):
     needs_negatives = False
 
     def total(
-        self, hidden: Tensor, items: ItemVectors, targets: Tensor, negatives: Tensor | None
+        self, hidden: Tensor, items: ItemEmbeddings, targets: Tensor, negatives: Tensor | None
     ) -> Tensor:
         """Return the summed loss; see :class:`ItemLoss`."""
         return self.against(hidden, items, targets, targets, len(targets) - 1)
@@ -88,7 +88,7 @@ class Binary(ItemLoss):
     power = 1.0  # exponent of the target's probability
 
     def total(
-        self, hidden: Tensor, items: ItemVectors, targets: Tensor, negatives: Tensor | None
+        self, hidden: Tensor, items: ItemEmbeddings, targets: Tensor, negatives: Tensor | None
     ) -> Tensor:
         """Return the summed loss; see :class:`ItemLoss`."""
         assert negatives is not None

@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from okml.seqrec.losses.base import ItemLoss, ItemVectors, aligned, enlarged, matrix, wide
+from okml.seqrec.losses.base import ItemEmbeddings, ItemLoss, aligned, enlarged, matrix, wide
 
 
 class Softmax(ItemLoss):
     """Full softmax cross-entropy, which holds the logits of all targets and items."""
 
     def total(
-        self, hidden: Tensor, items: ItemVectors, targets: Tensor, negatives: Tensor | None
+        self, hidden: Tensor, items: ItemEmbeddings, targets: Tensor, negatives: Tensor | None
     ) -> Tensor:
         """Return the summed loss; see :class:`ItemLoss`."""
         logits = hidden @ matrix(items)[1:].T  # [r, V]
@@ -39,7 +39,7 @@ class ChunkedSoftmax(ItemLoss):
         self.chunk_bytes = chunk_bytes
 
     def total(
-        self, hidden: Tensor, items: ItemVectors, targets: Tensor, negatives: Tensor | None
+        self, hidden: Tensor, items: ItemEmbeddings, targets: Tensor, negatives: Tensor | None
     ) -> Tensor:
         """Return the summed loss; see :class:`ItemLoss`."""
         return _cross_entropy(hidden, matrix(items)[1:], targets - 1, self.chunk_bytes)  # type: ignore[no-any-return]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from okml.errors import ParameterError
 from okml.seqrec.interactions import Ints
-from okml.seqrec.losses import AnyLoss, ItemLoss, ItemVectors, SampledSoftmax, build_loss
+from okml.seqrec.losses import AnyLoss, ItemEmbeddings, ItemLoss, SampledSoftmax, build_loss
 from okml.seqrec.losses.settings import BinarySettings, GeneralizedBinarySettings
 from okml.seqrec.rows import Mask
 
@@ -34,7 +34,7 @@ class ExistingItems(ItemLoss):
         self.register_buffer("number", (mask.cumsum(0) - 1) * mask, persistent=False)  # [V + 1]
 
     def total(
-        self, hidden: Tensor, items: ItemVectors, targets: Tensor, negatives: Tensor | None
+        self, hidden: Tensor, items: ItemEmbeddings, targets: Tensor, negatives: Tensor | None
     ) -> Tensor:
         """Return the summed loss; see :class:`ItemLoss`."""
         return self.loss.total(hidden, items[self.kept], self.number[targets], None)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from okml.errors import ParameterError
 from okml.seqrec.interactions import Ints
-from okml.seqrec.losses import ItemVectors
+from okml.seqrec.losses import ItemEmbeddings
 from okml.video_workshop.common.spread_rows import drawn_rows, look_up
 
 AT_A_TIME = 2**17  # items whose vectors are computed together, where all are
@@ -63,7 +63,7 @@ class ItemTable(nn.Module, ABC):
         """Return the same as :meth:`lookup`."""
         return self.lookup(ids)
 
-    def read(self, *ids: Tensor) -> ItemVectors:
+    def read(self, *ids: Tensor) -> ItemEmbeddings:
         """Return the vectors of the items that a step needs, each computed once.
 
         Args:
@@ -131,7 +131,7 @@ class IdTable(ItemTable):
             return self.rows(ids)  # type: ignore[no-any-return]
         return look_up(cast(DTensor, self.rows.weight), ids)
 
-    def read(self, *ids: Tensor) -> ItemVectors:
+    def read(self, *ids: Tensor) -> ItemEmbeddings:
         """Return the table itself, which looks up when asked, or what one exchange has fetched."""
         return self if self.mesh is None else super().read(*ids)
 

@@ -20,7 +20,7 @@ from okml.seqrec.batches import Batch
 from okml.seqrec.block import Block
 from okml.seqrec.dropout import Dropout
 from okml.seqrec.encoder import Encoder, read_last
-from okml.seqrec.losses import ItemVectors
+from okml.seqrec.losses import ItemEmbeddings
 from okml.seqrec.mixers import Context, Shape
 from okml.video_workshop.common.data import STARS, ActionSet
 from okml.video_workshop.common.table import ItemTable
@@ -159,7 +159,7 @@ class UserModel(Encoder):
         times: Tensor | None = None,
         padded: bool = True,
         context: EventContext | None = None,
-        vectors: ItemVectors | None = None,
+        vectors: ItemEmbeddings | None = None,
     ) -> Tensor:
         """Return a vector after each event, ``[b, n, d]``, which depends on no later event.
 
@@ -179,7 +179,7 @@ class UserModel(Encoder):
         self,
         items: Tensor,
         context: EventContext | None = None,
-        vectors: ItemVectors | None = None,
+        vectors: ItemEmbeddings | None = None,
     ) -> States:
         """Return the outputs after each event; arguments are those of :meth:`forward`."""
         hidden, intents = self._below_last(self._tokens(items, context, vectors))
@@ -204,7 +204,7 @@ class UserModel(Encoder):
 
     def read(
         self, *ids: Tensor | None, scores_all: bool = False
-    ) -> tuple[ItemVectors, ItemVectors]:
+    ) -> tuple[ItemEmbeddings, ItemEmbeddings]:
         """Return the item vectors of a training step: those of its tokens, and those it scores.
 
         Args:
@@ -242,7 +242,7 @@ class UserModel(Encoder):
         return hidden, intents
 
     def _tokens(
-        self, items: Tensor, context: EventContext | None, vectors: ItemVectors | None = None
+        self, items: Tensor, context: EventContext | None, vectors: ItemEmbeddings | None = None
     ) -> Tensor:
         """Return the tokens, ``[b, n, d]``."""
         settings, n = self.settings, items.shape[1]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from okml.seqrec.losses import ItemLoss, ItemVectors
+from okml.seqrec.losses import ItemEmbeddings, ItemLoss
 from okml.video_workshop.common.data import ActionSet
 from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.settings.users import LossWeights
@@ -99,7 +99,7 @@ class Pretraining(nn.Module):
             total = total + weights.intents * of_intents
         return {"loss": total, **losses}
 
-    def _multi_loss(self, hidden: Tensor, scored: ItemVectors, batch: WindowBatch) -> Tensor:
+    def _multi_loss(self, hidden: Tensor, scored: ItemEmbeddings, batch: WindowBatch) -> Tensor:
         """Return the cross-entropy of the items two and three steps ahead."""
         losses = [
             FURTHER[int(n)]
