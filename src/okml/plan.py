@@ -69,7 +69,7 @@ class Item(BaseModel):
     value: float
     unit: str
     follows_from: str  # the formula with its numbers
-    in_data_folder: bool = False  # for disk: whether it is in the data folder, not the run's
+    in_data_folder: bool = False  # whether files are in the data folder, not in the run's
 
 
 def in_gib(what: str, size: float, follows_from: str, *, in_data_folder: bool = False) -> Item:

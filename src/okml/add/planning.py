@@ -30,13 +30,13 @@ from okml.plan import CPU_WORKERS, Item, Plan, downloads, in_hours, product, sum
 # of a teacher of the digits takes 0.04 and one of their students 0.13; two run at a time.
 CPU_FLOPS, SMALL_GPU_FLOPS = 0.06e12, 30e12  # a second, of a core and of an H100, in float32
 CPU_STEP, GPU_STEP = 0.04, 0.02  # seconds of a step beside the operations of the network
-CPU_HEADS = 0.07  # more with a discriminator
+CPU_HEADS = 0.07  # seconds that a discriminator adds
 PASSES = 3  # forward, and twice that backward
 # A step runs EfficientNet on real and on generated images, and backward at twice the cost. On a
 # core its convolutions of single channels are slower than their operations tell, by a factor.
-EFFICIENTNET_FLOPS = 4 * 0.8e9 / 224**2  # for each pixel of its input
+EFFICIENTNET_FLOPS = 4 * 0.8e9 / 224**2  # a pixel of its input takes so many
 EFFICIENTNET_SLOWER = 2.5
-JUDGING_SECONDS = 0.5  # of a set of samples, left-out groups included
+JUDGING_SECONDS = 0.5  # a set of samples takes them, its left-out groups included
 START_SECONDS = 12  # interpreter and torch, in the parent and then in the workers
 
 COCO_IMAGES = 5000
@@ -100,7 +100,7 @@ def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job]) ->
     alone = 1 if profile.for_gpu else CPU_WORKERS / min(CPU_WORKERS, len(profile.sets))
     steps = alone * settings.teacher.steps
     passes = steps * settings.teacher.batch * PASSES
-    looks = 0  # of the discriminator
+    looks = 0  # steps in which a discriminator is trained
     for job in students:
         arm = ARMS.get(job.what)
         steps += run.steps

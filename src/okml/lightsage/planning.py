@@ -58,17 +58,17 @@ CPU_STEP, CPU_SAMPLED_STEP, NUMBER_SECONDS = 0.006, 0.012, 1e-8
 STEP_OVERHEAD, SCORE_PASSES = 0.004, 12
 DRAW_SECONDS = 4e-9  # a random number
 GPU_BYTES = 1e12  # a second, read or written, half of what an H100's memory moves
-CPU_BYTES = 2e10  # a second, of LightGCN's sums over neighbors on one core, measured
-EVENTS_PER_SECOND = 150_000.0  # of a log that become a graph, Swing's edges included
+CPU_BYTES = 2e10  # a second, as one core sums neighbors for LightGCN, measured
+EVENTS_PER_SECOND = 150_000.0  # a log becomes a graph at this rate, with Swing's edges
 # Scores compared on the CPU, products of vectors included; a card compares GPU_BYTES / 32.
 RANKED_PER_SECOND = 2e8
-WORDS_PER_SECOND = 120_000.0  # of item2vec's sessions, in one thread
+WORDS_PER_SECOND = 120_000.0  # item2vec reads sessions at this rate, in one thread
 INDEXED_PER_SECOND = 2_500.0  # vectors of a large index, HNSW and IVF-PQ together
 KEPT = 4  # trained networks whose vectors stay in memory
-PAIRS = 5_000  # of a test without a limit
+PAIRS = 5_000  # a test without a limit has about so many
 RUN_GIB = 1.6  # the run's own process: interpreter, torch, faiss and frames
 EVENT_BYTES = 260  # while a log is read, cleaned and joined
-PAIRS_A_PURCHASE = 4  # of products of one order, each as large as an event
+PAIRS_A_PURCHASE = 4  # an order's pairs of products, each as large as an event
 
 
 def plan(profile: LightsageProfile) -> Plan:

@@ -29,7 +29,7 @@ from okml.plan import (
 )
 from okml.training.ahead import Trains, with_needs
 
-TRAINED = 0.8  # share of the users in training, of a split by user
+TRAINED = 0.8  # a split by user trains on this share of them
 # The first were counted under `cpu`, MovieLens-1M under `night`; MovieLens-25M has GroupLens's
 # counts, Yoochoose those of the SQN papers for their sample of 200,000 sessions.
 SIZES = {
@@ -42,7 +42,7 @@ SIZES = {
     ),
 }
 
-EVENTS_OF_A_VISITOR = 10  # of the simulator under the log's policy, about
+EVENTS_OF_A_VISITOR = 10  # a simulated visitor makes about so many under the log's policy
 # Assumed sustained floating-point operations per second.
 GPU_FLOPS = {"bf16": 200e12, "no": 30e12}  # one H100, a fifth of its peak in bf16
 GPU_MEANS_FLOPS = 80e12  # products in TF32, for means of Q
@@ -88,8 +88,8 @@ def plan(profile: OfflineRLProfile) -> Plan:
     actor, critics = max(_parameters(data) for data in profile.datasets)
     memory = training_memory(
         actor + critics,
-        copies=5,  # a target network of each
-        finished=2 * actor + critics,  # with the actors of both steps
+        copies=5,  # each has a target network, too
+        finished=2 * actor + critics,  # both steps end with an actor
         chunk=profile.chunk_bytes,
     )
     vectors = max(size_of(data).items * data.actor.width for data in profile.datasets)

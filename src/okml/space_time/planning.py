@@ -269,7 +269,8 @@ class _Counts:
         width, d = self.width(model), size.d_model
         what = f"weights of {model.name} in memory"
         if model.placement == "resident":
-            pinned = model == self.profile.resident_model  # in float32, whatever it is read in
+            # Neurons are pinned in float32, whatever the model is read in.
+            pinned = model == self.profile.resident_model
             kind = model.quantization or ("float32" if pinned else model.dtype)
             yield in_gib(what, size.weight_bytes[kind], f"{size.parameters:,} parameters in {kind}")
         else:
@@ -343,7 +344,7 @@ class _Counts:
         sets = [entities.find(name).data[0] for name in (*profile.sets, profile.zip_set)]
         vectors = [] if profile.word_vectors is None else [profile.word_vectors]
         models = [model.name for model in profile.models]
-        outline = "world_outline"  # of the maps on the page
+        outline = "world_outline"  # the page draws its maps on it
         return list(dict.fromkeys([*sets, wordnet.DATA[0], *vectors, *models, outline]))
 
     def downloads(self) -> Item:

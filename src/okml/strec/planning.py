@@ -161,7 +161,7 @@ def _validations(epochs: int, settings: WindowSettings | Recipe) -> int:
     every = settings.evaluate_every
     count = 1 if every is None else -(-epochs // every)
     averages = isinstance(settings, WindowSettings) and settings.ema_decay is not None
-    return (1 + averages) * count  # of the weights, and of their average
+    return (1 + averages) * count  # averaged weights are validated besides
 
 
 def _costs(

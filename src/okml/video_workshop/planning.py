@@ -52,10 +52,10 @@ GPU_FLOPS = {"bf16": 150e12, "no": 30e12}  # one H100, a seventh of its peak in 
 GPU_STEP_SECONDS = 0.04
 CPU_FLOPS = 0.06e12  # two cores, a training on each
 CPU_STEP_SECONDS = 0.003  # two trainings side by side
-REQUESTS = 4.5  # per user and day, including users who stay away
+REQUESTS = 4.5  # a user makes so many a day on average, those who stay away included
 DAY_SECONDS = 9e-5  # a user's day in the simulator, on one core
 PASSES = 3  # forward, and a backward of twice its cost
-LOADING_BYTES = 240  # per event while a log is read, sorted and numbered
+LOADING_BYTES = 240  # an event takes them while a log is read, sorted and numbered
 ACTIVATIONS = 34  # numbers that a block keeps for a token and a unit of width, as in GPT-2
 TWICE = ("replay", "distillation")  # strategies whose updates read about as much old as new
 

@@ -45,7 +45,7 @@ FEATURE_GIB = {
     "clip_vitl14": 0.64,
 }
 HEADROOM_GIB = 3.0  # context and libraries of the driver, what the allocator cannot join
-TAPS = 5  # of a feature network: the tokens it starts from, and four blocks
+TAPS = 5  # heads read a feature network's first tokens and four of its blocks
 
 # Operations a second that an H100 is assumed to sustain.
 SUSTAINED = 0.35 * 989e12
