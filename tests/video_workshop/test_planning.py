@@ -1,10 +1,13 @@
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from okml.errors import ParameterError
 from okml.plan import over_budget
 from okml.video_workshop.config import PROFILES
+from okml.video_workshop.goals import actor_critics
 from okml.video_workshop.planning import SIZES, item_bound, parameters, plan
 from okml.video_workshop.settings.data import WatchLogSettings
 from okml.video_workshop.settings.users import UserModelSettings
@@ -132,17 +135,55 @@ def test_more_seeds_take_more_hours_and_the_same_memory():
     assert one.gpu_memory_gib == three.gpu_memory_gib
 
 
+def lab_of(profile, monkeypatch):
+    """Return the methods that actor-critics of a profile compare, and the trainings they ask for.
+
+    Nothing is trained: a training is only noted.
+    """
+    trained = []
+    monkeypatch.setattr(actor_critics, "train", lambda *args, **how: trained.append("critics"))
+    monkeypatch.setattr(actor_critics, "advantages", lambda *args: None)
+    log = SimpleNamespace(each=lambda function: None)
+    monkeypatch.setattr(actor_critics, "ImpressionBatches", lambda *args: log)
+    study = SimpleNamespace(
+        profile=profile, settings=profile.goals, device="cpu",
+        policy=lambda *args: trained.append("policy"),
+    )  # fmt: skip
+    lab = actor_critics.ActorCritics(study, SimpleNamespace(users=1, items=1), log, 0, Path())
+    compared = actor_critics.methods(lab)
+    for method in compared:
+        lab.policy(method.label, method.weigh)
+    return compared, trained
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_plan_counts_the_actor_critics_and_their_roll_outs(name, monkeypatch):
+    profile = PROFILES[name]
+    compared, trained = lab_of(profile, monkeypatch)
+    days = profile.goals.constrained.network.days
+    longer = profile.override({"goals.constrained.network.days": days + 1})
+    found = {item.what: item.follows_from.split(" ") for item in plan(profile).items}
+    more = {item.what: item.follows_from.split(" ") for item in plan(longer).items}
+    worlds = len(profile.worlds)
+    runs = worlds if profile.traffic_data is None else len(profile.seeds)
+    assert int(found["actor-critics"][0]) == worlds * len(trained)
+    assert int(found["actor-critics on usual traffic"][0]) == runs * len(trained)
+    # Each method is rolled out for a number of days in each world.
+    served = [int(each["roll-outs of the simulator"][0].replace(",", "")) for each in (found, more)]
+    assert served[1] - served[0] == worlds * len(compared)
+
+
 def test_usual_traffic_by_hand():
     # 14 of 31 days, all of whose impressions count as usual; three seeds of seven rankers, and of
-    # 6 + 2 * 6 policies and critics over 7,583 items.
+    # 12 methods, a policy of likes and 2 trainings of critics over 7,583 items.
     profile = PROFILES["gpu"]
     requests = 14 * (1_436_609 + 1_186_059) / 31
     found = {item.what: item for item in plan(profile).items}
     rankers, policies = (found[f"{who} on usual traffic"] for who in ("rankers", "actor-critics"))
     assert rankers.follows_from.startswith(f"21 trainings · {math.ceil(5 * requests / 4096):,}")
-    assert policies.follows_from.startswith(f"54 trainings · {math.ceil(5 * requests / 2048):,}")
+    assert policies.follows_from.startswith(f"45 trainings · {math.ceil(5 * requests / 2048):,}")
     step = 3 * 2048 * 2 * 64 * 7_583 / 150e12 + 0.04
-    assert policies.value == pytest.approx(54 * math.ceil(5 * requests / 2048) * step / 3600)
+    assert policies.value == pytest.approx(45 * math.ceil(5 * requests / 2048) * step / 3600)
 
 
 def test_the_trainings_on_last_items_by_hand():

@@ -288,7 +288,9 @@ def _goals(profile: VideoWorkshopProfile) -> Iterator[Work]:
     yield _rankers("rankers", worlds * nets, goals.ranker, daily * simulator.log_days,
                    simulator.slate)  # fmt: skip
     policies = len(reinforce_arms(simulator.slate))
-    actors = 6 + 2 * len(goals.constrained.multipliers)  # and the critics of each response
+    # Besides, stage 1 of TSCAC has a policy of likes, and critics are trained twice: those of all
+    # responses at once, and RCPO's. Each of these trainings costs about as much as an actor.
+    actors = _methods(profile) + 3
     shown, requests, runs, items = simulator.slate, daily, worlds, item_bound(rated)
     if real is not None:
         size = size_of(real.log)
@@ -308,6 +310,11 @@ def _goals(profile: VideoWorkshopProfile) -> Iterator[Work]:
                    requests * goals.traffic.train_days, shown)  # fmt: skip
 
 
+def _methods(profile: VideoWorkshopProfile) -> int:
+    """Return the number of actor-critics, of cloning, and of TSCAC with each multiplier."""
+    return 6 + len(profile.goals.constrained.multipliers)
+
+
 def _rankers(what: str, count: int, how: RankerSettings, requests: float, shown: int) -> Work:
     position = 2 * how.heads.experts * 4 * how.width * how.heads.expert_width
     steps = math.ceil(how.epochs * requests / how.batch)
@@ -320,8 +327,7 @@ def _rollouts(profile: VideoWorkshopProfile) -> Item:
     rated = profile.world_data or profile.data
     people = rated.users or size_of(rated.log).users
     served = len(goals.click_models) + len(goals.several_goals) + 1
-    policies = len(reinforce_arms(simulator.slate))
-    methods = 6 + len(goals.constrained.multipliers)
+    policies, methods = len(reinforce_arms(simulator.slate)), _methods(profile)
     of_world = (
         served * simulator.days + simulator.outcome_days + simulator.log_days
         + policies * goals.reinforce.network.days + methods * goals.constrained.network.days
