@@ -1,5 +1,6 @@
 """The page *How the code is laid out* in CONTRIBUTING.md says what the code does."""
 
+import ast
 import importlib
 import re
 import textwrap
@@ -79,6 +80,30 @@ def test_each_word_lives_where_the_page_says(word, module):
 
 def test_twenty_words_are_enough():
     assert 10 <= len(WORDS) <= 20
+
+
+OWN = "no chapter has two, and none imports another's"
+# Names that classes of several rooms have, and why that misleads nobody.
+SHARED_NAMES = {
+    "Arm": OWN,
+    "Experiment": OWN,
+    "Job": OWN,
+    "Study": OWN,
+    "Block": "layers with a residual connection, here of a transformer and there of a ResNet",
+    "Images": "pixels and labels, which one chapter draws anew and another classifies",
+}
+
+
+def test_a_class_has_a_name_of_its_own():
+    rooms = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                rooms.setdefault(node.name, []).append(room_of(path))
+    repeated = {name: found for name, found in rooms.items() if len(found) > 1}
+    assert repeated.keys() == SHARED_NAMES.keys()
+    for name, found in repeated.items():
+        assert len({*found}) == len(found), f"{name} stands twice in one of {found}"
 
 
 def defined(chapter_name, dotted):
