@@ -2,15 +2,25 @@
 
 import ast
 import importlib
+import json
 import re
 import textwrap
+from collections import Counter
 from functools import cache
 from graphlib import TopologicalSorter
 from typing import get_args
 
 import pytest
+import torch
 
 from okml.chapters import CHAPTERS, chapter
+from okml.seqrec.batches import LastTargetBatch
+from okml.seqrec.losses import Softmax
+from okml.seqrec.settings import BackboneSettings
+from okml.seqrec.tasks import LastTarget
+from okml.strec.experiment import Experiment
+from okml.strec.model import STRec
+from okml.strec.sampler import SamplerSettings
 from tests.tools.nearest import ROOT, imported
 
 PACKAGE = ROOT / "src/okml"
@@ -25,6 +35,11 @@ ARMS = []
 for line in SECTION.split("| built by |\n")[1].split("\n\n")[0].splitlines()[1:]:
     first, *names = ([*re.findall(r"`([\w.]+)`", column)] for column in line.split("|")[1:-1])
     ARMS.append((first[0] if first else ARMS[-1][0], *names))
+# Modules between a property and the line of maths, with the number of their calls.
+CALLS = {
+    tuple(re.findall(r"`okml\.([\w.]+)`", modules)): int(count)
+    for count, modules in re.findall(r"^\| (\d+) \| (`okml.*?) \|", SECTION, re.MULTILINE)
+}
 WORDS = re.findall(r"^\| `(\w+)` \| `okml\.([\w.]+)` \|", SECTION, re.MULTILINE)
 
 
@@ -104,6 +119,52 @@ def test_a_class_has_a_name_of_its_own():
     assert repeated.keys() == SHARED_NAMES.keys()
     for name, found in repeated.items():
         assert len({*found}) == len(found), f"{name} stands twice in one of {found}"
+
+
+class ReachedError(Exception):
+    """The line of maths is reached, and the calls above it can be counted."""
+
+
+def calls_above_key_bias(monkeypatch, run):
+    """Return the modules of our calls between ``run`` and the soft mask, the outermost first."""
+
+    def stop(*args):
+        raise ReachedError
+
+    monkeypatch.setattr("okml.strec.model.key_bias", stop)
+    with pytest.raises(ReachedError) as reached:
+        run()
+    modules = [entry.frame.f_globals["__name__"] for entry in reached.traceback]
+    return [name.removeprefix("okml.") for name in modules if name.startswith("okml.")]
+
+
+def test_by_hand_a_cell_is_at_most_six_calls_from_the_line_of_maths(monkeypatch):
+    cells = json.loads((ROOT / "notebooks/strec.ipynb").read_text())["cells"]
+    code = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    assert " key_bias(" in code
+    assert " LastTarget(" in code  # no cell calls anything by hand that lies higher above it
+    sizes = {"length": 4, "width": 8, "heads": 2, "layers": 2, "hidden": 8}
+    settings = BackboneSettings(**sizes, causal=False, padding_side="left")
+    model = STRec(9, settings, (2, 1), SamplerSettings())
+    model.stage = "relaxed"
+    items, user = torch.arange(1, 5)[None], torch.tensor([0])
+    batch = LastTargetBatch(items, items, torch.tensor([5]), user, padded=False)
+    calls = calls_above_key_bias(monkeypatch, lambda: LastTarget(model, Softmax())(batch))
+    assert len(calls) <= 6
+    assert calls == ["seqrec.tasks", "strec.model", "strec.model"]  # three, as the page says
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+def test_a_property_is_as_many_calls_from_the_line_of_maths_as_the_page_says(tmp_path, monkeypatch):
+    experiment = Experiment(chapter("strec").profile("smoke"), tmp_path)
+    calls = calls_above_key_bias(monkeypatch, lambda: experiment.quality)
+    rows = [
+        next(row for row in CALLS if any(f"{name}.".startswith(f"{room}.") for room in row))
+        for name in calls
+    ]
+    assert Counter(rows) == CALLS
+    assert f"lie {len(calls)} calls of ours" in SECTION
 
 
 def defined(chapter_name, dotted):
