@@ -24,14 +24,13 @@ from okml.add.images.prompts import SENTENCE_MODEL
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.small.unet import small_unet
 from okml.data import entry
-from okml.plan import CPU_WORKERS, Item, Plan, downloads, in_hours, product, sum_of, summed
+from okml.plan import CPU_WORKERS, PASSES, Item, Plan, downloads, in_hours, product, sum_of, summed
 
 # What the hours of small networks assume, measured in seconds of a core of its own, in which a step
 # of a teacher of the digits takes 0.04 and one of their students 0.13; two run at a time.
 CPU_FLOPS, SMALL_GPU_FLOPS = 0.06e12, 30e12  # a second, of a core and of an H100, in float32
 CPU_STEP, GPU_STEP = 0.04, 0.02  # seconds of a step beside the operations of the network
 CPU_HEADS = 0.07  # seconds that a discriminator adds
-PASSES = 3  # forward, and twice that backward
 # A step runs EfficientNet on real and on generated images, and backward at twice the cost. On a
 # core its convolutions of single channels are slower than their operations tell, by a factor.
 EFFICIENTNET_FLOPS = 4 * 0.8e9 / 224**2  # a pixel of its input takes so many

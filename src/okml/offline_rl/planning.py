@@ -16,6 +16,7 @@ from okml.offline_rl.trainer import stage_of
 from okml.plan import (
     CPU_WORKERS,
     LOGS,
+    PASSES,
     Item,
     LogSize,
     Plan,
@@ -52,7 +53,6 @@ CPU_RANKING_FLOPS = 0.025e12
 # element-wise functions of a step of the transformers, and what an LSTM's steps or Caser's
 # convolutions add.
 CPU_STEP, CPU_STEP_MORE = 0.015, 0.005
-PASSES = 3  # a forward pass, and a backward pass that costs twice as much
 LOADING_BYTES = 180  # bytes for each event while a log is read, sorted and split
 
 Kind = tuple[LogSettings, Arm, int]  # log, arm and epochs of trainings with equal costs

@@ -12,6 +12,7 @@ import torch
 from okml.data.logs import entry_of
 from okml.plan import (
     LOGS,
+    PASSES,
     Item,
     Plan,
     checkpoints,
@@ -50,7 +51,6 @@ CPU_FLOPS = 0.08e12  # two cores, measured on encoders of width 64
 # recipe, and an estimate for the authors'.
 EXPECTED_EPOCHS = {"modern": 30, "faithful": 100}
 EXPECTED_CAUSAL_EPOCHS = 60
-PASSES = 3  # a forward pass, and a backward pass that costs twice as much
 TRACED_ROWS = 8  # rows of a pass whose bytes are counted
 PASSING = 0.25  # memory of a step that is not kept, over what is
 LOADING_BYTES = 180  # bytes for each event while a log is read, sorted and split

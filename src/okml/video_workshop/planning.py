@@ -10,7 +10,7 @@ from typing import get_args
 
 from okml.data import catalog
 from okml.errors import ParameterError
-from okml.plan import LOGS, Item, LogSize, Plan, downloads, in_gib, in_hours, reading
+from okml.plan import LOGS, PASSES, Item, LogSize, Plan, downloads, in_gib, in_hours, reading
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.training.recent import RECENT
@@ -54,7 +54,6 @@ CPU_FLOPS = 0.06e12  # two cores, a training on each
 CPU_STEP_SECONDS = 0.003  # two trainings side by side
 REQUESTS = 4.5  # a user makes so many a day on average, those who stay away included
 DAY_SECONDS = 9e-5  # a user's day in the simulator, on one core
-PASSES = 3  # forward, and a backward of twice its cost
 LOADING_BYTES = 240  # an event takes them while a log is read, sorted and numbered
 ACTIVATIONS = 34  # numbers that a block keeps for a token and a unit of width, as in GPT-2
 TWICE = ("replay", "distillation")  # strategies whose updates read about as much old as new
