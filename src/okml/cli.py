@@ -150,7 +150,7 @@ def run(
         for job in notebooks.prepare_all(found, profile, changes, seed, out_dir)
     ]
     if wait:
-        os.environ[locks.WAIT_VARIABLE] = "1"  # for the kernels, too
+        os.environ[locks.WAIT_VARIABLE] = "1"  # kernels inherit the environment
     stale = [job for job in jobs if force or not notebooks.is_current(job)]
     for job in () if force else _one_a_run(stale):
         resources.require(job.settings, job.run_dir)

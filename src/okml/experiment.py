@@ -77,7 +77,7 @@ def frame(other: str, name: str) -> Callable[[ChapterExperiment[Any, Any]], pl.D
     return lambda experiment: getattr(experiment, other).frames[name]
 
 
-MOST_ROWS = 2500  # that a record keeps of a frame, such as the points of a map
+MOST_ROWS = 2500  # most rows of a frame, such as a map's points, in a record
 StudyT = TypeVar("StudyT", bound=AnyStudy)
 
 

@@ -36,7 +36,7 @@ CELL_TIMEOUT_S = 24 * 3600  # limit for a hung kernel
 STOPPED = ("SystemExit", "KeyboardInterrupt")  # exceptions that a signal raises in a cell
 NO_TIMEOUT = ("night", "gpu")  # a cell may take days; a dead kernel is detected without a limit
 OWN_METADATA = "okml"
-RUSSIAN = "ru"  # in the metadata of a cell: its words in Russian, see `okml.site.translation`
+RUSSIAN = "ru"  # a cell's metadata holds its words in Russian, see `okml.site.translation`
 # Errors of nbformat for a file that cannot be read, or is no JSON, or JSON of another schema.
 NOT_A_NOTEBOOK = (
     OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError,
@@ -303,7 +303,7 @@ def execute(job: NotebookJob) -> Path:
             start_timeout=START_TIMEOUT_S,
             execution_timeout=None if job.profile in NO_TIMEOUT else CELL_TIMEOUT_S,
             progress_bar=False,
-            extra_arguments=["--log-level=ERROR"],  # of the kernel
+            extra_arguments=["--log-level=ERROR"],  # the kernel takes them
             # A graceful shutdown would wait for a helper process of multiprocessing.
             shutdown_kernel="immediate",
         )
@@ -327,7 +327,7 @@ def execute(job: NotebookJob) -> Path:
             f"Chapter {name} failed in cell {error.cell_index}: {error.ename}: {error.evalue}",
             kept,
         ) from None
-    except TimeoutError:  # before its base class OSError
+    except TimeoutError:  # its base class OSError is handled below
         raise NotebookError(
             f"Chapter {name}: a cell ran longer than {CELL_TIMEOUT_S:,} s.",
             f"{kept}\nWithout a limit: python -m okml.{chapter} --profile {job.profile}. The "

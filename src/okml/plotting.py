@@ -34,7 +34,7 @@ from okml.ledger import Estimate, Measurements, format_estimate
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A800")
 INK = "#010203"  # stands for the text color until the SVG is written
 SVG = "http://www.w3.org/2000/svg"
-EMPTY = 'data-empty="true"'  # in the SVG of a figure that only says that it has nothing to draw
+EMPTY = 'data-empty="true"'  # marks a figure that only says that it has nothing to draw
 Box = tuple[float, float, str, str | None]  # a diagram's box: x, y, text, color of the frame
 COORDINATES = {"d", "x", "y"}
 # Offsets of a label from its point, in points.
@@ -212,7 +212,7 @@ def names_above(axes: Axes, names: Sequence[str]) -> None:
     The row of a name is at its number in ``names``.
     """
     axes.set(yticks=[], ylim=(len(names) - 0.6, -0.9))
-    axes.locator_params(axis="x", nbins=6)  # of a narrow figure, whose numbers would touch
+    axes.locator_params(axis="x", nbins=6)  # more numbers would touch in a narrow figure
     axes.spines["left"].set_visible(False)
     for place, name in enumerate(names):
         axes.text(0, place - 0.2, name, transform=axes.get_yaxis_transform(), va="bottom")

@@ -26,7 +26,7 @@ from okml.settings import (
     did_you_mean,
 )
 
-ProfileName = Literal["smoke", "cpu", "night", "gpu"]  # from the smallest scale to the paper's
+ProfileName = Literal["smoke", "cpu", "night", "gpu"]  # smallest first, the paper's last
 PROFILE_NAMES: tuple[ProfileName, ...] = get_args(ProfileName)
 MOST_SUGGESTED = 3
 LONGEST_SHOWN = 40  # characters of a wrong value that a message repeats

@@ -36,7 +36,7 @@ class Status(Frozen):
     state: Literal["running", "finished", "failed", "stopped"]
     by: Holder | None  # the process that runs
     started: str  # UTC, ISO 8601
-    seconds: float  # from the start to now, or to the last event
+    seconds: float  # time from the start to now, or to the last event
     done: tuple[str, ...]  # steps that are finished or kept
     steps: tuple[str, ...]  # all steps
     step: str | None  # the current step, or the one in which the run ended

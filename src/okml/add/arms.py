@@ -75,7 +75,7 @@ ALTERNATIVES = ("consistency", "progressive")  # other distillations from the sa
 SHOWN_BESIDE_TEACHER = ("default", "adversarial_only", "distillation_only")
 # Ways to few steps, each of which takes its own learning rate; other arms take the default's.
 TUNED = (*SHOWN_BESIDE_TEACHER, *ALTERNATIVES)
-TUNING_SEED = 10_000  # of the trainings that choose it: no profile counts so far
+TUNING_SEED = 10_000  # seed of the trainings that choose it: no profile counts so far
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from okml.add.workbench import Workbench
 from okml.ledger import Estimate, Measurements, estimate_left_out, left_out
 
 Floats = NDArray[np.float64]
-Values = Callable[[int], Floats]  # of a seed
-Drawn = tuple[str, int]  # by what method, in how many steps
-OVER = "blocks"  # of requests, see Workbench.blocks
+Values = Callable[[int], Floats]  # values as a function of the seed
+Drawn = tuple[str, int]  # the method that draws, and its number of steps
+OVER = "blocks"  # blocks of requests, see Workbench.blocks
 
 
 class Jackknife:
@@ -31,7 +31,7 @@ class Jackknife:
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
         self.kind = prefix(bench.profile, bench.settings)
-        blocks = bench.blocks  # of all seeds: their requests differ in the noise alone
+        blocks = bench.blocks  # one for all seeds: their requests differ in the noise alone
         self.kept, self.count = left_out(len(blocks), OVER, clusters=blocks)
 
     @cache  # noqa: B019 - a comparison lives as long as its step

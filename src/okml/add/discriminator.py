@@ -116,7 +116,7 @@ class SpectralConv1d(nn.Module):
         super().__init__()
         if kernel % 2 == 0:
             raise ParameterError(f"The kernel of a head must be odd and is {kernel}.")
-        plain = nn.Conv1d(in_channels, out_channels, kernel)  # for torch's initialization
+        plain = nn.Conv1d(in_channels, out_channels, kernel)  # torch initializes it
         self.weight = plain.weight
         self.bias = plain.bias
         matrix = self.weight.detach().flatten(1)

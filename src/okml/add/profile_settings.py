@@ -35,9 +35,9 @@ from okml.settings import (
 )
 
 Eye = Literal["vit", "efficientnet"]
-EFFICIENTNET_STRIDE = 16  # of the last features that are read
+EFFICIENTNET_STRIDE = 16  # stride of the last features that are read
 RowName = Annotated[str, one_of("row of Table 1", lambda: TABLE_1)]
-ArmName = Annotated[str, one_of("arm", lambda: ARMS)]  # of the ablation
+ArmName = Annotated[str, one_of("arm", lambda: ARMS)]  # an arm of the ablation
 Alternative = Annotated[str, one_of("alternative", lambda: ALTERNATIVES)]
 
 
@@ -46,7 +46,7 @@ class DistillationRun(Settings):
 
     steps: Count
     batch: Count  # images
-    ema_decay: Fraction = 0.99  # of the student that is evaluated
+    ema_decay: Fraction = 0.99  # decay of the average that is evaluated
 
 
 class ConsistencySettings(Settings):
@@ -54,13 +54,13 @@ class ConsistencySettings(Settings):
 
     grid: Annotated[SamplerSteps, Field(ge=2)] = 20  # timesteps of the teacher's DDIM
     learning_rate: LearningRate = 1e-3
-    target_decay: BelowOne = 0.95  # of the network that gives targets
+    target_decay: BelowOne = 0.95  # decay of the network that gives targets
 
 
 class ProgressiveSettings(Settings):
     """Progressive distillation (Salimans & Ho, 2022): the number of steps is halved in rounds."""
 
-    from_steps: Annotated[SamplerSteps, Field(ge=2)] = 8  # of the first teacher; a power of two
+    from_steps: Annotated[SamplerSteps, Field(ge=2)] = 8  # the first teacher's; a power of two
     learning_rate: LearningRate = 1e-3  # falls linearly to zero in each round
 
     _halves = rule(
@@ -74,7 +74,7 @@ class SetSettings(Settings):
 
     images: ImageSetName
     size: Annotated[Count, Field(ge=4)]  # pixels a side
-    seeds: Count | None = None  # of the profile's; None: all
+    seeds: Count | None = None  # number of the profile's seeds to use; None: all
     most_images: Count | None = Field(default=None, ge=100)  # kept of train and of test; None: all
     text: TextEncoder = "words"
     patch: Count = 1  # side in pixels of the squares that the diffusion network sees as one place
@@ -99,8 +99,8 @@ class SetSettings(Settings):
     rates: AtLeastOne[Positive] = (1.0,)
     consistency: ConsistencySettings = ConsistencySettings()
     progressive: ProgressiveSettings = ProgressiveSettings()
-    teacher_steps: Distinct[SamplerSteps] = (1, 2, 4, 25, 50)  # of DDIM
-    solver_steps: Distinct[SamplerSteps] = (4, 8, 25)  # of DPM-Solver++
+    teacher_steps: Distinct[SamplerSteps] = (1, 2, 4, 25, 50)  # steps of DDIM
+    solver_steps: Distinct[SamplerSteps] = (4, 8, 25)  # steps of DPM-Solver++
     samples: Annotated[Count, Field(ge=20)] = 1000  # behind every distance
     watch: Count = 8  # evaluations while the default student trains
 
@@ -143,7 +143,7 @@ class SpeedSettings(Settings):
     """How the time of an image is measured."""
 
     batch: Count = 64  # images drawn at a time, beside one at a time
-    repeats: Annotated[Count, Field(ge=3)] = 5  # after one that is not counted
+    repeats: Annotated[Count, Field(ge=3)] = 5  # timed rounds, after one warm-up round
     teacher_steps: Distinct[SamplerSteps] = (1, 4, 25, 50)
 
     _fifty = rule(
@@ -159,7 +159,7 @@ class PublishedSettings(Settings):
     """
 
     base: FullScaleSettings = FullScaleSettings()
-    rows: Distinct[RowName] = ()  # of Table 1; empty: none is run
+    rows: Distinct[RowName] = ()  # rows of Table 1 to run
     released: ReleasedSettings = ReleasedSettings()
 
     @model_validator(mode="after")

@@ -14,8 +14,8 @@ from okml.add.frechet import frechet_distance, moments
 from okml.add.images import ImageSet
 from okml.add.small.classifier import MetricNetwork
 
-NEIGHBOURS = 3  # that make a neighborhood
-PENALTY = 0.1  # of the ridge regression, beside features of unit variance
+NEIGHBOURS = 3  # neighbors that make a neighborhood
+PENALTY = 0.1  # ridge penalty, for features of unit variance
 CHUNK = 1000  # images compared with the training images at a time
 
 

@@ -68,8 +68,8 @@ class AugmentSettings(Settings):
 class DiscriminatorSettings(Settings):
     """The trainable heads on the frozen features; sizes are StyleGAN-T's."""
 
-    kernel: Count = 9  # of the residual convolution over tokens, odd
-    embedding: Width = 64  # per token, projected on the condition
+    kernel: Count = 9  # odd kernel size of the residual convolution over tokens
+    embedding: Width = 64  # width of a token, which is projected on the condition
     virtual_batch: Count = 8  # examples that share batch statistics
     # Length of a condition vector: 1, or the square root of its width. The first leaves the
     # projection of narrow conditions near zero for hundreds of steps.

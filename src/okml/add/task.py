@@ -121,7 +121,7 @@ class AdversarialDistillation(TrainingTask):
         self._evaluate = evaluate
         self._monitor = CollapseMonitor(settings.health)
         self._latest: dict[str, list[Tensor]] = {}  # numbers of this step for the monitor
-        self._shown: dict[int, FakeFeatures] = {}  # of this step, by seed of the batch
+        self._shown: dict[int, FakeFeatures] = {}  # seed of the batch: features of this step
         self._device: torch.device | None = None
         for frozen in self.frozen():
             frozen.requires_grad_(False).eval()

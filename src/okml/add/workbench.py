@@ -449,7 +449,7 @@ class Workbench:
 
     def draw(self, denoiser: nn.Module, requests: Requests, steps: int) -> Tensor:
         """Return samples of a student, ``[n, c, s, s]``."""
-        fresh = torch.Generator(self.device).manual_seed(0)  # of the noise between steps
+        fresh = torch.Generator(self.device).manual_seed(0)  # it draws the noise between steps
 
         def one(noise: Tensor, condition: Condition) -> Tensor:
             return sample_student(denoiser, self.schedule, noise, condition, steps, generator=fresh)

@@ -77,7 +77,7 @@ class Module:
             case ast.If(test=ast.Name(id="TYPE_CHECKING")):
                 pass
             case _:
-                names = sorted(stored(statement))  # in an order that is the same in all processes
+                names = sorted(stored(statement))  # a set's order differs between processes
                 for name in names if _only_binds(statement) else (*names, ""):
                     self._part(name).trees.append(statement)
 

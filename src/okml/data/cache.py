@@ -19,7 +19,7 @@ from okml.errors import DataError
 from okml.paths import atomic_write
 from okml.settings import Frozen
 
-NOTES = "provenance.json"  # beside the files of an entry
+NOTES = "provenance.json"  # the file lies beside the files of an entry
 
 
 class Note(Frozen):

@@ -55,11 +55,11 @@ class File(Frozen):
     bytes: int | None = Field(default=None, ge=0)
     sha256: Sha256 | None = None
     git_blob: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
-    md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")  # if no better hash is known
+    md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")  # used if no better is known
     # A pickle that holds nothing but tensors: its reader must use torch.load(weights_only=True),
     # which runs no code.
     tensors_only: bool = False
-    sources: tuple[AnySource, ...] = ()  # in order of preference; empty: those of the entry
+    sources: tuple[AnySource, ...] = ()  # best source first; empty: those of the entry
 
     @field_validator("name")
     @classmethod

@@ -30,7 +30,7 @@ class Listed(Frozen):
     redistribute: bool
     bytes: int | None  # None when the size of a file is unknown
     files: int  # 0 for a snapshot that was not fetched
-    state: State  # by name and size; `verify` reads the content
+    state: State  # judged by name and size; `verify` reads the content
     folder: Path | None  # the folder that holds its files
     bytes_here: int
     by_hand: str  # the page from which a person fetches it; empty where `fetch` does

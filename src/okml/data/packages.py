@@ -31,7 +31,7 @@ class ArchiveSource(Source):
     """A member of a published package, which a registry's own client downloads."""
 
     package: str = Field(pattern=r"^(@[a-z0-9._-]+/)?[A-Za-z0-9][A-Za-z0-9._-]*$")
-    bytes: int | None = None  # of the archive
+    bytes: int | None = None  # size of the archive
     member: Member
 
     def extra_bytes(self) -> int:
@@ -62,7 +62,7 @@ class HashedArchiveSource(ArchiveSource):
     version: str
     sha256: Sha256
     registry: ClassVar[str]  # its name in descriptions
-    extract: ClassVar[Callable[..., None]]  # of :mod:`okml.data.archives`
+    extract: ClassVar[Callable[..., None]]  # a function of :mod:`okml.data.archives`
 
     def describe(self, name: str) -> str:
         """Return registry, package and version."""

@@ -82,7 +82,7 @@ class HttpsArchiveSource(Source):
 
     kind: Literal["https_archive"]
     url: Url
-    bytes: int | None = None  # of the archive
+    bytes: int | None = None  # size of the archive
     member: Member
 
     def describe(self, name: str) -> str:

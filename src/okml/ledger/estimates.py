@@ -21,7 +21,7 @@ class Estimate(Frozen):
     without an interval is a bare number, which decides nothing unless it is exact.
     """
 
-    values: dict[str, float | None] = Field(min_length=1)  # by seed; null: undefined (NaN)
+    values: dict[str, float | None] = Field(min_length=1)  # seed: value; null: undefined (NaN)
     unit: str = ""  # the unit of the values, such as "km"
     low: float | None = None  # ends of the interval of the mean over seeds
     high: float | None = None

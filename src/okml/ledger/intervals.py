@@ -162,7 +162,7 @@ def left_out(
     if len(sampled) < 2 or len(code) != n:
         raise ParameterError(f"{n:,} rows of {len(sampled):,} {over} make no interval.")
     groups = min(groups, len(sampled))
-    group = np.random.default_rng(0).permutation(len(sampled))[code] % groups  # by row, [n]
+    group = np.random.default_rng(0).permutation(len(sampled))[code] % groups  # [n]
     rows = np.arange(n)
     return [rows, *(rows[group != left] for left in range(groups))], len(sampled)
 

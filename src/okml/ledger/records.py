@@ -215,7 +215,7 @@ class Run(Measurements):
             if claim.metric is not None
         }
         self._commit = commit()
-        self._code = code_key_of(profile.chapter)  # at the start: files may change during a run
+        self._code = code_key_of(profile.chapter)  # files may change during a run
 
     def table(self, name: str, columns: Mapping[str, Iterable[Any]], caption: str = "") -> None:
         """Keep the rows behind a figure, column by column; floats to 5 significant digits."""

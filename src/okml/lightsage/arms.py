@@ -99,9 +99,9 @@ class TailTreatment(NamedTuple):
     """One treatment of the tail, in training and in serving."""
 
     name: str
-    pooled: Literal["no", "similar", "random"]  # which tail items share a node in training
+    pooled: Literal["no", "similar", "random"]  # tail items that share a node in training
     policy: Policy
-    groups: Grouping = "similar"  # which groups give the index their vectors
+    groups: Grouping = "similar"  # groups whose vectors the index holds
     hidden: bool = False  # trained with hidden neighborhoods
 
 

@@ -36,7 +36,7 @@ class IvfPqIndex(Settings):
 
     kind: Literal["ivf_pq"] = "ivf_pq"
     cells_per_root: Positive = 4  # cells = this times the root of N
-    code_bytes: Count = 16  # of a vector
+    code_bytes: Count = 16  # bytes of a vector's code
     probes: Count = 16  # cells searched
 
 
@@ -74,7 +74,7 @@ class Served:
         scores, places = self.index.search(np.ascontiguousarray(queries), k + 1)
         found = np.where(places >= 0, self.ids[places], -1)
         own = found == items[:, None]
-        own[:, -1] |= ~own.any(1)  # if the item itself is not found, drop the last result
+        own[:, -1] |= ~own.any(1)  # without the item itself, the last result is dropped
         shape = (len(items), k)
         return found[~own].reshape(shape), scores[~own].reshape(shape)
 

@@ -107,7 +107,7 @@ class LightsageProfile(Profile):
     item2vec: Item2VecSettings = Item2VecSettings()
     lightgcn: LightGCNSettings = LightGCNSettings()
     pinsage: PinSageSettings = PinSageSettings()
-    walks: Count = 10  # from each node, of GraphSAGE's own positives; paper: 50
+    walks: Count = 10  # walks from each node, for GraphSAGE's own positives; paper: 50
     tail: TailSettings = TailSettings()
     tail_rows: Literal["few", "all"] = "all"  # few: only the digest's rule and its controls
     indices: AtLeastOne[AnyIndex]

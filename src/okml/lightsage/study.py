@@ -205,7 +205,7 @@ class Study:
         """Return NDCG@10 of a job on the validation pairs, by which rates and rivals are chosen."""
         history = self._history(job) if job.trains else None
         if history is not None and history.best_value is not None:
-            return history.best_value  # that of the weights that the training kept
+            return history.best_value  # the training kept the weights of this value
         return validation_ndcg(self.scorer(job), self.data(job.data, job.seed))
 
     def rising(self, jobs: Iterable[Job]) -> bool | None:

@@ -15,7 +15,7 @@ from okml.seqrec.comparison import RankedArms
 from okml.seqrec.metrics import Floats
 
 CUTOFFS = (5, 10, 20)
-CELLS = tuple(f"{name}@{k}" for name in ("hr", "ndcg") for k in CUTOFFS)  # for each data set
+CELLS = tuple(f"{name}@{k}" for name in ("hr", "ndcg") for k in CUTOFFS)  # metrics of each data set
 
 
 @dataclass

@@ -27,7 +27,7 @@ from okml.training import Losses, Phase
 logger = logging.getLogger(__name__)
 
 SAMPLES = 4  # draws from the policy for the baselines mean and max
-LARGEST_WEIGHT = 20.0  # of the exponential filter
+LARGEST_WEIGHT = 20.0  # cap of the exponential filter
 KEEP_OF_SPREAD = 0.99  # decay of the running variance of the advantage in a step
 FEW = 0.01  # share of actions with a positive weight below which the filter counts as empty
 WATCHED = ("advantage_sd", "let_through", "value_largest")  # measurements that steer or warn

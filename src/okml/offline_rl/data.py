@@ -21,7 +21,7 @@ from okml.seqrec.rows import Rows, Windows, most_recent
 from okml.seqrec.splits import Split, leave_one_out, user_holdout
 
 SEED = 0  # seed of split, ties and samples of a log, the same for all seeds of a run
-WORLD_SEED = 3  # of simulated logs, differs from those of the roll-outs and of other logs
+WORLD_SEED = 3  # seed of simulated logs; roll-outs and other logs have others
 ADER_PERIOD = 86_400  # seconds of a period of ader_yoochoose
 
 

@@ -34,7 +34,7 @@ from okml.training import SupervisedTask, TrainingSettings, TrainingTask, fit
 
 ERROR = "return_error"
 HELD_OUT = 0.1  # share of the training users that choose a fit; as many others judge it
-MOST_ROWS = 5000  # of each of these shares
+MOST_ROWS = 5000  # largest size of each of these two shares
 
 
 @dataclass(frozen=True, eq=False)

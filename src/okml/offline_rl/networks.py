@@ -15,7 +15,7 @@ from okml.seqrec.encoder import Encoder
 from okml.seqrec.models import Caser, CaserSettings, sasrec
 from okml.seqrec.tasks import Objective
 
-DROPOUT = 0.2  # of SASRec and Caser; their authors' 0.5 learns too slowly for minutes of training
+DROPOUT = 0.2  # SASRec's and Caser's; the authors' 0.5 learns too slowly for minutes of training
 CASER_TARGETS = 3  # T of Caser's authors: the next three items are all positive
 
 

@@ -26,7 +26,7 @@ from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.metrics import Floats
 
 CLUSTERS = 8
-INTRODUCTIONS, CORE_ITEMS = 3, 12  # of a cluster
+INTRODUCTIONS, CORE_ITEMS = 3, 12  # items of a cluster
 CLUSTER_ITEMS = INTRODUCTIONS + CORE_ITEMS
 ITEMS = CLUSTERS * CLUSTER_ITEMS
 LONGEST = 20  # items of a session, of which the first is no action

@@ -110,7 +110,7 @@ def policy_pass(
     if table is None:
         table = items.new_zeros(len(items), 0)
     device = hidden.device.type
-    dtype = torch.promote_types(hidden.dtype, items.dtype)  # of matrix products
+    dtype = torch.promote_types(hidden.dtype, items.dtype)  # type of matrix products
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
     trains = torch.is_grad_enabled() and (hidden.requires_grad or items.requires_grad)

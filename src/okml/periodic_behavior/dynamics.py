@@ -84,7 +84,7 @@ class DynamicsTask(TrainingTask):
         super().__init__({"network": network}, {"sgd": sgd}, identity={"fixed_norm": fixed_norm})
         self.rate, self.decay, self.fixed_norm = rate, decay, fixed_norm
         self.invariant = invariant_weights(network)
-        self.steps: list[Tensor] = []  # of this epoch: loss, |w|², |g|², |w'|², θ, each [5]
+        self.steps: list[Tensor] = []  # this epoch's loss, |w|², |g|², |w'|², θ, each [5]
 
     def phases(self, step: int) -> tuple[Phase]:
         """Return the one update; the weights before it are noted."""

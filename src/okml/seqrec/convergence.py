@@ -12,7 +12,7 @@ from okml.training import History
 MONITOR = "ndcg@10"
 FITTED = 1 / 3  # share of the steps, at the end, to which a line is fitted
 LEAST = 3  # validations that a line needs
-TENTH = 0.1  # of the steps, over which the line's rise is stated
+TENTH = 0.1  # share of the steps over which the line's rise is stated
 FLAT = 0.01  # largest rise over a tenth of the steps, as a share of the best validation
 
 

@@ -59,7 +59,7 @@ def rank_rows(
     if not len(source):
         raise ParameterError("There are no rows to rank.", "Loosen the filter on histories.")
     comparison = _Comparison(source, hide_seen, ties, limit)
-    rng = np.random.default_rng(0)  # for the batches' negatives, which are not used
+    rng = np.random.default_rng(0)  # batches need it for negatives, which are not used here
     halves: list[Tensor] = []  # an item before a target counts twice, so that they are integers
     for start in progress(range(0, len(source), batch_size), "ranking"):
         rows = np.arange(start, min(start + batch_size, len(source)))

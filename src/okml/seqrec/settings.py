@@ -42,7 +42,7 @@ class BackboneSettings(Settings):
     scale_embedding: bool = False  # whether it is multiplied by the root of the width
     distilling: bool = False  # whether to halve the tokens between blocks (Informer)
     initial_std: Positive = 0.02  # standard deviation of all weights; biases start at zero
-    padding_side: PaddingSide = "right"  # on the right, a causal mask needs no padding mask
+    padding_side: PaddingSide = "right"  # right: a causal mask needs no padding mask
 
     _heads = heads_divide()
     _pooled = rule(

@@ -38,7 +38,7 @@ class OptimizerSettings(Settings):
     learning_rate: LearningRate = 1e-3
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
     epsilon: Positive = 1e-8
-    weight_decay: NonNegative = 0.0  # of matrices; see `parameter_groups`
+    weight_decay: NonNegative = 0.0  # applies to matrices; see `parameter_groups`
     warmup_steps: Whole = 0  # steps of a linear warm-up of the learning rate
 
 

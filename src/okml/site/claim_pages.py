@@ -40,7 +40,7 @@ from okml.site.undecided import what_would_decide
 from okml.site.verdicts import share_of_seeds
 
 LEDGER, SCHEMA = "ledger.json", "ledger.schema.json"
-NAME = re.compile(r"[\w*]*[^\W_][\w*]*")  # with a letter or a digit; a star stands for a field
+NAME = re.compile(r"[\w*]*[^\W_][\w*]*")  # it has a letter or a digit; a star stands for a field
 
 
 def claim_sources(chapter: str) -> dict[str, bytes]:

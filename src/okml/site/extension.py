@@ -77,7 +77,7 @@ def _code_hash() -> str:
 
 def _add_files(app: Sphinx, config: Config) -> None:
     config.html_static_path.append(str(STATIC))
-    config.templates_path.insert(0, str(TEMPLATES))  # before those of the theme, which also appends
+    config.templates_path.insert(0, str(TEMPLATES))  # the theme appends its own, too
 
 
 def _drop_buttons_without_repository(app: Sphinx, config: Config) -> None:

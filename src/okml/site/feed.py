@@ -34,7 +34,7 @@ from okml.yaml_text import parse_yaml
 SHOWN = 60  # entries; the newest
 COMMIT = "commit "
 NEVER = datetime.datetime.fromtimestamp(0, datetime.UTC)
-TAG = "tag:okml,2026:"  # of the feeds' and the entries' ids (RFC 4151)
+TAG = "tag:okml,2026:"  # start of the feeds' and the entries' ids (RFC 4151)
 # The files of the history: the chapter and the scale, or "claims", by path.
 KEPT = {
     **{f"results/{name}/{scale}.json": (name, scale) for name in CHAPTERS for scale in RECORDED},
@@ -160,7 +160,7 @@ def _git(root: Path, *arguments: str, stdin: bytes = b"") -> bytes:
 def _claims(text: str) -> list[Claim]:
     try:
         return [Claim.model_validate(entry) for entry in parse_yaml(text)]
-    except (ValueError, TypeError, yaml.YAMLError):  # of an older form
+    except (ValueError, TypeError, yaml.YAMLError):  # the claims have an older form
         return []
 
 

@@ -29,7 +29,7 @@ TEXT = re.compile(
     r"(?P<label>[^<]+)(?=</)"
 )
 ALTERNATIVE = re.compile(r'(?P<before>\s(?:aria-label|alt)=")(?P<label>[^"]+)')
-VALUE = "td"  # of a table: a word is translated, a name that is not listed stays
+VALUE = "td"  # a table's cell: its words are translated, a name not listed stays
 OURS = re.compile(r'<figure class="okml-figure"|<table class="okml-table"|<div class="okml-steps\b')
 NUMBER = r"(?:(?<!\w)-)?\d[\d,.]*(?<![,.])"
 NUMBERS = re.compile(rf"(?<=profile )[a-z]+|(?<![\w@.]){NUMBER}(?:, {NUMBER})*")
@@ -47,7 +47,7 @@ DRAWN = re.compile(r'<text style="([^"]*)"([^>]*)>([^<]+)</text>')
 SIZE, ANCHOR = re.compile(r"([\d.]+)px"), re.compile(r"text-anchor: (\w+)")
 PLACE = re.compile(r'(?:translate\(|rotate\(\S+ |x=")(-?[\d.]+)(?:[ ,]+|" y=")(-?[\d.]+)')
 UPWARD = "rotate(-90"
-LINES = re.compile(r'(?=<g id="[^"]*\btext_\d+")')  # where the lines of one text begin
+LINES = re.compile(r'(?=<g id="[^"]*\btext_\d+")')  # the lines of one text begin here
 MOVED = re.compile(r"(?<=\btransform=\")translate\((-?[\d.]+) ")
 QUOTED = re.compile(r"(?<![*\w])\*([A-Za-z][^*\n]*)\*(?![*\w])")
 
@@ -174,7 +174,7 @@ def _aligned(english: str, russian: str) -> str:
     ]
     if len(lines) < 2:
         return russian
-    for share in (0.5, 1.0):  # of a line, before the point at which it is aligned
+    for share in (0.5, 1.0):  # the part of a line before its aligned point
         points = [left + share * length for left, length in lines]
         if max(points) - min(points) <= 1:
             break

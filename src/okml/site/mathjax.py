@@ -52,7 +52,7 @@ def load_in_parts(
 ) -> None:
     """Let a page with formulas say what MathJax loads, and when it sets which of them."""
     if app.env.get_domain("math").has_equations(pagename):
-        app.add_js_file(LOADER, loading_method="defer", priority=400)  # before MathJax at 500
+        app.add_js_file(LOADER, loading_method="defer", priority=400)  # MathJax follows at 500
 
 
 def copy_mathjax(app: Sphinx) -> None:

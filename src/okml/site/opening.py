@@ -35,7 +35,7 @@ def open_notebook(app: Sphinx, doctree: nodes.document) -> None:
     lang = page_language(env.docname)
     marks = {mark["claim"] for mark in doctree.findall(element) if MARK in mark["classes"]}
     parts: list[nodes.Node] = []
-    with suppress(OkmlError):  # of a damaged record, of which the footer warns
+    with suppress(OkmlError):  # the footer warns of a damaged record
         parts.append(tag("div", _facts(chapter, marks, lang), classes=["okml-opening"]))
     run = notebook_run(env, env.docname)
     if run is not None and run.profile == "smoke":

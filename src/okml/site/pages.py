@@ -36,7 +36,7 @@ WIDE = '<meta name="okml-width" content="wide">'
 HINT = re.compile(r'(?<= )(title|aria-label)="(Link to this \w+|Toggle hidden content)"')
 LETTERS = {"en": re.compile("[A-Za-z]"), "ru": re.compile("[А-Яа-я]")}
 IN_NO_CONTENTS = (CLAIM_PAGES, twin(CLAIM_PAGES))
-MADE = (*IN_NO_CONTENTS, twin(NOTEBOOK_PAGES))  # by the build, from other files
+MADE = (*IN_NO_CONTENTS, twin(NOTEBOOK_PAGES))  # the build makes these from other files
 
 
 def digest_docname(chapter: str, lang: Lang) -> str:
@@ -83,7 +83,7 @@ class RussianNotebookLinks(SphinxPostTransform):  # type: ignore[misc]
     also be followed in the repository.
     """
 
-    default_priority = 5  # before links are resolved
+    default_priority = 5  # links are resolved later
 
     def run(self, **_: Any) -> None:
         """Change the targets of the links."""
@@ -208,7 +208,7 @@ def keep_to_the_language(
     if lang == "ru":
         context["translate"] = lambda text: theme_word(str(text), lang)
         for button in context.get("header_buttons", []):
-            if button["type"] == "group":  # which the theme does not translate
+            if button["type"] == "group":  # the theme does not translate it
                 button["tooltip"] = theme_word(button["tooltip"], lang)
     _, *neighbors = getattr(app.builder, "relations", {}).get(pagename, (None, None, None))
     for name, neighbor in zip(("prev", "next"), neighbors, strict=True):

@@ -37,7 +37,7 @@ from okml.site.language import page_language
 from okml.site.markup import element, scrolling, tag
 from okml.site.pages import LETTERS, page_in
 
-KEY = "okml"  # of the metadata of a cell that shows several scales
+KEY = "okml"  # key of the metadata of a cell that shows several scales
 BUILD = "smoke"  # the scale that each build runs
 FOLDED = "okml-scales"  # class of the box with the other scales of a cell
 COVER = "cover"  # tag of the cell with the chapter's cover figure; by default the first figure

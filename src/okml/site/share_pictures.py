@@ -20,7 +20,7 @@ from okml.ledger import Outcome
 WIDTH, HEIGHT = 1200, 630  # px, as Open Graph asks for
 MARGIN = 72
 BODY = WIDTH - 2 * MARGIN
-COLORS = 32  # of a picture, whose letters have soft edges; more make the file larger
+COLORS = 32  # letters have soft edges; more colors make the file larger
 PAPER, INK, MUTED, BRAND = "#ffffff", "#222832", "#57606a", "#d9661f"
 # The light theme's in okml.css.
 _COLORS = {
@@ -32,7 +32,7 @@ _COLORS = {
 TITLE_SIZES = (60, 54, 46, 40, 34)  # px, the largest that fits is taken
 TITLE_HEIGHT = 215  # px, which leaves room for the lines of what was found
 FOUND_LINES = 3
-SPACING = 1.3  # from line to line, in sizes of letters
+SPACING = 1.3  # distance of lines, in sizes of letters
 FOUND_SIZE, SMALL = 34, 26  # px
 SQUARE, GAP = 24, 12  # px
 
@@ -115,7 +115,7 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont) -> Iterator[str]:
 def _verdicts(pen: ImageDraw.ImageDraw, verdicts: tuple[tuple[Outcome, str], ...]) -> None:
     """Draw a square and words for each outcome, in lines that end at the foot of the picture."""
     font = _font(SMALL)
-    lines: list[list[tuple[int, Outcome, str]]] = [[]]  # where each begins, in px
+    lines: list[list[tuple[int, Outcome, str]]] = [[]]  # each word's left end in px, outcome, words
     left = MARGIN
     for outcome, said in verdicts:
         width = SQUARE + GAP + round(font.getlength(said))

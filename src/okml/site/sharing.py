@@ -28,7 +28,7 @@ from okml.site.numerals import numbers_in
 from okml.site.pages import site_address
 from okml.site.share_pictures import HEIGHT, WIDTH, Card, draw
 
-PICTURE = "_static/screenshot.png"  # of the pages that are about no single chapter
+PICTURE = "_static/screenshot.png"  # pages that are about no single chapter share it
 PICTURES = "_images/shared"
 DESCRIPTION_LENGTH = 200  # characters; longer ones are cut by those who show them
 

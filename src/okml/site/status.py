@@ -36,7 +36,7 @@ class RunStatus(PageDirective):
                     head = [name, " ", tag("code", profile), stale]
                     body.append(row(head, *_cells(record, lang)))
             missing = [profile for profile, record in records.items() if record is None]
-            if missing:  # in one row, since most chapters lack some
+            if missing:  # they share a row, since most chapters lack some
                 name = chapter_link(self.env, chapter, lang)
                 head = [name, " ", tag("code", ", ".join(missing))]
                 body.append(row(head, [_missing("not_run", lang)], *([["—"]] * 5)))

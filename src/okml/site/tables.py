@@ -170,7 +170,7 @@ def change_note(change: Change, lang: Lang) -> element:
     where = [word(f"changed.{change.what}", lang)]
     if change.what == "bar" and change.profile != "any":
         where.append(change.profile)
-    written = label_in if change.what == "control" else _signs  # of metrics and of bars
+    written = label_in if change.what == "control" else _signs  # _signs writes metrics and bars
     before, after = (written(each or "—", lang) for each in (change.before, change.after))
     same = before == after  # a metric that is measured anew under its name
     moved = before if same else f"{before} → {after}"

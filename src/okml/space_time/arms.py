@@ -70,7 +70,7 @@ def table_passes(profile: SpaceTimeProfile) -> list[Pass]:
 
 def all_passes(profile: SpaceTimeProfile) -> list[Pass]:
     """Return every pass of a run, each once: the list of the jobs that read a model."""
-    twin = asked(profile.resident_model, profile.place_set)  # of the untrained control
+    twin = asked(profile.resident_model, profile.place_set)  # the pass of the untrained control
     passes = [*depth_passes(profile), twin, *prompt_passes(profile)]
     return list(dict.fromkeys([*passes, *model_passes(profile), *table_passes(profile)]))
 
@@ -135,7 +135,7 @@ def layers_kept(profile: SpaceTimeProfile, one: Pass, blocks: int) -> Kept:
         layers |= {table_layer(profile, blocks), holdout_layer(profile, one.model, blocks)}
     if one == asked(resident, profile.place_set):
         layers.add(steering_layer(profile, blocks))
-    explained = [asked(main, name) for name in profile.sets]  # beside cheap explanations
+    explained = [asked(main, name) for name in profile.sets]  # compared with cheap explanations
     if one in explained:
         layers.add(-1)
     return Kept(frozenset(layers), chosen=one in explained)

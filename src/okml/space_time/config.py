@@ -158,7 +158,7 @@ class SpaceTimeProfile(Profile):
     neurons: NeuronSettings = NeuronSettings()
     steering: SteeringSettings = SteeringSettings()
     batch_tokens: Annotated[Count, Field(ge=16)] = 1024  # tokens in one forward pass
-    activation_dtype: Literal["float16", "float32"] = "float16"  # on disk
+    activation_dtype: Literal["float16", "float32"] = "float16"  # type on disk
     # True: all layers of every pass stay on disk, so that a changed step reads no model again.
     # False: only the layers that a later step reads; see `okml.space_time.arms.layers_kept`.
     keep_activations: bool = True

@@ -25,7 +25,7 @@ from okml.space_time.metrics import (
     within_group_spearman,
 )
 
-Arm = Mapping[int, Floats]  # by seed: predictions for all entities, [n, t]; NaN: not tested
+Arm = Mapping[int, Floats]  # seed: predictions for all entities, [n, t]; NaN: not tested
 
 
 class Fixed(dict[int, Floats]):

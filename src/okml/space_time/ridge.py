@@ -36,7 +36,7 @@ Preprocessing = Literal["rms", "raw"]
 Features = Tensor | NDArray[Any]
 
 RMS_EPSILON = 1e-6
-LARGE_D = 2_048  # above it a GPU factors for every λ faster than it finds eigenvectors once
+LARGE_D = 2_048  # from here a GPU factors for every λ faster than it finds eigenvectors once
 
 
 def as_float64(values: Features, device: torch.device | str | None = None) -> Tensor:

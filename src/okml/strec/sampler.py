@@ -14,7 +14,7 @@ Noise = Literal["normal", "uniform", "none"]
 
 LAST, PADDED = 1e3, -1e3  # constant scores of the newest item and of padding
 TIE_BREAK = 1e-4  # score added for each position, so that equal gaps are ranked by recency
-GOLDEN = (5**0.5 - 1) / 2  # whose multiples modulo 1 lie evenly, however many there are
+GOLDEN = (5**0.5 - 1) / 2  # any number of its multiples modulo 1 lie evenly
 
 
 class SamplerSettings(Settings):
@@ -33,7 +33,7 @@ class SamplerSettings(Settings):
         0.3,
     )  # standard deviations of the two weight matrices; released: 0.02
     noise: Noise = "normal"  # R of Eq. 6: uniform in the paper, normal in the authors' code
-    noise_at_evaluation: bool = False  # on in the paper, which makes its predictions random
+    noise_at_evaluation: bool = False  # the paper's is on: its predictions are random
 
     @property
     def is_learned(self) -> bool:

@@ -40,7 +40,7 @@ class DataSettings(Settings):
     log: LogName
     length: Annotated[Count, Field(ge=2)]  # N, items of a window
     schedule: Schedule  # STRec's k_1 to k_L
-    activation: Literal["tanh", "relu"] = "tanh"  # of the sampler; relu in the code for 8 items
+    activation: Literal["tanh", "relu"] = "tanh"  # the sampler's; relu in the code for 8 items
     short_lengths: Distinct[Count]  # lengths of backbones that read only the newest items
     # Least events of a user and of an item, the filter of the paper; None: no filter.
     k_core: tuple[Count, Count] | None = None
@@ -77,7 +77,7 @@ class Recipe(Settings):
     dropout: BelowOne = 0.2  # released: 0.5
     attention_dropout: BelowOne = 0.0  # released: 0.5
     norm_epsilon: Fraction = 1e-6  # released: 1e-12
-    from_scratch: bool = False  # as in the paper; else from the weights of the warm start
+    from_scratch: bool = False  # True: as in the paper; False: training goes on from the warm start
     relaxed_epochs: Whole  # C of Algorithm 1: stage 1, soft sample, sampler trained
     hard_epochs: Count  # largest number of epochs of stage 2; arms without stage 1 get the sum
     batch: Count  # rows; released: 6000
@@ -102,7 +102,7 @@ class WindowSettings(Settings):
     batch: Count = 64  # windows
     learning_rates: AtLeastOne[LearningRate] = (1e-3,)  # a grid, as in a recipe
     warmup_steps: Whole = 0
-    ema_decay: Fraction | None = None  # of the average of the weights, which replaces them
+    ema_decay: Fraction | None = None  # decay of the averaged weights, which replace them
     evaluate_every: Count | None = None  # epochs between validations; None: only at the end
     patience: Count | None = None  # validations without a new best
 

@@ -67,7 +67,7 @@ def within_memory(call: Callable[[], T], otherwise: E) -> T | E:
     try:
         return call()
     except torch.OutOfMemoryError:
-        pass  # until here, the error's traceback holds the tensors of the call
+        pass  # the traceback holds the call's tensors until the handler ends
     release_memory()
     return otherwise
 

@@ -38,7 +38,7 @@ from okml.strec.settings import Recipe, StrecProfile, WindowSettings
 from okml.training import BatchSource, History, TrainingSettings, fit
 
 SPENT = "seconds spent"  # the column of a history
-AVERAGED = "ema/"  # before the metrics of averaged weights
+AVERAGED = "ema/"  # prefix of the metrics of averaged weights
 
 
 @dataclass

@@ -35,7 +35,7 @@ from okml.warm import warm_context
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-ENGINE_VARIABLE = "OKML_ENGINE"  # where workers run, as `okml run --engine` sets it
+ENGINE_VARIABLE = "OKML_ENGINE"  # place of the workers, as `okml run --engine` sets it
 PER_CARD_VARIABLE = "OKML_PER_CARD"  # workers of a card, as `okml run --per-card` sets it
 
 
@@ -93,7 +93,7 @@ def train_ahead(
     crew = _crew(study, len(graph), places)
     if crew is None:
         return
-    release_memory()  # of the card that a worker will share with this process
+    release_memory()  # a worker will share the card with this process
     peaks: dict[str, float] = {}
     with stoppable(), crew as (submit, count):
         finished = in_order(graph, submit, count)
@@ -223,7 +223,7 @@ def _start(places: SimpleQueue[str], workers: int, *given: Any) -> None:
     start(device, 1 if device.type == "cpu" else max(1, usable_cores() // workers), *given)
 
 
-_study: Callable[[], Any]  # that of a worker, opened with its first job, whose error it would be
+_study: Callable[[], Any]  # a worker's study; its first job opens it and would raise the error
 
 
 def start(

@@ -31,7 +31,7 @@ UNFINISHED = ".unfinished-"
 OPTIMIZERS, STATE = "optimizers.pt", "state.pt"
 STEP_FOLDER = re.compile(r"step_(\d{8,})")
 
-Weights = dict[str, dict[str, Tensor]]  # by module, then by parameter
+Weights = dict[str, dict[str, Tensor]]  # module: parameter: weights
 
 
 def _plain_name(name: str) -> str:

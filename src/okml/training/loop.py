@@ -119,7 +119,7 @@ class _Run:
         )
         self.limit, self.limited_by = self._limit()
         self.step = 0
-        self.seconds = 0.0  # of training, including those before a resumption
+        self.seconds = 0.0  # time of training, with that before a resumption
         self.saved_at = 0.0  # seconds of training in the last checkpoint
         self.best_step: int | None = None
         self.best_value: float | None = None
@@ -335,7 +335,7 @@ class _Run:
             raise AssertionError("the loop ends only with a reason")
         if self.best_step is not None and self.best_step != self.step:
             self.engine.load_weights(self.store.load(self.best_step).weights)
-        self.engine.accelerator.wait_for_everyone()  # before process 0 clears a temporary folder
+        self.engine.accelerator.wait_for_everyone()  # process 0 may clear a temporary folder next
         return History(
             frame=self.log.frame(),
             steps=self.step,

@@ -48,10 +48,10 @@ class TrainingSettings(Settings):
     compile: bool = False  # torch.compile
     device: DeviceName = "auto"
 
-    evaluate_every: Count | None = None  # in evaluate_unit; None: only at the end
+    evaluate_every: Count | None = None  # a number of evaluate_unit; None: only at the end
     evaluate_unit: Literal["step", "epoch"] = "epoch"
     monitor: Text | None = None  # the metric that chooses the best checkpoint
-    mode: Literal["max", "min"] = "max"  # which values of the monitored metric are better
+    mode: Literal["max", "min"] = "max"  # the better values of the monitored metric
     patience: Count | None = None  # stop at this many evaluations in a row without a new best
 
     checkpoint_every: Count | None = None  # steps; None: at a new best and at the end

@@ -343,7 +343,7 @@ GPU = VideoWorkshopProfile(
         # A new video has no row yet; its tags, from which the vector comes until then, it has.
         table="hybrid_content",
         pretraining=UserPretrainingSettings(
-            steps=2_500,  # of 64 windows of 512 events: 11 epochs or more of what the filter leaves
+            steps=2_500,  # 64 windows of 512 events each: 11 epochs or more of filtered data
             batch=64,
             learning_rate=3e-4,
             warmup_steps=400,

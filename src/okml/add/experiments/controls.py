@@ -94,7 +94,7 @@ def measure_inputs(study: Study) -> StepResult:
     result, rows = StepResult(), []
     for settings in study.profile.sets:
         bench, seeds = study.workbench(settings), study.profile.seeds_of(settings)
-        features: dict[int, dict[str, Tensor]] = {}  # by seed and input, at the lowest timestep
+        features: dict[int, dict[str, Tensor]] = {}  # seed, input: features at the lowest timestep
         for seed in seeds:
             of_seed, features[seed] = _inputs(bench, seed)
             rows += of_seed

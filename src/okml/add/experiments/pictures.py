@@ -13,7 +13,7 @@ from okml.add.workbench import Requests, Workbench
 from okml.steps import StepResult
 
 COLUMNS = 10  # pictures of a row
-SEEDS = 3  # at most, that the slider shows
+SEEDS = 3  # largest number of seeds on the slider
 WALK = 9  # pictures between two noises
 FAILURES = 10
 

@@ -36,7 +36,7 @@ GIGABYTE = 1e9
 DIGEST_MODEL: Backbone = "sdxl"
 DIGEST_MS = {1: 200, 4: 340}  # the digest's milliseconds by steps
 TIMED_GROUPS = 4
-TIMED_IN = torch.float16  # as the released weights are used
+TIMED_IN = torch.float16  # the released weights are used in it
 TEACHER, GAUSSIAN = "teacher", "one Gaussian, no network"
 CLIP, SECOND = "CLIP score", "CLIP score, ViT-L/14"
 # A row of scores for all drawn images (without 0), and one without each group of them.

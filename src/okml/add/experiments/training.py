@@ -27,7 +27,7 @@ RATES = {
 
 def train_everything(study: Study) -> StepResult:
     """Train teachers, judges, arms and alternatives; keep their curves."""
-    check_prerequisites(study)  # of what follows days later
+    check_prerequisites(study)  # what is missing would stop the run days later
     with announced("training ahead"):
         train_ahead(study, all_jobs(study.profile))
     result, curves, costs = StepResult(), [], []

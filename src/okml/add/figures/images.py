@@ -17,7 +17,7 @@ from torch import Tensor
 from okml.add.images.base import as_bytes
 from okml.plotting import INK, Picture, style
 
-LETTERS = 17  # of a caption to an inch, on average
+LETTERS = 17  # average letters in an inch of a caption
 LINE = 0.12  # inches of each of its lines but the first
 NONE = "no such pictures at this scale"
 

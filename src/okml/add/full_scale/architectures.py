@@ -27,8 +27,8 @@ FeatureName = Literal["dino_vits16", "dinov2_vits14", "dinov2_vitl14", "clip_vit
 # sd_clip_l, sd_clip_h, sdxl_clip_l and sdxl_clip_g prompt the UNets; clip_g14 is c_text.
 TextName = Literal["sd_clip_l", "sd_clip_h", "sdxl_clip_l", "sdxl_clip_g", "clip_g14"]
 
-TOKENS = 77  # of every CLIP text tower
-LATENT_SHAPE = (4, 64, 64)  # of 512 by 512 pixels
+TOKENS = 77  # context length of every CLIP text tower
+LATENT_SHAPE = (4, 64, 64)  # latents of an image of 512 by 512 pixels
 TEXT_WIDTH, IMAGE_WIDTH = 1024, 1024  # c_text of CLIP ViT-g-14, c_img of DINOv2 ViT-L
 
 
@@ -60,7 +60,7 @@ class Vision(NamedTuple):
     model: type[nn.Module]
     config: type
     settings: dict[str, Any]
-    blocks: tuple[int, ...]  # of StyleGAN-T for 12 blocks, at the same depths for 24
+    blocks: tuple[int, ...]  # tapped blocks: StyleGAN-T's of 12, the same depths of 24
     images: ImageInput
 
     @property

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from okml.add.full_scale.architectures import TOKENS
 
-NEGATIVE_PROMPT = (  # of noise-free score distillation, arXiv 2310.17590
+NEGATIVE_PROMPT = (  # noise-free score distillation uses it, arXiv 2310.17590
     "unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull, dark, "
     "low-resolution, gloomy"
 )

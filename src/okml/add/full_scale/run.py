@@ -44,7 +44,7 @@ def train(settings: FullScaleSettings, run_dir: Path) -> History:
     Raises:
         DataError: If shards or models cannot be had.
     """
-    shards = find_shards(settings.shard_folder)  # before gigabytes are loaded
+    shards = find_shards(settings.shard_folder)  # missing shards stop it before gigabytes are read
     task, source = _loaded(settings, shards)
     return fit(task, source, settings.training, run_dir)
 

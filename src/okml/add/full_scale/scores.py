@@ -15,7 +15,7 @@ from okml.add.full_scale.prompts import Tokenize, tokenizer_of
 from okml.data import local_model
 from okml.errors import ResourceError
 
-GROUPS = 10  # of drawn images, each left out once
+GROUPS = 10  # groups of drawn images, each left out once
 
 
 class GenerationScores:

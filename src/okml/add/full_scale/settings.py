@@ -40,7 +40,7 @@ class FullScaleSettings(Settings):
         workers=8,
     )
     frozen_dtype: Literal["bfloat16", "float32"] = "bfloat16"  # teacher, autoencoder, features
-    gradient_checkpointing: bool = True  # for the student and the decoder
+    gradient_checkpointing: bool = True  # student and decoder
     shard_student: bool = False  # FSDP over all processes
     side: Annotated[Count, Field(ge=8)] = 512  # pixels of an image's side, a multiple of 8
     # Prepared examples, see okml.add.full_scale.shards; a relative path lies in the data folder.
@@ -70,13 +70,13 @@ class ReleasedSettings(Settings):
     Released students draw without guidance, teachers with it by DPM-Solver++, as in Table 2.
     """
 
-    students: Distinct[Backbone] = ()  # of SD 2.1 (SD-Turbo) and SDXL (SDXL-Turbo)
+    students: Distinct[Backbone] = ()  # sd21 (SD-Turbo) and sdxl (SDXL-Turbo) were released
     student_steps: Distinct[SamplerSteps] = (1, 2, 4)
     timed_steps: Distinct[SamplerSteps] = (1, 2, 3, 4)
     teachers: Distinct[Backbone] = ()
     teacher_steps: Distinct[SamplerSteps] = (8, 25)
     guidance: Distinct[GuidanceScale] = (3.0, 5.0, 7.5)  # the paper does not print its own
-    repeats: Annotated[Count, Field(ge=8)] = 20  # of each timing
+    repeats: Annotated[Count, Field(ge=8)] = 20  # rounds of each timing
 
     _released = rule(
         lambda settings: "sd15" not in settings.students, "SD 1.5 has no released student"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-WIDTH = 64  # of the features in which distances are taken
+WIDTH = 64  # width of the features in which distances are taken
 
 
 class MetricNetwork(nn.Module):

@@ -15,7 +15,7 @@ from torch.nn import functional
 from okml.add.interfaces import FeatureNetwork
 from okml.data import fetch
 
-NORM_EPSILON = 1e-3  # as the weights were trained with
+NORM_EPSILON = 1e-3  # the weights were trained with it
 LAST = 1280  # width of the pooled vector
 
 

@@ -83,7 +83,7 @@ def names() -> tuple[str, ...]:
     return tuple(_LOADERS)
 
 
-LogName = Annotated[str, one_of("event log", names)]  # as a field of settings
+LogName = Annotated[str, one_of("event log", names)]  # the type of a field of settings
 
 
 def entry_of(name: str) -> str:

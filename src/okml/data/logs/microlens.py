@@ -26,7 +26,7 @@ from okml.data.logs.schema import EVENT_SCHEMA, TITLE_SCHEMA, EventLog, TimeSpan
 from okml.errors import DataError
 from okml.paths import data_roots
 
-Modality = Literal["text", "image", "video"]  # of features that the authors extracted
+Modality = Literal["text", "image", "video"]  # the authors extracted features of each
 MicroLensName = Literal["microlens_100k", "microlens_1m"]
 PAIRS_CSV = Layout(
     separator=",",

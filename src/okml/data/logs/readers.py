@@ -91,7 +91,7 @@ class Origin:
     """The paths of a log's files, with their source and terms."""
 
     name: str
-    paths: dict[str, Path]  # by the file's name in the catalog
+    paths: dict[str, Path]  # name in the catalog: path of the file
     source: str  # description of the source that served them
     license: str
     notice: str

@@ -32,7 +32,7 @@ class Item2VecSettings(Settings):
     # so it tells nothing of whether more epochs would help.
     schedule: Literal["linear", "constant"] = "linear"
     negatives: Count = 15
-    window: Count = 50  # at least a session's length: every pair is a positive
+    window: Count = 50  # a session is no longer, so that every pair is a positive
     power: Power = 0.75  # exponent of an item's frequency in the distribution of negatives
     subsample: NonNegative = 1e-4  # threshold of frequent items; 0: no subsampling
 

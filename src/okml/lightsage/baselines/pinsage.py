@@ -28,7 +28,7 @@ class PinSageSettings(Settings):
     layers: Depth = 2
     width: Width = 64
     neighbors: Count = 10  # T; paper: 50
-    walks: Count = 100  # from each node
+    walks: Count = 100  # walks that start at each node
     length: Count = 3
     restart: BelowOne = 0.5
     hard: Whole = 1  # hard negatives of a pair
@@ -169,7 +169,7 @@ def visit_counts(
         visited = random_walks(adjacency, starts, length, rng, restart)  # [s, length]
         kept = (visited >= 0) & (visited != starts.unsqueeze(1))
         pairs = (starts.unsqueeze(1) * nodes + visited)[kept]
-        pairs, counts = torch.unique(pairs, return_counts=True)  # by source, then by target
+        pairs, counts = torch.unique(pairs, return_counts=True)  # sorted by source, then target
         order = counts.sort(descending=True, stable=True).indices
         order = order[(pairs[order] // nodes).sort(stable=True).indices]
         pairs, counts = pairs[order], counts[order]

@@ -31,7 +31,7 @@ from okml.lightsage.graph.settings import StrongSettings
 LOG = "complete_journey"
 NO_PRODUCTS = ("COUPON", "FUEL", "MISCELLANEOUS")  # departments
 WINDOW_DAYS = 28  # length of the test, and of the validation before it
-PROMOTED_WEEKS = 4  # before the validation
+PROMOTED_WEEKS = 4  # promotions are read in as many weeks before the validation
 WORD_BUCKETS = 96
 PRICES = 10  # deciles
 BASKETS = StrongSettings(rules=("same_order",))

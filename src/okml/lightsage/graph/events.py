@@ -46,7 +46,7 @@ MINUTE = 60_000  # ms
 DAY = 24 * 60 * MINUTE  # ms
 SESSION_GAP = 30 * MINUTE  # the inactivity that ends a session
 MOST_USER_EVENTS = 20_000
-RANGE_EVENTS, MOST_RANGES = 2**16, 64  # of a log, of which one range at a time is sorted
+RANGE_EVENTS, MOST_RANGES = 2**16, 64  # events are sorted one range at a time
 
 
 def clean(events: pl.DataFrame, most_user_events: int | None = MOST_USER_EVENTS) -> pl.DataFrame:

@@ -110,7 +110,7 @@ def graph_of(
             for end in ("item", "neighbor")
         ),
         np.zeros(items, np.int64),
-    )  # of entries of each item, both directions
+    )  # entries of each item, in both directions
     share = (pl.col("weight") / pl.col("weight").sum().over("item")).cast(pl.Float32)
     both, directed = [], []
     for first, last in _ranges(counts):

@@ -30,9 +30,9 @@ class StrongSettings(Settings):
     """
 
     rules: Distinct[StrongRule] = ("page_click", "cart_after_page", "next_page")
-    cart_minutes: Positive = 30  # from A's page to the cart
+    cart_minutes: Positive = 30  # longest time from A's page to the cart
     cart_steps: Annotated[Count, Field(le=10)] = 3  # events from A's page to the cart
-    page_minutes: Positive = 5  # from A's page to B's, for next_page
+    page_minutes: Positive = 5  # next_page: longest time from A's page to B's
     order_items: Annotated[Count, Field(ge=2)] = 20  # larger orders are left out
 
 
@@ -85,7 +85,7 @@ class SwingSettings(Settings):
 class MergeSettings(Settings):
     """The merge of kinds of edges into one graph."""
 
-    parts: AtLeastOne[Part] = ("strong", "search", "swing")  # in order of priority
+    parts: AtLeastOne[Part] = ("strong", "search", "swing")  # highest priority first
     how: Literal["fill_up", "union"] = "fill_up"
     most_neighbors: Count = 15  # K
     coefficients: dict[Part, Positive] = Field(

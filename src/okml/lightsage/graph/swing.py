@@ -294,7 +294,7 @@ def score_items(
             for entry in range(user_starts[u], user_starts[u + 1]):
                 j = user_items[entry]
                 holders[slot[j]] = a
-                slot[j] += 1  # after the loop, one past the users of j
+                slot[j] += 1  # when the loop ends, it is one past the users of j
 
         # O = |I_u ∩ I_v|: item i is common to all pairs, and item j to the pairs of its users.
         for a in range(n):

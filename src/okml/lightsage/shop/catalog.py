@@ -11,7 +11,7 @@ from okml.lightsage.shop.settings import ShopSettings
 
 VISIBLE, HIDDEN = 12, 4  # dimensions of a position that features reveal and hide
 LEAF_CONCENTRATION = 8  # Dirichlet parameter of the leaves' shares of products
-HEAD_SHARE = 0.2  # of listings, with less noisy features
+HEAD_SHARE = 0.2  # share of listings whose features are less noisy
 AD_POWER = -0.3  # exponent of popularity in the probability of an ad
 
 

@@ -53,11 +53,11 @@ class ShopSettings(Settings):
     sessions: Whole = 40_000
     days: Positive = 30
     mean_extra_steps: NonNegative = 5  # a visit has 1 + Poisson of it
-    p_search: Probability = 0.14  # that a step issues a query, the source of search edges
-    p_page: Probability = 0.06  # that a step clicks on a page, the source of strong edges
+    p_search: Probability = 0.14  # chance that a step issues a query, the source of search edges
+    p_page: Probability = 0.06  # chance that a step clicks on a page, the source of strong edges
     mean_extra_clicks: NonNegative = 1  # clicks after a query, beyond the first
-    p_cart: Probability = 0.15  # after a click in search or on a page
-    p_purchase: Probability = 0.3  # that what is in the cart is bought
+    p_cart: Probability = 0.15  # chance that a click in search or on a page leads to the cart
+    p_purchase: Probability = 0.3  # chance that what is in the cart is bought
     view_share: Probability = 0.0  # share of feed clicks that follow the item in view
     global_share: Probability = 0.4  # share of the others that follow popularity alone
     candidates: Annotated[Count, Field(ge=2)] = 64  # results that a page or a search can show

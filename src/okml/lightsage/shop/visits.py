@@ -17,7 +17,7 @@ from okml.lightsage.shop.settings import ShopSettings
 
 SECOND = 1000  # ms
 PAUSE, MEAN_EXTRA_PAUSE = 5 * SECOND, 45 * SECOND  # between two steps
-CART_DELAY, PURCHASE_DELAY = 2 * SECOND, 4 * SECOND  # after the click; less than any pause
+CART_DELAY, PURCHASE_DELAY = 2 * SECOND, 4 * SECOND  # time since the click; any pause is longer
 POPULARITY_PULL = 0.5  # coefficient of log-popularity in the logit of a shown item
 BLOCK_ENTRIES = 2**22  # distances that exist at once
 NOTHING = -1

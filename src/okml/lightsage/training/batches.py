@@ -76,7 +76,7 @@ class Positives:
 def drawn_places(cumulative: NDArray[np.float64], count: int, rng: np.random.Generator) -> Numbers:
     """Draw places with replacement by their cumulative probabilities, ``[count]``."""
     uniform = rng.random(count)
-    order = np.argsort(uniform)  # in order, neighbors in memory are read one after the other
+    order = np.argsort(uniform)  # sorted places make reads of memory sequential
     places = np.empty(count, np.int64)
     places[order] = np.searchsorted(cumulative, uniform[order], side="right")
     return places

@@ -34,7 +34,7 @@ class Hyperparameters(Settings):
     """The hyperparameters of an encoder's training; the paper's own are unpublished."""
 
     batch: Annotated[Count, Field(ge=2)] = 512  # pairs
-    steps: Count = 400  # at most
+    steps: Count = 400  # the largest number
     learning_rate: LearningRate = 5e-3  # AdamW
     weight_decay: NonNegative = 1e-4
     warmup_steps: Whole = 0

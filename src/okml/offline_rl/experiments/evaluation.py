@@ -28,7 +28,7 @@ EVALUATED = (CONTROL, "crr")
 HORIZONS = (1, 2, 3, 5, 10, 20)
 CLIP = 20.0  # largest cumulative weight
 LEAST_EFFECTIVE = 100.0  # least effective sessions of a reported estimate
-MOST_SESSIONS = 2000  # of a real log
+MOST_SESSIONS = 2000  # sessions of a real log that are evaluated
 BATCH = 256  # sessions
 
 

@@ -70,7 +70,7 @@ def measure_starts(study: Study) -> StepResult:
     """Measure fine-tuning after stages 1 of other lengths, with CRR's weights and equal ones."""
     profile, result = study.profile, StepResult()
     comparison = RewardedArms.of(study.data(profile.main))
-    names: dict[tuple[int, str], tuple[str, str]] = {}  # before and after, by epochs and arm
+    names: dict[tuple[int, str], tuple[str, str]] = {}  # epochs, arm: names before and after
     for job in start_jobs(profile):
         epochs = job.stage1_epochs or profile.main.stage1.epochs
         before, after = f"stage 1 of {epochs}", f"{job.arm} after {epochs}"

@@ -84,7 +84,7 @@ class Mixer(nn.Module, ABC):
         shape: The sizes and options of the backbone.
     """
 
-    supports_masks: ClassVar[bool] = True  # of the future and of padding
+    supports_masks: ClassVar[bool] = True  # masks of the future and of padding
     supports_bidirectional: ClassVar[bool] = True
     supports_key_bias: ClassVar[bool] = False
     needs_times: ClassVar[bool] = False

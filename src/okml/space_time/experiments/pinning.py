@@ -27,7 +27,7 @@ from okml.steps import StepResult
 
 SWEEP = tuple(float(step) for step in range(-6, 7, 2))
 SHOWN_WORKS = 3  # prompts under which the next tokens are shown
-SHOWN_TOKENS = 5  # of a neuron, those whose loss rises most
+SHOWN_TOKENS = 5  # tokens of a neuron, those whose loss rises most
 FIRING_ROWS = 256  # names that tell how strongly a neuron fires
 
 Neuron = tuple[int, int]  # block and number in it

@@ -19,7 +19,7 @@ from okml.space_time.models import LanguageModel
 from okml.space_time.study import Study
 from okml.steps import StepResult
 
-QUESTION = ("Where is ", "? It is a place on the continent of")  # around the name
+QUESTION = ("Where is ", "? It is a place on the continent of")  # text before and after the name
 EAST, WEST = " Asia", " North"  # first tokens of the answers whose odds are read
 PUSHED = "longitude"
 DIRECTION_SEED = 0

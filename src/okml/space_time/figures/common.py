@@ -11,7 +11,7 @@ import polars.selectors as cs
 from okml.errors import ParameterError
 
 HOVERED = 150  # points with a tooltip; more would make the page heavy
-TITLES: Mapping[str, str] = {  # of entity sets and models
+TITLES: Mapping[str, str] = {  # entity set or model: its title
     "world_place": "World",
     "us_place": "USA",
     "us_place_without_zip": "USA without ZIP codes",

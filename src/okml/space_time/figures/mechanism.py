@@ -106,7 +106,7 @@ def neuron_sweep(rows: pl.DataFrame) -> Picture:
             axes.set_title(f"{_end_of(prompt)} …", fontsize=8)
             axes.set_xlabel(f"pinned activation, {neuron}")
             axes.legend(fontsize=7, loc="upper center", ncols=5, handlelength=1, columnspacing=0.9)
-        grid[0, 0].set_ylim(top=1.2 * pinned["probability"].to_numpy().max())  # for the legends
+        grid[0, 0].set_ylim(top=1.2 * pinned["probability"].to_numpy().max())  # legends need room
         for axes in grid[:, 0]:
             axes.set_ylabel("probability of the next token")
     ends = pinned.group_by("neuron", maintain_order=True).agg(

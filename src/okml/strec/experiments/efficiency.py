@@ -62,7 +62,7 @@ from okml.strec.timing import (
 
 TOP = 10
 ROUNDS = "rounds of timing"
-PERCENTILES = (50, 95, 99)  # of the latencies
+PERCENTILES = (50, 95, 99)  # latencies are reported at these
 
 # Seconds of each round, [r], by encoder; NaN from the round on in which it ran out of memory.
 Seconds = Mapping[str, NDArray[np.float64]]

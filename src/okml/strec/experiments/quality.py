@@ -45,7 +45,7 @@ def measure_quality(study: Study) -> StepResult:
     profile, result = study.profile, StepResult()
     summaries, without_seen, seeds = [], [], []
     starts: list[dict[str, Any]] = []  # costs of warm starts
-    costs: list[dict[str, Any]] = []  # of the arms after them
+    costs: list[dict[str, Any]] = []  # costs of the arms that start from them
     cells: list[Estimate] = []  # STRec less its best opponent
     for settings in profile.datasets:
         jobs = quality_jobs(profile, settings)

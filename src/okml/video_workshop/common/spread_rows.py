@@ -58,8 +58,8 @@ def look_up(rows: DTensor, ids: Tensor) -> Tensor:
     flat = ids.flatten()[there]  # [n]
     owner = flat // height
     order = owner.argsort(stable=True)
-    asked = torch.bincount(owner, minlength=mesh.size())  # of each process by this one
-    told = all_to_all_single(asked, None, None, mesh)  # of this process by each
+    asked = torch.bincount(owner, minlength=mesh.size())  # rows that this process asks of each
+    told = all_to_all_single(asked, None, None, mesh)  # rows that each process asks of this one
     to_ask, to_tell = torch.stack([asked, told]).tolist()
     wanted = all_to_all_single(flat[order], to_tell, to_ask, mesh)
     found = functional.embedding(wanted - mesh.get_local_rank() * height, rows.to_local())

@@ -18,7 +18,7 @@ from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.settings import VideoWorkshopProfile
 
 Loss = Callable[[nn.Module, Any], Tensor | Losses]
-BETAS = (0.9, 0.98)  # of AdamW for transformers
+BETAS = (0.9, 0.98)  # AdamW's for transformers
 AT_A_TIME = 512  # examples of a batch outside of training
 
 

@@ -151,7 +151,7 @@ class UserModel(Encoder):
         self.intents = IntentFeed(width, kinds, genres) if settings.intents else None
         self.norm = nn.LayerNorm(width, eps=backbone.norm_epsilon)
         initialize(self, STD)
-        self.table = table  # after the initialization: a table initializes itself
+        self.table = table  # set last, since a table initializes itself
 
     def forward(
         self,

@@ -61,7 +61,7 @@ class Slates:
 
 
 Policy = Callable[[Situation, np.random.Generator], Slates]
-Score = Callable[[Situation], Floats]  # of each candidate, [n, c]
+Score = Callable[[Situation], Floats]  # scores of the candidates, [n, c]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class Rollout(Impressions):
         active: Whether each user came on each day, ``[days, u]``.
     """
 
-    candidates: NDArray[np.int32]  # of each request
+    candidates: NDArray[np.int32]  # [r, c]
     value: NDArray[np.float32]
     satiation: NDArray[np.float32]
     active: NDArray[np.bool_]

@@ -13,7 +13,7 @@ from okml.errors import ParameterError
 from okml.video_workshop.common.table import ItemTable
 
 Modalities = Mapping[str, NDArray[np.float32]]  # [items + 1, f_m] each; NaN rows are missing
-ModalitiesOf = Callable[[int], Modalities]  # by seed, which draws arbitrary axes
+ModalitiesOf = Callable[[int], Modalities]  # the seed draws arbitrary axes
 
 
 class MultimodalItemEncoder(nn.Module):
@@ -50,7 +50,7 @@ class MultimodalItemEncoder(nn.Module):
                 nn.LayerNorm(size), nn.Linear(size, hidden), nn.GELU(), last
             )
         self.modality = nn.Parameter(torch.zeros(len(widths), width))
-        self.query = nn.Parameter(torch.zeros(width))  # at first a plain mean
+        self.query = nn.Parameter(torch.zeros(width))  # zeros give a plain mean
 
     def forward(self, features: Mapping[str, Tensor], there: Tensor) -> Tensor:
         """Return the vectors ``[..., d]``; zero for an item without any modality.

@@ -137,7 +137,7 @@ def prefixes(codes: Codes, known: NDArray[np.bool_], rows: int | None = None) ->
         number = prefix_numbers(codes[:, :level])  # [items + 1]
         trained = torch.zeros(int(number.max()) + 1, dtype=torch.bool)
         trained[number[seen]] = True
-        row = trained.cumsum(0) * trained  # from 1; 0: no row
+        row = trained.cumsum(0) * trained  # rows count from 1; 0: no row
         places.append(torch.where(row[number] > 0, row[number] + used, 0))
         used += int(trained.sum())
     table = torch.stack(places, 1)

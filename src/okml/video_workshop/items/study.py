@@ -35,7 +35,7 @@ from okml.video_workshop.items.maker import TableMaker
 from okml.video_workshop.items.multimodal import ContentTable, Modalities
 from okml.video_workshop.settings.data import WatchLogSettings
 
-MONITOR = "hr@10"  # of the validation of last items, as in MicroLens's scripts
+MONITOR = "hr@10"  # last items validate, as in MicroLens's scripts
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ class VideoWorkshopProfile(Profile):
     chapter: ClassVar[str] = "video_workshop"
 
     data: WatchLogSettings = WatchLogSettings()
-    cold_data: WatchLogSettings | None = None  # of the experiment on new items; None: the same
+    cold_data: WatchLogSettings | None = None  # the experiment on new items; None: the same
     items: ItemsSettings = ItemsSettings()
     users: UsersSettings = UsersSettings()
     world_data: WatchLogSettings | None = None  # ratings that worlds are made of; None: the same

@@ -57,7 +57,7 @@ class LeaveOneOutSettings(Settings):
         length=10, width=1024, layers=2, heads=2, dropout=0.1, actions=False, requests=False
     )
     loss: AnyLoss = InBatchSoftmaxSettings()
-    epochs: Count = 50  # at most
+    epochs: Count = 50  # the largest number
     patience: Count = 6  # epochs without a new best HR@10 of validation
     batch: Count = 512  # windows, one a user
     learning_rate: LearningRate = 1e-4

@@ -36,7 +36,7 @@ class StreamTrainingSettings(Settings):
     batch: Count = 64  # windows
     learning_rate: LearningRate = 1e-3
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.98)
-    weight_decay: NonNegative = 0.01  # for matrices, not for item rows
+    weight_decay: NonNegative = 0.01  # applies to matrices, not to item rows
     gradient_clip: Positive = 1.0
     base_epochs: Count = 12  # epochs of the base model and of every retraining
     update_epochs: Count = 3  # epochs of an update, over the events of one period

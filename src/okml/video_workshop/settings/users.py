@@ -102,7 +102,7 @@ class UserPretrainingSettings(Settings):
     steps: Count = 160  # the same for every variant
     batch: Count = 64  # windows per step
     learning_rate: LearningRate = 1e-3
-    weight_decay: NonNegative = 0.01  # for matrices; embeddings and norms have none
+    weight_decay: NonNegative = 0.01  # applies to matrices; embeddings and norms have none
     warmup_steps: Whole = 0
     gradient_clip: Positive = 1.0
     loss: AnyLoss = SoftmaxSettings()

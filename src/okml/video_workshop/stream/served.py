@@ -82,7 +82,7 @@ def age_slices(ages: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
     return {name: (ages >= low) & (ages < high) for name, (low, high) in AGES.items()}
 
 
-Genres = Sequence[Sequence[str]]  # of each item, in the order of item numbers from 1
+Genres = Sequence[Sequence[str]]  # item numbers from 1 set the order
 
 
 def favorite_genres(interactions: Interactions, genres: Genres, amount: int) -> tuple[str, ...]:

@@ -109,7 +109,7 @@ class WindowBatches(CausalBatches):
             watched.interactions, windows, padding_side="right", negatives=negatives, device=device
         )
         self._context = FlatContext(watched, device)
-        self._liked = np.concatenate([[0], np.cumsum(watched.liked)])  # before each place, [e + 1]
+        self._liked = np.concatenate([[0], np.cumsum(watched.liked)])  # [e + 1]
 
     def batch(self, indices: Ints, rng: np.random.Generator) -> WindowBatch:
         """Build the batch of some windows; ``rng`` draws the negatives.

@@ -97,7 +97,7 @@ class RankingModel(DownstreamModel):
         labels = torch.from_numpy(ranked_labels(model.kinds, tasks)).float()
         self.register_buffer("labels", labels, persistent=False)
         width = model.settings.width
-        self.scale = width**0.5  # of item vectors, as in the tokens
+        self.scale = width**0.5  # tokens scale item vectors alike
         self.heads = MMoE(tasks, 3 * width, heads)
 
     def forward(self, batch: WindowBatch) -> Mapping[str, Tensor]:

@@ -117,7 +117,7 @@ def row_losses(objective: Pretraining, study: UsersStudy, rows: Rows) -> Floats:
 
 
 Task = Literal["retrieval", "ranking", "related"]
-TASKS: tuple[Task, ...] = ("retrieval", "ranking", "related")  # by NDCG@10, GAUC and HR@10
+TASKS: tuple[Task, ...] = ("retrieval", "ranking", "related")  # judged by NDCG@10, GAUC and HR@10
 
 
 class PairedEvaluation:

@@ -31,7 +31,7 @@ class ActionHead(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, len(kinds.signals))
         )
-        self.scale = width**0.5  # of item vectors, as in the tokens
+        self.scale = width**0.5  # tokens scale item vectors alike
 
     def forward(self, hidden: Tensor, item: Tensor) -> Tensor:
         """Return logits ``[..., signals]`` of user and item vectors, ``[..., d]`` each."""

@@ -27,7 +27,7 @@ from okml.video_workshop.stream.experiments.tables import (
 from okml.video_workshop.stream.prequential import per_period
 from okml.video_workshop.stream.study import StreamStudy
 
-RECALL = "hr@20"  # of one target, ADER's Recall@20
+RECALL = "hr@20"  # recall of one target, ADER's Recall@20
 
 
 def measure_freshness(study: StreamStudy) -> StepResult:
