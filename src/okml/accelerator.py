@@ -156,7 +156,7 @@ def require_float64(device: torch.device, what: str) -> None:
     """Refuse a device without float64.
 
     Args:
-        device: The device.
+        device: The device on which it would run.
         what: What needs it, as the subject of a sentence in the plural.
 
     Raises:

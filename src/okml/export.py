@@ -107,7 +107,7 @@ def export(found: Chapter, profile: Profile, to: Path, folder: Path | None = Non
     Nothing is trained: the run has to be recorded, by the code that is here.
 
     Args:
-        found: The chapter.
+        found: The chapter whose run it is.
         profile: The settings of the run.
         to: The folder of the networks; a network that is there already is replaced.
         folder: The folder of the run; None for the default of these settings.

@@ -45,7 +45,7 @@ def files_used(name: str, files: Iterable[str] | None = None) -> dict[str, DataU
     """Return files of an entry of the catalog, with source and hash, as a record lists them.
 
     Args:
-        name: The entry.
+        name: The name of the entry.
         files: Some of its files; without them all.
 
     Raises:

@@ -53,7 +53,7 @@ def sample_student(
     Training prepares for this sampler; the paper names none.
 
     Args:
-        denoiser: The student.
+        denoiser: The student to sample from.
         schedule: The noise schedule of the student.
         noise: The start, ``[B, c, h, w]``, standard normal.
         condition: ``[B, ...]`` each.

@@ -132,7 +132,7 @@ class Guided(nn.Module):
     """A denoiser under classifier-free guidance, called as any other.
 
     Args:
-        denoiser: The network.
+        denoiser: The network, called with the condition and with the empty one.
         guidance: The scale; 1 is none.
         null_condition: The empty condition, ``[1, ...]`` each.
     """

@@ -73,7 +73,7 @@ class Requests:
         noise: The noise that sampling starts from, in the shape of the latents.
         labels: The classes asked for, ``[n]``.
         prompts: The vectors of the captions, ``[n, d]``.
-        captions: The captions.
+        captions: The texts of the prompts, n of them.
     """
 
     noise: Tensor

@@ -121,7 +121,7 @@ class Study:
         """Return the ranks of the test rows among all items, ties pessimistic.
 
         Args:
-            encoder: The recommender.
+            encoder: The recommender to evaluate.
             data: The data set, whose protocol says whether seen items are candidates.
             other_rule: Whether to rank by the opposite of that rule.
         """

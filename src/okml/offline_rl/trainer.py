@@ -255,7 +255,7 @@ def stage_of(
 
     Args:
         settings: The settings of the data set.
-        arm: The arm.
+        arm: The arm to train.
         stage1_epochs: The epochs of stage 1, for the arm that is stage 1; None for the log's.
         factor: The factor of all learning rates.
     """
@@ -292,7 +292,7 @@ def crr_task(
         data: The data set, whose rewards bound Q.
         settings: The variant of CRR.
         actor: The encoder of the policy.
-        critics: The Q-functions.
+        critics: The Q-functions, trained beside the policy.
         stage: The learning rate of the actor.
         critic_rate: The learning rate of the critics.
         options: Further arguments of :class:`CRRTask`.

@@ -12,7 +12,7 @@ def true_places(mask: Tensor, count: int) -> Tensor:
     It is ``mask.nonzero()``, for which the host must wait until a device has counted them.
 
     Args:
-        mask: Bool, ``[m]``.
+        mask: The mask whose true elements are found, bool, ``[m]``.
         count: The number of true elements.
     """
     # A true element writes its index to its place among them, all others to one more place.

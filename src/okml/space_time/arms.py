@@ -122,7 +122,7 @@ def layers_kept(profile: SpaceTimeProfile, one: Pass, blocks: int) -> Kept:
 
     Args:
         profile: The settings of the run.
-        one: The pass.
+        one: The pass through a model.
         blocks: The number of blocks of its model.
     """
     main, resident = profile.model, profile.resident_model

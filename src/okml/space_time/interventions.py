@@ -71,7 +71,7 @@ def sweep_values(
         activations: The activations of all neurons of the block on the prompts, [n, m].
         neuron: The index of the neuron in its block.
         multiples: The values in units of that quantile.
-        quantile: The quantile.
+        quantile: The quantile of |activation| that is the unit.
     """
     unit = float(np.quantile(activations[:, neuron].abs().numpy(), quantile))
     return [multiple * unit for multiple in multiples]

@@ -97,7 +97,7 @@ def layer_frames(
     predicts.
 
     Args:
-        entity_set: The entities.
+        entity_set: The entities whose coordinates are predicted.
         draws: The rows of each seed.
         layers: The layers in order, and of each the probes of all seeds.
     """

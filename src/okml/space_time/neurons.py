@@ -223,8 +223,8 @@ def rank_correlations(values: Tensor, targets: Tensor) -> Tensor:
     """Return Spearman's rho of each column of ``values`` with each column of ``targets``.
 
     Args:
-        values: [n, m].
-        targets: [n, t].
+        values: The first variables, one a column, [n, m].
+        targets: The second variables, one a column, [n, t].
 
     Returns:
         [m, t]; NaN where a column is constant.

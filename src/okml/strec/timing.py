@@ -87,7 +87,7 @@ def saved_bytes(
     own parameters and buffers, and so do not depend on the device.
 
     Args:
-        forward: The pass.
+        forward: The forward pass to measure.
         module: The module that computes it.
         shapes_only: Whether the pass computes no numbers, only shapes (fake tensors), of a module
             on the CPU. It takes no memory, whatever the count is, and about a second instead.

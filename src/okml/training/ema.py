@@ -20,7 +20,7 @@ class Average:
     initial weights would dominate the average of a short run. Buffers are copied.
 
     Args:
-        of: The module.
+        of: The module whose weights are averaged.
         decay: The largest decay.
     """
 

@@ -51,7 +51,7 @@ def shard(
     coordinate of a thousand does not survive bfloat16.
 
     Args:
-        module: The module.
+        module: The module to spread.
         blocks: Parts of it, inner ones first: the outer ones leave out what has been taken.
         mixed_precision: The precision of the training.
         mesh: The mesh of processes; None for all of them.

@@ -34,9 +34,9 @@ def two_step_target(
         teacher: The network that takes twice as many steps.
         schedule: The noise schedule of teacher and student.
         noisy: The noised images at ``start``, ``[B, c, h, w]``.
-        start: ``[B]``.
+        start: The timesteps of ``noisy``, ``[B]``.
         middle: The timesteps between the teacher's two steps, ``[B]``.
-        stop: ``[B]``, or ``CLEAN``.
+        stop: The timesteps after the teacher's two steps, ``[B]``, or ``CLEAN``.
         condition: ``[B, ...]`` each.
     """
     halfway = ddim_step(teacher, schedule, noisy, start, middle, condition)

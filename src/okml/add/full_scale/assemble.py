@@ -84,7 +84,7 @@ def fixed_conditions(
     SDXL-base was trained with zeros for the empty prompt, the others with its encoding.
 
     Args:
-        pipeline: The pipeline.
+        pipeline: The model whose text towers encode the prompts.
         device: The device of its text towers; None for the CPU.
     """
     device = device or torch.device("cpu")

@@ -40,8 +40,8 @@ class Pipeline:
     """The parts of a latent diffusion model.
 
     Attributes:
-        denoiser: The UNet.
-        codec: The autoencoder.
+        denoiser: The UNet that denoises latents.
+        codec: The autoencoder between images and latents.
         prompts: The text towers, which make the UNet's arguments of token numbers.
         tokenize: The tokenizer of each text tower.
         scheduler: The noise schedule.
@@ -71,7 +71,7 @@ def load_pipeline(
     """Return a published model in evaluation mode, fetched where it is not here yet.
 
     Args:
-        name: The backbone.
+        name: The name of the backbone.
         dtype: The floating-point type of all weights.
         side: The side of the images, which SDXL is told.
         checkpointing: Whether the decoder is checkpointed; see :class:`LatentCodec`.

@@ -35,7 +35,7 @@ def caption_vectors(captions: Sequence[str], width: int, encoder: TextEncoder = 
     the vector of "no prompt".
 
     Args:
-        captions: The captions.
+        captions: The texts to encode, n of them.
         width: The width of the vectors; at most 384 for sentences.
         encoder: The text encoder.
 

@@ -37,7 +37,7 @@ class CaptionPipeline(DiffusionPipeline):  # type: ignore[misc]
         """Return images in [-1, 1], ``[n, c, s, s]``, for as many captions.
 
         Args:
-            captions: The captions.
+            captions: The texts to draw, n of them.
             steps: The number of steps: 1, 2 or 4.
             seed: The seed of the noise.
         """

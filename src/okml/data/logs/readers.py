@@ -101,7 +101,7 @@ class Origin:
         """Return the log of some events.
 
         Args:
-            frame: The events.
+            frame: The events, with the columns that :class:`EventLog` describes.
             resolution: The resolution of the file's times, in seconds.
             more: Further fields of the log.
         """

@@ -153,7 +153,7 @@ def visit_counts(
     """Count the visits of walks from each node to other nodes, a block of nodes at a time.
 
     Args:
-        adjacency: Row-normalized graph.
+        adjacency: Row-normalized graph; each step is drawn from a row.
         walks: Number of walks from each node.
         length: Number of steps of a walk.
         restart: Probability that a step starts from the start node again.

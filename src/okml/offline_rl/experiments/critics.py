@@ -96,7 +96,7 @@ def _estimate(by_seed: dict[int, Judged], name: str, shared: bool) -> Estimate:
 
     Args:
         by_seed: The judged rows of each seed.
-        name: The statistic.
+        name: The name of the statistic.
         shared: Whether all seeds judge the same rows; else each has a log of its own.
     """
     first = next(iter(by_seed.values()))

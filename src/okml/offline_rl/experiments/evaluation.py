@@ -118,7 +118,7 @@ def _estimates(
     """Return estimates of a policy's return; see :func:`okml.off_policy.estimates`.
 
     Args:
-        study: The study.
+        study: The study, whose settings have the discount and the size of a chunk.
         encoder: The encoder of the policy.
         critics: The critics of its Q-function.
         items: The items of sessions, ``[s, n + 1]``, 0 after their end.
@@ -143,7 +143,7 @@ def evaluate_actions(
     Q and V, the mean of Q over the policy's actions, are means over critics; 0 without critics.
 
     Args:
-        study: The study.
+        study: The study, whose device and size of a chunk are used.
         actor: The encoder of the policy.
         critics: The critics of its Q-function; None for no values.
         items: The items of sessions, ``[s, n + 1]``, 0 after their end.

@@ -116,7 +116,7 @@ def train(
     Args:
         profile: Profile with the device and the precision.
         task: Modules, losses and optimizers of the training.
-        source: Training examples.
+        source: Batches of training examples.
         folder: Folder of the training; None: nothing is written.
         batch: Number of examples per step.
         seed: Random seed of the order of examples.

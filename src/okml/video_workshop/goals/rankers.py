@@ -114,9 +114,9 @@ class Ranker(UserItemVectors):
     Args:
         users: Number of users.
         content: Content features of items, ``[items + 1, d]``.
-        kind: Architecture.
+        kind: Architecture, by a name of the description above.
         tasks: Names of the predicted responses.
-        settings: Sizes.
+        settings: Widths of vectors and of hidden layers.
         clicks: Number of last clicks that a transformer reads.
         places: Number of places of a slate.
     """

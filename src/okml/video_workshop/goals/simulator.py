@@ -265,7 +265,7 @@ def oracle(world: World, name: str, settings: VideoSimSettings) -> Policy:
         world: World whose true responses are ranked by.
         name: One of ``ORACLES``: no score; the logit of a click; watching before noise times the
             click probability; the expected growth of good will.
-        settings: Sizes.
+        settings: Settings of the world, which have the number of shown items.
     """
 
     def random(situation: Situation, rng: np.random.Generator) -> Slates:

@@ -28,7 +28,7 @@ class StreamArm:
 
     Attributes:
         strategy: Name of the update strategy.
-        table: Item representation.
+        table: Name of the item representation.
         shards: Updates per period.
         shock: Whether the stream has the simulated shift of taste.
         log: Number of a session log; None: the chapter's log.

@@ -35,7 +35,7 @@ class Base:
 
     Attributes:
         name: Name of the folder, unique together with the other fields.
-        table: Item representation.
+        table: Name of the item representation.
         shuffled: Whether each event has the action of another event, as a control.
     """
 

@@ -50,7 +50,7 @@ class Retrieval(DownstreamModel):
     identity, so that a pre-trained model starts as its own predictor.
 
     Args:
-        model: User model.
+        model: User model that encodes the history.
         item_loss: Loss over the catalog.
     """
 
@@ -83,7 +83,7 @@ class RankingModel(DownstreamModel):
     Its heads, MMoE, read ``[h, e, h * e]`` of the user's vector ``h`` and the item's ``e``.
 
     Args:
-        model: User model.
+        model: User model that encodes the history.
         tasks: Names of the predicted labels; see :func:`ranked_labels`.
         heads: Sizes of the heads.
     """
