@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from okml.chapters import chapter
 from okml.cli import app
-from okml.export import CARD, export, load_module
+from okml.export import CARD, export_networks, load_module
 from okml.ledger import Outcome, judge, load_claims, read_record, record_path
 from okml.profile import Profile
 
@@ -37,7 +37,7 @@ def exported(profile: Profile, run_dir: Path, to: Path) -> dict[str, nn.Module]:
     """Return the networks that ``okml export`` writes, by name and loaded; nothing is trained."""
     taken = "okml.training.loop._Run._take"
     with mock.patch(taken, side_effect=AssertionError("trained again")):
-        places = export(chapter(profile.chapter), profile, to, run_dir)
+        places = export_networks(chapter(profile.chapter), profile, to, run_dir)
     assert all(profile.chapter in (place / CARD).read_text("utf-8") for place in places)
     return {place.name: load_module(place) for place in places}
 

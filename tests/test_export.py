@@ -16,7 +16,7 @@ from okml.export import (
     CONFIG,
     WEIGHTS,
     ModelExport,
-    export,
+    export_networks,
     load_module,
     model_card,
     module_export,
@@ -88,7 +88,7 @@ def test_a_card_tells_terms_measurements_and_origin() -> None:
 def test_a_run_that_is_not_finished_is_asked_for(tmp_path: Path) -> None:
     found = chapter("strec")
     with pytest.raises(RecordError, match="There is no finished run") as caught:
-        export(found, found.profile("smoke"), tmp_path / "to", tmp_path / "run")
+        export_networks(found, found.profile("smoke"), tmp_path / "to", tmp_path / "run")
     assert "okml run strec --profile smoke" in str(caught.value)
     assert not (tmp_path / "to").exists()
 
@@ -99,4 +99,4 @@ def test_a_record_of_other_settings_is_none(tmp_path: Path) -> None:
     record.write(tmp_path / "record.json")
     found = chapter("strec")
     with pytest.raises(RecordError, match="of other settings"):
-        export(found, found.profile("smoke"), tmp_path / "to", tmp_path)
+        export_networks(found, found.profile("smoke"), tmp_path / "to", tmp_path)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from okml import runlog
-from okml.runlog import EVENTS, LOG, duration, event, last_lines, read, sentence, step, write_to
+from okml.runlog import EVENTS, LOG, duration, event, last_lines, sentence, step, write_to
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def logged(tmp_path: Path) -> Iterator[None]:
 def test_an_event_is_a_line_for_programs_and_one_for_people(tmp_path):
     with step("training"):
         event("jobs", done=2, of=7)
-    started, jobs, finished = read(tmp_path)
+    started, jobs, finished = runlog.read_events(tmp_path)
     assert [e["event"] for e in (started, jobs, finished)] == [
         "step started", "jobs", "step finished",
     ]  # fmt: skip
@@ -45,9 +45,9 @@ def test_an_event_is_a_line_for_programs_and_one_for_people(tmp_path):
 def test_a_step_that_fails_says_by_what(tmp_path):
     with pytest.raises(ValueError, match="no such thing"), step("data"):
         raise ValueError("no such thing")
-    assert read(tmp_path)[-1]["problem"] == "ValueError: no such thing"
+    assert runlog.read_events(tmp_path)[-1]["problem"] == "ValueError: no such thing"
     event("run finished")
-    assert "step" not in read(tmp_path)[-1]  # the step is over
+    assert "step" not in runlog.read_events(tmp_path)[-1]  # the step is over
 
 
 def test_nothing_is_logged_where_nothing_runs(tmp_path):
@@ -59,7 +59,7 @@ def test_nothing_is_logged_where_nothing_runs(tmp_path):
 def test_a_log_that_cannot_be_written_stops_nobody(tmp_path):
     (tmp_path / EVENTS).mkdir()
     event("run finished")
-    assert read(tmp_path) == []
+    assert runlog.read_events(tmp_path) == []
 
 
 @pytest.mark.parametrize("rest", ['{"time": "2026', "\x00\x00", "half a line"])
@@ -68,7 +68,7 @@ def test_an_unfinished_line_costs_itself_alone(tmp_path, rest):
     with (tmp_path / EVENTS).open("a") as file:
         file.write(rest)
     event("jobs", done=2, of=2)
-    assert [e["done"] for e in read(tmp_path)] == [1, 2]
+    assert [e["done"] for e in runlog.read_events(tmp_path)] == [1, 2]
 
 
 def test_a_number_that_is_none_and_a_long_text_stay_on_one_line_of_json(tmp_path):

@@ -183,12 +183,13 @@ def export(
     ] = None,
 ) -> None:
     """Write the networks of a finished run: safetensors, configuration and model card."""
-    from okml.export import export
+    from okml.export import export_networks
     from okml.paths import build_dir
 
     found = chapter(name)
     settings = found.profile(profile, pairs(parameter))
-    for folder in export(found, settings, to or build_dir() / "exports" / name / profile, run_dir):
+    place = to or build_dir() / "exports" / name / profile
+    for folder in export_networks(found, settings, place, run_dir):
         out.print(f"exported {folder}")
 
 
@@ -277,7 +278,7 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show what runs and what ran: steps, trainings, the time left and the last lines."""
-    from okml.status import statuses, told
+    from okml.status import status_lines, statuses
 
     found = statuses([each.name for each in _chosen(chapters)], lines)
     if as_json:
@@ -286,7 +287,7 @@ def status(
     if not found:
         out.print("Nothing has run here yet.")
     for each in found:
-        for line in told(each):
+        for line in status_lines(each):
             out.print(escape(line), soft_wrap=True)
 
 

@@ -101,7 +101,9 @@ def load_module(folder: str | Path) -> nn.Module:
     return network.eval()
 
 
-def export(found: Chapter, profile: Profile, to: Path, folder: Path | None = None) -> list[Path]:
+def export_networks(
+    found: Chapter, profile: Profile, to: Path, folder: Path | None = None
+) -> list[Path]:
     """Write the networks of a finished run, each into a folder of its own; return the folders.
 
     Nothing is trained: the run has to be recorded, by the code that is here.

@@ -109,7 +109,7 @@ class NotebookJob:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def read(path: Path) -> NotebookNode:
+def read_notebook(path: Path) -> NotebookNode:
     """Read a notebook.
 
     Raises:
@@ -144,7 +144,8 @@ def code_hash(chapter: str) -> str:
 def source_hash(path: Path) -> str:
     """Return the SHA-256 of a notebook's cells without outputs and counters."""
     cells = [
-        (cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in read(path).cells
+        (cell.cell_type, cell.source, cell.metadata.get("tags", []))
+        for cell in read_notebook(path).cells
     ]
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
 
@@ -234,7 +235,7 @@ def prepare_all(
 
 def _parameters(notebook: Path) -> set[str]:
     """Return the names of a notebook's parameters; an empty set without a parameters cell."""
-    read(notebook)
+    read_notebook(notebook)
     try:
         return set(papermill.inspect_notebook(str(notebook)))
     except ValueError as error:  # unknown language
@@ -255,7 +256,7 @@ def is_current(job: NotebookJob) -> bool:
     if not job.output.exists():
         return False
     try:
-        metadata = read(job.output).metadata
+        metadata = read_notebook(job.output).metadata
     except NotebookError:
         return False  # truncated or edited: execute again
     failed = metadata.get("papermill", {}).get("exception")
@@ -307,7 +308,7 @@ def execute(job: NotebookJob) -> Path:
             # A graceful shutdown would wait for a helper process of multiprocessing.
             shutdown_kernel="immediate",
         )
-        notebook = read(partial)
+        notebook = read_notebook(partial)
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs = joined_streams(cell.outputs)
@@ -473,7 +474,7 @@ def refresh(chapter: Chapter) -> tuple[Path, ...]:
             f"Run `okml run {chapter.name} --profile smoke` first.",
         )
     for job in jobs:
-        _store(read(job.output), job.notebook)
+        _store(read_notebook(job.output), job.notebook)
     return chapter.notebooks
 
 
@@ -483,7 +484,7 @@ def _store(executed: NotebookNode, notebook: Path) -> None:
         for cell in executed.cells
         if "injected-parameters" not in cell.metadata.get("tags", [])
     ]
-    committed = read(notebook).cells  # its translations may be newer than the run
+    committed = read_notebook(notebook).cells  # its translations may be newer than the run
     russian = {cell.id: cell.metadata[RUSSIAN] for cell in committed if RUSSIAN in cell.metadata}
     for cell in executed.cells:
         tags = cell.metadata.get("tags", [])

@@ -106,7 +106,7 @@ def step(name: str) -> Iterator[None]:
         _place = outside
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
+def read_events(folder: Path) -> list[dict[str, Any]]:
     """Return the events of all runs of a folder in order of time; skip invalid lines."""
     try:
         lines = (folder / EVENTS).read_text(encoding="utf-8", errors="replace").splitlines()

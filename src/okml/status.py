@@ -93,7 +93,7 @@ def status(folder: Path, lines: int = 3) -> Status | None:
 
 
 def _status(folder: Path, lines: int) -> Status | None:
-    events = runlog.read(folder)
+    events = runlog.read_events(folder)
     starts = [number for number, event in enumerate(events) if event["event"] == "run started"]
     if not starts:
         return None
@@ -134,7 +134,7 @@ def _problem(run: Events) -> str | None:
     return failed[-1] if failed else None
 
 
-def told(status: Status) -> Iterator[str]:
+def status_lines(status: Status) -> Iterator[str]:
     """Yield a status as text: one line, and indented lines below it."""
     yield f"{status.chapter}  {status.profile}  {_said(status)}"
     below = [status.folder]

@@ -52,7 +52,7 @@ def test_a_value_of_several_words_is_translated(path):
         if found["of"] == labels.VALUE
     }
     long = {value for value in values if len(re.findall("[a-z]{2,}", value)) > 2}
-    lacking = {value for value in long if labels.in_russian(value) is None}
+    lacking = {value for value in long if labels.russian_label(value) is None}
     assert [value for value in lacking if not kept.fullmatch(value)] == []
 
 
@@ -81,14 +81,14 @@ def test_what_tooltips_say_of_the_number_of_a_claim_is_translated(chapter):
             estimates = [record.metrics[metric], *record.differences.get(metric, {}).values()]
             said |= {text for e in estimates for text in (e.unit, e.over, e.estimator)}
     assert said
-    assert {text for text in said if labels.in_russian(text) is None} == set()
+    assert {text for text in said if labels.russian_label(text) is None} == set()
 
 
 def test_what_records_note_is_translated():
     records = [load_record(chapter, name) for chapter in CHAPTERS for name in RECORDED]
     noted = {note for record in filter(None, records) for note in record.notes}
     assert noted
-    assert {note for note in noted if labels.in_russian(note) is None} == set()
+    assert {note for note in noted if labels.russian_label(note) is None} == set()
 
 
 def width(text):
@@ -100,7 +100,7 @@ def width(text):
 def test_the_boxes_of_a_diagram_have_room_for_their_russian_text(boxes):
     for _, _, text, _ in boxes.values():
         lines = text.split("\n")
-        russian = max(width(labels.in_russian(line)) for line in lines)
+        russian = max(width(labels.russian_label(line)) for line in lines)
         assert russian <= ROOM * max(map(width, lines)) + 0.9 * FontProperties().get_size(), text
 
 
@@ -144,7 +144,7 @@ def test_what_a_recorded_benchmark_says_is_translated(path):
     record = BenchmarkRecord.read(path)
     said = {record.title, record.what, *(check.what for check in record.checks)}
     said |= {text for each in record.comparisons for text in (each.what, each.unit, each.peer)}
-    assert {text for text in said if text and labels.in_russian(text) is None} == set()
+    assert {text for text in said if text and labels.russian_label(text) is None} == set()
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
@@ -211,7 +211,7 @@ def test_a_translation_is_russian_and_keeps_every_number_and_every_place_in_its_
     ],
 )  # fmt: skip
 def test_a_label_is_listed_or_made_of_its_parts_or_a_name(english, russian):
-    assert labels.in_russian(english) == russian
+    assert labels.russian_label(english) == russian
 
 
 def test_the_texts_of_a_figure_change_and_nothing_else():
@@ -222,7 +222,7 @@ def test_the_texts_of_a_figure_change_and_nothing_else():
         axes.legend()
         hover = {axes.scatter([1, 2], [1, 2]): ["strong: 1", 'said "so" & so']}
         drawn = Picture(figure, "HR@10 of each graph: strong 0.5.", hover).html
-    assert set(labels.missing(drawn)) == {"items & users", 'said "so" & so'}
+    assert set(labels.untranslated_labels(drawn)) == {"items & users", 'said "so" & so'}
     russian = labels.translated(drawn)
     texts = [
         "".join(element.itertext())
@@ -243,7 +243,7 @@ def test_the_texts_of_a_figure_change_and_nothing_else():
 def test_an_alternative_without_a_translation_is_named():
     with style():
         drawn = Picture(plt.figure(), "Four words say it.").html
-    assert list(labels.missing(drawn)) == ["Four words say it."]
+    assert list(labels.untranslated_labels(drawn)) == ["Four words say it."]
     assert 'aria-label="Four words say it."' in labels.translated(drawn)
 
 
@@ -257,7 +257,7 @@ def test_the_stops_of_a_slider_change():
     russian = labels.translated(shown)
     assert re.findall(r">([^<>]+)<", russian) == ["Те же картинки, по одной строке", "учитель"]
     assert 'alt="Те же картинки, по одной строке: учитель, запуск 0"' in russian
-    assert list(labels.missing(shown)) == []
+    assert list(labels.untranslated_labels(shown)) == []
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_the_stops_of_a_slider_change():
     ],
 )
 def test_a_figure_is_widened_to_the_texts_that_got_longer(place, frame, monkeypatch):
-    monkeypatch.setattr(labels, "in_russian", lambda label: "слово" * 3)
+    monkeypatch.setattr(labels, "russian_label", lambda label: "слово" * 3)
     monkeypatch.setattr(
         labels.text_to_path, "get_text_width_height_descent", lambda *_, **__: (75.0, 10.0, 2.0)
     )
@@ -303,6 +303,6 @@ def test_heads_captions_and_known_words_of_a_table_change():
 
 def test_words_that_quote_a_label_quote_its_translation():
     said = "*Features alone* – контроль, *strong* нет, *важно*, **weak** и *never a label*."
-    assert labels.quoted(said) == (
+    assert labels.with_russian_quotations(said) == (
         "*Только признаки* – контроль, *сильные* нет, *важно*, **weak** и *never a label*."
     )

@@ -6,7 +6,7 @@ import pytest
 
 from okml.chapters import CHAPTERS
 from okml.site import view
-from okml.site.provenance import duration, record_facts
+from okml.site.provenance import duration_in, record_facts
 from okml.site.verdicts import share_of_seeds, short_reason
 from tests.site.conftest import LONG_WHY, NOTEBOOK, PAGES, cells, record, save, small_book
 
@@ -157,8 +157,8 @@ def test_status_lists_records_and_executed_notebooks(built):
 
 def test_durations_have_the_units_of_the_language():
     seconds = [61, 300, 3 * 3600]
-    assert [duration(each, "en") for each in seconds] == ["61 s", "5 min", "3.0 h"]
-    assert [duration(each, "ru") for each in seconds] == ["61 с", "5 мин", "3,0 ч"]
+    assert [duration_in(each, "en") for each in seconds] == ["61 s", "5 min", "3.0 h"]
+    assert [duration_in(each, "ru") for each in seconds] == ["61 с", "5 мин", "3,0 ч"]
 
 
 def test_the_notes_of_a_record_are_in_the_language_of_the_page():

@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from okml.chapters import CHAPTERS, Chapter
 from okml.paths import repository_root
 from okml.site.language import in_language, page_language
-from okml.site.translation import fingerprint, in_russian, translation
+from okml.site.translation import notebook_in_russian, translation, words_hash
 
 NOTEBOOKS = [path for name in CHAPTERS for path in Chapter(name).notebooks]
 BLOCK = re.compile(r"^(\$\$.*?\$\$|```.*?^```)$", re.MULTILINE | re.DOTALL)
@@ -63,7 +63,7 @@ def test_each_cell_of_words_says_the_same_in_russian(path):
         assert (russian is None) == (cell.cell_type != "markdown"), f"cell {cell.id}: {cell.source}"
         if russian is None:
             continue
-        now = fingerprint(cell.source)
+        now = words_hash(cell.source)
         assert cell.metadata["ru"]["of"] == now, (
             f"The words of cell {cell.id} have changed: revise metadata.ru.source, "
             f"then set metadata.ru.of to {now!r}.\n\n{cell.source}\n\n{russian}"
@@ -135,9 +135,9 @@ def test_a_russian_notebook_has_the_same_outputs_and_the_committed_words():
         cells=[new_markdown_cell("Words", id="a"), new_code_cell("1", id="b", metadata={"x": 1})]
     )
     committed = new_notebook(cells=[new_markdown_cell("Words", id="a"), new_code_cell("1", id="b")])
-    assert in_russian(executed, committed) is None
+    assert notebook_in_russian(executed, committed) is None
     committed.cells[0].metadata["ru"] = {"source": ["Слова\n", "и ещё"]}
-    found = in_russian(executed, committed)
+    found = notebook_in_russian(executed, committed)
     assert [cell.source for cell in found.cells] == ["Слова\nи ещё", "1"]
     assert found.cells[1] == executed.cells[1]
     assert executed.cells[0].source == "Words"

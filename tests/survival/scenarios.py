@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from okml.data.download import CHUNK
 from okml.errors import OkmlError
-from okml.kept.results import LISTING, DamagedError, read
+from okml.kept.results import LISTING, DamagedError, read_result
 from okml.ledger import read_record
 from okml.training.checkpoint import CheckpointStore
 from tests.device import GPU
@@ -362,7 +362,9 @@ def steps_left(folder: Path) -> int:
 def broken_run(run: Path) -> list[str]:
     """Return the parts of a run's folder that are there and cannot be read."""
     found = broken_checkpoints(run)
-    found += _unreadable(read, (path.parent for path in run.glob(f"steps/*/[!.]*/{LISTING}")))
+    found += _unreadable(
+        read_result, (path.parent for path in run.glob(f"steps/*/[!.]*/{LISTING}"))
+    )
     return found + _unreadable(read_record, run.glob("record.json"))
 
 

@@ -84,7 +84,7 @@ def test_a_chapter_that_is_started_on_ray_trains_on_both_nodes(
     words = ("run", "periodic_behavior", "--profile", "gpu", *options_of(tiny(seeds=[0])))
     told(*words, "--engine", "ray", "--force", "--out", tmp_path)
     processes: dict[str, set[int]] = {}
-    for event in runlog.read(tmp_path / "run" / "periodic_behavior"):
+    for event in runlog.read_events(tmp_path / "run" / "periodic_behavior"):
         processes.setdefault(event["event"], set()).add(event["pid"])
     assert len(processes["training finished"]) == 2
     assert not processes["training finished"] & processes["run started"]

@@ -32,7 +32,7 @@ def train(folder: Path, task: ActorCritic | None = None) -> None:
 
 
 def told(run_dir: Path) -> list[tuple[str, int]]:
-    return [(each["event"], each["training_step"]) for each in runlog.read(run_dir)]
+    return [(each["event"], each["training_step"]) for each in runlog.read_events(run_dir)]
 
 
 def test_a_training_tells_its_evaluations_checkpoints_and_end(run_dir):
@@ -42,14 +42,14 @@ def test_a_training_tells_its_evaluations_checkpoints_and_end(run_dir):
         ("checkpoint", 8), ("checkpoint", 10), ("epoch", 12), ("checkpoint", 12),
         ("training finished", 12),
     ]  # fmt: skip
-    epoch = runlog.read(run_dir)[1]
+    epoch = runlog.read_events(run_dir)[1]
     assert (epoch["step"], epoch["arm"], epoch["seed"]) == ("training", "actor", SETTINGS.seed)
     assert epoch["epoch"] == pytest.approx(4 / 6, rel=1e-5)  # 42 rows in batches of 8
     history = fit(ActorCritic(), Noisy(), SETTINGS, run_dir / "training" / "actor" / "seed5").frame
     assert epoch["loss"] == pytest.approx(history["critic/loss"][3], rel=1e-5)
     assert epoch["error"] == pytest.approx(history["error"][3], rel=1e-5)
     assert epoch["seconds"] > 0
-    assert len(runlog.read(run_dir)) == 10  # a finished one that is loaded says nothing
+    assert len(runlog.read_events(run_dir)) == 10  # a finished one that is loaded says nothing
 
 
 def test_a_training_that_was_stopped_says_so_and_goes_on(run_dir):
@@ -81,7 +81,7 @@ class Study:
 
 def test_workers_write_into_the_log_of_the_run(run_dir):
     train_ahead(Study(None, run_dir), ["a", "b"], [torch.device("cpu")] * 2)
-    events: list[dict[str, Any]] = runlog.read(run_dir)
+    events: list[dict[str, Any]] = runlog.read_events(run_dir)
     finished = {e["arm"]: e["pid"] for e in events if e["event"] == "training finished"}
     assert sorted(finished) == ["a", "b"]
     assert {each["step"] for each in events} == {"training"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from okml.errors import ParameterError
 from okml.kept.needs import Needs
-from okml.kept.results import LISTING, DamagedError, KeptResult, read, save
+from okml.kept.results import LISTING, DamagedError, KeptResult, read_result, save
 from okml.kept.trainings import (
     Trainings,
     all_trainings,
@@ -86,7 +86,7 @@ def _kept_steps(profile: Profile, run_dir: Path) -> Iterator[tuple[Path, KeptRes
     places = [path.parent for root in roots for path in run_dir.glob(f"{root}/*/*/{LISTING}")]
     for place in sorted(places, key=lambda place: place.stat().st_mtime, reverse=True):
         try:
-            kept = read(place)
+            kept = read_result(place)
         except DamagedError:
             continue
         if kept.needs.settings == profile.fingerprint():

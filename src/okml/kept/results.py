@@ -92,7 +92,7 @@ def save(
     sync_folder(draft)
     _put(draft, folder / needs.folder_name)
     _remove_old(folder, folder / needs.folder_name)
-    return read(folder / needs.folder_name)
+    return read_result(folder / needs.folder_name)
 
 
 def _put(draft: Path, final: Path) -> None:
@@ -152,7 +152,7 @@ def load(folder: Path, needs: Needs) -> KeptResult | None:
     if not final.is_dir():
         return None
     try:
-        kept = read(final)
+        kept = read_result(final)
         if kept.needs != needs:
             raise DamagedError(f"{LISTING} is that of another result")
     except DamagedError as damage:
@@ -161,7 +161,7 @@ def load(folder: Path, needs: Needs) -> KeptResult | None:
     return kept
 
 
-def read(place: Path) -> KeptResult:
+def read_result(place: Path) -> KeptResult:
     """Read a result from its folder, and verify it.
 
     Raises:

@@ -85,7 +85,7 @@ def claim_page(claim_id: str) -> str:
     return f"{CLAIM_PAGES}{chapter}/{name}"
 
 
-def export(chapters: list[str]) -> Ledger:
+def export_ledger(chapters: list[str]) -> Ledger:
     """Return the ledger of some chapters."""
     found = []
     for chapter in chapters:

@@ -62,7 +62,7 @@ def load_findings() -> list[Finding]:
     return [Finding.model_validate(entry) for entry in parse_yaml(text)]
 
 
-def told(verdicts: Mapping[str, Verdict]) -> Iterator[tuple[Finding, Text, Verdict]]:
+def told_findings(verdicts: Mapping[str, Verdict]) -> Iterator[tuple[Finding, Text, Verdict]]:
     """Yield each finding that verdicts, by the ids of claims, allow to tell, and its sentence."""
     for finding in load_findings():
         verdict = verdicts.get(finding.claim)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from okml.errors import RecordError
-from okml.ledger.findings import told, written
+from okml.ledger.findings import told_findings, written
 from okml.ledger.quoting import plain
 from okml.ledger.report import RECORDED, ClaimRow, chapter_rows
 from okml.ledger.verdicts import Outcome
@@ -31,7 +31,7 @@ def decided_findings(rows: Iterable[ClaimRow]) -> str:
         f"- {written(sentence.en, verdict)}\\\n"
         f"  Claim `{finding.claim}`: *{verdict.outcome.value}* at `{verdict.profile}`."
         f"{notes[finding.claim]}"
-        for finding, sentence, verdict in told(best)
+        for finding, sentence, verdict in told_findings(best)
         if verdict.outcome is not Outcome.UNDECIDED
     )
 

@@ -17,7 +17,7 @@ from okml.chapters import CHAPTERS
 from okml.code_key.reach import DRAWING
 from okml.errors import OkmlError
 from okml.ledger import ClaimRow, load_claims
-from okml.ledger.export import Ledger, citation, claim_page, export
+from okml.ledger.export import Ledger, citation, claim_page, export_ledger
 from okml.ledger.quoting import plain
 from okml.ledger.report import RECORDED
 from okml.paths import atomic_write, repository_root
@@ -225,7 +225,7 @@ def stated_at(chapter: str, claim: str) -> Place:
 def write_ledger(app: Sphinx) -> None:
     """Write the ledger as data, and its schema, beside the pages."""
     try:
-        ledger = export([name for name in CHAPTERS if view.claims_file(name).exists()])
+        ledger = export_ledger([name for name in CHAPTERS if view.claims_file(name).exists()])
     except OkmlError as error:
         warn(error, None, LEDGER)
         return

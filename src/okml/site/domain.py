@@ -83,7 +83,7 @@ class ClaimDomain(Domain):  # type: ignore[misc]
     def state(self, chapter: str) -> str:
         """Return the current fingerprint of a chapter's claims, records and notebooks."""
         pages = [page for lang in LANGUAGES for page in view.notebook_docnames(chapter, lang)]
-        return view.fingerprint(
+        return view.content_hash(
             chapter, [Path(self.env.srcdir) / f"{page}.ipynb" for page in pages]
         )
 

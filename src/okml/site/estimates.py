@@ -20,7 +20,9 @@ def estimate_in(estimate: Estimate | None, lang: Lang, digits: int | None = None
     return numbers_in(format_estimate(estimate, digits), lang)
 
 
-def number(estimate: Estimate, lang: Lang, *about: str, digits: int | None = None) -> nodes.Node:
+def estimate_node(
+    estimate: Estimate, lang: Lang, *about: str, digits: int | None = None
+) -> nodes.Node:
     """Return a number with its interval, and units, seeds and estimator as a tooltip."""
     title = "; ".join(filter(None, (*about, explained(estimate, lang))))
     return abbreviation(estimate_in(estimate, lang, digits), title, ["okml-number"])
@@ -60,7 +62,7 @@ def stale_note(stale: Staleness | None, lang: Lang) -> element | None:
     return shown
 
 
-def quoted(text: str, lang: Lang) -> nodes.Node:
+def measured_node(text: str, lang: Lang) -> nodes.Node:
     """Return the number that ``chapter.metric@profile`` names, or a note that it was not run.
 
     Raises:
@@ -72,7 +74,7 @@ def quoted(text: str, lang: Lang) -> nodes.Node:
     if record is None:
         return tag("span", word("not_run", lang), classes=["okml-missing"])
     date = record.provenance.started[:10]
-    found = number(quote.look_up(record), lang, text, date, digits=quote.digits)
+    found = estimate_node(quote.look_up(record), lang, text, date, digits=quote.digits)
     found["classes"] = ["okml-measured"]
     return found
 
@@ -93,6 +95,6 @@ def prose(text: Text, lang: Lang) -> list[Child | None]:
 
 def _number(role: str, content: str, lang: Lang) -> Child:
     try:
-        return quoted(content, lang) if role == "measured" else typed(role, content, lang)
+        return measured_node(content, lang) if role == "measured" else typed(role, content, lang)
     except OkmlError as error:
         raise OkmlError(f"A text of the claims quotes what is not there: {error.message}") from None

@@ -124,7 +124,7 @@ def read_ahead(app: Sphinx) -> None:
     """
     view.forget()
     feed.verdict_changes(repository_root())
-    labels.in_russian("claim")
+    labels.russian_label("claim")
     for chapter in CHAPTERS:
         with suppress(OkmlError):  # pages that show a record warn of one that cannot be read
             view.rows(chapter)

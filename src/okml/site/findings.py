@@ -11,7 +11,7 @@ from okml.site import view
 from okml.site.badges import verdict_badge
 from okml.site.directives import PageDirective
 from okml.site.domain import link
-from okml.site.estimates import number, prose, stale_note
+from okml.site.estimates import estimate_node, prose, stale_note
 from okml.site.language import said, word
 from okml.site.markup import Child, element, note, tag
 from okml.site.pictures import figure_of_claim, picture
@@ -72,7 +72,7 @@ class Findings(PageDirective):
     def _number(self, estimate: Estimate | None, claim: str) -> nodes.Node:
         if estimate is None:
             return nodes.Text("—")
-        return tag("strong", number(estimate, self.lang, claim))
+        return tag("strong", estimate_node(estimate, self.lang, claim))
 
     def _note(self, text: Text | None, before: str = "") -> element | None:
         return note(before, *prose(text, self.lang)) if text else None

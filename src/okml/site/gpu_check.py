@@ -9,7 +9,7 @@ from okml.errors import RecordError
 from okml.site.benchmarks import RecordDirective, made, missing, number
 from okml.site.language import Lang, word
 from okml.site.markup import element, row, scrolling_table, tag
-from okml.site.provenance import duration
+from okml.site.provenance import duration_in
 
 
 class GpuCheckTable(RecordDirective):
@@ -35,7 +35,7 @@ def _table(record: GpuCheck, lang: Lang) -> element:
     rows = []
     for part in record.parts:
         state = part.failed or word("done", lang)
-        rows.append(row([tag("strong", part.what)], [duration(part.seconds, lang)], [state]))
+        rows.append(row([tag("strong", part.what)], [duration_in(part.seconds, lang)], [state]))
         rows += [
             row([each.what], [_value(each, lang)], [_beside(each, lang)]) for each in part.measured
         ]

@@ -67,7 +67,7 @@ class _Phrase:
             return None
         parts = []
         for place, part in zip(self.places, found.groups(), strict=True):
-            russian = part if place == "#" else in_russian(part)
+            russian = part if place == "#" else russian_label(part)
             if russian is None and place == "{}":
                 return None
             parts.append(russian or part)
@@ -105,14 +105,14 @@ def _listed() -> _List:
 
 
 @cache
-def in_russian(label: str) -> str | None:
+def russian_label(label: str) -> str | None:
     """Return a label in Russian: as listed, or put together of its parts; None if it is missing."""
     return _as_listed(label) or _if_the_same(label) or _of_parts(label)
 
 
 def label_in(label: str, lang: Lang) -> str:
     """Return a label in the language of a page; a name or a quotation that is not listed stays."""
-    russian = None if lang == "en" else in_russian(label)
+    russian = None if lang == "en" else russian_label(label)
     return label if russian is None else numbers_in(russian, lang)
 
 
@@ -218,22 +218,22 @@ def _with_room(shown: str) -> str:
     return shown.replace(found[0], SIZES.sub(sizes, found[0]).replace(found[2], frame), 1)
 
 
-def missing(shown: str) -> Iterator[str]:
+def untranslated_labels(shown: str) -> Iterator[str]:
     """Yield the labels of a figure or a table that have no translation."""
     if not OURS.match(shown):
         return
     texts = (found for found in TEXT.finditer(shown) if found["of"] != VALUE)
     for found in (*texts, *ALTERNATIVE.finditer(shown)):
-        if in_russian(_label(found)) is None:
+        if russian_label(_label(found)) is None:
             yield _label(found)
 
 
-def quoted(words: str) -> str:
+def with_russian_quotations(words: str) -> str:
     """Return the words of a cell with the labels that they quote in italics in Russian too."""
 
     def exchange(found: re.Match[str]) -> str:
         first, rest = found[1][:1], found[1][1:]
-        russian = in_russian(found[1]) or in_russian(first.lower() + rest) or found[1]
+        russian = russian_label(found[1]) or russian_label(first.lower() + rest) or found[1]
         return f"*{russian[:1].upper() if first.isupper() else russian[:1]}{russian[1:]}*"
 
     return QUOTED.sub(exchange, words)

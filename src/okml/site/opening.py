@@ -15,7 +15,7 @@ from okml.site.badges import count_badges
 from okml.site.language import Lang, counted, page_language, word
 from okml.site.markup import Child, definitions, element, tag
 from okml.site.pages import doc_link, page_in, section_link
-from okml.site.provenance import duration, memory
+from okml.site.provenance import duration_in, memory
 from okml.site.roles import MARK
 from okml.site.runs import notebook_run
 
@@ -56,7 +56,7 @@ def _facts(chapter: str, claims: set[str], lang: Lang) -> element:
             continue
         made = record.provenance
         cores = counted(made.environment.cores, "cores", lang)
-        said = f" {duration(made.seconds, lang)}, {memory(record, lang)}, {cores}"
+        said = f" {duration_in(made.seconds, lang)}, {memory(record, lang)}, {cores}"
         took += ["; " if took else None, tag("code", name), said]
     return definitions(
         [

@@ -58,7 +58,7 @@ def footer(env: BuildEnvironment, chapter: str, lang: Lang) -> element:
         )
     facts: list[Fact] = [(word("profile", lang), [profile])]
     if run is not None and run.started:
-        executed = f"{when(run.started)}, {duration(run.seconds or 0, lang)}"
+        executed = f"{when(run.started)}, {duration_in(run.seconds or 0, lang)}"
         facts.append((word("notebook", lang), [executed]))
     if record is None:
         facts.append((word("run", lang), [word("not_run", lang)]))
@@ -82,9 +82,9 @@ def record_facts(record: RunRecord, lang: Lang) -> list[Fact]:
     ]
     facts: list[Fact] = [
         (word("seeds", lang), [", ".join(map(str, record.seeds))]),
-        (word("code", lang), [commit(record, lang)]),
+        (word("code", lang), [commit_node(record, lang)]),
         (word("settings", lang), [short_hash(record.settings_sha256)]),
-        (word("started", lang), [f"{when(made.started)}, {duration(made.seconds, lang)}"]),
+        (word("started", lang), [f"{when(made.started)}, {duration_in(made.seconds, lang)}"]),
         (word("hardware", lang), [hardware(made.environment, lang)]),
         (word("peak_memory", lang), [memory(record, lang)]),
         (word("software", lang), [software(made.environment)]),
@@ -96,7 +96,7 @@ def record_facts(record: RunRecord, lang: Lang) -> list[Fact]:
     return facts
 
 
-def commit(record: RunRecord, lang: Lang) -> element:
+def commit_node(record: RunRecord, lang: Lang) -> element:
     """Return the commit of a record, with a note if files differed from it."""
     made = record.provenance.commit
     dirty = f" {word('dirty', lang)}" if made.dirty else None
@@ -113,7 +113,7 @@ def when(iso: str) -> str:
     return iso[:16].replace("T", " ")
 
 
-def duration(seconds: float, lang: Lang) -> str:
+def duration_in(seconds: float, lang: Lang) -> str:
     """Format a duration in seconds, minutes or hours."""
     if seconds < 120:
         return f"{seconds:.0f} {word('unit.s', lang)}"

@@ -15,7 +15,7 @@ from okml.site import view
 from okml.site.badges import verdict_badge
 from okml.site.directives import warn
 from okml.site.domain import CELL, DIGEST, domain_of, is_digest, link
-from okml.site.estimates import prose, quoted, typed
+from okml.site.estimates import measured_node, prose, typed
 from okml.site.language import Lang, page_language, said, word
 from okml.site.markup import element, tag
 
@@ -114,7 +114,7 @@ class MeasuredRole(LedgerRole):
 
     def render(self) -> Nodes:
         """Return the number, or a note that this scale was not run."""
-        shown = quoted(self.text, self.lang)
+        shown = measured_node(self.text, self.lang)
         domain_of(self.env).use(view.chapter_of(self.text), self.env.docname)
         return [shown]
 

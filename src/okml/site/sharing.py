@@ -15,7 +15,7 @@ from okml.chapters import CHAPTERS
 from okml.errors import OkmlError
 from okml.ledger import LABELS, ClaimRow
 from okml.ledger.export import CLAIM_PAGES
-from okml.ledger.findings import told, written
+from okml.ledger.findings import told_findings, written
 from okml.ledger.quoting import plain
 from okml.paths import atomic_write
 from okml.site import view
@@ -94,7 +94,7 @@ def _of_chapter(chapter: str, title: str, lang: Lang) -> Card:
     """Return a card with the chapter's first finding, and the number of its claims by outcome."""
     rows = view.rows(chapter)
     best = {row.claim.id: row.best for row in rows}
-    findings = (written(said(sentence, lang), verdict) for _, sentence, verdict in told(best))
+    findings = (written(said(text, lang), verdict) for _, text, verdict in told_findings(best))
     verdicts = tuple(
         (outcome, f"{count} {said(LABELS[outcome], lang)}")
         for outcome, count in counts(best.values()).items()

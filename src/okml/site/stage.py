@@ -38,7 +38,7 @@ from okml.site.feed import is_shallow
 from okml.site.labels import LISTED
 from okml.site.language import NOTEBOOK_PAGES, twin
 from okml.site.scales import records_of, show_records
-from okml.site.translation import in_russian, untranslated
+from okml.site.translation import notebook_in_russian, untranslated
 from okml.steps import announced
 
 REPOSITORY_VARIABLE = "OKML_REPOSITORY_URL"
@@ -159,7 +159,7 @@ def _files_of(chapter: str, executed: Mapping[str, Path]) -> tuple[dict[str, byt
         page = f"{NOTEBOOK_PAGES}{name}"
         committed = nbformat.read(repository_root() / f"{page}.ipynb", as_version=4)
         files[f"{page}.ipynb"] = nbformat.writes(notebook).encode()
-        russian = in_russian(notebook, committed)
+        russian = notebook_in_russian(notebook, committed)
         if russian is not None:
             files[f"{twin(page)}.ipynb"] = nbformat.writes(russian).encode()
             lacking |= untranslated(notebook)

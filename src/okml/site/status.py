@@ -13,7 +13,7 @@ from okml.site.estimates import stale_note
 from okml.site.language import Lang, counted, word
 from okml.site.markup import Child, abbreviation, element, row, scrolling_table, tag
 from okml.site.pages import chapter_link, doc_link, page_in
-from okml.site.provenance import commit, duration, hardware, memory, software, when
+from okml.site.provenance import commit_node, duration_in, hardware, memory, software, when
 from okml.site.runs import notebook_run
 
 
@@ -64,7 +64,7 @@ class RunStatus(PageDirective):
             [page],
             [tag("code", run.profile)],
             [tag("span", when(run.started), classes=["okml-nowrap"])],
-            [duration(run.seconds or 0, lang)],
+            [duration_in(run.seconds or 0, lang)],
             [f"{result} ({counted(run.cells, 'cells', lang)})"],
         )
 
@@ -78,9 +78,9 @@ def _cells(record: RunRecord, lang: Lang) -> list[list[Child | None]]:
     machine = hardware(made.environment, lang)
     return [
         [tag("span", when(made.started), classes=["okml-nowrap"])],
-        [duration(made.seconds, lang)],
+        [duration_in(made.seconds, lang)],
         [", ".join(map(str, record.seeds))],
-        [commit(record, lang)],
+        [commit_node(record, lang)],
         [abbreviation(machine, software(made.environment))],
         [memory(record, lang)],
     ]

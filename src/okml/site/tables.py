@@ -14,7 +14,7 @@ from okml.site import view
 from okml.site.badges import counts, icon, verdict_badge
 from okml.site.directives import PageDirective
 from okml.site.domain import ROW, domain_of, link
-from okml.site.estimates import number, prose, sampled, stale_note
+from okml.site.estimates import estimate_node, prose, sampled, stale_note
 from okml.site.labels import label_in
 from okml.site.language import Lang, counted, place_in_paper, said, word
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
@@ -186,7 +186,7 @@ def measured_cell(found: ClaimRow, profile: ProfileName, lang: Lang) -> list[Chi
         if claim.untestable is not None:
             return ["—"]
         return [tag("span", word("not_run", lang), classes=["okml-missing"]), bar_note]
-    shown = number(verdict.measured, lang, said(LABELS[verdict.outcome], lang))
+    shown = estimate_node(verdict.measured, lang, said(LABELS[verdict.outcome], lang))
     return [
         tag("span", icon(verdict.outcome), shown, classes=["okml-nowrap"]),
         bar_note,
@@ -223,7 +223,7 @@ def control_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[Ch
         return [tag("span", word("not_compared", lang), classes=["okml-missing"]), text]
     beaten = {True: "beaten", False: "not_beaten", None: "not_certain"}[best.control_beaten]
     about = f"{claim.metric} − {claim.control.metric}"
-    return [number(best.difference, lang, about), note(word(beaten, lang)), aim, text]
+    return [estimate_node(best.difference, lang, about), note(word(beaten, lang)), aim, text]
 
 
 def _verdict(claim: Claim, verdict: Verdict, lang: Lang) -> list[Child | None]:

@@ -2,7 +2,7 @@
 
 A notebook is one file in two languages. Its cells are written in English, as GitHub and Jupyter
 show them. The metadata of a cell of words keep the same in Russian under ``ru``: ``source`` has the
-lines, and ``of`` the fingerprint of the English words that they translate, so that a cell whose
+lines, and ``of`` the hash of the English words that they translate, so that a cell whose
 words have changed since is found. The Russian page is made of the same executed notebook.
 """
 
@@ -20,8 +20,8 @@ from okml.site import labels
 PROMPTS = {"code_prompt_show": "Показать код ячейки", "code_prompt_hide": "Скрыть код ячейки"}
 
 
-def fingerprint(source: str) -> str:
-    """Return the fingerprint of a cell's English words."""
+def words_hash(source: str) -> str:
+    """Return the hash of a cell's English words."""
     return hashlib.sha256(source.encode()).hexdigest()[:12]
 
 
@@ -30,7 +30,7 @@ def translation(cell: NotebookNode) -> str | None:
     return "".join(cell.metadata[RUSSIAN]["source"]) if RUSSIAN in cell.metadata else None
 
 
-def in_russian(executed: NotebookNode, committed: NotebookNode) -> NotebookNode | None:
+def notebook_in_russian(executed: NotebookNode, committed: NotebookNode) -> NotebookNode | None:
     """Return an executed notebook with Russian words and labels; None if it is not translated.
 
     The words are those of the same notebook as it is committed, since a translation that has
@@ -44,7 +44,7 @@ def in_russian(executed: NotebookNode, committed: NotebookNode) -> NotebookNode 
     found.cells = [copy.copy(cell) for cell in executed.cells]
     for cell in found.cells:
         cell.metadata = from_dict({k: v for k, v in cell.metadata.items() if k != RUSSIAN})
-        cell.source = labels.quoted(words.get(cell.id) or "") or cell.source
+        cell.source = labels.with_russian_quotations(words.get(cell.id) or "") or cell.source
         if "outputs" in cell:
             cell.outputs = [_with_labels(output) for output in cell.outputs]
     return found
@@ -62,4 +62,4 @@ def untranslated(notebook: NotebookNode) -> set[str]:
     """Return the labels of a notebook's figures and tables that have no Russian form."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     shown = (output.get("data", {}).get("text/html", "") for output in outputs)
-    return {label for each in shown for label in labels.missing(each)}
+    return {label for each in shown for label in labels.untranslated_labels(each)}

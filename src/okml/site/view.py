@@ -40,7 +40,7 @@ def claims_file(chapter: str) -> Path:
     return Path(okml.__file__).parent / chapter / "claims.yml"
 
 
-def fingerprint(chapter: str, notebooks: Iterable[Path]) -> str:
+def content_hash(chapter: str, notebooks: Iterable[Path]) -> str:
     """Return a hash of all chapter content of a page: claims, records, notebooks."""
     digest = hashlib.sha256(str([stale_since(chapter, name) for name in PROFILE_NAMES]).encode())
     records = [record_path(chapter, profile) for profile in PROFILE_NAMES]
