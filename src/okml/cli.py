@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -40,8 +40,10 @@ from okml.errors import RecordError
 from okml.profile import PROFILE_NAMES, ProfileName
 
 if TYPE_CHECKING:
+    from okml.data.inventory import Listed
     from okml.notebooks import NotebookJob
     from okml.runtime import Commit
+    from okml.settings import Frozen
 
 app = typer.Typer(
     help="Run the digests of the reading group.",
@@ -111,6 +113,17 @@ def _options(
 def _one_a_run(jobs: Sequence[NotebookJob]) -> list[NotebookJob]:
     """Return one job for each run folder, which the notebooks of a chapter share."""
     return list({job.folder: job for job in jobs}.values())
+
+
+def _print_json(rows: Iterable[Frozen]) -> None:
+    out.print_json(json.dumps([row.model_dump(mode="json") for row in rows]))
+
+
+def _print_by_hand(rows: Iterable[Listed]) -> None:
+    """Print where a person gets those of the data sets and models that `fetch` cannot get."""
+    for row in rows:
+        if row.by_hand:
+            out.print(f"{row.name} ({row.state}), {row.instruction}", soft_wrap=True)
 
 
 def _chosen(names: list[str] | None) -> list[Chapter]:
@@ -263,9 +276,8 @@ def plan(
     data = {name: listed(name) for name in made.data}
     states = (f"{name} ({row.state})" if row else name for name, row in data.items())
     out.print(f"Data and models: {', '.join(states)}")
-    for row in filter(None, data.values()):
-        if row.by_hand and row.state == "here":  # otherwise it is among the shortfalls
-            out.print(f"here: {row.name}, {row.instruction}", soft_wrap=True)
+    # The others are among the shortfalls.
+    _print_by_hand(row for row in data.values() if row is not None and row.state == "here")
     lacks = (f"not on this machine: {lack}" for lack in shortfalls(made, settings))
     for warning in (*lacks, *over_budget(made, settings)):
         out.print(f"[yellow]{escape(warning)}[/]", soft_wrap=True)
@@ -282,7 +294,7 @@ def status(
 
     found = statuses([each.name for each in _chosen(chapters)], lines)
     if as_json:
-        out.print_json(json.dumps([each.model_dump(mode="json") for each in found]))
+        _print_json(found)
         return
     if not found:
         out.print("Nothing has run here yet.")
@@ -327,7 +339,7 @@ def report(
         return
     rows = [row for name in names for row in chapter_rows(name)]
     if format == "json":
-        out.print_json(json.dumps([row.model_dump(mode="json") for row in rows]))
+        _print_json(rows)
         return
     header = ("claim", "paper", *PROFILE_NAMES, "verdict")
     lines = [
@@ -379,7 +391,7 @@ def list_data(as_json: JsonOption = False) -> None:
 
     rows = listing()
     if as_json:
-        out.print_json(json.dumps([row.model_dump(mode="json") for row in rows]))
+        _print_json(rows)
         return
     table = Table(box=None, padding=(0, 1, 0, 0))  # room for titles on 80 columns
     for heading in ("name", "size", "license", "here", "title"):
@@ -391,9 +403,7 @@ def list_data(as_json: JsonOption = False) -> None:
         state = f"{row.state} (by hand)" if row.by_hand else row.state
         table.add_row(*map(escape, (row.name, size, license, state, row.title)))
     out.print(table)
-    for row in rows:
-        if row.by_hand:
-            out.print(f"{row.name}  {row.instruction}", soft_wrap=True)
+    _print_by_hand(rows)
 
 
 @data_app.command("fetch")
@@ -479,7 +489,4 @@ def doctor() -> None:
     for name in CHAPTERS:
         table.add_row(name, *(escape(_fits(chapter(name), scale)) for scale in PROFILE_NAMES))
     out.print(table)
-    for row in listing():
-        if row.by_hand:
-            told = f"{row.name} ({row.state}), {row.instruction}"
-            out.print(told, soft_wrap=True)
+    _print_by_hand(listing())
