@@ -1,4 +1,4 @@
-"""The base class of the directives: language, page, and errors as Sphinx warnings."""
+"""The base classes of the directives: language, page, and errors as Sphinx warnings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from okml.chapters import CHAPTERS
+from okml.chapters import CHAPTERS, chapter
 from okml.errors import OkmlError
 from okml.site.domain import domain_of
 from okml.site.language import Lang, page_language
@@ -44,5 +44,21 @@ class PageDirective(SphinxDirective, ABC):  # type: ignore[misc]
 
     def uses(self, *chapters: str) -> None:
         """Register that this page shows these chapters, or all if none is named."""
-        for chapter in chapters or CHAPTERS:
-            domain_of(self.env).use(chapter, self.env.docname)
+        for name in chapters or CHAPTERS:
+            domain_of(self.env).use(name, self.env.docname)
+
+
+class ChapterDirective(PageDirective):
+    """A directive that shows one chapter, whose name is its argument."""
+
+    required_arguments = 1
+
+    def render(self) -> list[nodes.Node]:
+        """Render the chapter, which the page uses; an unknown one is an error."""
+        name = chapter(self.arguments[0]).name
+        self.uses(name)
+        return self.render_chapter(name)
+
+    @abstractmethod
+    def render_chapter(self, chapter: str) -> list[nodes.Node]:
+        """Return the directive's output for a chapter."""

@@ -6,13 +6,12 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-from okml.chapters import CHAPTERS
 from okml.errors import OkmlError
 from okml.ledger import RunRecord, load_record
 from okml.profile import ProfileName
 from okml.runtime import Environment
 from okml.site import view
-from okml.site.directives import PageDirective, warn
+from okml.site.directives import ChapterDirective, warn
 from okml.site.domain import domain_of
 from okml.site.labels import label_in
 from okml.site.language import Lang, counted, page_language, word
@@ -26,17 +25,11 @@ SHORT_HASH = 10
 Fact = tuple[str, list[Child | None]]
 
 
-class ProvenanceFrame(PageDirective):
+class ProvenanceFrame(ChapterDirective):
     """``{provenance} chapter``: commit, hardware, time, data and versions of the last run."""
 
-    required_arguments = 1
-
-    def render(self) -> list[nodes.Node]:
+    def render_chapter(self, chapter: str) -> list[nodes.Node]:
         """Return the list of facts."""
-        chapter = self.arguments[0]
-        if chapter not in CHAPTERS:
-            raise OkmlError(f"Unknown chapter {chapter!r}.")
-        self.uses(chapter)
         return [footer(self.env, chapter, self.lang)]
 
 

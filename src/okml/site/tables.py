@@ -12,7 +12,7 @@ from okml.ledger import LABELS, Change, Claim, ClaimRow, Outcome, Text, Verdict
 from okml.profile import PROFILE_NAMES, ProfileName
 from okml.site import view
 from okml.site.badges import counts, icon, verdict_badge
-from okml.site.directives import PageDirective
+from okml.site.directives import ChapterDirective, PageDirective
 from okml.site.domain import ROW, domain_of, link
 from okml.site.estimates import estimate_node, prose, sampled, stale_note
 from okml.site.labels import label_in
@@ -25,17 +25,12 @@ from okml.site.verdicts import share_of_seeds
 LONG = 120  # characters: from here on, a note in a narrow column would make the row a tall one
 
 
-class ClaimsTable(PageDirective):
+class ClaimsTable(ChapterDirective):
     """``{claims-table} chapter``: each claim with the paper's figure, ours and the verdict."""
 
-    required_arguments = 1
-
-    def render(self) -> list[nodes.Node]:
+    def render_chapter(self, chapter: str) -> list[nodes.Node]:
         """Return the table of one chapter."""
-        chapter = self.arguments[0]
-        rows = view.rows(chapter)
-        self.uses(chapter)
-        body = [claim_row(found, self.lang, leading=[]) for found in rows]
+        body = [claim_row(found, self.lang, leading=[]) for found in view.rows(chapter)]
         return [scrolling_table(word("claims", self.lang), _header(self.lang), body)]
 
 

@@ -9,23 +9,19 @@ from okml.ledger.report import RECORDED
 from okml.profile import ProfileName
 from okml.site import view
 from okml.site.badges import badge, count_badges
-from okml.site.directives import PageDirective
+from okml.site.directives import ChapterDirective
 from okml.site.domain import link
 from okml.site.estimates import prose
 from okml.site.language import Lang, word
 from okml.site.markup import Child, note, row, scrolling_table, tag
 
 
-class Verdicts(PageDirective):
+class Verdicts(ChapterDirective):
     """``{verdicts} chapter``: each claim's verdict at each recorded scale, and their numbers."""
 
-    required_arguments = 1
-
-    def render(self) -> list[nodes.Node]:
+    def render_chapter(self, chapter: str) -> list[nodes.Node]:
         """Return the table of one chapter."""
-        chapter = self.arguments[0]
         found = view.rows(chapter)
-        self.uses(chapter)
         scales = [name for name in RECORDED if view.record(chapter, name) is not None]
         header = [(word("claim", self.lang), ""), *((name, "") for name in scales)]
         body = [
