@@ -22,3 +22,13 @@ def deciding_estimates(
             for estimate in [verdict.measured, *([verdict.difference] if claim.control else [])]:
                 assert estimate is not None, claim.id
                 yield claim, estimate
+
+
+def check_intervals(record: RunRecord) -> None:
+    """Check that each claim of a record is decided, and by an interval where units are sampled.
+
+    One seed makes no interval of what only the seed changes.
+    """
+    for claim, estimate in deciding_estimates(record):
+        whole = estimate.interval is not None or not estimate.over or estimate.seeds == 1
+        assert whole, claim.id

@@ -11,8 +11,9 @@ from okml.code_key import package_sources
 from okml.steps import Steps
 from okml.strec.experiment import Experiment
 from okml.training import ahead
+from tests.profiles import changed
 from tests.second_device.smallest import small_strec
-from tests.strec.tiny import changed, in_few_calls, put_logs, tiny
+from tests.strec.tiny import in_few_calls, put_logs, tiny
 from tests.tools.own_data import OwnData
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,8 @@ from okml.lightsage.comparison import PairedComparison, evaluate, gini, slices
 from okml.lightsage.ranking import vector_scorer
 from okml.lightsage.settings import TaskSettings
 from okml.lightsage.task import RetrievalTask, open_task
-from tests.lightsage.tiny import SHOP, changed
+from tests.lightsage.tiny import SHOP
+from tests.profiles import changed
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,8 @@ from okml.lightsage.settings import BaselineName, TailSettings
 from okml.lightsage.study import Study
 from okml.training import History
 from okml.training.ahead import train_ahead
-from tests.lightsage.tiny import SHOP, changed, tiny
+from tests.lightsage.tiny import SHOP, tiny
+from tests.profiles import changed
 
 
 @pytest.fixture(scope="module")

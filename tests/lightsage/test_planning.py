@@ -5,7 +5,8 @@ from okml.lightsage.config import PROFILES
 from okml.lightsage.datasets import synthetic_shop
 from okml.lightsage.planning import plan, size_of
 from okml.plan import over_budget
-from tests.lightsage.tiny import SHOP, changed, tiny
+from tests.lightsage.tiny import SHOP, tiny
+from tests.profiles import changed
 from tests.scales import beyond_scale
 
 

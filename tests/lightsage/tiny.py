@@ -17,6 +17,7 @@ from okml.lightsage.settings import GallerySettings, LightsageProfile, TaskSetti
 from okml.lightsage.shop import ShopSettings
 from okml.lightsage.training.batches import NegativeSettings
 from okml.lightsage.training.trainer import Hyperparameters
+from tests.profiles import changed
 
 FEW = ("popularity", "features", "swing", "item2vec")
 SHOP = ShopSettings(items=200, leaves=4, users=200, sessions=2_000, rings=3, ring_items=10)
@@ -29,11 +30,6 @@ def films(seed=0):
     return replace(
         shop, name="ml_100k", synthetic=False, items=shop.items.with_columns(title=titles)
     )
-
-
-def changed(model, **values):
-    """Return a pydantic model with some fields replaced, validated again."""
-    return type(model).model_validate(dict(model) | values)
 
 
 def tiny(**values) -> LightsageProfile:

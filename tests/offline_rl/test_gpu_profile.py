@@ -18,9 +18,10 @@ from okml.offline_rl.experiment import Experiment
 from okml.offline_rl.experiments.cells import COLUMNS, PAPER_RIVALS, judge_ratio, measure_cells
 from okml.offline_rl.experiments.training import train_everything
 from okml.offline_rl.study import Study
-from tests.deciding import deciding_estimates
+from tests.deciding import check_intervals
 from tests.finished import check_commands, exported
-from tests.offline_rl.tiny import EVENTS, ITEMS, USERS, changed, put_logs, tiny
+from tests.offline_rl.tiny import EVENTS, ITEMS, USERS, put_logs, tiny
+from tests.profiles import changed
 from tests.tools.own_data import recorded
 
 pytestmark = pytest.mark.slow  # the run of the profile, which most tests read
@@ -40,10 +41,7 @@ def study(own_data, tmp_path):
 
 def test_every_step_leaves_numbers_and_every_claim_has_its_metric(experiment):
     assert set(experiment.steps.results) == set(Experiment.step_names())
-    for claim, estimate in deciding_estimates(experiment.made):
-        # One seed makes no interval of what only the seed changes.
-        whole = estimate.interval is not None or not estimate.over or estimate.seeds == 1
-        assert whole, claim.id
+    check_intervals(experiment.made)
 
 
 def test_sizes_and_the_device_are_all_that_differs_from_the_profile(experiment):

@@ -3,7 +3,7 @@ import pytest
 from okml.offline_rl.config import PROFILES
 from okml.offline_rl.planning import plan
 from okml.plan import over_budget
-from tests.offline_rl.tiny import changed
+from tests.profiles import changed
 from tests.scales import beyond_scale
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
-
 from okml.offline_rl.config import PROFILES
 from okml.offline_rl.settings import OfflineRLProfile
 from tests.tools.own_data import OwnData
@@ -49,12 +47,6 @@ def put_logs(data: OwnData) -> None:
         ("yoochoose", yoochoose, 1_396_850_000, (30, 200)),
     ):
         data.files(name, write(walks(USERS, EVENTS, ITEMS, start=start, gaps=gaps)))
-
-
-def changed(model: Any, **values: Any) -> Any:
-    """Return a pydantic model with some fields replaced, validated again."""
-    assert isinstance(model, BaseModel)
-    return type(model).model_validate(dict(model) | values)
 
 
 def tiny(**values: Any) -> OfflineRLProfile:

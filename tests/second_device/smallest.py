@@ -12,6 +12,7 @@ import pytest
 
 from okml.chapters import chapter
 from okml.profile import Profile
+from tests.profiles import changed
 from tests.tools.own_data import OwnData
 
 # Metrics that are times, which no two runs share.
@@ -20,12 +21,12 @@ TIMED = re.compile("time_ratio|time_saved|time_pct|per_second|speedup|cpu_ratio|
 
 def small_strec() -> Profile:
     """Return the profile of strec with three layers and one recipe."""
-    from tests.strec.tiny import changed, tiny
+    from tests.strec.tiny import tiny
 
     profile = tiny(mixed_precision="no", sweep_learned=[])
     few = {"repeats": 3, "serving_batches": (1,), "serving_calls": 20, "lengths": (16,)}
     short = {"length": 8, "schedule": (8, 3, 1), "short_lengths": (3,), "rows_per_user": 1}
-    smaller: Profile = changed(
+    return changed(
         profile,
         datasets=(changed(profile.main, **short),),
         network=changed(profile.network, layers=3),
@@ -37,7 +38,6 @@ def small_strec() -> Profile:
         references=("gru4rec",),
         efficiency=changed(profile.efficiency, **few, batch=4),
     )
-    return smaller
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def strec(folder: Path) -> Iterator[Profile]:
 
 @contextmanager
 def offline_rl(folder: Path) -> Iterator[Profile]:
-    from tests.offline_rl.tiny import changed, put_logs, tiny
+    from tests.offline_rl.tiny import put_logs, tiny
 
     with pytest.MonkeyPatch.context() as patch:
         put_logs(OwnData(folder, patch))

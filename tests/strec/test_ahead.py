@@ -12,8 +12,9 @@ from okml.strec.config import PROFILES
 from okml.strec.study import Study
 from okml.training import ahead
 from okml.training.ahead import train_ahead
+from tests.profiles import changed
 from tests.second_device.smallest import small_strec
-from tests.strec.tiny import changed, put_logs
+from tests.strec.tiny import put_logs
 
 
 @pytest.mark.slow

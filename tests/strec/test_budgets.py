@@ -19,8 +19,8 @@ from okml.strec.config import PROFILES
 from okml.strec.experiments.quality import rising
 from okml.strec.study import Study
 from okml.strec.trainer import SPENT, TrainedEncoder, stage_optimizer
+from tests.profiles import changed
 from tests.seqrec.curves import history
-from tests.strec.tiny import changed
 
 
 def test_seconds_of_a_resumed_training_are_the_sum_of_its_parts():

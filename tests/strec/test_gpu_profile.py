@@ -31,9 +31,10 @@ from okml.strec.figures import attention, costs, quality, sampling
 from okml.strec.relaxation import RelaxationSettings
 from okml.strec.schedule import RELEASED
 from okml.strec.study import Study
-from tests.deciding import deciding_estimates
+from tests.deciding import check_intervals
 from tests.finished import check_commands, exported
-from tests.strec.tiny import EVENTS, ITEMS, USERS, changed, events_of, in_few_calls, put_logs, tiny
+from tests.profiles import changed
+from tests.strec.tiny import EVENTS, ITEMS, USERS, events_of, in_few_calls, put_logs, tiny
 from tests.tools.own_data import recorded
 
 pytestmark = pytest.mark.slow  # the run of the profile, which most tests read
@@ -49,10 +50,7 @@ def test_every_step_leaves_finite_numbers_and_every_claim_has_its_metric(experim
     assert set(experiment.steps.results) == set(Experiment.step_names())
     for result in experiment.steps.results.values():
         assert np.isfinite([item.mean for item in result.metrics.values()]).all()
-    for claim, estimate in deciding_estimates(experiment.made):
-        # One seed makes no interval of what only the seed changes.
-        whole = estimate.interval is not None or not estimate.over or estimate.seeds == 1
-        assert whole, claim.id
+    check_intervals(experiment.made)
 
 
 def test_sizes_and_the_device_are_all_that_differs_from_the_profile(experiment):

@@ -3,8 +3,8 @@ import pytest
 from okml.plan import over_budget
 from okml.strec.config import PROFILES
 from okml.strec.planning import plan
+from tests.profiles import changed
 from tests.scales import beyond_scale
-from tests.strec.tiny import changed
 
 
 @pytest.mark.parametrize("name", PROFILES)

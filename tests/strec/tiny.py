@@ -10,7 +10,6 @@ from unittest import mock
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from okml.strec.config import PROFILES
 from okml.strec.experiments import efficiency
@@ -75,12 +74,6 @@ def put_logs(data: OwnData) -> None:
     """Put MovieLens-20M, Gowalla and Amazon Electronics into a cache."""
     for name, (write, _, _) in LOGS.items():
         data.files(name, write(events_of(name)))
-
-
-def changed(model: Any, **values: Any) -> Any:
-    """Return a pydantic model with some fields replaced, validated again."""
-    assert isinstance(model, BaseModel)
-    return type(model).model_validate(dict(model) | values)
 
 
 def tiny(**values: Any) -> StrecProfile:

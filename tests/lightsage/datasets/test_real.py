@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,7 +16,6 @@ from okml.lightsage.datasets import (
     ITEM_SCHEMA,
     PAIR_SCHEMA,
     ShopData,
-    diginetica,
     diginetica_sessions,
     movielens,
 )
@@ -37,6 +38,18 @@ def check_form(data: ShopData) -> None:
         assert pairs.select(pl.max_horizontal("item", "neighbor").max()).item() < data.item_count
 
 
+def log_of(name: str, events: pl.DataFrame, resolution: int = 1, **more: Any) -> EventLog:
+    frame = events.select(EVENT_SCHEMA.names()).cast(dict(EVENT_SCHEMA))
+    return EventLog(name, frame, resolution, "test", "MIT", **more)
+
+
+def put_log(monkeypatch: pytest.MonkeyPatch, module: str, make: Callable[[], EventLog]) -> None:
+    """Let a module of data sets load a log made for a test."""
+    where = import_module(f"okml.lightsage.datasets.{module}")
+    monkeypatch.setattr(where.logs, "load", lambda name: make())
+    monkeypatch.setattr(where, "fetched_from", lambda name: {})
+
+
 def weeks() -> EventLog:
     """Return seventeen weeks of three sessions each, as the reader gives them."""
     week = 7 * 86_400
@@ -46,17 +59,15 @@ def weeks() -> EventLog:
         for session in range(3)
         for item in (0, 2, 4, 3)
     ]
-    frame = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row").with_columns(
-        kind=pl.lit("click"), value=pl.lit(None, pl.Float32)
+    clicks = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row").with_columns(
+        kind=pl.lit("click"), value=None
     )
-    return EventLog("ader_diginetica", frame.cast(dict(EVENT_SCHEMA)), week, "test", "MIT",
-                    clock="period")  # fmt: skip
+    return log_of("ader_diginetica", clicks, week, clock="period")
 
 
 @pytest.fixture
 def small_weeks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diginetica.logs, "load", lambda name: weeks())
-    monkeypatch.setattr(diginetica, "fetched_from", lambda name: {})
+    put_log(monkeypatch, "diginetica", weeks)
 
 
 @pytest.mark.usefixtures("small_weeks")
@@ -96,7 +107,7 @@ def ratings() -> EventLog:
         for user in range(1, users + 1)
         for place, film in enumerate(rng.permutation(films)[:20])
     ]
-    frame = pl.DataFrame(rows, schema=["user", "item", "time", "value"], orient="row").with_columns(
+    given = pl.DataFrame(rows, schema=["user", "item", "time", "value"], orient="row").with_columns(
         kind=pl.lit("rating")
     )
     titles = pl.DataFrame(
@@ -111,17 +122,12 @@ def ratings() -> EventLog:
         schema=TITLE_SCHEMA,
         orient="row",
     )
-    return EventLog(
-        "ml_100k", frame.select(EVENT_SCHEMA.names()).cast(dict(EVENT_SCHEMA)), 1, "test", "x",
-        titles=titles,
-    )  # fmt: skip
+    return log_of("ml_100k", given, titles=titles)
 
 
 @pytest.fixture
 def small_ratings(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = import_module("okml.lightsage.datasets.movielens")
-    monkeypatch.setattr(module.logs, "load", lambda name: ratings())
-    monkeypatch.setattr(module, "fetched_from", lambda name: {})
+    put_log(monkeypatch, "movielens", ratings)
 
 
 @pytest.mark.usefixtures("small_ratings")
