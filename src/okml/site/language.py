@@ -256,7 +256,6 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "Больше всего времени занимают матрица Грама каждого слоя, её собственные векторы и "
         "умножения на них; точный скользящий контроль без них невозможен.",
     ),
-    "why_missed": ("Why it is missed", "Почему не достигнута"),
 }
 
 # The places of a paper that claims name as their source.

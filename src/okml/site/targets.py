@@ -11,7 +11,7 @@ from docutils import nodes
 from okml.benchmark import BenchmarkRecord, PeerComparison
 from okml.site.benchmarks import RecordDirective, number
 from okml.site.language import Lang, word
-from okml.site.markup import element, row, scrolling_table, tag
+from okml.site.markup import element, note, row, scrolling_table, tag
 
 RECBOLE, FLOOR = "RecBole", "arithmetic floor"
 MERGED = re.compile(r"memory of the merge, .* beyond the edges \S+ to (\S+) bytes an edge")
@@ -109,7 +109,7 @@ class SpeedTargets(RecordDirective):
 
     def render(self) -> list[nodes.Node]:
         """Return the table."""
-        keys = ("target", "recorded_value", "state", "why_missed")
+        keys = ("target", "recorded_value", "state")
         header = [(word(key, self.lang), "") for key in keys]
         return [scrolling_table(word("targets", self.lang), header, map(self._row, TARGETS))]
 
@@ -122,9 +122,10 @@ class SpeedTargets(RecordDirective):
         if record is None or value is None:
             lacks = "benchmark_missing" if record is None else "target.older"
             unknown = tag("span", word("target.unknown", lang), classes=["okml-missing"])
-            return row([head], ["—"], [unknown], [word(lacks, lang)])
+            return row([head, note(word(lacks, lang))], ["—"], [unknown])
         shown = word(target.unit, lang).format(number(value, lang))
         if target.met(value):
-            return row([head], [shown], [word("target.met", lang)], [])
+            return row([head], [shown], [word("target.met", lang)])
         missed = tag("strong", word("target.missed", lang))
-        return row([head], [shown], [missed], [target.why_missed(record, lang)])
+        why = target.why_missed(record, lang)
+        return row([head, note(why) if why else None], [shown], [missed])
