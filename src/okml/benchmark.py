@@ -293,6 +293,10 @@ class Survival(MachineRecord):
     kills: tuple[Kills, ...] = Field(min_length=1)
 
 
+# The accuracies of the heads that tables show.
+HEADS_SHOWN = ("real_seen", "real_unseen", "drawn_seen")
+
+
 class TrialPoint(Frozen):
     """A training, stopped after some updates.
 
@@ -399,7 +403,7 @@ class AddTrials(MachineRecord):
         ]
         for trial in self.trials:
             at, least = trial.nearest()
-            shares = (trial.accuracy(name) for name in ("real_seen", "real_unseen", "drawn_seen"))
+            shares = (trial.accuracy(name) for name in HEADS_SHOWN)
             lines.append(
                 f"{trial.title:44} {mean_sd(trial.fd()):16} {f'{least:.2f} ({at})':18} "
                 f"{self.reached(trial):<8} {_or_dash(trial.gradient_ratio(), '.3g'):10} "

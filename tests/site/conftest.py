@@ -158,6 +158,11 @@ class Book:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
+    def write_twins(self, name: str, text: str) -> None:
+        """Write a page of the book and the same text as its Russian twin."""
+        for place in ("book", "book/ru"):
+            self.write(f"{place}/{name}", text)
+
     def build(self, **config: str | list[str]) -> list[str]:
         """Build what is outdated and return the pages that were read."""
         nocolor()

@@ -9,8 +9,7 @@ from tests.site.conftest import cells, save_benchmark
 
 @pytest.fixture(autouse=True)
 def _pages(book):
-    book.write("book/benchmarks.md", "# Benchmarks\n\n```{gpu-check}\n```\n")
-    book.write("book/ru/benchmarks.md", "# Замеры\n\n```{gpu-check}\n```\n")
+    book.write_twins("benchmarks.md", "# Benchmarks\n\n```{gpu-check}\n```\n")
 
 
 def part(name: str, **changes: object) -> dict[str, object]:

@@ -18,8 +18,7 @@ def kills(work: str, signal: str, number: int, **changes: object) -> dict[str, o
 
 @pytest.fixture(autouse=True)
 def _pages(book):
-    book.write("book/benchmarks.md", "# Benchmarks\n\n```{kills}\n```\n")
-    book.write("book/ru/benchmarks.md", "# Замеры\n\n```{kills}\n```\n")
+    book.write_twins("benchmarks.md", "# Benchmarks\n\n```{kills}\n```\n")
 
 
 def test_the_table_counts_by_work_and_signal_and_sums_up_once_it_is_recorded(book):

@@ -52,8 +52,7 @@ def ridge(default: float, svd: float) -> list[dict[str, Any]]:
 @pytest.fixture
 def rows(book):
     """Return a function that builds the pages and returns the rows of one."""
-    for place in ("book", "book/ru"):
-        book.write(f"{place}/benchmarks.md", "# Benchmarks\n\n```{speed-targets}\n```\n")
+    book.write_twins("benchmarks.md", "# Benchmarks\n\n```{speed-targets}\n```\n")
 
     def built(page: str = "book/benchmarks") -> list[list[str]]:
         book.build()

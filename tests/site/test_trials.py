@@ -25,8 +25,7 @@ def trial(name: str, title: str, *curves: list[dict]) -> dict[str, object]:
 
 @pytest.fixture(autouse=True)
 def _pages(book):
-    book.write("book/digests/add.md", "# ADD\n\n```{add-trials}\n```\n")
-    book.write("book/ru/digests/add.md", "# ADD\n\n```{add-trials}\n```\n")
+    book.write_twins("digests/add.md", "# ADD\n\n```{add-trials}\n```\n")
 
 
 def test_a_row_has_the_last_distance_over_seeds_the_least_on_the_way_and_what_the_heads_tell(book):

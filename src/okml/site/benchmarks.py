@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
 
 from docutils import nodes
 
@@ -29,6 +31,37 @@ class RecordDirective(PageDirective):
             return None
         self.env.note_dependency(str(path))
         return path
+
+
+R = TypeVar("R", bound=MachineRecord)
+
+
+class RecordTable(RecordDirective, Generic[R]):
+    """A directive that shows one record of a type of its own as one table.
+
+    Attributes:
+        file: The name of the record's file.
+        kind: The type of the record.
+        script: The file or folder that measures it.
+        unrecorded: The word that says that there is none yet.
+    """
+
+    file: ClassVar[str]
+    kind: type[R]
+    script: ClassVar[str]
+    unrecorded: ClassVar[str] = "benchmark_missing"
+
+    def render(self) -> list[nodes.Node]:
+        """Return the table, and the time and machine of the record."""
+        path = self.path_of(self.file)
+        if path is None:
+            return missing(word(self.unrecorded, self.lang))
+        record = self.kind.read(path)
+        return [self.table(record), made(record, self.script, self.lang)]
+
+    @abstractmethod
+    def table(self, record: R) -> element:
+        """Return the table of the record."""
 
 
 def missing(said: str) -> list[nodes.Node]:

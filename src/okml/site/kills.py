@@ -5,40 +5,34 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from docutils import nodes
-
 from okml.benchmark import Kills, Survival
-from okml.site.benchmarks import RecordDirective, made, missing
+from okml.site.benchmarks import RecordTable
 from okml.site.language import Lang, word
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
 from okml.site.numerals import numbers_in
 
 
-class KillsTable(RecordDirective):
+class KillsTable(RecordTable[Survival]):
     """``{kills}``: the record of ``make kills``."""
 
-    def render(self) -> list[nodes.Node]:
-        """Return the table, and the time and machine of the record."""
-        path = self.path_of("survival")
-        if path is None:
-            return missing(word("benchmark_missing", self.lang))
-        record = Survival.read(path)
-        return [_table(record, self.lang), made(record, "tests/survival", self.lang)]
+    file, kind, script = "survival", Survival, "tests/survival"
 
-
-def _table(record: Survival, lang: Lang) -> element:
-    """Return a row for each kind of work, with its kills by signal, and a row of sums."""
-    signals = sorted({each.signal for each in record.kills})
-    rows = []
-    for work in dict.fromkeys(each.work for each in record.kills):
-        found = [each for each in record.kills if each.work == work]
-        hit = sum((Counter(each.processes) for each in found), Counter[str]())
-        roles = ", ".join(f"{role} {count}" for role, count in sorted(hit.items()))
-        rows.append(row([word(f"killed.{work}", lang), note(roles)], *_cells(found, signals, lang)))
-    rows.append(row([tag("strong", word("total", lang))], *_cells(record.kills, signals, lang)))
-    keys = ("gone", "whole", "equal", "slowest")
-    header = [word("killed", lang), *signals, *(word(key, lang) for key in keys)]
-    return scrolling_table(word("kills_title", lang), [(title, "") for title in header], rows)
+    def table(self, record: Survival) -> element:
+        """Return a row for each kind of work, with its kills by signal, and a row of sums."""
+        lang = self.lang
+        signals = sorted({each.signal for each in record.kills})
+        rows = []
+        for work in dict.fromkeys(each.work for each in record.kills):
+            found = [each for each in record.kills if each.work == work]
+            hit = sum((Counter(each.processes) for each in found), Counter[str]())
+            roles = ", ".join(f"{role} {count}" for role, count in sorted(hit.items()))
+            rows.append(
+                row([word(f"killed.{work}", lang), note(roles)], *_cells(found, signals, lang))
+            )
+        rows.append(row([tag("strong", word("total", lang))], *_cells(record.kills, signals, lang)))
+        keys = ("gone", "whole", "equal", "slowest")
+        header = [word("killed", lang), *signals, *(word(key, lang) for key in keys)]
+        return scrolling_table(word("kills_title", lang), [(title, "") for title in header], rows)
 
 
 def _cells(found: Sequence[Kills], signals: Sequence[str], lang: Lang) -> list[list[Child]]:
