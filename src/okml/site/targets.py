@@ -14,7 +14,6 @@ from okml.site.language import Lang, word
 from okml.site.markup import element, note, row, scrolling_table, tag
 
 RECBOLE, FLOOR = "RecBole", "arithmetic floor"
-MERGED = re.compile(r"memory of the merge, .* beyond the edges \S+ to (\S+) bytes an edge")
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,8 @@ def recbole_at_floor(record: BenchmarkRecord) -> float | None:
 
 def bytes_an_edge(record: BenchmarkRecord) -> float | None:
     """Return the memory that the merge of the larger catalog adds to an edge, in bytes."""
-    found = filter(None, (MERGED.search(each.what) for each in record.comparisons))
-    return next((float(each[1]) for each in found), None)
+    found = comparison(record, "memory of the merge, beyond the edges", ".*")
+    return None if found is None else found.okml_value
 
 
 PROBES = "processor time, all layers"
