@@ -3,9 +3,9 @@
 Teacher, judge and the networks that watch are those of a kept run of the chapter, which is only
 read; nothing of it is trained again. From them each trial trains a student with one change: the
 weight of distillation, the penalty R1, the learning rate of the discriminator's heads, the number
-of their updates, or one of three parts of the recipe left out. All see the same batches, noise and
-requests, so that a trial differs from the recipe in its change alone; up to the number of updates
-of the profile, the recipe is the recorded student of that seed.
+of their updates, one of three parts of the recipe left out, or the length of the training. All see
+the same batches, noise and requests, so that a trial differs from the recipe in its change alone;
+up to the number of updates of the profile, the recipe is the recorded student of that seed.
 
 While a student trains, the Fréchet distance of one step is taken, of the averaged weights, which
 the chapter judges, and of the weights as they are; so is the share of images that the heads put on
@@ -81,6 +81,7 @@ PROBED = 64  # images of each kind that the heads are asked about
 WEIGHTS = (0.0, 25.0, 100.0, 500.0)  # of distillation
 PENALTIES = (1e-3, 1e-2, 1e-1)  # of R1
 HEAD_RATES = (0.2, 0.04)  # factors on the learning rate of the heads
+TIMES = 4  # the updates of the recipe, in the trial that goes on
 
 
 # ------------------------------------------------------------------ trials
@@ -96,6 +97,7 @@ class Trial:
         changes: The fields of ``AddSettings`` that differ from the profile's, as JSON values.
         heads_every: The number of steps between updates of the heads.
         heads_times: The number of updates of the heads in such a step, on the same images.
+        times: The factor on the number of updates, and on the number of points of the curve.
     """
 
     name: str
@@ -103,12 +105,15 @@ class Trial:
     changes: dict[str, JsonValue] = field(default_factory=dict)
     heads_every: int = 1
     heads_times: int = 1
+    times: int = 1
 
     @property
     def differs(self) -> dict[str, JsonValue]:
         """The change as it stands in the record."""
-        heads = {"heads_every": self.heads_every, "heads_times": self.heads_times}
-        return self.changes | {name: value for name, value in heads.items() if value != 1}
+        factors = {
+            "heads_every": self.heads_every, "heads_times": self.heads_times, "times": self.times,
+        }  # fmt: skip
+        return self.changes | {name: value for name, value in factors.items() if value != 1}
 
 
 def trials_of(recipe: AddSettings) -> dict[str, Trial]:
@@ -144,6 +149,7 @@ def trials_of(recipe: AddSettings) -> dict[str, Trial]:
         *slower,
         Trial("heads_every_4", "heads updated every 4th step", heads_every=4),
         Trial("heads_twice", "heads updated twice a step", heads_times=2),
+        Trial("longer", f"{TIMES} times the updates", times=TIMES),
         Trial(
             "last_timestep", "student trained on pure noise alone",
             {"student_timesteps": [recipe.student_timesteps[-1]]},
@@ -415,7 +421,8 @@ def measure(
     start = tuple(distance(bench, bench.teacher, bench.requests(seed)) for seed in seeds)
     done: list[TrialResult] = []
     for trial in [known[name] for name in names or known]:
-        runs = tuple(train(bench, trial, seed, updates, points, rate) for seed in seeds)
+        taken = trial.times * updates, trial.times * points
+        runs = tuple(train(bench, trial, seed, *taken, rate) for seed in seeds)
         done.append(
             TrialResult(name=trial.name, title=trial.title, changes=trial.differs, runs=runs)
         )

@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from benchmarks.trials.add import (
+    TIMES,
     AddTrials,
     Trial,
     WatchedDistillation,
@@ -24,7 +25,7 @@ from okml.add.workbench import Workbench
 from okml.errors import ParameterError
 from tests.add.chapter.tiny import tiny
 
-NAMES = ("recipe", "weight_0", "distillation_alone", "heads_twice")
+NAMES = ("recipe", "weight_0", "distillation_alone", "heads_twice", "longer")
 UPDATES, SEEDS = 4, (0, 1)
 
 
@@ -75,7 +76,8 @@ def test_each_trial_has_a_curve_of_each_seed(measured, profile):
     for trial in record.trials:
         assert [run.seed for run in trial.runs] == [*SEEDS]
         for run in trial.runs:
-            assert [point.updates for point in run.curve] == [2, 4]
+            last = UPDATES * trial.changes.get("times", 1)
+            assert [point.updates for point in run.curve] == [*range(2, last + 1, 2)]
             assert all(point.fd > 0 and point.fd_unaveraged > 0 for point in run.curve)
         assert trial.title in str(record)
 
@@ -97,6 +99,14 @@ def test_the_recipe_is_the_students_own_training(measured, bench, profile):
         assert run.curve[0].updates == steps
         own = distance(bench, student, bench.requests(run.seed))
         assert run.curve[0].fd == pytest.approx(own, rel=1e-6)
+
+
+def test_the_longer_training_begins_with_the_recipe(measured):
+    by_name = {trial.name: trial for trial in measured[0].trials}
+    for recipe, longer in zip(by_name["recipe"].runs, by_name["longer"].runs, strict=True):
+        assert len(longer.curve) == TIMES * len(recipe.curve)
+        for point, same in zip(recipe.curve, longer.curve, strict=False):
+            assert same.fd == pytest.approx(point.fd, rel=1e-6)
 
 
 def test_a_second_call_trains_nothing(measured, profile, run, monkeypatch):
