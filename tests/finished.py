@@ -1,4 +1,4 @@
-"""What a person makes of a run that is finished."""
+"""What a person makes of a run by the commands: starts it, reads it, takes its networks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from okml.chapters import chapter
 from okml.cli import app
 from okml.export import CARD, export_networks, load_module
-from okml.ledger import Outcome, judge, load_claims, read_record, record_path
+from okml.ledger import Outcome, RunRecord, judge, load_claims, read_record, record_path
 from okml.profile import Profile
 
 
@@ -42,22 +42,31 @@ def exported(profile: Profile, run_dir: Path, to: Path) -> dict[str, nn.Module]:
     return {place.name: load_module(place) for place in places}
 
 
-def check_commands(profile: Profile, run_dir: Path, to: Path) -> None:
-    """Give a finished run to ``okml run``, ``report`` and ``export``, as a person does."""
-    found = chapter(profile.chapter)
-    words = (found.name, "--profile", profile.name, *options_of(profile))
-    told("run", *words, "-p", f"run_dir={run_dir}", "--force", "--out", to / "shown")
-    shown = {path.name for path in (to / "shown").glob("*.ipynb")}
-    assert shown == {path.name for path in found.notebooks}
+def run_notebooks(profile: Profile, run_dir: Path, to: Path) -> None:
+    """Let ``okml run`` execute the notebooks of a chapter; what the folder lacks is computed."""
+    words = (profile.chapter, "--profile", profile.name, *options_of(profile))
+    told("run", *words, "-p", f"run_dir={run_dir}", "--force", "--out", to)
+    shown = {path.name for path in to.glob("*.ipynb")}
+    assert shown == {path.name for path in chapter(profile.chapter).notebooks}
+
+
+def check_report(record: RunRecord, to: Path) -> None:
+    """Check that ``okml report`` tells of a record what it decides, where it is the only one."""
+    name, profile = record.chapter, record.profile
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OKML_ROOT", str(to))  # the results there are this record alone
-        record = read_record(run_dir / "record.json")
-        record.write(record_path(found.name, profile.name))
-        rows = json.loads(told("report", found.name, "--format", "json"))
-    outcomes = {row["claim"]["id"]: row["verdicts"][profile.name]["outcome"] for row in rows}
-    judged = {claim.id: judge(claim, record).outcome.value for claim in load_claims(found.name)}
-    assert outcomes == judged
+        record.write(record_path(name, profile))
+        rows = json.loads(told("report", name, "--format", "json"))
+    outcomes = {row["claim"]["id"]: row["verdicts"][profile]["outcome"] for row in rows}
+    assert outcomes == {claim.id: judge(claim, record).outcome.value for claim in load_claims(name)}
     assert {*outcomes.values()} - {Outcome.NOT_RUN.value, Outcome.UNTESTABLE.value}
-    if find_spec(f"okml.{found.name}.exports") is not None:
+
+
+def check_commands(profile: Profile, run_dir: Path, to: Path) -> None:
+    """Give a finished run to ``okml run``, ``report`` and ``export``, as a person does."""
+    run_notebooks(profile, run_dir, to / "shown")
+    check_report(read_record(run_dir / "record.json"), to)
+    if find_spec(f"okml.{profile.chapter}.exports") is not None:
+        words = (profile.chapter, "--profile", profile.name, *options_of(profile))
         told("export", *words, "--run-dir", run_dir, "--to", to / "networks")
         assert all((place / CARD).is_file() for place in (to / "networks").iterdir())

@@ -1,9 +1,14 @@
-"""The gpu profile itself, every step of it, at tiny sizes from tiny files in the true formats."""
+"""The gpu profile by ``okml run`` itself, at tiny sizes from tiny files in the true formats."""
 
 from __future__ import annotations
 
+from unittest import mock
+
+import nbformat
 import pytest
 
+from okml.errors import ParameterError
+from okml.ledger import load_claims, read_record
 from okml.periodic_behavior import figures
 from okml.periodic_behavior.arms import ARMS, all_jobs
 from okml.periodic_behavior.config import PROFILES
@@ -11,10 +16,10 @@ from okml.periodic_behavior.experiment import Experiment
 from okml.periodic_behavior.planning import plan, step_flops
 from okml.plan import over_budget
 from tests.deciding import deciding_estimates
-from tests.finished import check_commands
+from tests.finished import check_report, options_of, run_notebooks, told
 from tests.periodic_behavior.tiny import put_images, tiny
 from tests.scales import beyond_scale
-from tests.tools.own_data import recorded
+from tests.tools.own_data import OwnData
 
 # Of networks that learned for three steps nothing need be defined.
 MAY_BE_UNDEFINED = {"norm_growth", "frequency_exponent", "rate_exponent"}
@@ -22,7 +27,17 @@ MAY_BE_UNDEFINED = {"norm_growth", "frequency_exponent", "rate_exponent"}
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    with recorded(Experiment, tiny(), put_images, tmp_path_factory) as run:
+    """The experiment that the command has run; this process computes no step of it."""
+    profile, folder = tiny(), tmp_path_factory.mktemp("gpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # few trainings of a second need no workers
+        put_images(OwnData(folder, patch))
+        run_notebooks(profile, folder / "run", folder / "shown")
+        run = Experiment(profile, folder / "run")
+        with mock.patch("okml.steps.save", side_effect=AssertionError("it is computed again")):
+            for name in Experiment.step_names():
+                getattr(run, name)
+        run.made = read_record(folder / "run" / "record.json")
         yield run
 
 
@@ -60,9 +75,21 @@ def test_courses_have_an_epoch_a_row_and_figures_say_what_they_show(experiment):
     assert "means: " in figures.draw_frequency(experiment.frequency.frames["frequency"]).alt
 
 
-@pytest.mark.nightly
-def test_commands_take_the_finished_run(experiment, tmp_path):
-    check_commands(experiment.profile, experiment.folder, tmp_path)
+@pytest.mark.slow
+def test_the_notebook_ends_with_every_claim_and_the_report_says_the_same(experiment, tmp_path):
+    shown = experiment.folder.with_name("shown") / "periodic_behavior.ipynb"
+    *_, last = (cell for cell in nbformat.read(shown, 4).cells if cell.cell_type == "code")
+    table = str(last.outputs)
+    assert "profile gpu, seeds 0, 1" in table
+    assert [c.id for c in load_claims("periodic_behavior") if f"<td>{c.id}</td>" not in table] == []
+    check_report(experiment.made, tmp_path)
+
+
+@pytest.mark.slow
+def test_an_export_says_that_there_are_no_networks(experiment, tmp_path):
+    words = ("periodic_behavior", "--profile", "gpu", *options_of(experiment.profile))
+    with pytest.raises(ParameterError, match="periodic_behavior offers no networks"):
+        told("export", *words, "--run-dir", experiment.folder, "--to", tmp_path)
 
 
 @pytest.mark.parametrize("name", PROFILES)

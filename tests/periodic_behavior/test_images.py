@@ -5,8 +5,8 @@ import torch
 from okml.errors import DataError
 from okml.periodic_behavior.images import load
 from okml.periodic_behavior.settings import ProblemSettings
-from tests.periodic_behavior.tiny import put_images
-from tests.tools.image_files import cifar, idx
+from tests.periodic_behavior.tiny import put_fashion, put_images
+from tests.tools.image_files import cifar
 from tests.tools.own_data import OwnData
 
 SETTINGS = {"side": 32, "channels": 1, "epochs": 1, "batch": 5}
@@ -29,19 +29,6 @@ def test_cifar_is_read_record_by_record(own_data, name, label):
         expected = (own - own.mean()) / own.std()
         torch.testing.assert_close(images.pixels[:, channel], expected, atol=1e-5, rtol=1e-5)
     assert [*images.used] == [f"{name}/{name[:5]}-{name[5:]}-binary.tar.gz"]
-
-
-def put_fashion(data, count):
-    pixels = np.arange(count * 784, dtype=np.uint64).astype(np.uint8).reshape(count, 28, 28)
-    labels = (np.arange(count) % 10).astype(np.uint8)
-    data.files(
-        "fashion_mnist",
-        {
-            "train-images-idx3-ubyte.gz": idx(pixels),
-            "train-labels-idx1-ubyte.gz": idx(labels),
-        },
-    )
-    return pixels, labels
 
 
 def test_clothes_get_a_frame_and_are_averaged_over_squares(own_data):
