@@ -36,6 +36,7 @@ from okml.accelerator import (
 from okml.benchmark import GpuNumber
 from okml.chapters import CHAPTERS
 from okml.ledger import RunRecord, read_record
+from okml.paths import repository_root
 
 if os.environ.get("OKML_TEST_DEVICE") == "second":
     import_module("tests.second_device.device")
@@ -64,13 +65,20 @@ class Part:
 
 def tests(tiny: bool) -> Numbers:
     """Run the tests marked gpu; a failure is an error with the names of what failed."""
-    where = ["tests/test_accelerator.py", "tests/seqrec/test_negatives.py"] if tiny else ["tests"]
+    where, marks = [repository_root() / "tests"], "gpu"
+    if tiny:  # without those of whole chapters and trainings
+        where = [
+            path
+            for path in sorted(where[0].rglob("test_*.py"))
+            if "mark.gpu" in path.read_text("utf-8") and path.parent.name != "second_device"
+        ]
+        marks = "gpu and not slow"
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider",
-             f"--junitxml={report}", *where],
-            check=False,
+            [sys.executable, "-m", "pytest", "-q", "-m", marks, "-p", "no:cacheprovider",
+             f"--junitxml={report}", *map(str, where)],
+            cwd=repository_root(), check=False,
         )  # fmt: skip
         cases = list(ET.parse(report).getroot().iter("testcase"))
     kinds = {"failure": "failed", "error": "failed", "skipped": "skipped"}
@@ -88,12 +96,13 @@ def tests(tiny: bool) -> Numbers:
 
 def chapter(name: str, tiny: bool) -> Numbers:
     """Run the smoke profile on the accelerator and on the CPU at the same time."""
+    few = import_module("tests.second_device.smallest").AT_SMOKE.get(name, ()) if tiny else ()
     with tempfile.TemporaryDirectory() as folder:
         programs = {"auto": ["benchmarks.gpu.chapter", name], "cpu": [f"okml.{name}"]}
         processes = {
             device: subprocess.Popen(
                 [sys.executable, "-m", *program, "--profile", "smoke", "--device", device,
-                 "--run-dir", f"{folder}/{device}"]
+                 "--run-dir", f"{folder}/{device}", *few]
             )
             for device, program in programs.items()
         }  # fmt: skip

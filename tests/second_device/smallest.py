@@ -135,6 +135,13 @@ def periodic_behavior(folder: Path) -> Iterator[Profile]:
         yield tiny(seeds=[0], problems=[tiny().model_dump()["problems"][0]])
 
 
+# Options that make the smoke runs of `make gpu-check` small; the other chapters run as they are.
+AT_SMOKE = {
+    "periodic_behavior": (
+        "-p", "problems.0.epochs=6", "-p", "problems.0.examples=32", "-p", "problems.0.batch=32",
+    ),
+}  # fmt: skip
+
 SMALLEST = {
     made.__name__: made
     for made in (

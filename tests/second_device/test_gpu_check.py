@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from benchmarks.gpu import check
+from benchmarks.gpu import check, parts
 from benchmarks.gpu.check import bring_data, run
 from benchmarks.gpu.parts import MINUTES, PARTS, compared
 from okml.benchmark import GpuCheck
@@ -20,8 +19,9 @@ from okml.chapters import CHAPTERS
 from okml.errors import DataError
 from tests import scales
 from tests.device import NAME
-from tests.second_device.test_chapters import COMPUTES
-from tests.tools.nearest import ROOT
+from tests.periodic_behavior.tiny import put_fashion
+from tests.second_device.test_chapters import COMPUTES, FEWEST, TOLERANCE
+from tests.tools.own_data import OwnData
 
 pytestmark = pytest.mark.skipif(NAME == "second", reason="starts the second device itself")
 
@@ -59,14 +59,36 @@ def test_the_limits_of_all_parts_fit_into_the_time_and_leave_some_to_the_tests()
     assert {PARTS[name].limit_s for name in chapters} == {60 * scales.MINUTES["smoke"]}
 
 
-def test_a_chapter_runs_on_the_second_device_where_tests_ask_for_it() -> None:
-    found = subprocess.run(
-        [sys.executable, "-c", "import benchmarks.gpu.chapter, okml.accelerator as it; "
-         "print(it.pick_device('auto').type)"],
-        cwd=ROOT, env=os.environ | {"OKML_TEST_DEVICE": "second"},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert found.stdout.strip() == "second"
+@pytest.fixture
+def on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the programs that a part starts know the second device, and train without workers."""
+    monkeypatch.setenv("OKML_TEST_DEVICE", "second")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("on_the_device")
+def test_a_chapter_has_the_numbers_of_the_cpu_at_smoke(
+    own_data: OwnData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_fashion(own_data, 32)
+    records: list[Any] = []
+    monkeypatch.setattr(parts, "compared", lambda *pair: records.extend(pair) or compared(*pair))
+    seconds, *rows = PARTS["chapter periodic_behavior"].rows(True)
+    assert [record.provenance.device for record in records] == ["second", "cpu"]
+    assert min(seconds.value, seconds.beside or 0) > 0
+    assert len(rows) >= FEWEST["periodic_behavior"]
+    found, expected = ([getattr(row, name) for row in rows] for name in ("value", "beside"))
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("on_the_device")
+def test_the_marked_tests_are_counted_and_pass() -> None:
+    counted = {row.what: row.value for row in PARTS["tests"].rows(True)}
+    assert counted["tests failed"] == 0
+    assert counted["tests passed"] >= 11
+    assert counted["tests skipped"] >= 1  # what needs a compiler for the device
 
 
 def record(seconds: float, **metrics: float) -> Any:

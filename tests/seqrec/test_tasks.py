@@ -275,6 +275,7 @@ def test_bfloat16_learns_the_cycle() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.kind)
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_kernels)])
 def test_every_loss_learns_the_cycle_on_a_gpu(loss: AnyLoss, compiled: bool) -> None:
