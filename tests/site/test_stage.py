@@ -144,6 +144,20 @@ def test_a_small_book_is_built_and_published_and_a_broken_one_is_not(root):
     assert "gone" not in (root / "_build/site/book/index.html").read_text()
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_the_entrance_has_the_icon_and_both_languages_of_the_book(tmp_path, there):
+    """A link to what a book does not have would be dead, and its build would fail."""
+    also = ("_static/favicon.svg", "book/ru/index.html") if there else ()
+    for name in ("book/index.html", *also):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text('<html lang="en"><title>Home</title></html>')
+    entrance = stage._entrance(tmp_path)
+    (tmp_path / "index.html").write_text(entrance)
+    assert stage.check.problems(tmp_path) == []
+    assert ("favicon.svg" in entrance) == ("book/ru/index.html" in entrance) == there
+    assert '"book/index.html"' in entrance
+
+
 def test_what_was_built_of_a_removed_page_is_gone_before_the_next_build(root, monkeypatch):
     """Sphinx would leave it, and a link to it would pass the checks."""
     page = root / "_build/book/_build/html/book/extra.html"

@@ -36,7 +36,7 @@ from okml.site import check
 from okml.site.claim_pages import claim_sources
 from okml.site.feed import is_shallow
 from okml.site.labels import LISTED
-from okml.site.language import NOTEBOOK_PAGES, twin
+from okml.site.language import NOTEBOOK_PAGES, in_language, twin
 from okml.site.scales import records_of, show_records
 from okml.site.translation import notebook_in_russian, untranslated
 from okml.steps import announced
@@ -50,14 +50,8 @@ PAGES = "book"
 CONFIG, TOC = "_config.yml", "_toc.yml"
 SHOWN_WARNINGS = 30
 HOME = "book/index.html"
-# Jupyter Book's own page at the root has neither a language nor a title.
-ENTRANCE = f"""<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><title>okml</title>
-<meta http-equiv="refresh" content="0; url={HOME}"></head>
-<body><a href="{HOME}">okml</a></body>
-</html>
-"""
+RUSSIAN_HOME = f"{in_language(HOME.removesuffix('.html'), 'ru')}.html"
+ICON = "_static/favicon.svg"
 
 
 class BookError(OkmlError):
@@ -268,8 +262,26 @@ def _run_jupyter_book(stage: Path) -> Path:
     if done.returncode:
         raise BookError(_warnings(done.stdout + done.stderr), f"The whole log is {log}.")
     with atomic_write(built / "index.html") as handle:
-        handle.write(ENTRANCE)
+        handle.write(_entrance(built))
     return built
+
+
+def _entrance(built: Path) -> str:
+    """Return the page at the root, which leads on to the home page in the reader's language.
+
+    Jupyter Book's own has neither a language nor a title. A browser asks a page without an icon
+    for ``/favicon.ico``, which is not there.
+    """
+    icon = f'<link rel="icon" href="{ICON}">\n' if (built / ICON).exists() else ""
+    russian = RUSSIAN_HOME if (built / RUSSIAN_HOME).exists() else HOME
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>okml</title>
+{icon}<script>location.replace(/^ru/i.test(navigator.language) ? "{russian}" : "{HOME}");</script>
+<noscript><meta http-equiv="refresh" content="0; url={HOME}"></noscript></head>
+<body><a href="{HOME}">English</a> · <a href="{russian}" lang="ru">Русский</a></body>
+</html>
+"""
 
 
 def _warnings(log: str) -> str:
