@@ -70,6 +70,8 @@ def test_every_picture_of_a_russian_page_is_described_in_russian(path, monkeypat
     ]
     assert alternatives
     assert [alt for alt in alternatives if not re.search("[А-яё]", alt)] == []
+    english = re.compile("(?:[a-z]+ ){4}")  # more than the lower-case words of a title
+    assert [alt for alt in alternatives if english.search(alt)] == []
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
