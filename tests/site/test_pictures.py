@@ -89,7 +89,7 @@ def test_the_files_are_the_drawing_in_the_colors_of_each_theme(shown, drawn):
 def test_the_box_has_the_shape_of_the_figure_before_the_image_is_there(shown):
     box, drawings = shown
     [width, height] = re.match(
-        r"width: ([\d.]+)pt; aspect-ratio: \1 / ([\d.]+)$", box["style"]
+        r"--okml-width: ([\d.]+)pt; aspect-ratio: \1 / ([\d.]+)$", box["style"]
     ).groups()
     for file in drawings:
         assert (file.get("width"), file.get("height")) == (f"{width}pt", f"{height}pt")

@@ -220,7 +220,7 @@ def picture(
     if tooltips and circles:
         over = f'<svg viewBox="{view}" aria-hidden="true">{circles}</svg>'
         layers.append(nodes.raw("", over, format="html"))
-    style = f"width: {width}; aspect-ratio: {' / '.join(view.split()[2:])}"
+    style = f"--okml-width: {width}; aspect-ratio: {' / '.join(view.split()[2:])}"
     # The language of the alternative and the tooltips, which a chapter may have in English alone.
     lang = "ru" if LETTERS["ru"].search(alt) else "en"
     return tag("div", *layers, classes=["okml-picture"], attrs={"style": style, "lang": lang})

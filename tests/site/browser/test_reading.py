@@ -317,6 +317,21 @@ def test_a_tooltip_is_under_the_pointer(opened, size):
     assert title
 
 
+def test_a_wide_figure_keeps_most_of_its_size_on_a_phone_and_is_scrolled_by_keys(opened):
+    figures = opened(NOTEBOOK, size=PHONE).locator(".okml-figure:not(.okml-scales *)")
+    found = figures.evaluate_all(
+        """figures => figures.map(figure => {
+             const box = figure.firstElementChild;
+             const points = parseFloat(getComputedStyle(box).getPropertyValue("--okml-width"));
+             const scrolls = figure.scrollWidth > figure.clientWidth;
+             return [box.offsetWidth / (points * 4 / 3), scrolls, figure.tabIndex];
+           })"""
+    )
+    assert {scrolls for _, scrolls, _ in found} == {True, False}
+    assert [share for share, _, _ in found if share < 0.69] == []
+    assert all((place == 0) == scrolls for _, scrolls, place in found)
+
+
 def test_a_page_needs_no_server(page, folder):
     go(page, (folder / NOTEBOOK).as_uri())
     load(page.locator(".okml-picture img:visible").first)

@@ -10,10 +10,17 @@
   });
 
   /* A box that scrolls says whether more of it lies to the right, and its style shows that. */
-  const marked = new Set([...boxes, ...document.querySelectorAll(".okml-scroll, .okml-scales > .output")]);
+  const others = document.querySelectorAll(".okml-scroll, .okml-scales > .output, .okml-findings > li > a");
+  const figures = new Set(document.querySelectorAll(".okml-figure"));
+  const marked = new Set([...boxes, ...others, ...figures]);
   const mark = (some) => {
     const more = some.map((box) => box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
-    some.forEach((box, place) => box.toggleAttribute("data-more", more[place]));
+    const wide = some.map((box) => box.scrollWidth > box.clientWidth);
+    some.forEach((box, place) => {
+      box.toggleAttribute("data-more", more[place]);
+      /* A figure scrolls on a phone alone, and the theme does not see to it when the page becomes one. */
+      if (figures.has(box)) box.tabIndex = wide[place] ? 0 : -1;
+    });
   };
   const sizes = new ResizeObserver((changed) => mark(changed.map(({ target }) => target)));
   for (const box of marked) sizes.observe(box);
