@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import sphinx_book_theme
+from jinja2 import Template
 
 from okml import site
 from okml.paths import repository_root
@@ -76,3 +77,14 @@ def test_a_template_of_ours_takes_the_place_of_one_of_the_theme():
             Path(site.__file__).parent / "templates" / name
         ).read_text("utf-8")
         assert theme_word(title, "ru") != title
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_page_without_a_side_bar_of_its_own_has_no_button_for_one(removed):
+    source = (extension.TEMPLATES / "toggle-secondary-sidebar.html").read_text("utf-8")
+    shown = Template(source).render(
+        generate_toc_html=lambda: "<ul></ul>",
+        meta={"html_theme.sidebar_secondary.remove": "true"} if removed else None,
+        _=str,
+    )
+    assert ("<button" in shown) == (not removed)

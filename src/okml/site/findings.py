@@ -51,8 +51,9 @@ class Findings(PageDirective):
                 for part in filled(said(sentence, self.lang), verdict)
             ]
         # The verdict is on the claim, and a finding may say the opposite of its claim.
-        claim = tag("span", *prose(found.claim.text, self.lang), " ")
-        claim.append(tag("span", verdict_badge(verdict, self.lang), classes=["okml-claim"]))
+        words = tag("span", *prose(found.claim.text, self.lang), classes=["okml-words"])
+        badge = tag("span", verdict_badge(verdict, self.lang), classes=["okml-claim"])
+        claim = tag("span", words, " ", badge)
         stale = verdict.profile and view.stale_since(found.claim.chapter, verdict.profile)
         return tag(
             "li",
