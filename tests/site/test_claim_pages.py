@@ -134,6 +134,24 @@ def test_the_scoreboard_leads_to_the_page_and_the_page_to_the_test(built):
     assert "../../../notebooks/space_time.html#cell-space-time-map" in links
 
 
+def test_a_page_leads_to_the_digest_in_its_own_language_first(built):
+    for name, first in ((PAGE, "digest"), (RUSSIAN, "дайджест")):
+        where = [a.get_text() for a in built.page(name).select(".okml-facts a:has(span)")]
+        assert next(text for text in where if "digest" in text or "дайджест" in text) == first
+
+
+def test_below_its_figure_a_page_says_how_to_run_one_anew(book):
+    book.write("notebooks/space_time.ipynb", json.dumps(NOTEBOOK | {"cells": DRAWN}))
+    for folder, label in (("", "run-one-figure"), ("ru/", "run-one-figure-ru")):
+        book.write(f"book/{folder}guides/gpu.md", f"# GPU\n\n({label})=\n## One\n\nSo.\n")
+    for page in (PAGE, RUSSIAN):
+        book.write(f"{page}.md", page_of("space_time.map"))
+    book.build()
+    for page in (PAGE, RUSSIAN):  # each to the guide in its own language
+        [link] = book.page(page).select("figure + .okml-anew a")
+        assert link["href"].startswith("../../guides/gpu.html#run-one-figure")
+
+
 def test_a_finding_says_what_its_verdict_allows_with_the_number_of_the_record(built):
     first, second = built.page("book/index").select(".okml-findings > li")
     assert first.select_one(".okml-finding").get_text() == "holds: 0.410 [0.400, 0.420]."

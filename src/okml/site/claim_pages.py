@@ -32,6 +32,7 @@ from okml.site.feed import VerdictChange, verdict_changes
 from okml.site.language import LANGUAGES, in_language, said, word
 from okml.site.markup import Child, definitions, element, note, row, scrolling_table, tag
 from okml.site.numerals import numbers_in
+from okml.site.opening import one_figure
 from okml.site.pictures import claim_figure, figure_of_claim
 from okml.site.repository import source_link
 from okml.site.scales import caption, made_by
@@ -98,11 +99,12 @@ class ClaimPage(PageDirective):
 
     def _facts(self, found: ClaimRow) -> list[tuple[str, list[Child | None]]]:
         claim, lang = found.claim, self.lang
+        own_first = sorted(IN_ONE_LANGUAGE, key=lambda digest: IN_ONE_LANGUAGE[digest][1] != lang)
         places = [
             link(claim.id, digest, tag("span", word(digest, lang)), optional=True)
-            for digest in IN_ONE_LANGUAGE
+            for digest in own_first
         ]
-        tested = link(claim.id, "cell", tag("span", word("notebook", lang)))
+        tested = link(claim.id, "cell", tag("span", word("notebook", lang).lower()))
         where = [part for place in [*places, tested] for part in (place, " · ")][:-1]
         facts: list[tuple[str, list[Child | None]]] = [
             (word("paper", lang), paper_cell(found, lang)),
@@ -160,7 +162,9 @@ class ClaimPage(PageDirective):
             return []
         code = [source_link(self.env, *place) for place in found.drawn]
         made = caption(view.chapter_of(claim), found.scale, self.lang, code=code)
-        return [made, claim_figure(self.env, found)]
+        guide = None if found.is_table else one_figure(self.env, self.lang)
+        anew = [tag("p", guide, classes=["okml-anew"])] if guide is not None else []
+        return [made, claim_figure(self.env, found), *anew]
 
     def _cite(self, found: ClaimRow) -> element:
         best = found.best_of(RECORDED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
@@ -71,6 +72,13 @@ def _banner(env: BuildEnvironment, lang: Lang) -> nodes.Node:
     text = nodes.paragraph("", word("smoke_banner", lang) + " ")
     if (scoreboard := page_in(env, SCOREBOARD, lang)) in env.found_docs:
         text += doc_link(scoreboard)
-    if page_in(env, GUIDE, lang) in env.found_docs:
-        text += [nodes.Text(" · "), section_link(ONE_FIGURE[lang], word("one_figure", lang))]
+    if (guide := one_figure(env, lang)) is not None:
+        text += [nodes.Text(" · "), guide]
     return tag("div", text, classes=["okml-banner"], attrs={"role": "note"})
+
+
+def one_figure(env: BuildEnvironment, lang: Lang) -> pending_xref | None:
+    """Return a link to how one figure is run anew; None in a book without the guide."""
+    if page_in(env, GUIDE, lang) not in env.found_docs:
+        return None
+    return section_link(ONE_FIGURE[lang], word("one_figure", lang))
