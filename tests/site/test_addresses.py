@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from okml.paths import repository_root
-from okml.site import repository
+from okml.site import check, repository
 from tests.site.conftest import page_of, small_book
 
 REPOSITORY, SITE = "https://github.com/group/okml", "https://example.org/okml"
@@ -57,3 +57,14 @@ def test_the_sitemap_has_every_page_at_its_address(addressed, built):
         f"{SITE}/{page.with_suffix('.html').as_posix()}" for page in pages
     )
     assert not (built.root / "html/sitemap.xml").exists()
+
+
+def test_a_lost_reader_is_led_home_and_to_the_search(addressed, built):
+    """A host shows the page at whatever address was asked for, so its links are whole ones."""
+    page = addressed.page("404")
+    assert {a["href"] for a in page.select("a")} == {
+        f"{SITE}/{name}.html" for name in ("book/index", "book/ru/index", "search")
+    }
+    assert page.select_one("[lang=ru] a") is not None
+    assert [each for each in check.problems(addressed.root / "html") if "404" in each] == []
+    assert not (built.root / "html/404.html").exists()

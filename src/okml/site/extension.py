@@ -138,6 +138,7 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
         claim_pages.write_ledger(app)
         feed.write_feeds(app)
         sharing.write_sitemap(app)
+        sharing.write_lost_page(app)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Metadata for other sites: Open Graph tags, and a sitemap where the address is known."""
+"""What a site has for others: Open Graph tags; with an address also a sitemap and a 404 page."""
 
 from __future__ import annotations
 
@@ -25,11 +25,28 @@ from okml.site.estimates import estimate_in
 from okml.site.labels import label_in
 from okml.site.language import Lang, in_language, page_language, said
 from okml.site.numerals import numbers_in
-from okml.site.pages import site_address
+from okml.site.pages import HOME, site_address
 from okml.site.share_pictures import HEIGHT, WIDTH, Card, draw
 
 PICTURE = "_static/screenshot.png"  # pages that are about no single chapter share it
 PICTURES = "_images/shared"
+# Hosts of static pages answer with it at any address, so its links are whole ones.
+LOST = """<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>okml: no such page</title><link rel="icon" href="data:,">
+<style>
+  :root {{ color-scheme: light dark; font: 1.1rem/1.6 system-ui, sans-serif; }}
+  main {{ max-width: 34rem; margin: 15vh auto; padding: 0 1.5rem; }}
+</style></head>
+<body><main><h1>There is no such page</h1>
+<p>It may have moved: see the <a href="{site}/{home}.html">home page</a>, or
+<a href="{site}/search.html">search</a>.</p>
+<p lang="ru">Такой страницы нет, возможно, она теперь в другом месте:
+<a href="{site}/{russian}.html">начало книги</a>, <a href="{site}/search.html">поиск</a>.</p>
+</main></body>
+</html>
+"""
 DESCRIPTION_LENGTH = 200  # characters; longer ones are cut by those who show them
 
 
@@ -137,3 +154,12 @@ def write_sitemap(app: Sphinx) -> None:
             '<?xml version="1.0" encoding="UTF-8"?>\n'
             f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{rows}</urlset>\n'
         )
+
+
+def write_lost_page(app: Sphinx) -> None:
+    """Write ``404.html``, if the site's address is known."""
+    base = site_address(app)
+    if not base:
+        return
+    with atomic_write(Path(app.outdir) / "404.html") as handle:
+        handle.write(LOST.format(site=escape(base), home=HOME, russian=in_language(HOME, "ru")))
