@@ -13,18 +13,18 @@ the right side of zero. The gradient of the adversarial loss is measured beside 
 distillation at the student's images, as the chapter does.
 
     python -m okml.add --profile night
-    python -m benchmarks.trials.add --profile night --out results/benchmarks/add_trials.json
+    python -m benchmarks.trials.add --profile night --updates 150 --out FILE
 
 Instead of the first command, ``--train-networks`` trains the two to four networks alone, in the
-folder of the run, where the chapter finds them later: 12 minutes of one core at ``night``.
+folder of the run, where the chapter finds them later: 15 minutes of one core at ``night``.
 
 Every training is kept in ``--work``: the same command goes on after a kill. Seeds may be trained by
 processes of their own in one ``--work`` (``--seeds 0``, ``--seeds 1``, other ``--out``); the
 command with all seeds then finds them finished.
 
-By the seconds of the recorded runs, 0.16 s an update at ``cpu``, 0.27 on its Fashion-MNIST and 0.64
-at ``night``, all trials with two seeds take about 20 minutes of one core at ``cpu``, 31 with
-``--set fashion``, and 110 at ``night``, where ``--updates 150`` takes half of that.
+Two seeds of all trials take 100 minutes of one core at ``night`` with ``--updates 150``, networks
+included; by the seconds of the recorded runs about 30 at ``cpu``, and 40 on its Fashion-MNIST. The
+record that the book shows is ``results/benchmarks/add_trials.json``.
 """
 
 from __future__ import annotations

@@ -53,5 +53,8 @@ def test_a_row_has_the_last_distance_over_seeds_the_least_on_the_way_and_what_th
     assert untrained[1] == "41.00 ± 1.41"
     assert recipe == ["the recipe", "11.00 ± 1.41", "8.5 after 10", "500", "90 %", "–", "90 %"]
     assert alone[1:] == ["5.50 ± 0.71", "5.5 after 20", "–", "–", "–", "–"]
+    light, dark = book.page("book/digests/add")("img", alt=True)
+    assert light["alt"] == dark["alt"]
+    assert light["alt"].endswith("the dashed line is one step of the teacher, 31.0.")
     russian = [cells(each) for each in book.page("book/ru/digests/add")("tr")]
     assert russian[4][:2] == ["без изменений", "11,00 ± 1,41"]

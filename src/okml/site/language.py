@@ -148,6 +148,15 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "Один шаг ученика после {} обновлений: среднее и стандартное отклонение, начальных "
         "значений – {}",
     ),
+    "trials.updates": ("Updates", "Обновления"),
+    "trials.alt": (
+        "The Fréchet distance of one step while the student trains: a panel for each change, a "
+        "blue line for each of {} seeds, thin lines for the recipe; the dashed line is one step of "
+        "the teacher, {}.",
+        "Расстояние Фреше одного шага, пока ученик учится: панель для каждого изменения, синие "
+        "линии – начальные значения (их {}), тонкие – рецепт без изменений; пунктир – один шаг "
+        "учителя, {}.",
+    ),
     "trials.change": ("What was changed", "Что изменено"),
     "trials.one_step_fd": ("Fréchet distance", "Расстояние Фреше"),
     "trials.least_fd": ("Least on the way", "Наименьшее по пути"),

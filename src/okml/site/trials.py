@@ -1,21 +1,40 @@
-"""The table of single changes of the recipe of ADD."""
+"""Single changes of the recipe of ADD: a panel of curves and a row for each."""
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
+from itertools import zip_longest
+from textwrap import fill
+
+import matplotlib.pyplot as plt
+from docutils import nodes
 
 from okml.benchmark import HEADS_SHOWN, AddTrials, TrialResult, mean_sd
+from okml.plotting import INK, PALETTE, Picture, style
 from okml.site.benchmarks import RecordTable, number
 from okml.site.labels import label_in
 from okml.site.language import Lang, word
-from okml.site.markup import Child, element, note, row, scrolling_table
+from okml.site.markup import Child, element, note, row, scrolling_table, tag
 from okml.site.numerals import numbers_in
+from okml.site.pictures import picture
+
+COLUMNS = 3  # of panels
+TITLE_WIDTH = 26  # characters of a line above a panel
 
 
 class AddTrialsTable(RecordTable[AddTrials]):
     """``{add-trials}``: the record of ``benchmarks/trials/add.py``."""
 
     file, kind, script = "add_trials", AddTrials, "benchmarks/trials/add.py"
+
+    def render(self) -> list[nodes.Node]:
+        """Return the curves above the table."""
+        path = self.path_of(self.file)
+        if path is None:
+            return super().render()
+        drawn = picture(self.env, curves(AddTrials.read(path), self.lang).svg)
+        return [tag("figure", drawn, classes=["okml-figure"]), *super().render()]
 
     def table(self, record: AddTrials) -> element:
         """Return a row for each trial, after those of the teacher and of the untrained student."""
@@ -39,6 +58,40 @@ class AddTrialsTable(RecordTable[AddTrials]):
         header = [(word(f"trials.{key}", lang), "") for key in keys]
         title = word("trials.title", lang).format(record.updates, len(record.seeds))
         return scrolling_table(title, header, rows)
+
+
+def curves(record: AddTrials, lang: Lang) -> Picture:
+    """Return the distance while each trial trains, a line for each seed.
+
+    The recipe is drawn behind each trial, and the teacher's one step across all.
+    """
+    rows = -(-len(record.trials) // COLUMNS)
+    recipe = record.trials[0]
+    one_step = statistics.mean(record.teacher[min(record.teacher)])
+    with style():
+        figure, grid = plt.subplots(
+            rows, COLUMNS, figsize=(7.2, 1.7 * rows + 0.4), sharey=True, squeeze=False
+        )
+        for axes, trial in zip_longest(grid.flat, record.trials):
+            if trial is None:
+                axes.remove()
+                continue
+            for one, color, width in ((recipe, INK, 0.8), (trial, PALETTE[0], 1.8)):
+                for run, started in zip(one.runs, record.start, strict=True):
+                    updates, distances = zip(
+                        *((at.updates, at.fd) for at in run.curve), strict=True
+                    )
+                    axes.plot(
+                        (0, *updates), (started, *distances), color=color, linewidth=width,
+                        alpha=0.5 if color == INK else 1,
+                    )  # fmt: skip
+            axes.axhline(one_step, color=PALETTE[1], linestyle="--", linewidth=1.2)
+            axes.set_title(fill(label_in(trial.title, lang), TITLE_WIDTH), fontsize=9)
+        figure.supylabel(word("trials.one_step_fd", lang))
+        figure.supxlabel(word("trials.updates", lang))
+        grid[0, 0].set_ylim(bottom=0)
+    alt = word("trials.alt", lang).format(len(record.seeds), numbers_in(f"{one_step:.1f}", lang))
+    return Picture(figure, alt)
 
 
 def _measured(trial: TrialResult, lang: Lang) -> list[list[Child]]:
