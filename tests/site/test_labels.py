@@ -11,7 +11,7 @@ import yaml
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from okml.benchmark import BenchmarkRecord
+from okml.benchmark import AddTrials, BenchmarkRecord
 from okml.chapters import CHAPTERS, Chapter
 from okml.ledger import load_claims, load_record
 from okml.ledger.report import RECORDED
@@ -138,7 +138,8 @@ def test_the_lines_of_a_tick_end_at_its_axis_in_russian_too():
 
 
 RECORDS = sorted(results_dir().glob("benchmarks/*.json"))
-BENCHMARKS = [path for path in RECORDS if path.stem not in ("survival", "gpu_check")]
+OTHER_RECORDS = ("survival", "gpu_check", "add_trials")
+BENCHMARKS = [path for path in RECORDS if path.stem not in OTHER_RECORDS]
 
 
 @pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
@@ -147,6 +148,12 @@ def test_what_a_recorded_benchmark_says_is_translated(path):
     said = {record.title, record.what, *(check.what for check in record.checks)}
     said |= {text for each in record.comparisons for text in (each.what, each.unit, each.peer)}
     assert {text for text in said if text and labels.russian_label(text) is None} == set()
+
+
+@pytest.mark.parametrize("path", sorted(results_dir().glob("benchmarks/add_trials.json")))
+def test_what_recorded_trials_changed_is_translated(path):
+    titles = {trial.title for trial in AddTrials.read(path).trials}
+    assert {title for title in titles if labels.russian_label(title) is None} == set()
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)

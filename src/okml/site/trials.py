@@ -20,6 +20,7 @@ from okml.site.numerals import numbers_in
 from okml.site.pictures import picture
 
 COLUMNS = 3  # of panels
+NO_BREAK = "\N{NO-BREAK SPACE}"
 TITLE_WIDTH = 26  # characters of a line above a panel
 
 
@@ -106,4 +107,4 @@ def _measured(trial: TrialResult, lang: Lang) -> list[list[Child]]:
 
 
 def _spread(values: Sequence[float], lang: Lang) -> str:
-    return numbers_in(mean_sd(values), lang)
+    return numbers_in(mean_sd(values), lang).replace(" ", NO_BREAK)

@@ -129,7 +129,7 @@ def test_a_finding_leads_to_its_claim_and_the_claim_to_its_cell(page):
     go(page, "book/index.html")
     page.locator(".okml-finding-claim a").first.click()
     page.wait_for_url("**/book/claims/**")
-    page.get_by_role("link", name="Notebook", exact=True).click()
+    page.get_by_role("link", name="notebook", exact=True).click()
     page.wait_for_url("**/notebooks/*.html#cell-*")
 
 
