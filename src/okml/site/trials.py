@@ -8,7 +8,6 @@ from itertools import zip_longest
 from textwrap import fill
 
 import matplotlib.pyplot as plt
-from docutils import nodes
 
 from okml.benchmark import HEADS_SHOWN, AddTrials, TrialResult, mean_sd
 from okml.plotting import INK, PALETTE, Picture, style
@@ -29,16 +28,8 @@ class AddTrialsTable(RecordTable[AddTrials]):
 
     file, kind, script = "add_trials", AddTrials, "benchmarks/trials/add.py"
 
-    def render(self) -> list[nodes.Node]:
-        """Return the curves above the table."""
-        path = self.path_of(self.file)
-        if path is None:
-            return super().render()
-        drawn = picture(self.env, curves(AddTrials.read(path), self.lang).svg)
-        return [tag("figure", drawn, classes=["okml-figure"]), *super().render()]
-
     def table(self, record: AddTrials) -> element:
-        """Return a row for each trial, after those of the teacher and of the untrained student."""
+        """Return the curves, and a row for each trial after those of the teacher and the start."""
         lang = self.lang
         nothing: list[list[Child]] = [[]] * 5  # only a training has the other columns
         distances = {
@@ -58,7 +49,8 @@ class AddTrialsTable(RecordTable[AddTrials]):
         keys = ("change", "one_step_fd", "least_fd", "gradient_ratio", *HEADS_SHOWN)
         header = [(word(f"trials.{key}", lang), "") for key in keys]
         title = word("trials.title", lang).format(record.updates, len(record.seeds))
-        return scrolling_table(title, header, rows)
+        drawn = tag("figure", picture(self.env, curves(record, lang).svg), classes=["okml-figure"])
+        return tag("div", drawn, scrolling_table(title, header, rows))
 
 
 def curves(record: AddTrials, lang: Lang) -> Picture:
