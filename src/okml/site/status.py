@@ -81,6 +81,6 @@ def _cells(record: RunRecord, lang: Lang) -> list[list[Child | None]]:
         [duration_in(made.seconds, lang)],
         [", ".join(map(str, record.seeds))],
         [commit_node(record, lang)],
-        [abbreviation(machine, software(made.environment))],
+        [tag("span", abbreviation(machine, software(made.environment)), classes=["okml-machine"])],
         [memory(record, lang)],
     ]
