@@ -61,7 +61,6 @@ QUANTITIES = (
 )
 GROWTH = (1, 10, 100)
 CATALOGS = (100_000, 1_000_000)  # items
-MERGE_MEMORY = "memory of the merge, beyond the edges"
 KINDS: dict[Part, int] = {"strong": 4, "search": 2, "swing": 4}  # edges of an item
 
 
@@ -291,7 +290,7 @@ def catalogs(folder: Path) -> list[PeerComparison]:
         )
     ]
     an_edge = PeerComparison(
-        what=MERGE_MEMORY,
+        what="memory of the merge, beyond the edges",
         unit="bytes an edge",
         peer=f"the same merge of {CATALOGS[0]:,} items instead of {CATALOGS[1]:,}",
         okml_value=added[1],

@@ -14,7 +14,7 @@ _NUMBER = (
     r"[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]\d+)?(?![.,]?\d|,\)|/)"
 )
 _LIST = re.compile(rf"{_NUMBER}(?:, {_NUMBER})*")
-_SPACE = "\N{NO-BREAK SPACE}"
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
 def numbers_in(text: str, lang: Lang) -> str:
@@ -33,5 +33,5 @@ def _russian_list(found: re.Match[str]) -> str:
 
 def _russian(number: str) -> str:
     whole, point, decimals = number.partition(".")
-    spaced = whole.replace(",", _SPACE if len(whole.lstrip("+-")) > len("9,999") else "")
+    spaced = whole.replace(",", NO_BREAK_SPACE if len(whole.lstrip("+-")) > len("9,999") else "")
     return re.sub("^-", "−", spaced) + point.replace(".", ",") + decimals

@@ -37,6 +37,7 @@ from okml.site.claim_pages import claim_sources
 from okml.site.feed import is_shallow
 from okml.site.labels import LISTED
 from okml.site.language import NOTEBOOK_PAGES, in_language, twin
+from okml.site.pages import HOME
 from okml.site.scales import records_of, show_records
 from okml.site.translation import notebook_in_russian, untranslated
 from okml.steps import announced
@@ -49,8 +50,6 @@ INJECTED = "injected-parameters"
 PAGES = "book"
 CONFIG, TOC = "_config.yml", "_toc.yml"
 SHOWN_WARNINGS = 30
-HOME = "book/index.html"
-RUSSIAN_HOME = f"{in_language(HOME.removesuffix('.html'), 'ru')}.html"
 ICON = "_static/favicon.svg"
 
 
@@ -273,13 +272,15 @@ def _entrance(built: Path) -> str:
     for ``/favicon.ico``, which is not there.
     """
     icon = f'<link rel="icon" href="{ICON}">\n' if (built / ICON).exists() else ""
-    russian = RUSSIAN_HOME if (built / RUSSIAN_HOME).exists() else HOME
+    home, russian = f"{HOME}.html", f"{in_language(HOME, 'ru')}.html"
+    if not (built / russian).exists():
+        russian = home
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>okml</title>
-{icon}<script>location.replace(/^ru/i.test(navigator.language) ? "{russian}" : "{HOME}");</script>
-<noscript><meta http-equiv="refresh" content="0; url={HOME}"></noscript></head>
-<body><a href="{HOME}">English</a> · <a href="{russian}" lang="ru">Русский</a></body>
+{icon}<script>location.replace(/^ru/i.test(navigator.language) ? "{russian}" : "{home}");</script>
+<noscript><meta http-equiv="refresh" content="0; url={home}"></noscript></head>
+<body><a href="{home}">English</a> · <a href="{russian}" lang="ru">Русский</a></body>
 </html>
 """
 

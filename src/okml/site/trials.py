@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from itertools import zip_longest
 from textwrap import fill
+from typing import Any
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
 from okml.benchmark import HEADS_SHOWN, AddTrials, TrialResult, mean_sd
 from okml.plotting import INK, PALETTE, Picture, style
@@ -15,11 +16,10 @@ from okml.site.benchmarks import RecordTable, number
 from okml.site.labels import label_in
 from okml.site.language import Lang, word
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
-from okml.site.numerals import numbers_in
+from okml.site.numerals import NO_BREAK_SPACE, numbers_in
 from okml.site.pictures import picture
 
 COLUMNS = 3  # of panels
-NO_BREAK = "\N{NO-BREAK SPACE}"
 TITLE_WIDTH = 26  # characters of a line above a panel
 
 
@@ -65,19 +65,11 @@ def curves(record: AddTrials, lang: Lang) -> Picture:
         figure, grid = plt.subplots(
             rows, COLUMNS, figsize=(7.2, 1.7 * rows + 0.4), sharey=True, squeeze=False
         )
-        for axes, trial in zip_longest(grid.flat, record.trials):
-            if trial is None:
-                axes.remove()
-                continue
-            for one, color, width in ((recipe, INK, 0.8), (trial, PALETTE[0], 1.8)):
-                for run, started in zip(one.runs, record.start, strict=True):
-                    updates, distances = zip(
-                        *((at.updates, at.fd) for at in run.curve), strict=True
-                    )
-                    axes.plot(
-                        (0, *updates), (started, *distances), color=color, linewidth=width,
-                        alpha=0.5 if color == INK else 1,
-                    )  # fmt: skip
+        for axes in grid.flat[len(record.trials) :]:
+            axes.remove()
+        for axes, trial in zip(grid.flat, record.trials, strict=False):
+            _draw(axes, recipe, record.start, color=INK, linewidth=0.8, alpha=0.5)
+            _draw(axes, trial, record.start, color=PALETTE[0])
             axes.axhline(one_step, color=PALETTE[1], linestyle="--", linewidth=1.2)
             axes.set_title(fill(label_in(trial.title, lang), TITLE_WIDTH), fontsize=9)
         figure.supylabel(word("trials.one_step_fd", lang))
@@ -85,6 +77,13 @@ def curves(record: AddTrials, lang: Lang) -> Picture:
         grid[0, 0].set_ylim(bottom=0)
     alt = word("trials.alt", lang).format(len(record.seeds), numbers_in(f"{one_step:.1f}", lang))
     return Picture(figure, alt)
+
+
+def _draw(axes: Axes, trial: TrialResult, start: Sequence[float], **line: Any) -> None:
+    """Draw the distance of each seed of a trial, from that of the student before its training."""
+    for run, before in zip(trial.runs, start, strict=True):
+        updates = [0, *(point.updates for point in run.curve)]
+        axes.plot(updates, [before, *(point.fd for point in run.curve)], **line)
 
 
 def _measured(trial: TrialResult, lang: Lang) -> list[list[Child]]:
@@ -99,4 +98,4 @@ def _measured(trial: TrialResult, lang: Lang) -> list[list[Child]]:
 
 
 def _spread(values: Sequence[float], lang: Lang) -> str:
-    return numbers_in(mean_sd(values), lang).replace(" ", NO_BREAK)
+    return numbers_in(mean_sd(values), lang).replace(" ", NO_BREAK_SPACE)
