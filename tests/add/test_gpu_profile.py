@@ -32,7 +32,7 @@ from okml.profile import Profile
 from tests.add import pipelines, published_models, tiny
 from tests.add.pipelines import SIDE
 from tests.add.rounds import in_few_rounds
-from tests.finished import check_commands
+from tests.finished import check_report, export_by_command, run_notebooks
 from tests.tools.own_data import OwnData
 
 # A row of each family of students and teachers, and of each form of feature network.
@@ -239,8 +239,10 @@ def run_whole(gpu: Profile, folder: Path) -> RunRecord:
 @pytest.mark.nightly
 @pytest.mark.usefixtures("small_inception", "few_rounds")
 def test_commands_take_the_finished_run(gpu: Profile, tmp_path: Path) -> None:
-    run_whole(gpu, tmp_path)
-    check_commands(gpu, tmp_path / "run", tmp_path)
+    record = run_whole(gpu, tmp_path)
+    run_notebooks(gpu, tmp_path / "run", tmp_path / "shown")
+    check_report(record, tmp_path)
+    export_by_command(gpu, tmp_path / "run", tmp_path / "networks")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The gpu profile itself, every step, from tiny files in the formats of its three logs."""
+"""The gpu profile by ``okml run`` itself, from tiny files in the formats of its three logs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from okml.lightsage.experiment import Experiment
 from okml.lightsage.graph.ablation import GRAPHS
 from okml.lightsage.network.encoder import VARIANTS
 from tests.deciding import deciding_estimates
-from tests.finished import check_commands, exported
+from tests.finished import check_report, exported, reopened, run_by_command
 from tests.tools.own_data import OwnData
 
 pytestmark = pytest.mark.slow
@@ -140,18 +140,18 @@ def diginetica_files() -> dict[str, bytes]:
     }
 
 
+def put_logs(data: OwnData) -> None:
+    """Put the three logs of the chapter into a cache."""
+    data.files("ml_100k", movielens_files())
+    data.files("ader_diginetica", diginetica_files())
+    write_coveo(data.cache / "coveo")
+
+
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("gpu")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")  # trainings run in this process
-        data = OwnData(folder, patch)
-        data.files("ml_100k", movielens_files())
-        data.files("ader_diginetica", diginetica_files())
-        write_coveo(data.cache / "coveo")
-        run = Experiment(chapter("lightsage").profile("gpu", SMALLER), folder / "run")  # type: ignore[arg-type]
-        run.made = run.record()  # type: ignore[attr-defined]
-        yield run
+    profile = chapter("lightsage").profile("gpu", SMALLER)
+    with run_by_command(profile, put_logs, tmp_path_factory) as run_dir:
+        yield reopened(Experiment, profile, run_dir)
 
 
 def test_every_step_runs_and_every_claim_has_its_interval(experiment: Any) -> None:
@@ -249,6 +249,5 @@ def test_the_figures_of_the_page_are_drawn(experiment: Any) -> None:
     assert all("<svg" in picture.svg and len(picture.alt) > 40 for picture in drawn)
 
 
-@pytest.mark.nightly
-def test_commands_take_the_finished_run(experiment: Any, tmp_path: Path) -> None:
-    check_commands(experiment.profile, experiment.folder, tmp_path)
+def test_the_report_tells_what_the_run_decides(experiment: Any, tmp_path: Path) -> None:
+    check_report(experiment.made, tmp_path)

@@ -1,4 +1,4 @@
-"""The gpu profile itself, every step of it, at tiny sizes from tiny files in the true formats."""
+"""The gpu profile by ``okml run`` itself, at tiny sizes from tiny files in the true formats."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ from okml.offline_rl.experiments.cells import COLUMNS, PAPER_RIVALS, judge_ratio
 from okml.offline_rl.experiments.training import train_everything
 from okml.offline_rl.study import Study
 from tests.deciding import check_intervals
-from tests.finished import check_commands, exported
+from tests.finished import check_report, exported, reopened, run_by_command
 from tests.offline_rl.tiny import EVENTS, ITEMS, USERS, put_logs, tiny
 from tests.profiles import changed
-from tests.tools.own_data import recorded
 
 pytestmark = pytest.mark.slow  # the run of the profile, which most tests read
 
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    with recorded(Experiment, tiny(), put_logs, tmp_path_factory) as run:
-        yield run
+    with run_by_command(tiny(), put_logs, tmp_path_factory) as run_dir:
+        yield reopened(Experiment, tiny(), run_dir)
 
 
 @pytest.fixture
@@ -279,9 +278,8 @@ def test_verdicts_on_the_ratio():
     assert judge_ratio(ratio(1.0, 1.2), ratio(1.05, 1.2)) == "not reproduced"
 
 
-@pytest.mark.nightly
-def test_commands_take_the_finished_run(experiment, tmp_path):
-    check_commands(experiment.profile, experiment.folder, tmp_path)
+def test_the_report_tells_what_the_run_decides(experiment, tmp_path):
+    check_report(experiment.made, tmp_path)
 
 
 def test_misfit_profiles_are_refused():

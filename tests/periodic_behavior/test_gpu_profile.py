@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
 import nbformat
 import pytest
 
 from okml.errors import ParameterError
-from okml.ledger import load_claims, read_record
+from okml.ledger import load_claims
 from okml.periodic_behavior import figures
 from okml.periodic_behavior.arms import ARMS, all_jobs
 from okml.periodic_behavior.config import PROFILES
@@ -16,10 +14,9 @@ from okml.periodic_behavior.experiment import Experiment
 from okml.periodic_behavior.planning import plan, step_flops
 from okml.plan import over_budget
 from tests.deciding import deciding_estimates
-from tests.finished import check_report, options_of, run_notebooks, told
+from tests.finished import check_report, options_of, reopened, run_by_command, told
 from tests.periodic_behavior.tiny import put_images, tiny
 from tests.scales import beyond_scale
-from tests.tools.own_data import OwnData
 
 # Of networks that learned for three steps nothing need be defined.
 MAY_BE_UNDEFINED = {"norm_growth", "frequency_exponent", "rate_exponent"}
@@ -27,18 +24,8 @@ MAY_BE_UNDEFINED = {"norm_growth", "frequency_exponent", "rate_exponent"}
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    """The experiment that the command has run; this process computes no step of it."""
-    profile, folder = tiny(), tmp_path_factory.mktemp("gpu")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")  # few trainings of a second need no workers
-        put_images(OwnData(folder, patch))
-        run_notebooks(profile, folder / "run", folder / "shown")
-        run = Experiment(profile, folder / "run")
-        with mock.patch("okml.steps.save", side_effect=AssertionError("it is computed again")):
-            for name in Experiment.step_names():
-                getattr(run, name)
-        run.made = read_record(folder / "run" / "record.json")
-        yield run
+    with run_by_command(tiny(), put_images, tmp_path_factory) as run_dir:
+        yield reopened(Experiment, tiny(), run_dir)
 
 
 @pytest.mark.slow
@@ -77,7 +64,7 @@ def test_courses_have_an_epoch_a_row_and_figures_say_what_they_show(experiment):
 
 @pytest.mark.slow
 def test_the_notebook_ends_with_every_claim_and_the_report_says_the_same(experiment, tmp_path):
-    shown = experiment.folder.with_name("shown") / "periodic_behavior.ipynb"
+    shown = experiment.folder / "shown" / "periodic_behavior.ipynb"
     *_, last = (cell for cell in nbformat.read(shown, 4).cells if cell.cell_type == "code")
     table = str(last.outputs)
     assert "profile gpu, seeds 0, 1" in table

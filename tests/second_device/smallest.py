@@ -108,7 +108,7 @@ def video_workshop(folder: Path) -> Iterator[Profile]:
     from tests.video_workshop.test_gpu_profile import SIZES
 
     with pytest.MonkeyPatch.context() as environment:
-        publish(OwnData(folder, environment), folder / "encoder")
+        publish(OwnData(folder, environment))
         few = {
             "items.arms": ["id", "content", "sid_prefix", "hybrid_sid", "hybrid_content"],
             "users.ablations": ["item_alone"],

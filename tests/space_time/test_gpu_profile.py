@@ -1,4 +1,4 @@
-"""The gpu profile itself, from tiny files in the true formats under the true names."""
+"""The gpu profile by ``okml run`` itself, from tiny files in the true formats and names."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from okml.chapters import chapter
 from okml.ledger import RunRecord, load_claims
 from okml.profile import Profile
 from okml.space_time.arms import all_passes
-from okml.space_time.config import GPU, SpaceTimeProfile
+from okml.space_time.config import GPU
 from okml.space_time.experiment import Experiment
 from okml.space_time.paper import BLOCKS, SETS, TYPES
 from okml.space_time.study import Study
 from okml.training.ahead import train_ahead
 from tests.deciding import deciding_estimates
-from tests.finished import check_commands
+from tests.finished import check_report, reopened, run_by_command
 from tests.space_time.tiny_experiment import byte_tokenizer
 from tests.tools.own_data import OwnData
 
@@ -191,9 +191,8 @@ def _model(family: str, vocabulary: int, blocks: int) -> PretrainedConfig:
     return LlamaConfig(**shared, num_key_value_heads=2, tie_word_embeddings=False)
 
 
-def publish(folder: Path, patch: pytest.MonkeyPatch) -> None:
+def publish(own: OwnData) -> None:
     """Put tiny files and models into a cache under the names that the profile reads."""
-    own = OwnData(folder, patch)
     files = _released()
     own.files("world_models", files)
     rng = np.random.default_rng(1)
@@ -218,9 +217,10 @@ def publish(folder: Path, patch: pytest.MonkeyPatch) -> None:
         torch.manual_seed(seed)
         blocks = 2 if model.whole else 4
         made = AutoModelForCausalLM.from_config(_model(model.family, len(tokenizer), blocks))
-        made.save_pretrained(folder / model.name)
-        tokenizer.save_pretrained(folder / model.name)
-        own.snapshot(model.name, folder / model.name)
+        folder = own.cache / "made" / model.name
+        made.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        own.snapshot(model.name, folder)
 
 
 @dataclass
@@ -233,13 +233,10 @@ class Miniature:
 
 @pytest.fixture(scope="module")
 def miniature(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Miniature]:
-    folder = tmp_path_factory.mktemp("gpu")
-    with pytest.MonkeyPatch.context() as patch:
-        publish(folder, patch)
-        profile = chapter("space_time").profile("gpu", SMALLER)
-        assert isinstance(profile, SpaceTimeProfile)
-        experiment = Experiment(profile, folder / "run")
-        yield Miniature(experiment, experiment.record())
+    profile = chapter("space_time").profile("gpu", SMALLER)
+    with run_by_command(profile, publish, tmp_path_factory) as run_dir:
+        experiment = reopened(Experiment, profile, run_dir)
+        yield Miniature(experiment, experiment.made)
 
 
 def test_it_is_the_profile_with_smaller_numbers(miniature: Miniature) -> None:
@@ -357,6 +354,5 @@ def test_the_untrained_control_and_interventions_are_of_llama_7b(miniature: Mini
     assert "llama2_7b" in note
 
 
-@pytest.mark.nightly
-def test_commands_take_the_finished_run(miniature: Miniature, tmp_path: Path) -> None:
-    check_commands(miniature.experiment.profile, miniature.experiment.folder, tmp_path)
+def test_the_report_tells_what_the_run_decides(miniature: Miniature, tmp_path: Path) -> None:
+    check_report(miniature.record, tmp_path)

@@ -1,4 +1,4 @@
-"""The gpu profile itself, every step of it, at tiny sizes from tiny files in the true formats."""
+"""The gpu profile by ``okml run`` itself, at tiny sizes from tiny files in the true formats."""
 
 from __future__ import annotations
 
@@ -32,18 +32,17 @@ from okml.strec.relaxation import RelaxationSettings
 from okml.strec.schedule import RELEASED
 from okml.strec.study import Study
 from tests.deciding import check_intervals
-from tests.finished import check_commands, exported
+from tests.finished import check_report, exported, reopened, run_by_command
 from tests.profiles import changed
-from tests.strec.tiny import EVENTS, ITEMS, USERS, events_of, in_few_calls, put_logs, tiny
-from tests.tools.own_data import recorded
+from tests.strec.tiny import EVENTS, ITEMS, USERS, events_of, put_logs, tiny
 
 pytestmark = pytest.mark.slow  # the run of the profile, which most tests read
 
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    with in_few_calls(), recorded(Experiment, tiny(), put_logs, tmp_path_factory) as run:
-        yield run
+    with run_by_command(tiny(), put_logs, tmp_path_factory) as run_dir:
+        yield reopened(Experiment, tiny(), run_dir)
 
 
 def test_every_step_leaves_finite_numbers_and_every_claim_has_its_metric(experiment):
@@ -308,9 +307,8 @@ def test_exported_networks_read_histories_as_the_trained_ones(experiment, tmp_pa
             assert torch.equal(found.item_matrix(), trained.item_matrix())
 
 
-@pytest.mark.nightly
-def test_commands_take_the_finished_run(experiment, tmp_path):
-    check_commands(experiment.profile, experiment.folder, tmp_path)
+def test_the_report_tells_what_the_run_decides(experiment, tmp_path):
+    check_report(experiment.made, tmp_path)
 
 
 def test_misfit_profiles_are_refused():

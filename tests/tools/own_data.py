@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 import yaml
@@ -77,28 +75,3 @@ class OwnData:
                 if path.is_file()
             },
         )
-
-
-@contextmanager
-def recorded(
-    experiment: Callable[[Any, Path], Any],
-    profile: Any,
-    put: Callable[[OwnData], object],
-    folders: pytest.TempPathFactory,
-) -> Iterator[Any]:
-    """Yield an experiment that has run in this process, its record being ``made``.
-
-    Args:
-        experiment: Its class.
-        profile: The settings of the run.
-        put: A function that publishes what the run reads, which is there inside the context.
-        folders: The maker of folders.
-    """
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        mock.patch("okml.training.ahead.usable_cores", return_value=1),
-    ):
-        put(OwnData(folders.mktemp("data"), patch))
-        run = experiment(profile, folders.mktemp("run"))
-        run.made = run.record()
-        yield run

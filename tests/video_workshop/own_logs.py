@@ -41,7 +41,7 @@ FEATURE_FILES = {
 GENRES = ("Action", "Comedy", "Drama", "Thriller")
 
 
-def publish(own_data: OwnData, scratch: Path) -> None:
+def publish(own_data: OwnData) -> None:
     """Put all that the profile ``gpu`` reads into a cache of the test's own."""
     own_data.files("kuairand_1k", {"KuaiRand-1K.tar.gz": kuairand("1K", users=40, videos=90)})
     own_data.files("kuairand_pure", {"KuaiRand-Pure.tar.gz": kuairand("Pure", users=50, videos=30)})
@@ -52,7 +52,7 @@ def publish(own_data: OwnData, scratch: Path) -> None:
     for shop in ("ader_yoochoose", "ader_diginetica"):
         own_data.files(shop, {f"period_{n}.txt": part for n, part in enumerate(sessions())})
     microlens(own_data.cache / "microlens_100k", users=60, videos=50)
-    encoder = sentence_encoder(scratch)
+    encoder = sentence_encoder(own_data.cache / "encoder")
     names = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
     own_data.files("minilm_l6", {name: encoder / name for name in names})
 

@@ -1,4 +1,4 @@
-"""The profile ``gpu`` itself, each of its steps, from small files in its publishers' formats."""
+"""The profile ``gpu`` by ``okml run`` itself, from small files in its publishers' formats."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import pytest
 import torch
 
 from okml.chapters import chapter
-from okml.ledger import RunRecord
+from okml.ledger import RunRecord, read_record
 from okml.profile import Profile
 from okml.video_workshop.common.user_model import EventContext
 from okml.video_workshop.config import PROFILES
 from okml.video_workshop.experiment import Rooms
 from okml.video_workshop.users.arms import the_base
 from tests.deciding import deciding_estimates
-from tests.finished import check_commands, exported
-from tests.tools.own_data import OwnData
+from tests.finished import check_report, exported, run_by_command
 from tests.video_workshop.own_logs import publish
 
 # Sizes alone: which arms, tables, losses and data there are is the profile's.
@@ -86,11 +85,9 @@ SIZES = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Iterator[tuple[Profile, RunRecord, Path]]:
     """The settings, the record and the folder of the whole experiment."""
-    folder = tmp_path_factory.mktemp("gpu")
-    with pytest.MonkeyPatch.context() as environment:
-        publish(OwnData(folder, environment), folder / "encoder")
-        profile = chapter("video_workshop").profile("gpu", SIZES)
-        yield profile, chapter("video_workshop").run(profile, folder / "run"), folder / "run"
+    profile = chapter("video_workshop").profile("gpu", SIZES)
+    with run_by_command(profile, publish, tmp_path_factory) as run_dir:
+        yield profile, read_record(run_dir / "record.json"), run_dir
 
 
 def column(record: RunRecord, table: str, name: str) -> set[Any]:
@@ -147,7 +144,6 @@ def test_the_exported_user_model_reads_histories_as_the_trained_one(run, tmp_pat
         assert torch.equal(found.item_matrix(), trained.item_matrix())
 
 
-@pytest.mark.nightly
-def test_commands_take_the_finished_run(run, tmp_path):
-    profile, _, folder = run
-    check_commands(profile, folder, tmp_path)
+@pytest.mark.slow
+def test_the_report_tells_what_the_run_decides(run, tmp_path):
+    check_report(run[1], tmp_path)

@@ -18,7 +18,7 @@ FEW = {"users.ablations": []}
 
 @pytest.mark.slow
 def test_one_process_loads_what_two_have_trained(own_data, tmp_path):
-    publish(own_data, tmp_path / "encoder")
+    publish(own_data)
     settings = SIZES | FEW | {"seeds": [0]}
     given = [
         f"{name}={value if isinstance(value, str) else json.dumps(value)}"
