@@ -61,6 +61,10 @@ def test_plan_as_json_matches_the_table(monkeypatch):
     table = runner.invoke(app, ["plan", "space_time"]).stdout
     for item in plan["items"]:
         assert item["what"] in table
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines()]
+    assert ["time", f"{plan['hours']:,.4g} h", "the sum"] in rows
+    memory = f"{plan['memory_gib']:,.4g} GiB"
+    assert ["memory", memory, "the largest held at a time"] in rows
 
 
 def test_plan_says_what_exceeds_the_budget(monkeypatch):

@@ -265,13 +265,13 @@ def plan(
     for item in made.items:
         table.add_row(item.what, f"{item.value:,.4g} {item.unit}", item.follows_from)
     table.add_section()
-    for what, value, unit in (
-        ("memory of one GPU", made.gpu_memory_gib, "GiB"),
-        ("memory", made.memory_gib, "GiB"),
-        ("disk", made.disk_gib, "GiB"),
-        ("time", made.hours, "h"),
+    for what, value, follows_from in (
+        ("memory of one GPU", f"{made.gpu_memory_gib:,.4g} GiB", "the largest held at a time"),
+        ("memory", f"{made.memory_gib:,.4g} GiB", "the largest held at a time"),
+        ("disk", f"{made.disk_gib:,.4g} GiB", "the sum, at the end"),
+        ("time", f"{made.hours:,.4g} h", "the sum"),
     ):
-        table.add_row(what, f"{value:,.4g} {unit}", "the largest held at a time")
+        table.add_row(what, value, follows_from)
     out.print(table)
     data = {name: listed(name) for name in made.data}
     states = (f"{name} ({row.state})" if row else name for name, row in data.items())

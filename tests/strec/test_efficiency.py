@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unittest import mock
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch._subclasses import FakeTensor
 
 from okml.seqrec.mixers.attention import Attention
 from okml.seqrec.mixers.reformer import Reformer
+from okml.strec.experiments import efficiency
 from okml.strec.experiments.candidates import FULL as EVERY_QUERY
 from okml.strec.experiments.candidates import LAST
 from okml.strec.experiments.efficiency import measure_efficiency, measure_lengths
@@ -91,3 +93,13 @@ def test_a_table_without_any_time_has_its_bytes(study):
     assert "STRec: E1: time out of memory at batch 6" in drawn.alt
     assert EVERY_QUERY in drawn.svg
     assert EVERY_QUERY in costs.training(result.frames["training"]).svg
+
+
+def test_a_time_is_of_one_history_and_in_ms(study):
+    """Each pass takes two seconds, and reads 600 tokens."""
+    with mock.patch.object(
+        efficiency, "time_turns", lambda calls, *_: dict.fromkeys(calls, np.full(3, 2.0))
+    ):
+        lengths = measure_lengths(study).frames["lengths"]
+    of_a_history = dict(lengths.select("length", "ms a history").unique().iter_rows())
+    assert of_a_history == {50: pytest.approx(2000 / 12), 100: pytest.approx(2000 / 6)}

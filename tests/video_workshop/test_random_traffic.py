@@ -1,5 +1,7 @@
 """Judging on random impressions: selections, weights and intervals, and a planted world."""
 
+from unittest import mock
+
 import numpy as np
 import polars as pl
 import pytest
@@ -233,6 +235,16 @@ def test_every_seed_is_given_the_interval_of_their_mean(study_of):
         beyond = result.differences[name][control]
         assert beyond.mean == pytest.approx(own.mean - other.mean)
         assert beyond.seeds == own.seeds == len(study.profile.seeds)
+
+
+def test_who_saw_random_impressions_is_in_their_log_or_in_the_world(study_of):
+    audience = study_of(1).traffic_audience(0)
+    assert (audience.users, audience.items) == (USERS, ITEMS)
+    simulated = study_of(1)
+    simulated.profile = simulated.profile.model_copy(update={"traffic_data": None})
+    with mock.patch.object(GoalsStudy, "audience", return_value=audience) as world:
+        assert simulated.traffic_audience(1) is audience
+    world.assert_called_once_with(1)
 
 
 def test_a_policy_that_few_actions_support_is_not_reported(study, log):

@@ -49,10 +49,9 @@ GPU_FLOPS = {"bf16": 200e12, "no": 30e12}  # one H100, a fifth of its peak in bf
 GPU_MEANS_FLOPS = 80e12  # products in TF32, for means of Q
 CPU_FLOPS = 0.1e12  # two cores with one training each
 CPU_RANKING_FLOPS = 0.025e12
-# Seconds of a core for a step beside its products, by the records of `cpu` and `night`: the
-# element-wise functions of a step of the transformers, and what an LSTM's steps or Caser's
-# convolutions add.
-CPU_STEP, CPU_STEP_MORE = 0.015, 0.005
+# Seconds of a core beside the products, by the records of `cpu` and `night`: for a step, what an
+# LSTM's steps or Caser's convolutions add to it, and for the softmax of each score.
+CPU_STEP, CPU_STEP_MORE, CPU_SCORE = 0.005, 0.005, 2.2e-9
 LOADING_BYTES = 180  # bytes for each event while a log is read, sorted and split
 
 Kind = tuple[LogSettings, Arm, int]  # log, arm and epochs of trainings with equal costs
@@ -120,13 +119,18 @@ def _trainings(profile: OfflineRLProfile, jobs: Iterable[AnyJob]) -> Counter[Kin
     return found
 
 
+def _scored(data: LogSettings, arm: Arm) -> int:
+    """Return the number of items that a position of training has scores of."""
+    return 2 if arm.loss == "binary" else size_of(data).items  # a target and a negative
+
+
 def _token(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> tuple[float, float]:
     """Return the operations for one position of training, without means of Q and of these.
 
     Encoder, scores of the catalog and critics count three times (forward and backward), the target
     critics once.
     """
-    items = 2 if arm.loss == "binary" else size_of(data).items  # a target and a negative
+    items = _scored(data, arm)
     width = data.actor.width + 1
     body = token_flops(data.actor, data.length)
     if arm.model == "sasrec":
@@ -155,7 +159,8 @@ def _hours(profile: OfflineRLProfile, kind: Kind, count: int) -> Item:
     token = _token(profile, data, arm)
     told = f"{count} trainings · {epochs} epochs"
     slow = arm.model == "caser" or arm.method == "crr"
-    return _training(profile, data, arm.label, count * epochs, told, token, slow=slow)
+    scores = _scored(data, arm)
+    return _training(profile, data, arm.label, count * epochs, told, token, scores, slow=slow)
 
 
 def _fits(profile: OfflineRLProfile, data: LogSettings, jobs: Iterable[AnyJob]) -> Item:
@@ -171,7 +176,10 @@ def _fits(profile: OfflineRLProfile, data: LogSettings, jobs: Iterable[AnyJob]) 
     token = (flops - 2 / PASSES * actor, means)
     epochs = profile.fit.epochs
     told = f"{count} fits · at most {epochs} epochs"
-    return _training(profile, data, "fits of critics", count * epochs, told, token, slow=True)
+    scores = size_of(data).items
+    return _training(
+        profile, data, "fits of critics", count * epochs, told, token, scores, slow=True
+    )
 
 
 def _training(
@@ -181,13 +189,15 @@ def _training(
     epochs: int,
     told: str,
     token: tuple[float, float],
+    scores: int,
     *,
     slow: bool,
 ) -> Item:
     """Return the hours of trainings on a log.
 
-    They have these epochs together, ``told`` is their reckoning in words, and ``token`` has the
-    operations for one position; see :func:`_token`. A slow step has an LSTM or convolutions.
+    They have these epochs together, ``told`` is their reckoning in words, ``token`` has the
+    operations for one position, see :func:`_token`, and ``scores`` is how many items it has scores
+    of. A slow step has an LSTM or convolutions.
     """
     (flops, means), positions = token, _positions(data)
     rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu else CPU_FLOPS
@@ -197,8 +207,11 @@ def _training(
     if not profile.for_gpu:
         steps = epochs * -(-size_of(data).rows // data.stage2.batch)
         of_step = CPU_STEP + (CPU_STEP_MORE if slow else 0.0)
-        seconds += steps * of_step / CPU_WORKERS
-        beside = f" + {steps:,} steps · {1000 * of_step:g} ms / {CPU_WORKERS} cores"
+        seconds += (steps * of_step + epochs * positions * scores * CPU_SCORE) / CPU_WORKERS
+        beside = (
+            f" + ({steps:,} steps · {1000 * of_step:g} ms + {scores:,} scores of a position · "
+            f"{1e9 * CPU_SCORE:g} ns) / {CPU_WORKERS} cores"
+        )
     return in_hours(
         f"{data.log}: {what}",
         seconds,
