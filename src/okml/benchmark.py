@@ -245,7 +245,7 @@ class GpuNumber:
     """A number of ``make gpu-check``, and what stands beside it."""
 
     what: str
-    value: float
+    value: float | None  # None where it is undefined, such as a slope of too few points
     unit: str
     beside: float | None = None
     beside_is: str = ""  # the source of ``beside``, such as "the digest"

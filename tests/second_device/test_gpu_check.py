@@ -14,7 +14,7 @@ import pytest
 from benchmarks.gpu import check, parts
 from benchmarks.gpu.check import bring_data, run
 from benchmarks.gpu.parts import MINUTES, PARTS, compared
-from okml.benchmark import GpuCheck
+from okml.benchmark import GpuCheck, GpuPart
 from okml.chapters import CHAPTERS
 from okml.errors import DataError
 from tests import scales
@@ -101,3 +101,12 @@ def test_a_chapter_is_shown_beside_the_cpu() -> None:
     assert [(row.what, row.value, row.beside, row.unit) for row in rows] == [
         ("the whole run", 3.0, 9.0, "s"), ("rho", 0.5, 0.25, "ρ"),
     ]  # fmt: skip
+
+
+def test_what_is_undefined_or_not_on_a_cpu_has_a_row_that_can_be_read(tmp_path: Path) -> None:
+    there, here = record(3.0, slope=float("nan"), card_gb=2.0), record(9.0, slope=float("nan"))
+    rows = tuple(compared(there, here))
+    assert [(row.value, row.beside) for row in rows[1:]] == [(None, None), (2.0, None)]
+    part = GpuPart(name="chapter", what="", seconds=1.0, limit_s=90.0, measured=rows)
+    GpuCheck.write(tmp_path / "record.json", parts=[part], tiny=True)
+    assert GpuCheck.read(tmp_path / "record.json").parts == (part,)

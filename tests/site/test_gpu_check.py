@@ -23,7 +23,11 @@ def test_the_table_shows_parts_their_numbers_and_why_one_failed(book):
     image = {"what": "an image", "value": 210.4, "unit": "ms", "beside": 340.0,
              "beside_is": "the digest"}  # fmt: skip
     steps = {"what": "a step", "value": 1234.0, "unit": "pairs/s"}
-    parts = [part("sdxl", measured=[image]), part("llama", failed="too late", measured=[steps])]
+    slope = {"what": "a slope", "value": None, "unit": ""}
+    parts = [
+        part("sdxl", measured=[image, slope]),
+        part("llama", failed="too late", measured=[steps]),
+    ]
     save_benchmark(book, "gpu_check", tiny=False, parts=parts)
     book.build()
     assert book.warnings == ""
@@ -32,6 +36,7 @@ def test_the_table_shows_parts_their_numbers_and_why_one_failed(book):
         ["Quantity", "Measured", "Beside it"],
         ["all of sdxl", "61 s", "done"],
         ["an image", "210 ms", "340 ms, the digest"],
+        ["a slope", "—", ""],
         ["all of llama", "61 s", "too late"],
         ["a step", "1,234 pairs/s", ""],
     ]

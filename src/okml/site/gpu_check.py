@@ -42,7 +42,7 @@ class GpuCheckTable(RecordTable[GpuCheck]):
 
 
 def _value(each: GpuNumber, lang: Lang) -> str:
-    return f"{number(each.value, lang)} {each.unit}".strip()
+    return "—" if each.value is None else f"{number(each.value, lang)} {each.unit}".strip()
 
 
 def _beside(each: GpuNumber, lang: Lang) -> str:
