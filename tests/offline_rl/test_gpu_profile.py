@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from unittest import mock
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from okml.ledger import Estimate
 from okml.offline_rl import figures
-from okml.offline_rl.arms import Job, all_jobs, quality_jobs
+from okml.offline_rl.arms import CriticJob, Job, all_jobs, quality_jobs
 from okml.offline_rl.comparison import CELLS
 from okml.offline_rl.config import PROFILES
 from okml.offline_rl.experiment import Experiment
@@ -187,7 +188,11 @@ def test_jobs_are_each_listed_once_and_belong_to_the_profile(name):
     jobs = all_jobs(profile)
     assert len(jobs) == len(set(jobs))
     crr = [job for job in jobs if job.name == "crr"]
-    assert len(crr) == len(profile.seeds) * (len(profile.datasets) + 1)
+    logs = (*profile.datasets, profile.funnel)
+    assert len(crr) == len(profile.seeds) * len(logs)
+    fits = {job for job in jobs if isinstance(job, CriticJob)}
+    for data, seed in itertools.product(logs, profile.seeds):
+        assert {CriticJob(data, seed, on_returns=told) for told in (False, True)} <= fits
 
 
 def test_a_second_run_finds_everything_trained(experiment):

@@ -69,6 +69,17 @@ def test_a_notebook_that_was_not_executed_from_this_code_stops_the_build(root, s
         stage.build("smoke")
 
 
+def test_labels_without_a_russian_form_are_named_whichever_chapter_shows_them(
+    root, monkeypatch, capsys
+):
+    names = ("space_time", "strec")
+    monkeypatch.setattr(stage, "CHAPTERS", names)
+    monkeypatch.setattr(stage, "allotted_cores", lambda: 1)  # what is patched cannot be sent
+    monkeypatch.setattr(stage, "_files_of", lambda name, executed: ({}, {f"a label of {name}"}))
+    stage.staged_files({name: root / f"{name}.ipynb" for name in names})
+    assert "a label of space_time; a label of strec" in capsys.readouterr().err
+
+
 def test_a_current_notebook_is_staged_with_the_pages(root, monkeypatch):
     monkeypatch.setattr(stage, "CHAPTERS", ("space_time",))
     write_notebook(root / "notebooks/space_time.ipynb")

@@ -230,6 +230,17 @@ def test_early_stopping_restores_the_best(tmp_path: Path) -> None:
     assert torch.equal(model.weight, weights[1])
 
 
+def test_patience_of_one_ends_a_training_at_the_first_evaluation_that_is_no_better(
+    tmp_path: Path,
+) -> None:
+    scores, model = iter([1.0, 1.0, 9.0]), linear()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    task = SupervisedTask(model, mse, optimizer, evaluate=lambda _: {"ndcg": next(scores)})
+    chosen = settings(max_steps=100, evaluate_every=1, monitor="ndcg", patience=1)
+    history = fit(task, SOURCE, chosen, tmp_path)
+    assert (history.stopped_by, history.best_step, history.steps) == ("early_stopping", 6, 12)
+
+
 def test_evaluating_more_often_does_not_change_the_training(tmp_path: Path) -> None:
     tasks = {every: ActorCritic() for every in (1, 7)}
     for every, task in tasks.items():
