@@ -176,11 +176,12 @@ def defined(chapter_name, dotted):
 
 
 def values(profile, dotted):
-    """Return the values of a profile's field, in all elements of the lists on the way to it."""
+    """Return the values of a profile's field, or its names, in all elements on the way to it."""
     found = [profile]
     for name in dotted.split("."):
         fields = [getattr(each, name) for each in found]
-        found = [part for each in fields for part in (each if isinstance(each, tuple) else [each])]
+        parts = [each if isinstance(each, tuple | dict) else [each] for each in fields]
+        found = [part for several in parts for part in several]
     return found
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
-import sys
 from collections import deque
 from collections.abc import Iterator
 from functools import cache
@@ -70,5 +70,6 @@ def nearest_tests(path: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        print(*nearest_tests(Path(name).resolve()), sep="\n")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("module", type=Path, help="a file of src/okml")
+    print(*nearest_tests(parser.parse_args().module.resolve()), sep="\n")
