@@ -31,6 +31,7 @@ from okml.video_workshop.stream.periods import DAY
 from okml.video_workshop.stream.prequential import Passage, run_prequential
 from okml.video_workshop.stream.strategies import Incremental
 from okml.video_workshop.stream.study import StreamStudy
+from tests.profiles import changed
 
 ITEMS, USERS, WEEKS, EVENTS = 16, 30, 5, 40
 TRAINING = StreamTrainingSettings(
@@ -179,6 +180,14 @@ def test_the_rate_with_the_best_hit_rate_at_10_is_chosen(study, monkeypatch):
         passage = lambda self, job, ranks=ranks: Passage(ranks[job.rate], ())  # noqa: E731
         monkeypatch.setattr(StreamStudy, "passage", passage)
         assert study.rate(UPDATED) == best
+
+
+def test_a_rate_that_stands_alone_is_taken_and_sessions_have_aders_own(study):
+    weekly = changed(TINY.weekly, choice=ChoiceSettings(rates=(0.3,), periods=2))
+    alone = changed(study.profile, stream=changed(TINY, weekly=weekly))
+    assert StreamStudy(alone, study.run_dir).rate(UPDATED) == 0.3
+    # ADER trains each period at the rate of the first.
+    assert study.rate(StreamArm("incremental", log=0)) == 1
 
 
 def test_a_run_is_served_with_the_chosen_rate(study):
