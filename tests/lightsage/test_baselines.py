@@ -102,6 +102,7 @@ def test_item2vec_keeps_the_vectors_of_its_best_epoch():
     vectors, validations = item2vec(two_worlds(), 21, settings, 0, evaluate)
     assert (vectors == seen[1]).all()
     assert all(np.allclose(np.linalg.norm(row[:20], axis=1), 1, atol=1e-4) for row in seen)
+    assert validations["step"].to_list() == [1, 2, 3]
     history = by_epoch(validations)
     assert (history.steps, history.best_step, history.best_value) == (3, 2, 0.4)
     # At a constant rate an epoch does not depend on how many follow.

@@ -213,6 +213,32 @@ def test_lightgcn_learns_from_users_or_from_the_item_graph_as_its_name_says(tmp_
     assert items.edges.max() < shop.items
 
 
+def test_item2vec_reads_what_was_meant_in_a_session_and_lightgcn_what_a_person_meant(tmp_path):
+    opened = Study(tiny(), tmp_path)
+    shop, data = opened.data(opened.profile.data, 0), opened.profile.data
+    log = shop.shop.train
+    meant = log.filter(
+        pl.col("source").is_in(data.graph.swing.sources) | pl.col("action").is_in(["cart", "buy"])
+    )
+    read = {}
+
+    def item2vec(pairs, items, settings, *how):
+        read["session"] = pairs
+        return np.ones((items, settings.width), np.float32), None
+
+    def of_users(pairs, items):
+        read["user"] = pairs
+        raise InterruptedError
+
+    with mock.patch.object(study, "item2vec", item2vec):
+        opened.train(Job(data, 0, "item2vec"))
+    with mock.patch.object(study.IdGraph, "of_users", of_users), pytest.raises(InterruptedError):
+        opened.train(Job(data, 0, "lightgcn users"))
+    for unit, pairs in read.items():
+        assert set(pairs.iter_rows()) == set(meant.select(unit, "item").iter_rows())
+        assert pairs["user"].n_unique() == meant[unit].n_unique()
+
+
 def test_each_baseline_is_built_as_its_name_says(tmp_path):
     opened, called = Study(tiny(), tmp_path), []
     data, kinds = opened.profile.data, ("item2vec", "lightgcn", "pinsage")

@@ -8,7 +8,7 @@ from PIL import Image, ImageChops
 
 from okml.ledger import Outcome
 from okml.paths import repository_root
-from okml.site.share_pictures import HEIGHT, WIDTH, Card, color, draw
+from okml.site.share_pictures import GAP, HEIGHT, MARGIN, SQUARE, WIDTH, Card, color, draw
 from okml.site.sharing import PICTURES
 from tests.site.conftest import page_of, small_book
 
@@ -82,6 +82,15 @@ def test_long_words_leave_the_verdicts_their_room(long):
     # A picture has few colors, and which ones depends a little on all of it.
     assert max(high for _, high in moved.crop(SQUARES).getextrema()) < 40
     assert min(high for _, high in moved.getextrema()) > 150
+
+
+def test_the_words_of_a_verdict_stand_beside_its_square():
+    picture = card(title="", found="").crop(SQUARES)
+    right = MARGIN + SQUARE  # of the square
+    between = picture.crop((right + 1, 0, right + GAP - 1, picture.height))
+    assert min(low for low, _ in between.getextrema()) > 240  # nothing is drawn there
+    words = picture.crop((right + GAP, 0, right + GAP + 40, picture.height))
+    assert min(low for low, _ in words.getextrema()) < 150
 
 
 def test_letters_of_both_languages_are_drawn():

@@ -138,6 +138,7 @@ def test_gains_of_corrections_are_differences_of_their_rows(folder):
         ("top_k_value_gain", full, capped, "value"),
     ):
         found = measured.metrics[metric]
+        assert found.unit == ""
         assert found.mean == pytest.approx(new[column] - old[column], abs=1e-6)
         assert found.low < found.mean < found.high
     told = f"capped ratio {format_estimate(measured.metrics['capped_watch_gain'])}"
@@ -175,6 +176,7 @@ def test_estimates_that_are_not_reported_are_not_ranked(folder):
     for metric, earned in percent.items():
         gain = 100 * (earned / rows["cloning"]["watch"] - 1)
         assert measured.metrics[metric].mean == pytest.approx(gain, rel=1e-4)
+        assert measured.metrics[metric].unit == "%"
     beyond = measured.differences["constrained_watch_gain_pct"]["actor_critic_watch_gain_pct"]
     gap = 100 * (chosen["watch"] - watch["watch"]) / rows["cloning"]["watch"]
     assert beyond.mean == pytest.approx(gap, abs=1e-3)
