@@ -9,13 +9,14 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
 
+from okml.training.settings import Precision
 from okml.training.sharded import (
     full_optimizer_state,
     full_weights,
     load_full_optimizer_state,
     load_full_weights,
+    shard,
 )
 
 
@@ -24,10 +25,9 @@ def build() -> nn.Sequential:
     return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
 
 
-def shard(module: nn.Module) -> nn.Module:
+def sharded(mixed_precision: Precision = "no") -> nn.Module:
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
-    fully_shard(module, mesh=mesh)
-    return module
+    return shard(build(), [], mixed_precision, mesh)
 
 
 def train(module: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
@@ -38,9 +38,23 @@ def train(module: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> No
         optimizer.step()
 
 
+def check_half_precision() -> None:
+    """Weights are gathered in bfloat16, and what is summed of gradients stays in float32."""
+    module, used = sharded("bf16"), []
+    first = module.get_submodule("0")
+    first.register_forward_pre_hook(lambda layer, _: used.append(layer.weight.dtype))
+    x = torch.linspace(-1, 1, 30).reshape(10, 3) * (1 + dist.get_rank() / 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        module(x).square().mean().backward()
+    assert used == [torch.bfloat16]
+    (gradient, *_) = (weight.grad.to_local() for weight in first.parameters())
+    assert not torch.equal(gradient, gradient.bfloat16().float())
+
+
 def main(folder: Path) -> None:
     dist.init_process_group("gloo")
-    module = shard(build())
+    check_half_precision()
+    module = sharded()
     optimizer = torch.optim.AdamW(module.parameters(), lr=0.01)
     train(module, optimizer, 3)
     whole = {"weights": full_weights(module), "optimizer": full_optimizer_state(module, optimizer)}
@@ -50,7 +64,7 @@ def main(folder: Path) -> None:
 
     # A fresh module takes the state over and both go on alike.
     saved = torch.load(folder / "sharded.pt", weights_only=True)
-    other = shard(build())
+    other = sharded()
     other_optimizer = torch.optim.AdamW(other.parameters(), lr=0.01)
     load_full_weights(other, saved["weights"])
     load_full_optimizer_state(other, other_optimizer, saved["optimizer"])
