@@ -85,6 +85,27 @@ def gradients(loss, model):
     return encoder, 0.0 if book is None else float(book.abs().sum())
 
 
+def test_losses_and_residuals_of_the_rqvae_by_hand():
+    """A level quantizes what the levels before it have left, and nothing else."""
+    torch.manual_seed(0)
+    model = RQVAE(3, 4, 6, RQVAESettings(hidden=(5,), latent=2))
+    x = torch.randn(7, 6)
+    with torch.no_grad():
+        model.codebooks.normal_()
+        parts, codes, residuals = model.losses(x)
+        quantized, decoded = 0.0, 0.0
+        for row, z in enumerate(model.encoder(x)):
+            left = z
+            for level, vectors in enumerate(model.codebooks):
+                nearest = vectors[(left - vectors).square().sum(1).argmin()]
+                torch.testing.assert_close(vectors[codes[row, level]], nearest)
+                torch.testing.assert_close(residuals[row, level], left)
+                left = left - nearest
+                quantized += left.square().sum().item() / len(x)
+            decoded += (x[row] - model.decoder(z - left)).square().sum().item() / len(x)
+    assert [part.item() for part in parts] == pytest.approx([decoded, quantized, quantized])
+
+
 def test_each_loss_of_the_rqvae_moves_only_its_own_side():
     torch.manual_seed(0)
     model = RQVAE(3, 8, 8, SMALL)
