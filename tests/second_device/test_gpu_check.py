@@ -78,7 +78,10 @@ def test_a_chapter_has_the_numbers_of_the_cpu_at_smoke(
     assert [record.provenance.device for record in records] == ["second", "cpu"]
     assert min(seconds.value, seconds.beside or 0) > 0
     assert len(rows) >= FEWEST["periodic_behavior"]
-    found, expected = ([getattr(row, name) for row in rows] for name in ("value", "beside"))
+    found, expected = (
+        np.array([getattr(row, name) for row in rows], dtype=np.float64)  # None becomes NaN
+        for name in ("value", "beside")
+    )
     np.testing.assert_allclose(found, expected, atol=TOLERANCE, rtol=TOLERANCE)
 
 
