@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import subprocess
 import sys
@@ -120,12 +119,7 @@ def compared(there: RunRecord, here: RunRecord) -> Numbers:
     yield GpuNumber("the whole run", seconds[0], "s", seconds[1], CPU)
     for name, found in there.metrics.items():
         own = here.metrics.get(name)  # a CPU has no memory of a card
-        beside = None if own is None else _defined(own.mean)
-        yield GpuNumber(name, _defined(found.mean), found.unit, beside, CPU)
-
-
-def _defined(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+        yield GpuNumber(name, found.mean, found.unit, None if own is None else own.mean, CPU)
 
 
 # ---------------------------------------------------------------------- add

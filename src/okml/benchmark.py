@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import statistics
 import time
 from argparse import ArgumentParser
@@ -11,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, ParamSpec, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, NamedTuple, ParamSpec, Self, TypeVar
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 from pydantic.dataclasses import dataclass
 
 from okml.clock import now
@@ -240,14 +241,21 @@ def in_turns(
     return {name: medians(of) for name, of in rounds.items()}, last
 
 
+def _if_defined(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class GpuNumber:
-    """A number of ``make gpu-check``, and what stands beside it."""
+    """A number of ``make gpu-check``, and what stands beside it.
+
+    A number that is undefined, such as a slope of too few points, becomes None: JSON has no NaN.
+    """
 
     what: str
-    value: float | None  # None where it is undefined, such as a slope of too few points
+    value: Annotated[float | None, AfterValidator(_if_defined)]
     unit: str
-    beside: float | None = None
+    beside: Annotated[float | None, AfterValidator(_if_defined)] = None
     beside_is: str = ""  # the source of ``beside``, such as "the digest"
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from okml.offline_rl.actor import token_flops
 from okml.offline_rl.arms import ARMS, STAGE1, AnyJob, Arm, CriticJob, Job, all_jobs
@@ -119,18 +120,23 @@ def _trainings(profile: OfflineRLProfile, jobs: Iterable[AnyJob]) -> Counter[Kin
     return found
 
 
-def _scored(data: LogSettings, arm: Arm) -> int:
-    """Return the number of items that a position of training has scores of."""
-    return 2 if arm.loss == "binary" else size_of(data).items  # a target and a negative
+class Token(NamedTuple):
+    """What one position of training takes.
 
-
-def _token(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> tuple[float, float]:
-    """Return the operations for one position of training, without means of Q and of these.
-
-    Encoder, scores of the catalog and critics count three times (forward and backward), the target
-    critics once.
+    Attributes:
+        flops: The operations without means of Q. Encoder, scores of the catalog and critics count
+            three times (forward and backward), the target critics once.
+        means: The operations of means of Q.
+        scores: The number of items that it has scores of.
     """
-    items = _scored(data, arm)
+
+    flops: float
+    means: float
+    scores: int
+
+
+def _token(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> Token:
+    items = 2 if arm.loss == "binary" else size_of(data).items  # a target and a negative
     width = data.actor.width + 1
     body = token_flops(data.actor, data.length)
     if arm.model == "sasrec":
@@ -142,7 +148,7 @@ def _token(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> tuple[floa
         )
     flops = float(PASSES * (body + 2 * items * width))
     if arm.method != "crr":
-        return flops, 0.0
+        return Token(flops, 0.0, items)
     crr = profile.variant(arm.changes)
     critic = data.critic
     lstm = 2 * (4 * (critic.width + critic.hidden) * critic.hidden + critic.hidden * critic.width)
@@ -151,7 +157,7 @@ def _token(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> tuple[floa
     if crr.next_action == "target":
         flops += body + 2 * items * width
         tables += 1
-    return flops, 2.0 * items * tables * critic.count * (critic.width + 2)
+    return Token(flops, 2.0 * items * tables * critic.count * (critic.width + 2), items)
 
 
 def _hours(profile: OfflineRLProfile, kind: Kind, count: int) -> Item:
@@ -159,8 +165,7 @@ def _hours(profile: OfflineRLProfile, kind: Kind, count: int) -> Item:
     token = _token(profile, data, arm)
     told = f"{count} trainings · {epochs} epochs"
     slow = arm.model == "caser" or arm.method == "crr"
-    scores = _scored(data, arm)
-    return _training(profile, data, arm.label, count * epochs, told, token, scores, slow=slow)
+    return _training(profile, data, arm.label, count * epochs, told, token, slow=slow)
 
 
 def _fits(profile: OfflineRLProfile, data: LogSettings, jobs: Iterable[AnyJob]) -> Item:
@@ -171,15 +176,11 @@ def _fits(profile: OfflineRLProfile, data: LogSettings, jobs: Iterable[AnyJob]) 
     """
     own = [job for job in jobs if isinstance(job, CriticJob) and job.data == data]
     count = sum(not job.on_returns for job in own) - 1  # the first seed's fit is its best trial
-    flops, means = _token(profile, data, ARMS["crr"])
-    actor, _ = _token(profile, data, ARMS[STAGE1])
-    token = (flops - 2 / PASSES * actor, means)
+    token, actor = (_token(profile, data, ARMS[name]) for name in ("crr", STAGE1))
+    token = token._replace(flops=token.flops - 2 / PASSES * actor.flops)
     epochs = profile.fit.epochs
     told = f"{count} fits · at most {epochs} epochs"
-    scores = size_of(data).items
-    return _training(
-        profile, data, "fits of critics", count * epochs, told, token, scores, slow=True
-    )
+    return _training(profile, data, "fits of critics", count * epochs, told, token, slow=True)
 
 
 def _training(
@@ -188,18 +189,16 @@ def _training(
     what: str,
     epochs: int,
     told: str,
-    token: tuple[float, float],
-    scores: int,
+    token: Token,
     *,
     slow: bool,
 ) -> Item:
     """Return the hours of trainings on a log.
 
-    They have these epochs together, ``told`` is their reckoning in words, ``token`` has the
-    operations for one position, see :func:`_token`, and ``scores`` is how many items it has scores
-    of. A slow step has an LSTM or convolutions.
+    They have these epochs together, and ``told`` is their reckoning in words. A slow step has an
+    LSTM or convolutions.
     """
-    (flops, means), positions = token, _positions(data)
+    (flops, means, scores), positions = token, _positions(data)
     rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu else CPU_FLOPS
     means_rate = GPU_MEANS_FLOPS if profile.for_gpu else CPU_FLOPS
     seconds = epochs * positions * (flops / rate + means / means_rate)
