@@ -1,9 +1,11 @@
 """What a page loads, only what it uses, and what it tells search engines."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
 
+from okml.paths import repository_root
 from okml.site import pages
 from tests.site.conftest import small_book
 
@@ -56,6 +58,21 @@ def test_a_page_says_what_mathjax_loads_before_it_does(with_formula):
     loaded = scripts(with_formula, "book/formula")
     assert loaded.index("okml-math.js") < loaded.index("mathjax")
     assert (with_formula.root / "html/_static/okml-math.js").exists()
+
+
+def test_no_style_asks_for_what_a_whole_page_has():
+    """A browser would style a long page anew whenever a script puts something on it."""
+    style = (repository_root() / "book/_static/okml.css").read_text("utf-8")
+    asking = re.findall(r"([^\s,{}]*):has\(", style)
+    assert len(asking) > 10
+    whole = re.compile(r"(html|body|main|article|:root|\.bd-)")
+    assert [part for part in asking if not part or whole.match(part)] == []
+
+
+def test_a_page_says_what_it_is_at_its_first_tag(built):
+    kinds = {page: built.page(page).body.get("class", []) for page in ("book/index", "search")}
+    assert "okml-home-page" in kinds["book/index"]
+    assert not any("okml-home" in kind for kind in kinds["search"])
 
 
 def test_the_search_index_is_loaded_by_the_search_alone(built):

@@ -29,9 +29,6 @@ from okml.site.markup import Child, element, tag
 
 FILTER_SCRIPT = "okml-tables.js"
 HOME = "book/index"
-# Known before the article is: a style that asks for the side bar, which follows a long article in
-# the page, would show the article in two widths one after the other.
-WIDE = '<meta name="okml-width" content="wide">'
 # What Sphinx and MyST-NB write on pages in the language of the book.
 HINT = re.compile(r'(?<= )(title|aria-label)="(Link to this \w+|Toggle hidden content)"')
 LETTERS = {"en": re.compile("[A-Za-z]"), "ru": re.compile("[А-Яа-я]")}
@@ -127,6 +124,7 @@ def page_context(
             href = f"{base}/{other}.html"
         link = f'<link rel="alternate" hreflang="{language}" href="{href}">'
         context["metatags"] += link
+    context["okml_kind"] = _kind(pagename)
     if doctree is not None and any("data-filters" in e["attrs"] for e in doctree.findall(element)):
         app.add_js_file(FILTER_SCRIPT, loading_method="defer")
 
@@ -134,6 +132,13 @@ def page_context(
 def site_address(app: Sphinx) -> str:
     """Return the address of the site without a slash at the end; empty if it is not known."""
     return str(app.config.html_baseurl or "").rstrip("/")
+
+
+def _kind(pagename: str) -> str:
+    """Return the kind of a page that has headings of its own size, or else nothing."""
+    if pagename in (HOME, twin(HOME)):
+        return "home"
+    return "claim" if pagename.startswith(IN_NO_CONTENTS) else ""
 
 
 def _is_wide(context: dict[str, Any]) -> bool:
@@ -202,8 +207,7 @@ def keep_to_the_language(
         return tree
 
     context["generate_toctree_html"] = of_language
-    if _is_wide(context):
-        context["metatags"] += WIDE
+    context["okml_wide"] = _is_wide(context)
     context["root_title"] = app.env.titles[context["root_doc"]].astext()
     if lang == "ru":
         context["translate"] = lambda text: theme_word(str(text), lang)
