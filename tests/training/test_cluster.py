@@ -14,6 +14,7 @@ import pytest
 
 from okml import runlog
 from okml.errors import ResourceError
+from okml.paths import repository_root
 from okml.runtime import peak_memory_gib, process_peak_gib
 from okml.training.ahead import ENGINE_VARIABLE, train_ahead
 from tests.finished import options_of, told
@@ -27,11 +28,13 @@ pytestmark = pytest.mark.nightly
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """Start two nodes; return the address."""
+    """Start two nodes, which find the tests from any folder; return the address."""
     from ray.cluster_utils import Cluster
 
-    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    started.add_node(num_cpus=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(repository_root()), prepend=os.pathsep)
+        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        started.add_node(num_cpus=1)
     yield started.address
     started.shutdown()
 
