@@ -163,6 +163,14 @@ def test_a_part_that_a_run_left_out_is_no_empty_table():
     assert replay(results(), held)[1][0].reason.startswith("The record does not hold the rows")
 
 
+def test_a_column_that_an_older_record_lacks_is_the_reason_in_one_line():
+    older = RecordedTable(columns={"features": ["letters"]})
+    held = recorded("cpu", 0.25).model_copy(update={"tables": {"controls": older}})
+    reason = replay(results(), held)[1][0].reason
+    said = "The record cannot be drawn by today's code: ColumnNotFoundError, "
+    assert re.fullmatch(re.escape(said) + r'.*"r2".*\.', reason)  # a dot matches no line break
+
+
 def test_names_of_a_comprehension_are_not_those_of_other_cells():
     shown = (
         "(rows,) = (experiment.controls.frames[name] for name in ['controls'])\nTable(rows, 'R.')"
