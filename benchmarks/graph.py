@@ -37,6 +37,7 @@ from okml.benchmark import (
     medians,
     parser_of,
     taken_with_memory,
+    two_digits,
     write_benchmark,
 )
 from okml.lightsage.graph import Part, SwingSettings, build_graph, clean, graph_of, swing
@@ -245,7 +246,7 @@ def growth(arguments: argparse.Namespace, folder: Path, small: Path) -> list[Pee
     return [
         PeerComparison(
             what=f"{what}, {events[place] / events[0]:.0f} times the events "
-            f"({figures[0][key]:.2g} to {figures[place][key]:.2g} {unit})",
+            f"({two_digits(figures[0][key])} to {two_digits(figures[place][key])} {unit})",
             unit="times",
             peer=f"growth in proportion to the log, {events[0]:,} to {events[place]:,} events",
             okml_value=figures[place][key] / figures[0][key],
@@ -277,8 +278,8 @@ def catalogs(folder: Path) -> list[PeerComparison]:
     grown = [
         PeerComparison(
             what=f"{what} of the merge, {entries[0]:,} to {entries[1]:,} edges "
-            f"({less[key]:.2g} to {more[key]:.2g} {unit}; by multiplication "
-            f"{10 * more[key]:.2g} {unit} for {10 * CATALOGS[1]:,} items)",
+            f"({two_digits(less[key])} to {two_digits(more[key])} {unit}; by multiplication "
+            f"{two_digits(10 * more[key])} {unit} for {10 * CATALOGS[1]:,} items)",
             unit="times",
             peer=f"growth in proportion to the catalog, {CATALOGS[0]:,} to {CATALOGS[1]:,} items",
             okml_value=more[key] / less[key],

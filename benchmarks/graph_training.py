@@ -38,6 +38,7 @@ from okml.benchmark import (
     in_turns,
     parser_of,
     taken_with_memory,
+    two_digits,
     write_benchmark,
 )
 from okml.lightsage.adjacency import Adjacency
@@ -353,9 +354,10 @@ def growth(arguments: argparse.Namespace) -> list[PeerComparison]:
         seconds, gib = ([of[name][key] for of in found] for key in ("cpu_seconds", "memory_gib"))
         comparisons.append(
             PeerComparison(
-                what=f"{name}, {times:.0f} times the items: {seconds[0]:.2g} to {seconds[1]:.2g} "
-                f"processor seconds, {gib[0]:.2g} to {gib[1]:.2g} GiB added; at most, by "
-                f"multiplication, {seconds[1] * 10:.2g} s and {gib[1] * 10:.2g} GiB for "
+                what=f"{name}, {times:.0f} times the items: {two_digits(seconds[0])} to "
+                f"{two_digits(seconds[1])} processor seconds, {two_digits(gib[0])} to "
+                f"{two_digits(gib[1])} GiB added; at most, by multiplication, "
+                f"{two_digits(10 * seconds[1])} s and {two_digits(10 * gib[1])} GiB for "
                 f"{10 * CATALOGS[1]:,} items",
                 unit="times the seconds",
                 peer=f"growth in proportion to the catalog, {CATALOGS[0]:,} to {CATALOGS[1]:,} "

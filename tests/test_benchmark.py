@@ -13,6 +13,7 @@ from okml.benchmark import (
     in_turns,
     medians,
     taken_with_memory,
+    two_digits,
     write_benchmark,
 )
 from okml.errors import RecordError
@@ -64,6 +65,14 @@ def test_contestants_take_turns_and_what_warms_up_is_not_measured():
     assert last == {"ours": 5, "peer": 6}
     assert figures.keys() == work.keys()
     assert figures["ours"].keys() == {"seconds", "cpu_seconds"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0714, "0.071"), (0.0, "0"), (9.96, "10"), (263.2, "260"), (5351.0, "5,400")],
+)
+def test_two_digits_are_written_without_an_exponent(value, text):
+    assert two_digits(value) == text
 
 
 def test_the_median_is_of_each_figure():

@@ -420,6 +420,11 @@ class AddTrials(MachineRecord):
         return "\n".join(lines)
 
 
+def two_digits(value: float) -> str:
+    """Return a number with two significant digits and no exponent, such as 0.071 or 260."""
+    return f"{float(f'{value:.2g}'):,g}"
+
+
 def mean_sd(values: Sequence[float]) -> str:
     """Format the mean of values over seeds, with their standard deviation if there are some."""
     mean = f"{statistics.mean(values):.2f}"
