@@ -6,7 +6,7 @@ counts. Memory is what the task adds: the peak during it over what the process h
 
 Then okml alone builds the whole graph of logs of 1, 10 and 100 times the events, with the catalog
 as it is, and merges the edges of catalogs of 100 thousand and of a million items, from which ten
-million follow by multiplication; growing slower than the log or the catalog is a ratio above 1.
+million are extrapolated; growing slower than the log or the catalog is a ratio above 1.
 
     python benchmarks/graph.py --out graph.json
 """
@@ -34,6 +34,7 @@ from okml.benchmark import (
     Quantity,
     alone,
     compare,
+    extrapolated,
     medians,
     parser_of,
     taken_with_memory,
@@ -278,8 +279,9 @@ def catalogs(folder: Path) -> list[PeerComparison]:
     grown = [
         PeerComparison(
             what=f"{what} of the merge, {entries[0]:,} to {entries[1]:,} edges "
-            f"({two_digits(less[key])} to {two_digits(more[key])} {unit}; by multiplication "
-            f"{two_digits(10 * more[key])} {unit} for {10 * CATALOGS[1]:,} items)",
+            f"({two_digits(less[key])} to {two_digits(more[key])} {unit}; extrapolated "
+            f"{two_digits(extrapolated(less[key], more[key], 10))} {unit} for "
+            f"{10 * CATALOGS[1]:,} items)",
             unit="times",
             peer=f"growth in proportion to the catalog, {CATALOGS[0]:,} to {CATALOGS[1]:,} items",
             okml_value=more[key] / less[key],

@@ -8,7 +8,7 @@ over the whole graph in every step: PyG's neighbor loaders need compiled extensi
 index does not have. They take turns and the median round counts.
 
 Then okml alone works on catalogs of 100 thousand and of a million items, from which ten million
-follow by multiplication.
+are extrapolated.
 
     python benchmarks/graph_training.py --out graph_training.json
 """
@@ -35,6 +35,7 @@ from okml.benchmark import (
     Check,
     Figures,
     PeerComparison,
+    extrapolated,
     in_turns,
     parser_of,
     taken_with_memory,
@@ -356,9 +357,9 @@ def growth(arguments: argparse.Namespace) -> list[PeerComparison]:
             PeerComparison(
                 what=f"{name}, {times:.0f} times the items: {two_digits(seconds[0])} to "
                 f"{two_digits(seconds[1])} processor seconds, {two_digits(gib[0])} to "
-                f"{two_digits(gib[1])} GiB added; at most, by multiplication, "
-                f"{two_digits(10 * seconds[1])} s and {two_digits(10 * gib[1])} GiB for "
-                f"{10 * CATALOGS[1]:,} items",
+                f"{two_digits(gib[1])} GiB added; extrapolated "
+                f"{two_digits(extrapolated(*seconds, times))} s and "
+                f"{two_digits(extrapolated(*gib, times))} GiB for {10 * CATALOGS[1]:,} items",
                 unit="times the seconds",
                 peer=f"growth in proportion to the catalog, {CATALOGS[0]:,} to {CATALOGS[1]:,} "
                 "items",

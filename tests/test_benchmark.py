@@ -10,6 +10,7 @@ from okml.benchmark import (
     Quantity,
     alone,
     compare,
+    extrapolated,
     in_turns,
     medians,
     taken_with_memory,
@@ -65,6 +66,12 @@ def test_contestants_take_turns_and_what_warms_up_is_not_measured():
     assert last == {"ours": 5, "peer": 6}
     assert figures.keys() == work.keys()
     assert figures["ours"].keys() == {"seconds", "cpu_seconds"}
+
+
+def test_what_grew_faster_than_in_proportion_goes_on_so():
+    assert extrapolated(2.0, 30.0, 10) == 450.0
+    assert extrapolated(2.0, 3.0, 10) == 30.0
+    assert extrapolated(0.0, 0.5, 10) == 5.0
 
 
 @pytest.mark.parametrize(

@@ -420,6 +420,15 @@ class AddTrials(MachineRecord):
         return "\n".join(lines)
 
 
+def extrapolated(less: float, more: float, times: float) -> float:
+    """Return a figure for once more ``times`` as much as that for which it is ``more``.
+
+    What grew from ``less`` faster than in proportion is taken to go on as fast, anything else to
+    grow in proportion.
+    """
+    return more * max(times, more / less if less else times)
+
+
 def two_digits(value: float) -> str:
     """Return a number with two significant digits and no exponent, such as 0.071 or 260."""
     return f"{float(f'{value:.2g}'):,g}"
