@@ -49,7 +49,7 @@ def tiny(**values) -> LightsageProfile:
         ),
         "real": (
             TaskSettings(
-                name="movielens", main_graph="strong + swing", test_pairs=50, baselines=FEW
+                name="movielens", main_graph="strong + swing", test_pairs=150, baselines=FEW
             ),
         ),
         "graphs": GRAPHS,

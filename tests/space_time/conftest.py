@@ -37,10 +37,15 @@ def llama(tiny_folder: Callable[[str], Path]) -> LanguageModel:
 
 @pytest.fixture
 def prompts() -> Prompts:
-    """40 prompts of 2 to 7 tokens that start with the document start: flat ids and offsets."""
+    """40 prompts of 2 to 7 tokens that start with the document start: flat ids and offsets.
+
+    Each ends in a token of its own: the states of equal ones would differ by rounding alone.
+    """
     rng = np.random.default_rng(1)
+    last = rng.choice(np.arange(1, VOCABULARY), 40, replace=False)
     sequences = [
-        [0, *rng.integers(1, VOCABULARY, length - 1)] for length in rng.integers(2, 8, size=40)
+        [0, *rng.integers(1, VOCABULARY, length - 2), end]
+        for length, end in zip(rng.integers(2, 8, size=40), last, strict=True)
     ]
     offsets = np.cumsum([0, *map(len, sequences)]).astype(np.int64)
     return np.concatenate(sequences).astype(np.int64), offsets

@@ -118,7 +118,9 @@ def test_an_edge_of_the_grid_is_told_from_its_inside() -> None:
     too_low, too_high = [1e-9, 1e-8, 1e-7], [1e8, 1e9, 1e10]
     assert not fit_ridge(X, Y, too_low).interior
     assert not fit_ridge(X, Y, too_high).interior
-    unrelated = np.random.default_rng(1).normal(size=(200, 1))
+    with_mean = np.column_stack([np.ones(200), X])
+    noise = np.random.default_rng(1).normal(size=(200, 1))
+    unrelated = noise - with_mean @ np.linalg.lstsq(with_mean, noise)[0]
     fit = fit_ridge(X, unrelated)
     assert fit.lam == float(fit.lambdas[-1])
     assert not fit.interior

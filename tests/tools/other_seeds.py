@@ -37,18 +37,20 @@ def with_this_module(prepare):
     @wraps(prepare)
     def call(name):
         prepared = prepare(name)
-        prepared.pop("init_main_from_name", None)
+        if prepared.pop("init_main_from_name", "").startswith("tests."):
+            return prepare(name)  # which imports the package tests, and may be asked for classes
         return prepared | {"init_main_from_path": __file__}
 
     return call
 
 
-class Generator(torch.Generator):
-    def manual_seed(self, seed):
-        return super().manual_seed(shifted(seed))
+# A worker runs this as its main module, and some programs of tests have no torch but a stub.
+if hasattr(torch, "Generator") and not hasattr(np.random.default_rng, "__wrapped__"):
 
+    class Generator(torch.Generator):
+        def manual_seed(self, seed):
+            return super().manual_seed(shifted(seed))
 
-if not hasattr(np.random.default_rng, "__wrapped__"):  # a worker runs this as its main module
     random.seed = with_other_seed(random.seed)
     np.random.seed = with_other_seed(np.random.seed)
     np.random.default_rng = with_other_seed(np.random.default_rng)

@@ -218,9 +218,11 @@ def test_a_world_is_drawn_with_its_seed_and_watching_can_lose():
     assert world(drawn, 3).worth == world(drawn, 3).worth != world(drawn, 4).worth
     for_clicks = WorthSettings(watch=(0, 0), click=(0.5, 0.5), like=(0, 0), hate=(0, 0))
     clicky = world(SETTINGS.model_copy(update={"worth": for_clicks}))
-    kept = {name: run(clicky, oracle(clicky, name, SETTINGS)).summary()["dau"]
+    kept = {name: [run(clicky, oracle(clicky, name, SETTINGS), seed).summary()["dau"]
+                   for seed in range(15)]
             for name in ("clicks", "watch")}  # fmt: skip
-    assert kept["clicks"] > kept["watch"]
+    # Of 60 differences the mean was 0.048 and the standard deviation 0.030.
+    assert np.mean(kept["clicks"]) > np.mean(kept["watch"])
 
 
 def test_the_oracle_of_value_is_the_best_expected_value(tiny):
