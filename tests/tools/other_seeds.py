@@ -37,8 +37,9 @@ def with_this_module(prepare):
     @wraps(prepare)
     def call(name):
         prepared = prepare(name)
-        if prepared.pop("init_main_from_name", "").startswith("tests."):
-            return prepare(name)  # which imports the package tests, and may be asked for classes
+        if prepared.get("init_main_from_name", "").startswith("tests."):
+            return prepared  # that module imports the package tests, and may be asked for classes
+        prepared.pop("init_main_from_name", None)
         return prepared | {"init_main_from_path": __file__}
 
     return call

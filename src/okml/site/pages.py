@@ -124,7 +124,7 @@ def page_context(
             href = f"{base}/{other}.html"
         link = f'<link rel="alternate" hreflang="{language}" href="{href}">'
         context["metatags"] += link
-    context["okml_kind"] = _kind(pagename)
+    context["okml_classes"] = _kinds(pagename)
     if doctree is not None and any("data-filters" in e["attrs"] for e in doctree.findall(element)):
         app.add_js_file(FILTER_SCRIPT, loading_method="defer")
 
@@ -134,11 +134,11 @@ def site_address(app: Sphinx) -> str:
     return str(app.config.html_baseurl or "").rstrip("/")
 
 
-def _kind(pagename: str) -> str:
-    """Return the kind of a page that has headings of its own size, or else nothing."""
+def _kinds(pagename: str) -> list[str]:
+    """Return the classes of a page that has headings of its own size."""
     if pagename in (HOME, twin(HOME)):
-        return "home"
-    return "claim" if pagename.startswith(IN_NO_CONTENTS) else ""
+        return ["okml-home-page"]
+    return ["okml-claim-page"] if pagename.startswith(IN_NO_CONTENTS) else []
 
 
 def _is_wide(context: dict[str, Any]) -> bool:
@@ -207,7 +207,9 @@ def keep_to_the_language(
         return tree
 
     context["generate_toctree_html"] = of_language
-    context["okml_wide"] = _is_wide(context)
+    if _is_wide(context):
+        # Said above the article: the side bar, which a style could ask for, follows a long one.
+        context["okml_classes"].append("okml-wide-page")
     context["root_title"] = app.env.titles[context["root_doc"]].astext()
     if lang == "ru":
         context["translate"] = lambda text: theme_word(str(text), lang)
