@@ -42,9 +42,9 @@ def small_strec() -> Profile:
 
 @contextmanager
 def strec(folder: Path) -> Iterator[Profile]:
-    from tests.strec.tiny import put_logs
+    from tests.strec.tiny import in_few_calls, put_logs
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, in_few_calls():
         put_logs(OwnData(folder, patch))
         yield small_strec()
 
