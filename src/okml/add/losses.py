@@ -50,8 +50,9 @@ def r1_penalty(logits: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
             that nothing goes back into the feature network.
 
     Returns:
-        sum_k mean_b of the squared norm of d (sum_n logits[b, n]) / d features[b]; differentiable
-        in the weights of the heads.
+        sum_k mean_b of the squared norm of d (the sum of all logits) / d features[b], where batch
+        statistics let an image act on the logits of others; differentiable in the weights of the
+        heads.
     """
     total = torch.stack([each.sum() for each in logits]).sum()
     gradients = torch.autograd.grad(total, list(features), create_graph=True)

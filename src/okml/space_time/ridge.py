@@ -81,7 +81,7 @@ class LambdaGrid:
     """Penalties relative to the features: λ = scale · 10^k, scale the mean eigenvalue of XᵀX.
 
     The paper's fixed grid is too high for the first layers and too low for the last ones; this
-    one moves with the norm of the residual stream.
+    one moves with the spread of the rows around their mean, which differs from layer to layer.
 
     Attributes:
         exponents: Smallest and largest k.

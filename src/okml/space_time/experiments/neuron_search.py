@@ -124,9 +124,10 @@ def _views(study: Study, name: str, searched: pl.DataFrame) -> pl.DataFrame:
     """Look at the best neuron of each target, and at named ones, in the three ways of the paper.
 
     The columns are ``named`` (whether the paper names it), ``layer``, ``neuron``, ``weight``,
-    ``target``, ``projection`` (ρ of the search, on training names) and its ``rank`` among all
-    weights, ``activation`` (ρ of what the neuron does on test names) and ``activation_rank`` among
-    the neurons of its block, and ``cosine`` of the weights with the probe of the layer they meet.
+    ``target``, ``projection`` (ρ of the search, on training names) and the ``rank`` of its size
+    among all weights searched for the target, ``activation`` (ρ of what the neuron does on test
+    names) and ``activation_rank`` among the neurons of its block, and ``cosine`` of the weights
+    with the probe of the layer they meet.
     """
     wanted = [
         {"layer": named.layer, "neuron": named.neuron}
