@@ -71,7 +71,7 @@ SMOKE = LightsageProfile(
     graphs=("weak", "weak, as few edges", "strong", "strong + swing", "strong + search",
             "strong + shuffled search", "full"),
     variants=("V0", "V4", "V5"),
-    recipe=Hyperparameters(steps=150),
+    recipe=Hyperparameters(steps=60),
     tail_rows="few",
     indices=_INDICES,
     gallery=GallerySettings(titles=_FILMS[:2], shown=5),
