@@ -58,53 +58,56 @@ SMOKE = VideoWorkshopProfile(
         codes=32,
         components=32,
         prefix_codes=16,
-        rqvae=RQVAESettings(hidden=(64,), latent=16, batch=256, steps=100),
+        rqvae=RQVAESettings(hidden=(64,), latent=16, batch=256, steps=50),
         hidden=32,
-        warm_targets=1000,
+        warm_targets=500,
         model=UserModelSettings(length=20, width=32, layers=1, heads=1, dropout=0.1),
         epochs=2,
         learning_rate=3e-3,
         leave_one_out=LeaveOneOutSettings(
-            model=LAST_ITEM_MODEL, epochs=3, batch=32, learning_rate=1e-2
+            model=LAST_ITEM_MODEL, epochs=2, batch=32, learning_rate=1e-2
         ),
     ),
     users=UsersSettings(
         base=UserModelSettings(length=20, width=32, layers=1),
         smaller=UserModelSettings(length=20, width=16, layers=1),
-        pretraining=UserPretrainingSettings(steps=40, learning_rate=3e-3, weights=ONE_SOFTMAX),
+        pretraining=UserPretrainingSettings(
+            steps=30, batch=32, learning_rate=3e-3, weights=ONE_SOFTMAX
+        ),
         downstream=DownstreamSettings(
-            steps=20, steps_all_labels=20, evaluate_every=5, learning_rate=3e-3
+            steps=12, steps_all_labels=12, evaluate_every=4, learning_rate=3e-3
         ),
         ablations=("item_alone",),
         test_rows=5,
+        valid_users=100,
     ),
     goals=GoalsSettings(
-        simulator=VideoSimSettings(recent=8, log_days=3, outcome_days=6, days=8),
-        ranker=RankerSettings(epochs=2, batch=128, heads=MultiTaskHeadSettings(expert_width=16)),
+        simulator=VideoSimSettings(recent=8, log_days=2, outcome_days=4, days=5),
+        ranker=RankerSettings(epochs=2, batch=256, heads=MultiTaskHeadSettings(expert_width=16)),
         held_out_days=1,
         click_models=("popularity", "mlp", "transformer"),
         oracle_worlds=2,
-        reinforce=ReinforceSettings(network=PolicyNetworkSettings(epochs=2, batch=128, days=4)),
+        reinforce=ReinforceSettings(network=PolicyNetworkSettings(epochs=2, batch=256, days=3)),
         constrained=ConstrainedSettings(
-            network=PolicyNetworkSettings(epochs=2, batch=128, days=4),
-            log_days=3,
-            critic_epochs=2,
+            network=PolicyNetworkSettings(epochs=2, batch=256, days=3),
+            log_days=2,
+            critic_epochs=1,
             multipliers=(0.1,),
         ),
         traffic=TrafficSettings(
-            days=5, train_days=2, test_from=3, click_models=("mlp",), best_share=0.3
+            days=4, train_days=2, test_from=3, click_models=("mlp",), best_share=0.3
         ),
     ),
     stream=StreamSettings(
         weekly=WeeklySettings(
             training=StreamTrainingSettings(
                 model=UserModelSettings(length=20, width=16, layers=1, heads=1),
-                learning_rate=5e-3,
-                base_epochs=3,
+                learning_rate=1e-2,
+                base_epochs=2,
                 update_epochs=2,
             ),
             first=27,
-            choice=ChoiceSettings(rates=(0.3, 0.1), periods=3),
+            choice=ChoiceSettings(rates=(0.3, 0.1), periods=2),
             rows=100,
             launches=LaunchSettings(least_events=10, first=27, last=29),
             shock=ShockSettings(period=29),
