@@ -86,7 +86,7 @@ def test_without_resampling_every_seed_reads_all(profile: SpaceTimeProfile, tmp_
 
 def test_a_set_has_the_metrics_of_what_it_stands_in_for() -> None:
     stems = {name: {*map(scale.stem, scale.sets)} for name, scale in PROFILES.items()}
-    assert stems["smoke"] == {"place", "us_place", "time", "films"}
+    assert stems["smoke"] == {"place", "us_place", "time"}
     every = {"place", "us_place", "us_place_without_zip", "nyc_place", "time", "people", "events"}
     assert stems["night"] == stems["gpu"] == every
     assert stems["cpu"] == every - {"events"}
