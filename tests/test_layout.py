@@ -40,6 +40,10 @@ CALLS = {
     tuple(re.findall(r"`okml\.([\w.]+)`", modules)): int(count)
     for count, modules in re.findall(r"^\| (\d+) \| (`okml.*?) \|", SECTION, re.MULTILINE)
 }
+# Rows on trying an arm: the chapter or theme, its job, what is printed, and the steps that show it.
+TRIED = re.findall(
+    r"^   \| `([\w.]+)` \| `(.+?)`.*? \| `(.+?)` \| (.+?) \|$", SECTION, re.MULTILINE
+)
 WORDS = re.findall(r"^\| `(\w+)` \| `okml\.([\w.]+)` \|", SECTION, re.MULTILINE)
 
 
@@ -202,6 +206,30 @@ def test_each_arm_that_is_picked_by_name_is_picked_by_some_profile():
         profiles = chapter(name).profiles().values()
         ran = {each for profile in profiles for field in picked for each in values(profile, field)}
         assert not picked or names - ran <= apart, f"{name} never runs {names - ran - apart}"
+
+
+def test_an_arm_can_be_tried_in_every_chapter():
+    assert {name.partition(".")[0] for name, *_ in TRIED} == {*CHAPTERS} - {"strec"}  # the example
+
+
+@pytest.mark.parametrize(("name", "job", "printed", "steps"), TRIED)
+def test_a_job_is_chosen_and_its_numbers_are_shown_as_the_page_says(name, job, printed, steps):
+    of = importlib.import_module(f"okml.{name}.arms")
+    study = importlib.import_module(f"okml.{name}.study")
+    found = chapter(name.partition(".")[0])
+    assert eval(job, vars(of) | {"profile": found.profile("smoke")})
+    line = next(line for line in SECTION.splitlines() if f"| `{name}` | `{job}`" in line)
+    assert all(hasattr(of, each) for each in re.findall(r"`(\w+_jobs)`", line))
+    (own,) = (
+        each
+        for each in vars(study).values()
+        if getattr(each, "__module__", "") == study.__name__ and each.__name__.endswith("Study")
+    )
+    asked = re.findall(r"study\.(\w+)\(", printed)
+    assert asked
+    assert all(hasattr(own, method) for method in asked)
+    experiment = importlib.import_module(f"okml.{name.partition('.')[0]}.experiment").Experiment
+    assert all(hasattr(experiment, step) for step in re.findall(r"`(\w+)`", steps))
 
 
 @pytest.mark.slow
