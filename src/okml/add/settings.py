@@ -36,7 +36,7 @@ SamplerSteps = Annotated[Count, Field(le=TIMESTEPS)]
 
 # Teacher timesteps and guidance where the settings leave them open. The paper prints neither. The
 # score-based weights divide by alpha or sigma, so they stay away from both ends, and they assume
-# classifier-free guidance.
+# classifier-free guidance. A weighting that TEACHER_TIMESTEPS does not list gets SCORE_TIMESTEPS.
 TEACHER_TIMESTEPS = {"exponential": (0, 999), "uniform": (0, 999)}
 SCORE_TIMESTEPS = (20, 980)
 SCORE_GUIDANCE = 7.5
