@@ -1,5 +1,6 @@
 """The links of a site that knows its own address and that of its repository."""
 
+import posixpath
 import re
 from xml.etree import ElementTree
 
@@ -7,6 +8,7 @@ import pytest
 
 from okml.paths import repository_root
 from okml.site import check, repository
+from okml.site.repository import SOURCES
 from tests.site.conftest import page_of, small_book
 
 REPOSITORY, SITE = "https://github.com/group/okml", "https://example.org/okml"
@@ -41,6 +43,25 @@ def test_the_page_of_a_claim_links_lines_of_code_at_the_commit_of_the_build(addr
     assert any(path.endswith(".py") for path, _ in places)
     for path, line in places:
         assert int(line) <= len((repository_root() / path).read_text("utf-8").splitlines())
+
+
+def test_without_an_address_the_site_has_the_files_itself(addressed, tmp_path):
+    with small_book(tmp_path) as book:
+        book.write(f"{CLAIM}.md", page_of("space_time.map"))
+        book.build()
+    linked = set()
+    for link in book.page(CLAIM).select("a.okml-source"):
+        href, _, anchor = link["href"].partition("#")
+        page = posixpath.normpath(posixpath.join(posixpath.dirname(CLAIM), href))
+        file = page.removeprefix("source/").removesuffix(".html")
+        shown, text = book.page(f"source/{file}"), (SOURCES / file).read_text("utf-8")
+        assert shown.find("h1").get_text() == f"src/{file}"
+        line = text.splitlines()[int(anchor.removeprefix("L-")) - 1]
+        assert shown.find(id=anchor).get_text().endswith(f"{line}\n")
+        linked.add(file)
+    assert "okml/space_time/claims.yml" in linked
+    assert len(linked) > 1
+    assert not (addressed.root / "html/source").exists()
 
 
 def test_a_page_can_be_edited_where_it_has_a_source(addressed):

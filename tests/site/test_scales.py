@@ -301,13 +301,3 @@ def test_the_name_above_shown_source_is_a_link_to_its_lines():
     assert link.astext() == "okml.live_source.show_source"
     line = inspect.getsourcelines(show_source)[1]
     assert link["attrs"]["href"].endswith(f"/src/okml/live_source.py#L{line}")
-
-
-def test_without_an_address_the_name_above_shown_source_says_where_its_lines_are():
-    name = "okml.live_source.show_source"
-    page = new_document("notebooks/space_time")
-    page += nodes.paragraph("", "", nodes.literal("", name))
-    env = SimpleNamespace(config=SimpleNamespace(html_theme_options={}))
-    link_sources(SimpleNamespace(env=env), page)
-    line = inspect.getsourcelines(show_source)[1]
-    assert page.astext() == f"{name} src/okml/live_source.py:{line}"

@@ -5,15 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from functools import cache
-from pathlib import Path
 
 from docutils import nodes
 from nbformat import NotebookNode
 from sphinx.application import Sphinx
 
-from okml.site.repository import source_link
+from okml.site.repository import SOURCES, source_link
 
-SOURCES = Path(__file__).parents[2]  # the folder of the package okml
 NAME = re.compile(r"okml(\.\w+)+")
 FIGURES = "figures"  # the module of a chapter, or a part of it, that draws
 

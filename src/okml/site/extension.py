@@ -30,6 +30,7 @@ from okml.site import (
     pages,
     pictures,
     provenance,
+    repository,
     scales,
     sharing,
     view,
@@ -164,6 +165,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-get-outdated", domain.outdated_pages)
     app.connect("env-updated", domain.pages_with_links)
     app.connect("env-updated", copy_cell_styles)
+    app.connect("env-purge-doc", repository.forget_links)
+    app.connect("env-merge-info", repository.merge_links)
+    app.connect("html-collect-pages", repository.source_pages)
     # Before Sphinx collects titles, tables of contents and images, at the default priority of 500.
     app.connect("doctree-read", finish_marks, priority=400)
     app.connect("doctree-read", scales.frame_scales, priority=300)

@@ -26,13 +26,15 @@ from okml.site.language import (
     word,
 )
 from okml.site.markup import Child, element, tag
+from okml.site.repository import SOURCE_PAGES
 
 FILTER_SCRIPT = "okml-tables.js"
 HOME = "book/index"
 # What Sphinx and MyST-NB write on pages in the language of the book.
 HINT = re.compile(r'(?<= )(title|aria-label)="(Link to this \w+|Toggle hidden content)"')
 LETTERS = {"en": re.compile("[A-Za-z]"), "ru": re.compile("[А-Яа-я]")}
-IN_NO_CONTENTS = (CLAIM_PAGES, twin(CLAIM_PAGES))
+CLAIMS = (CLAIM_PAGES, twin(CLAIM_PAGES))
+IN_NO_CONTENTS = (*CLAIMS, SOURCE_PAGES)
 MADE = (*IN_NO_CONTENTS, twin(NOTEBOOK_PAGES))  # the build makes these from other files
 
 
@@ -138,7 +140,7 @@ def _kinds(pagename: str) -> list[str]:
     """Return the classes of a page that has headings of its own size."""
     if pagename in (HOME, twin(HOME)):
         return ["okml-home-page"]
-    return ["okml-claim-page"] if pagename.startswith(IN_NO_CONTENTS) else []
+    return ["okml-claim-page"] if pagename.startswith(CLAIMS) else []
 
 
 def _is_wide(context: dict[str, Any]) -> bool:
@@ -182,7 +184,7 @@ def keep_to_the_language(
     if generate is None:  # a theme without
         return
 
-    # The pages of claims are in no table of contents, so those of one folder depth have the same.
+    # Pages that are in no table of contents have the same if they lie at one depth of folders.
     shared = _shared(app.builder) if pagename.startswith(IN_NO_CONTENTS) else {}
 
     def of_language(kind: str, **options: Any) -> Any:

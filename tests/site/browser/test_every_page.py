@@ -23,6 +23,7 @@ KINDS = [
     "book/status.html", "book/benchmarks.html", "book/guides/gpu.html", "book/glossary.html",
     "book/group/meetings.html", "book/ru/index.html", RUSSIAN,
     f"book/ru/{SHORT}", "book/ru/claims/strec/memory.html", "search.html",
+    "source/okml/strec/sampler.py.html",
 ]  # fmt: skip
 
 # What scrolls can be reached by keys; the theme sees to it a while after the page's size changed.
@@ -80,12 +81,10 @@ ALL = pytest.mark.parametrize("visits", [pytest.param(True, id="first"), TWINS],
 def visits(
     context: BrowserContext, folder: Path, site: str, request: pytest.FixtureRequest
 ) -> dict[str, Visit]:
-    """The first pages or the twins, opened once on a phone; of the claims' pages one a chapter."""
-    claims = {next(iter(sorted(of.glob("*.html")))) for of in (folder / "book/claims").iterdir()}
-    paths = [
-        path for path in sorted(folder.rglob("*.html"))
-        if path in claims or "claims" not in path.parts
-    ]  # fmt: skip
+    """The first pages or the twins, opened once on a phone; of claims and source some."""
+    many = [*(folder / "book/claims").iterdir(), folder / "source"]
+    left_out = {path for of in many for path in sorted(of.rglob("*.html"))[1:]}
+    paths = sorted({*folder.rglob("*.html")} - left_out)
     names = [path.relative_to(folder).as_posix() for path in paths]
     names = [name for name in names if is_first(name) == request.param]
     sheet = context.new_page()  # a short page in the same style, on which figures are laid out
