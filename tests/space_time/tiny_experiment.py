@@ -198,7 +198,7 @@ def settings(
         "held_out": "frequent",
         "holdout_min_rows": 10,
         "word_vectors": "glove_100d",
-        "probe.mlp_epochs": 4,
+        "probe.mlp_epochs": 1,
         "probe.mlp_weight_decays": [0.1],
         "neurons.random_draws": 2,
         "steering.entities": 6,
