@@ -49,10 +49,14 @@ def test_the_rate_with_the_best_validation_of_the_first_seed_is_for_all_seeds(tm
 
 
 def test_a_start_with_an_average_is_the_average_of_its_best_validation(tmp_path):
-    warm = changed(
-        PROFILES["smoke"].warm_start, epochs=3, ema_decay=0.9, evaluate_every=1, patience=3
+    small = PROFILES["smoke"].override(
+        {"datasets.0.k_core": (5, 200), "network.width": 8, "network.hidden": 8}
     )
-    profile = changed(PROFILES["smoke"], warm_start=warm)
+    warm = changed(
+        small.warm_start, epochs=3, batch=256, warmup_steps=0, ema_decay=0.9, evaluate_every=1,
+        patience=3,
+    )  # fmt: skip
+    profile = changed(small, warm_start=warm)
     start = warm_start(profile, Job(profile.main, BACKBONE, 0, profile.recipe))
 
     def curve_of(trained: TrainedEncoder) -> list[float]:
