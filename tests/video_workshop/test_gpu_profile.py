@@ -28,7 +28,7 @@ SAMPLE = {"negatives": 16}
 SESSIONS = {
     "periods": 3,
     "training": {
-        "model": {"length": 6, "width": 8}, "batch": 16, "update_batch": 16, "base_epochs": 1,
+        "model": {"length": 6, "width": 8}, "batch": 64, "update_batch": 64, "base_epochs": 1,
         "update_epochs": 1,
     },
     "strategies": {"exemplars": 20},
@@ -40,7 +40,7 @@ SIZES = {
     "evaluation_batch": 128,
     "items": {
         "levels": 2, "codes": 8, "components": 8, "prefix_codes": 4,
-        "rqvae": {"hidden": [8], "latent": 4, "batch": 32, "steps": 10},
+        "rqvae": {"hidden": [8], "latent": 4, "batch": 32, "steps": 4},
         "hidden": 8, "least_events": 8, "epochs": 1, "batch": 32,
         "model": {"length": 6, **NETWORK},
         "leave_one_out": {"model": {"length": 6, **NETWORK}, "epochs": 1, "batch": 32},
@@ -48,7 +48,7 @@ SIZES = {
     "users": {
         "base": {"length": 16, **NETWORK},
         "smaller": {"length": 16, "width": 4, "layers": 2, "heads": 2},
-        "pretraining": {"steps": 4, "batch": 8, "warmup_steps": 2, "loss": SAMPLE},
+        "pretraining": {"steps": 2, "batch": 8, "warmup_steps": 1, "loss": SAMPLE},
         "downstream": {
             "steps": 3, "steps_all_labels": 3, "evaluate_every": 1, "batch": 8, "heads": HEADS,
         },
@@ -70,8 +70,8 @@ SIZES = {
     "stream": {
         "weekly": {
             "training": {
-                "model": {"length": 12, **NETWORK}, "loss": SAMPLE, "batch": 32,
-                "update_batch": 32, "base_epochs": 1,
+                "model": {"length": 12, **NETWORK}, "loss": SAMPLE, "batch": 256,
+                "update_batch": 64, "base_epochs": 1,
             },
             "first": 28, "choice": {"rates": [0.3, 0.1], "periods": 3}, "rows": 30,
             "launches": {"least_events": 5, "first": 28, "last": 29}, "shock": {"period": 29},

@@ -47,11 +47,12 @@ def log():
     return of_watched(planted(), recent=5)
 
 
-def profile(epochs):
+def profile(epochs, batch):
     goals = CPU.goals
-    few = {"batch": 128, "epochs": epochs}
+    few = {"batch": batch, "epochs": epochs}
     network = goals.constrained.network.model_copy(update=few)
-    constrained = goals.constrained.model_copy(update={"network": network, "multipliers": (0.3,)})
+    critics = {"multipliers": (0.3,), "critic_epochs": epochs}
+    constrained = goals.constrained.model_copy(update={"network": network, **critics})
     ranker = goals.ranker.model_copy(update=few)
     changes = {"traffic": SETTINGS, "constrained": constrained, "ranker": ranker}
     return CPU.model_copy(
@@ -66,15 +67,15 @@ def profile(epochs):
 
 @pytest.fixture(scope="module")
 def study_of(tmp_path_factory):
-    """Return a function that opens a study of the planted log, given the epochs of trainings."""
+    """Return a function that opens a study of the planted log, given epochs and batch."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study_module, "load_watched", lambda settings: planted())
-        yield lambda epochs: GoalsStudy(profile(epochs), tmp_path_factory.mktemp("run"))
+        yield lambda *sizes: GoalsStudy(profile(*sizes), tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
 def study(study_of):
-    return study_of(4)
+    return study_of(4, 128)
 
 
 def test_the_first_of_each_user_against_a_loop():
@@ -224,7 +225,7 @@ def test_bait_wins_the_clicks_and_loses_the_watching(study):
 
 
 def test_every_seed_is_given_the_interval_of_their_mean(study_of):
-    study = study_of(1)
+    study = study_of(1, 512)  # no trained number is asserted
     result = measure_traffic(study)
     for name in ("traffic_goals_watch_gain", "traffic_constrained_watch_gain_pct"):
         low, high = result.metrics[name].interval
@@ -238,9 +239,9 @@ def test_every_seed_is_given_the_interval_of_their_mean(study_of):
 
 
 def test_who_saw_random_impressions_is_in_their_log_or_in_the_world(study_of):
-    audience = study_of(1).traffic_audience(0)
+    audience = study_of(1, 512).traffic_audience(0)
     assert (audience.users, audience.items) == (USERS, ITEMS)
-    simulated = study_of(1)
+    simulated = study_of(1, 512)
     simulated.profile = simulated.profile.model_copy(update={"traffic_data": None})
     with mock.patch.object(GoalsStudy, "audience", return_value=audience) as world:
         assert simulated.traffic_audience(1) is audience
