@@ -83,13 +83,13 @@ SMOKE = VideoWorkshopProfile(
     ),
     goals=GoalsSettings(
         simulator=VideoSimSettings(recent=8, log_days=2, outcome_days=4, days=5),
-        ranker=RankerSettings(epochs=2, batch=256, heads=MultiTaskHeadSettings(expert_width=16)),
+        ranker=RankerSettings(epochs=2, batch=128, heads=MultiTaskHeadSettings(expert_width=16)),
         held_out_days=1,
         click_models=("popularity", "mlp", "transformer"),
         oracle_worlds=2,
         reinforce=ReinforceSettings(network=PolicyNetworkSettings(epochs=2, batch=256, days=3)),
         constrained=ConstrainedSettings(
-            network=PolicyNetworkSettings(epochs=2, batch=256, days=3),
+            network=PolicyNetworkSettings(epochs=2, batch=128, days=3),
             log_days=2,
             critic_epochs=1,
             multipliers=(0.1,),
