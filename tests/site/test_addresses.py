@@ -64,6 +64,15 @@ def test_without_an_address_the_site_has_the_files_itself(addressed, tmp_path):
     assert not (addressed.root / "html/source").exists()
 
 
+def test_a_page_is_read_again_when_a_file_that_it_links_to_has_changed(tmp_path, monkeypatch):
+    with small_book(tmp_path) as book:
+        book.write(f"{CLAIM}.md", page_of("space_time.map"))
+        book.build()
+        assert book.build() == []
+        monkeypatch.setattr(repository, "_digest", lambda path: "another")
+        assert book.build() == [CLAIM]
+
+
 def test_a_page_can_be_edited_where_it_has_a_source(addressed):
     for page in ("book/scoreboard", "book/ru/digests/space_time"):
         assert set(links(addressed, page, "/edit/")) == {f"{REPOSITORY}/edit/main/{page}.md"}

@@ -163,6 +163,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", read_ahead)
     app.connect("builder-inited", mathjax.only_where_formulas_are)
     app.connect("env-get-outdated", domain.outdated_pages)
+    app.connect("env-get-outdated", repository.pages_with_old_lines)
     app.connect("env-updated", domain.pages_with_links)
     app.connect("env-updated", copy_cell_styles)
     app.connect("env-purge-doc", repository.forget_links)
