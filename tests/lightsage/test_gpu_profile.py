@@ -35,18 +35,14 @@ DAYS, LAUNCHED = (
 CLUSTERS, SIZE = 14, 10
 FILMS = {"Star Wars": 1977, "Toy Story": 1995, "Pulp Fiction": 1994, "Casablanca": 1942}
 SIX = (51, 108, 450, 678, 769, 895)  # people of whom the notebook tells
+SHOP = {"items": 200, "leaves": 4, "users": 200, "sessions": 1_000, "rings": 3, "ring_items": 10}
 # Sizes alone.
 SMALLER: dict[str, Any] = {
     "device": "cpu",
     "seeds": [0],
     "data.whole": False,
-    "scarce_search.shop": {
-        "items": 200, "leaves": 4, "users": 200, "sessions": 1_000, "rings": 3, "ring_items": 10,
-    },
-    "in_view.shop": {
-        "items": 200, "leaves": 4, "users": 200, "sessions": 1_000, "rings": 3, "ring_items": 10,
-        "view_share": 0.5,
-    },
+    "scarce_search.shop": SHOP,
+    "in_view.shop": SHOP | {"view_share": 0.5},
     "recipe.batch": 64,
     "recipe.steps": 2,
     "recipe.warmup_steps": 1,

@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+import shutil
 from xml.etree import ElementTree
 
 import pytest
@@ -65,11 +66,13 @@ def test_without_an_address_the_site_has_the_files_itself(addressed, tmp_path):
 
 
 def test_a_page_is_read_again_when_a_file_that_it_links_to_has_changed(tmp_path, monkeypatch):
+    shutil.copytree(SOURCES / "okml", tmp_path / "src/okml")
+    monkeypatch.setattr(repository, "SOURCES", tmp_path / "src")
     with small_book(tmp_path) as book:
         book.write(f"{CLAIM}.md", page_of("space_time.map"))
         book.build()
         assert book.build() == []
-        monkeypatch.setattr(repository, "_digest", lambda path: "another")
+        (tmp_path / "src/okml/space_time/claims.yml").touch()
         assert book.build() == [CLAIM]
 
 

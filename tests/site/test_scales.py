@@ -217,7 +217,7 @@ def test_the_page_names_scale_commit_and_date_and_folds_this_builds_run(book):
         "", nodes.container(), nodes.container("", *parts), cell_metadata=metadata
     )
     config = SimpleNamespace(html_theme_options={})
-    env = SimpleNamespace(docname="notebooks/space_time", config=config)
+    env = SimpleNamespace(docname="notebooks/space_time", config=config, note_dependency=set().add)
     frame_scales(SimpleNamespace(env=env), page)
     first, a, second, b, folded = page[0][1].children
     assert first.astext().startswith("cpu · seeds: ")

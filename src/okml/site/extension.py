@@ -163,11 +163,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", read_ahead)
     app.connect("builder-inited", mathjax.only_where_formulas_are)
     app.connect("env-get-outdated", domain.outdated_pages)
-    app.connect("env-get-outdated", repository.pages_with_old_lines)
     app.connect("env-updated", domain.pages_with_links)
     app.connect("env-updated", copy_cell_styles)
-    app.connect("env-purge-doc", repository.forget_links)
-    app.connect("env-merge-info", repository.merge_links)
     app.connect("html-collect-pages", repository.source_pages)
     # Before Sphinx collects titles, tables of contents and images, at the default priority of 500.
     app.connect("doctree-read", finish_marks, priority=400)
