@@ -55,6 +55,8 @@ def train(made: Pretraining, accumulation: int) -> torch.optim.Optimizer:
     counts = item_counts(log.interactions)
     source = WindowBatches(log, windows.take(full), negatives=build_sampler(LOSS, counts))
     optimizer = build_optimizer(made, OptimizerSettings(learning_rate=1e-2, weight_decay=0.01))
+    for group in optimizer.param_groups:
+        group["eps"] = 1e-4  # or Adam makes whole steps of a key's bias, whose gradient is rounding
     task = SupervisedTask(made, lambda model, batch: model(batch), optimizer)
     fit(task, source, BASE.model_copy(update={"gradient_accumulation": accumulation}))
     return optimizer
