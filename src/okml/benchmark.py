@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from okml.clock import now
 from okml.errors import RecordError
+from okml.ledger import Estimate, Outcome
 from okml.paths import atomic_write
 from okml.runtime import Commit, Environment, commit, environment, progress
 from okml.settings import Frozen
@@ -417,6 +418,27 @@ class AddTrials(MachineRecord):
                 f"{self.reached(trial):<8} {_or_dash(trial.gradient_ratio(), '.3g'):10} "
                 + ", ".join(_or_dash(share, ".2f") for share in shares)
             )
+        return "\n".join(lines)
+
+
+class TieTrial(MachineRecord):
+    """The output of ``benchmarks/trials/ties.py``: a chapter with tied events in two orders."""
+
+    command = "python -m benchmarks.trials.ties"
+
+    profile: str
+    settings_sha256: str  # of the profile
+    file_commit: str  # of the record with the file's order
+    log: str
+    tied: float  # the share of events that have the second of another event of their user
+    draw: int  # the seed of the drawn order
+    file: dict[str, Estimate]  # the metrics in the file's order
+    drawn: dict[str, Estimate]  # the same metrics in the drawn order
+    outcomes: dict[str, tuple[Outcome, Outcome]]  # of each claim in both orders, the file's first
+
+    def __str__(self) -> str:
+        lines = [f"{self.log} at {self.profile}, {self.tied:.0%} of events tied"]
+        lines += [f"{claim}: {file} / {drawn}" for claim, (file, drawn) in self.outcomes.items()]
         return "\n".join(lines)
 
 

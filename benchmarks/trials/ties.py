@@ -1,0 +1,131 @@
+"""The video workshop with the events of one second in a random order: which verdicts lean on ties?
+
+MovieLens has times in seconds, and most events share theirs with another one of their user. The
+chapter keeps such events in the order of the file, as the literature on MovieLens-1M does. There
+the order is no accident: films of one page of the site stand in the page's order, which a model can
+learn. Here the order is drawn before anything is trained, for training, validation and test alike.
+All else is the chapter's: profile, seeds, trainings, metrics, bars and controls. The verdicts stand
+beside those of the recorded run.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.trials.ties --profile night --out FILE
+
+Trainings are kept in ``--work``: the same command goes on after a kill. Rooms may be measured by
+processes of their own in one ``--work`` (``--rooms stream items``, ``--rooms users``, other
+``--out``); the command with all rooms then finds their trainings finished. What the chapter
+computes from a simulator or from another log has no part in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from okml.benchmark import TieTrial, parser_of
+from okml.console import report_errors
+from okml.errors import ParameterError
+from okml.ledger import Outcome, RunRecord, judge, load_claims, load_record
+from okml.paths import build_dir
+from okml.runtime import seed_everything, usable_cores
+from okml.steps import StepResult, Steps
+from okml.video_workshop.common.data import load_watched
+from okml.video_workshop.common.describe import share_of_tied
+from okml.video_workshop.config import PROFILES
+from okml.video_workshop.experiment import Rooms
+from okml.video_workshop.items.experiments.last_items import measure_last_items
+from okml.video_workshop.items.experiments.new_items import measure_cold_items
+from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.stream.experiments.freshness import measure_freshness, measure_shards
+from okml.video_workshop.stream.experiments.news import measure_new_items, measure_shock
+from okml.video_workshop.users.experiments.reuse import (
+    measure_action_tokens,
+    measure_propagation,
+    measure_reuse,
+)
+
+DRAW = 1  # the seed of the order
+ROOMS: Mapping[str, tuple[Callable[[Any], StepResult], ...]] = {
+    "stream": (measure_freshness, measure_new_items, measure_shock, measure_shards),
+    "items": (measure_cold_items, measure_last_items),
+    "users": (measure_reuse, measure_action_tokens, measure_propagation),
+}
+
+
+def in_drawn_order(
+    profile: VideoWorkshopProfile, work: Path, rooms: Sequence[str] = tuple(ROOMS)
+) -> RunRecord:
+    """Measure rooms of the chapter on its log with tied events in a drawn order.
+
+    Args:
+        profile: The settings; its log has tied events.
+        work: The folder of the trainings, of no other run: their key does not name the order.
+        rooms: Some of ``ROOMS``.
+
+    Raises:
+        ParameterError: If workers would train, which open the log in the file's order, or the log
+            has no tied events.
+    """
+    if usable_cores() > 1:
+        raise ParameterError("Workers would train in the file's order.", "Set OMP_NUM_THREADS=1.")
+    seed_everything(profile.seeds[0])
+    studies = Rooms(profile, work)
+    studies.watched = studies.in_random_order(DRAW)
+    steps = Steps(profile, work, str(studies.device))
+    for room in rooms:
+        for measure in ROOMS[room]:
+            steps.results[measure.__name__] = measure(getattr(studies, room))
+            print(f"{measure.__name__} is done", flush=True)
+    return steps.record({})
+
+
+def beside(profile: VideoWorkshopProfile, file: RunRecord, drawn: RunRecord, out: Path) -> TieTrial:
+    """Judge both records and write what they measured, as far as both have measured it.
+
+    Args:
+        profile: The settings of both.
+        file: The record of the chapter, in the file's order.
+        drawn: The record of :func:`in_drawn_order`.
+        out: The file of the trial's record.
+    """
+    verdicts = {
+        claim.id: (judge(claim, file).outcome, judge(claim, drawn).outcome)
+        for claim in load_claims(profile.chapter)
+    }
+    return TieTrial.write(
+        out,
+        profile=profile.name,
+        settings_sha256=profile.fingerprint(),
+        file_commit=file.provenance.commit.sha,
+        log=profile.data.log,
+        tied=share_of_tied(load_watched(profile.data).interactions),
+        draw=DRAW,
+        file={name: file.metrics[name] for name in drawn.metrics},
+        drawn=drawn.metrics,
+        outcomes={
+            claim: pair
+            for claim, pair in verdicts.items()
+            if pair[1] not in (Outcome.NOT_RUN, Outcome.UNTESTABLE)
+        },
+    )
+
+
+def main() -> None:
+    parser = parser_of(__doc__)
+    parser.add_argument("--profile", choices=PROFILES, default="night")
+    parser.add_argument("--rooms", nargs="+", choices=ROOMS, default=list(ROOMS))
+    parser.add_argument("--work", type=Path, help="where trainings are kept; by default in _build")
+    options = parser.parse_args()
+    profile = PROFILES[options.profile]
+    work = options.work or build_dir() / "trials" / profile.chapter / f"{profile.name}_ties"
+    file = load_record(profile.chapter, profile.name)
+    if file is None:
+        raise ParameterError(
+            f"No run of {profile.chapter} at {profile.name} is recorded.",
+            f"Run `okml run {profile.chapter} --profile {profile.name}` first.",
+        )
+    print(beside(profile, file, in_drawn_order(profile, work, options.rooms), options.out))
+
+
+if __name__ == "__main__":
+    with report_errors():
+        main()
