@@ -99,8 +99,8 @@ def beside(profile: VideoWorkshopProfile, file: RunRecord, drawn: RunRecord, out
         log=profile.data.log,
         tied=share_of_tied(load_watched(profile.data).interactions),
         draw=DRAW,
-        file={name: file.metrics[name] for name in drawn.metrics},
-        drawn=drawn.metrics,
+        in_file={name: file.metrics[name] for name in drawn.metrics},
+        in_drawn=drawn.metrics,
         outcomes={
             claim: pair
             for claim, pair in verdicts.items()

@@ -432,8 +432,8 @@ class TieTrial(MachineRecord):
     log: str
     tied: float  # the share of events that have the second of another event of their user
     draw: int  # the seed of the drawn order
-    file: dict[str, Estimate]  # the metrics in the file's order
-    drawn: dict[str, Estimate]  # the same metrics in the drawn order
+    in_file: dict[str, Estimate]  # the metrics in the file's order
+    in_drawn: dict[str, Estimate]  # the same metrics in the drawn order
     outcomes: dict[str, tuple[Outcome, Outcome]]  # of each claim in both orders, the file's first
 
     def __str__(self) -> str:

@@ -138,7 +138,7 @@ def test_the_lines_of_a_tick_end_at_its_axis_in_russian_too():
 
 
 RECORDS = sorted(results_dir().glob("benchmarks/*.json"))
-OTHER_RECORDS = ("survival", "gpu_check", "add_trials")
+OTHER_RECORDS = ("survival", "gpu_check", "add_trials", "tie_trial")
 BENCHMARKS = [path for path in RECORDS if path.stem not in OTHER_RECORDS]
 
 

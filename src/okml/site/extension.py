@@ -44,6 +44,7 @@ from okml.site.roles import ROLES, finish_marks
 from okml.site.search import setup_search
 from okml.site.tables import ClaimsTable, Scoreboard
 from okml.site.targets import SpeedTargets
+from okml.site.ties import TieTrialTable
 from okml.site.trials import AddTrialsTable
 from okml.site.verdicts import Verdicts
 
@@ -62,6 +63,7 @@ DIRECTIVES = {
     "run-status": run_status.RunStatus,
     "scoreboard": Scoreboard,
     "speed-targets": SpeedTargets,
+    "tie-trial": TieTrialTable,
     "verdicts": Verdicts,
 }
 

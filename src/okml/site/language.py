@@ -143,6 +143,12 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "killed.gpu": ("a chapter on a second device", "глава на втором устройстве"),
     "killed.site": ("building the site", "сборка сайта"),
     "kills_title": ("What kills did, by signal", "Что сделали прерывания, по сигналам"),
+    "ties.title": (
+        "Claims on {} with the events of one second in two orders",
+        "Утверждения на {} при двух порядках событий одной секунды",
+    ),
+    "ties.file": ("Order of the file", "Порядок файла"),
+    "ties.drawn": ("Order drawn at random", "Случайный порядок"),
     "trials.title": (
         "One step of the student after {} updates, mean and standard deviation of {} seeds",
         "Один шаг ученика после {} обновлений: среднее и стандартное отклонение, начальных "

@@ -1,0 +1,97 @@
+"""The trial that draws the order of tied events: what it changes, and what it leaves alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from benchmarks.trials import ties
+from okml.errors import ParameterError
+from okml.ledger import judge, load_claims
+from okml.seqrec.interactions import Interactions, TieRule
+from okml.steps import Steps
+from okml.video_workshop.common import study as study_module
+from okml.video_workshop.common.data import Watched
+from okml.video_workshop.config import CPU
+from okml.video_workshop.experiment import Rooms
+from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.stream.experiments.freshness import measure_freshness
+from tests.video_workshop.test_stream_experiments import DAY, EVENTS, TINY, USERS, WEEKS
+
+ITEMS = 64
+CLAIMS = {claim.id: claim for claim in load_claims("video_workshop")}
+
+
+def watched(tie_rule: TieRule = "file", seed: int = 0) -> Watched:
+    """Return users who walk around a ring of items."""
+    rng = np.random.default_rng(0)
+    steps = rng.choice([1, 2], size=(USERS, EVENTS)).cumsum(1)
+    items = (rng.integers(ITEMS, size=(USERS, 1)) + steps) % ITEMS
+    frame = pl.DataFrame({
+        "user": np.repeat(np.arange(USERS), EVENTS), "item": items.ravel(),
+        "time": TIMES.ravel(),
+    })  # fmt: skip
+    films = pl.DataFrame(
+        {"title": [f"Film {i}" for i in range(ITEMS)], "genres": [["drama"]] * ITEMS}
+    )
+    interactions = Interactions.from_frame(frame, tie_rule, seed)
+    return Watched(interactions, np.full(len(interactions), 4), films)
+
+
+# All events at seconds of their own, later ones of a user in later weeks.
+TIMES = np.random.default_rng(1).choice(WEEKS * 7 * DAY, USERS * EVENTS, replace=False)
+TIMES = np.sort(TIMES).reshape(EVENTS, USERS).T
+
+
+@pytest.fixture
+def profile(monkeypatch: pytest.MonkeyPatch) -> VideoWorkshopProfile:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    weekly = TINY.weekly.model_copy(update={"more_arms": (), "shards": ()})
+    changes = {
+        "stream": TINY.model_copy(update={"weekly": weekly}), "seeds": (0,), "device": "cpu",
+        "data": CPU.data.model_copy(update={"text": "tfidf"}),
+        "items": CPU.items.model_copy(update={"prefix_codes": 2, "hidden": 8}),
+    }  # fmt: skip
+    return CPU.model_copy(update=changes)
+
+
+@pytest.fixture
+def only_freshness(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ties.ROOMS, "stream", (measure_freshness,))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("only_freshness")
+def test_the_order_is_drawn_for_all_and_numbers_are_the_chapters_where_no_events_are_tied(
+    profile, monkeypatch, tmp_path
+):
+    asked = []
+
+    def load(_, *rule):
+        asked.append(rule)
+        return watched(*rule)
+
+    monkeypatch.setattr(study_module, "load_watched", load)
+    monkeypatch.setattr(ties, "load_watched", load)
+    drawn = ties.in_drawn_order(profile, tmp_path / "drawn", ["stream"])
+    assert asked == [("random", ties.DRAW)]
+
+    file = Steps(profile, tmp_path / "file", "cpu")
+    file.results["freshness"] = measure_freshness(Rooms(profile, tmp_path / "file").stream)
+    in_file = file.record({})
+    assert drawn.metrics == in_file.metrics
+    trial = ties.beside(profile, in_file, drawn, tmp_path / "trial.json")
+    assert trial.tied == 0
+    [(claim, (first, second))] = trial.outcomes.items()
+    assert claim == "video_workshop.freshness"
+    assert first == second == judge(CLAIMS[claim], in_file).outcome
+    assert ties.TieTrial.read(tmp_path / "trial.json") == trial
+
+
+def test_workers_are_refused_since_they_open_the_log_in_the_files_order(
+    profile, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(ties, "usable_cores", lambda: 2)
+    with pytest.raises(ParameterError, match="Set OMP_NUM_THREADS=1"):
+        ties.in_drawn_order(profile, tmp_path)
