@@ -21,12 +21,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
+
 from okml.benchmark import TieTrial, parser_of
 from okml.console import report_errors
 from okml.errors import ParameterError
 from okml.ledger import Outcome, RunRecord, judge, load_claims, load_record
 from okml.paths import build_dir
 from okml.runtime import seed_everything, usable_cores
+from okml.seqrec.interactions import Interactions
 from okml.steps import StepResult, Steps
 from okml.video_workshop.common.data import load_watched
 from okml.video_workshop.common.describe import share_of_tied
@@ -44,11 +48,34 @@ from okml.video_workshop.users.experiments.reuse import (
 )
 
 DRAW = 1  # the seed of the order
+LEAST = 10  # users for whom two items are tied neighbors, for their order to be compared
 ROOMS: Mapping[str, tuple[Callable[[Any], StepResult], ...]] = {
     "stream": (measure_freshness, measure_new_items, measure_shock, measure_shards),
     "items": (measure_cold_items, measure_last_items),
     "users": (measure_reuse, measure_action_tokens, measure_propagation),
 }
+
+
+def one_way(events: Interactions) -> float | None:
+    """Return the share of tied neighbors that stand in the order that most users have them in.
+
+    Two items count if they are tied neighbors of ``LEAST`` users or more. By chance it is a little
+    more than a half. None: no items count.
+    """
+    users = np.repeat(np.arange(events.user_count), np.diff(events.offsets))
+    tied = (np.diff(users) == 0) & (np.diff(events.times) == 0)
+    pairs = pl.DataFrame({"first": events.items[:-1][tied], "second": events.items[1:][tied]})
+    counts = (
+        pairs.with_columns(
+            pl.min_horizontal("first", "second").alias("lower"),
+            pl.max_horizontal("first", "second").alias("higher"),
+        )
+        .group_by("lower", "higher")
+        .agg(pl.len().alias("all"), (pl.col("first") == pl.col("lower")).sum().alias("up"))
+        .filter(pl.col("all") >= LEAST)
+    )
+    most = pl.max_horizontal("up", pl.col("all") - pl.col("up"))
+    return counts.select(most.sum() / pl.col("all").sum()).item() if len(counts) else None
 
 
 def in_drawn_order(
@@ -91,14 +118,17 @@ def beside(profile: VideoWorkshopProfile, file: RunRecord, drawn: RunRecord, out
         claim.id: (judge(claim, file).outcome, judge(claim, drawn).outcome)
         for claim in load_claims(profile.chapter)
     }
+    watched = load_watched(profile.data).interactions
+    redrawn = load_watched(profile.data, "random", DRAW).interactions
     return TieTrial.write(
         out,
         profile=profile.name,
         settings_sha256=profile.fingerprint(),
         file_commit=file.provenance.commit.sha,
         log=profile.data.log,
-        tied=share_of_tied(load_watched(profile.data).interactions),
+        tied=share_of_tied(watched),
         draw=DRAW,
+        one_way=(one_way(watched), one_way(redrawn)),
         in_file={name: file.metrics[name] for name in drawn.metrics},
         in_drawn=drawn.metrics,
         outcomes={

@@ -89,6 +89,15 @@ def test_the_order_is_drawn_for_all_and_numbers_are_the_chapters_where_no_events
     assert ties.TieTrial.read(tmp_path / "trial.json") == trial
 
 
+def test_the_share_of_one_way_counts_neighbors_of_one_second_that_enough_users_have():
+    # Twelve users saw 1 before 2 in one second, four after it; 3 follows later, 5 and 6 are rare.
+    orders = [(1, 2)] * 12 + [(2, 1)] * 4
+    rows = [(user, item, 0) for user, pair in enumerate(orders) for item in pair]
+    rows += [(user, 3, 1) for user in range(16)] + [(0, 5, 2), (0, 6, 2)]
+    frame = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row")
+    assert ties.one_way(Interactions.from_frame(frame)) == 12 / 16
+
+
 def test_workers_are_refused_since_they_open_the_log_in_the_files_order(
     profile, monkeypatch, tmp_path
 ):
