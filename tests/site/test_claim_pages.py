@@ -43,7 +43,7 @@ SENTENCES = {
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """A book with the page of one claim, and two findings on its home page."""
+    """A book with the page of one claim, and two findings on its home page, three in the digest."""
     with small_book(tmp_path_factory.mktemp("book")) as book, pytest.MonkeyPatch.context() as patch:
         for page in (PAGE, RUSSIAN):
             book.write(f"{page}.md", page_of("space_time.map"))
@@ -54,11 +54,12 @@ def built(tmp_path_factory):
         book.write("book/ru/found.md", "# Нашли\n\n```{findings} space_time\n```\n")
         book.write("book/lost.md", "# Lost\n\n```{findings} strec\n```\n")
         book.write("notebooks/space_time.ipynb", json.dumps(NOTEBOOK | {"cells": DRAWN}))
-        both = [
+        found = [
             Finding.model_validate({"claim": claim, **SENTENCES})
             for claim in ("space_time.map", "space_time.size")
         ]
-        patch.setattr(findings, "load_findings", lambda: both)
+        found.append(found[1].model_copy(update={"digest_only": True}))
+        patch.setattr(findings, "load_findings", lambda: found)
         patch.setattr(claim_pages, "verdict_changes", lambda root: [CHANGE])
         book.build()
     [warning] = book.warnings.splitlines()
@@ -70,6 +71,7 @@ def test_the_page_has_verdict_numbers_control_history_places_and_citation(built)
     text = built.page(PAGE).get_text()
     for part in (
         "direction holds · cpu",
+        "space_time.map · Space digest",
         "0.410 [0.400, 0.420]",
         "bar > 0.25",
         "R² on test places: 0.410 [0.400, 0.420]bar > 0.25names: 40, seeds: 2",
@@ -166,10 +168,24 @@ def test_a_finding_says_what_its_verdict_allows_with_the_number_of_the_record(bu
     ]  # fmt: skip
 
 
+def test_a_finding_is_told_before_its_figure_below_the_title_of_its_digest(built):
+    [title] = built.page("book/index").select(".okml-findings-of a")
+    assert title["href"] == "digests/space_time.html"
+    assert built.page("book/ru/found").select(".okml-findings-of") == []
+    for page in ("book/index", "book/ru/found"):
+        first = built.page(page).select_one(".okml-findings > li")
+        assert first.find()["class"] == ["okml-finding"]
+        assert first.select_one(".okml-finding-claim ~ a .okml-picture")
+
+
+def test_what_is_for_the_digest_alone_is_not_on_the_landing_page(built):
+    assert len(built.page("book/ru/found").select(".okml-finding")) == 3
+    assert len(built.page("book/index").select(".okml-finding")) == 2
+
+
 def test_a_page_may_show_the_findings_of_one_chapter(built):
     found = [each.get_text() for each in built.page("book/ru/found").select(".okml-finding")]
     assert found[0] == "holds: 0,410 [0,400; 0,420]."
-    assert len(found) == 2
     assert built.page("book/lost").select(".okml-finding") == []
 
 

@@ -28,6 +28,7 @@ class Finding(Frozen):
     holds: Text
     fails: Text
     undecided: Text
+    digest_only: bool = False  # what the landing page leaves out
 
     @model_validator(mode="after")
     def _numbers_come_from_the_record(self) -> Self:
@@ -57,15 +58,15 @@ def filled(sentence: str, verdict: Verdict) -> Iterator[str | Estimate | None]:
 
 
 def load_findings() -> list[Finding]:
-    """Return the findings in the order of the landing page."""
+    """Return all findings in their order; the landing page has those of no digest alone."""
     text = (resources.files("okml.ledger") / "findings.yml").read_text(encoding="utf-8")
     return [Finding.model_validate(entry) for entry in parse_yaml(text)]
 
 
 def told_findings(verdicts: Mapping[str, Verdict]) -> Iterator[tuple[Finding, Text, Verdict]]:
-    """Yield each finding that verdicts, by the ids of claims, allow to tell, and its sentence."""
+    """Yield the landing page's findings that verdicts, by claim, allow to tell, with sentences."""
     for finding in load_findings():
-        verdict = verdicts.get(finding.claim)
+        verdict = None if finding.digest_only else verdicts.get(finding.claim)
         if verdict and (sentence := finding.sentence(verdict)):
             yield finding, sentence, verdict
 

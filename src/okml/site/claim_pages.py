@@ -33,6 +33,7 @@ from okml.site.language import LANGUAGES, in_language, said, word
 from okml.site.markup import Child, definitions, element, note, row, scrolling_table, tag
 from okml.site.numerals import numbers_in
 from okml.site.opening import one_figure
+from okml.site.pages import digest_docname, doc_link
 from okml.site.pictures import claim_figure, figure_of_claim
 from okml.site.repository import source_link
 from okml.site.scales import caption, made_by
@@ -72,6 +73,7 @@ class ClaimPage(PageDirective):
             verdict_badge(found.best, self.lang),
             " ",
             tag("code", claim.id, classes=["okml-id"]),
+            *self._of_chapter(claim.chapter),
             ids=[anchor] if anchor else [],
             classes=["okml-claim-head"],
         )
@@ -87,6 +89,11 @@ class ClaimPage(PageDirective):
             *self._history(found),
             self._cite(found),
         ]
+
+    def _of_chapter(self, chapter: str) -> list[Child]:
+        """Return the title of the chapter's digest, which leads to what was found."""
+        docname = digest_docname(chapter, self.lang)
+        return [" · ", doc_link(docname)] if docname in self.env.found_docs else []
 
     def _result(self, found: ClaimRow) -> list[nodes.Node]:
         """Return what is measured, and the number that decides with its bar and its sample."""

@@ -14,6 +14,7 @@ from okml.site.domain import link
 from okml.site.estimates import estimate_node, prose, stale_note
 from okml.site.language import said, word
 from okml.site.markup import Child, element, note, tag
+from okml.site.pages import digest_docname, doc_link
 from okml.site.pictures import figure_of_claim, picture
 from okml.site.scales import caption
 
@@ -21,23 +22,38 @@ from okml.site.scales import caption
 class Findings(PageDirective):
     """``{findings}``: each finding with its number, its figure and a link to its claim.
 
-    An argument names the chapter whose findings are shown; without one all are.
+    An argument names the chapter whose findings are shown; without one all are, chapter by chapter.
     """
 
     optional_arguments = 1
 
     def render(self) -> list[nodes.Node]:
-        """Return the list of the findings; those that are open come last."""
+        """Return a list of findings a chapter; those that are open come last in it."""
         self.uses(*self.arguments)
         self._drawn: set[str] = set()
-        findings = load_findings()
+        found: dict[str, list[Finding]] = {}
+        for finding in load_findings():
+            found.setdefault(view.chapter_of(finding.claim), []).append(finding)
         if self.arguments:
             (chapter,) = self.arguments
-            findings = [each for each in findings if view.chapter_of(each.claim) == chapter]
-            if not findings:
+            if chapter not in found:
                 raise ParameterError(f"There is no finding of a chapter {chapter!r}.")
+            return [self._list(found[chapter])]
+        parts = []
+        for chapter, its in found.items():
+            shown = [each for each in its if not each.digest_only]
+            parts += [self._heading(chapter), self._list(shown)] if shown else []
+        return parts
+
+    def _heading(self, chapter: str) -> element:
+        """Return the title of a chapter's digest, which leads to it."""
+        docname = digest_docname(chapter, self.lang)
+        title: Child = doc_link(docname) if docname in self.env.found_docs else chapter
+        return tag("h3", title, classes=["okml-findings-of"])
+
+    def _list(self, findings: list[Finding]) -> element:
         findings.sort(key=lambda each: view.find(each.claim).best.outcome is Outcome.UNDECIDED)
-        return [tag("ol", *map(self._finding, findings), classes=["okml-findings"])]
+        return tag("ol", *map(self._finding, findings), classes=["okml-findings"])
 
     def _finding(self, finding: Finding) -> element:
         found = view.find(finding.claim)
@@ -57,7 +73,6 @@ class Findings(PageDirective):
         stale = verdict.profile and view.stale_since(found.claim.chapter, verdict.profile)
         return tag(
             "li",
-            *self._figure(finding.claim),
             tag("p", *said_so, classes=["okml-finding"]),
             tag(
                 "p",
@@ -68,6 +83,7 @@ class Findings(PageDirective):
                 stale_note(stale or None, self.lang),
                 classes=["okml-finding-claim"],
             ),
+            *self._figure(finding.claim),
         )
 
     def _number(self, estimate: Estimate | None, claim: str) -> nodes.Node:
