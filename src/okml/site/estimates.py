@@ -25,7 +25,11 @@ def estimate_node(
 ) -> nodes.Node:
     """Return a number with its interval, and units, seeds and estimator as a tooltip."""
     title = "; ".join(filter(None, (*about, explained(estimate, lang))))
-    return abbreviation(estimate_in(estimate, lang, digits), title, ["okml-number"])
+    number, interval, ends = estimate_in(estimate, lang, digits).partition("[")
+    shown = abbreviation(number, title, ["okml-number"])
+    if interval:  # in a narrow column it stands below the number, in one piece
+        shown.append(tag("span", interval + ends, classes=["okml-nowrap"]))
+    return shown
 
 
 def explained(estimate: Estimate, lang: Lang) -> str:

@@ -9,6 +9,7 @@ from sphinx.environment import BuildEnvironment
 
 from okml.chapters import CHAPTERS
 from okml.ledger import LABELS, Change, Claim, ClaimRow, Outcome, Text, Verdict
+from okml.ledger.report import RECORDED
 from okml.profile import PROFILE_NAMES, ProfileName
 from okml.site import view
 from okml.site.badges import counts, icon, verdict_badge
@@ -29,9 +30,25 @@ class ClaimsTable(ChapterDirective):
     """``{claims-table} chapter``: each claim with the paper's figure, ours and the verdict."""
 
     def render_chapter(self, chapter: str) -> list[nodes.Node]:
-        """Return the table of one chapter."""
-        body = [claim_row(found, self.lang, leading=[]) for found in view.rows(chapter)]
-        return [scrolling_table(word("claims", self.lang), _header(self.lang), body)]
+        """Return the table of one chapter; what a claim rests on stands below its verdict."""
+        rows, lang = view.rows(chapter), self.lang
+        scales = shown_scales(rows)
+        header = [
+            *((word(key, lang), "") for key in ("claim", "verdict", "paper")),
+            *((scale, "") for scale in scales),
+            (word("less_control", lang), ""),
+        ]
+        body = [
+            row(
+                _claim(found, lang),
+                [*_verdict(found.claim, found.best, lang), tag("div", *rests_on_cell(found, lang))],
+                paper_cell(found, lang),
+                *(_of_scale(found, scale, lang) for scale in scales),
+                control_cell(found, lang),
+            )
+            for found in rows
+        ]
+        return [scrolling_table(word("claims", lang), header, body)]
 
 
 class Scoreboard(PageDirective):
@@ -40,26 +57,32 @@ class Scoreboard(PageDirective):
     def render(self) -> list[nodes.Node]:
         """Return both tables."""
         self.uses()
-        domain = domain_of(self.env)
+        lang, domain = self.lang, domain_of(self.env)
         everything = {chapter: view.rows(chapter) for chapter in CHAPTERS}
+        scales = shown_scales([found for rows in everything.values() for found in rows])
+        header = [
+            (word("claim", lang), "sort"),
+            *((word(key, lang), "facet") for key in ("chapter", "verdict", "rests_on")),
+            (word("paper", lang), ""),
+            *((scale, "sort") for scale in scales),
+            (word("less_control", lang), ""),
+        ]
         body = [
-            claim_row(
-                found,
-                self.lang,
-                leading=[[chapter_link(self.env, chapter, self.lang)]],
+            row(
+                _claim(found, lang),
+                [chapter_link(self.env, chapter, lang)],
+                _verdict(found.claim, found.best, lang),
+                rests_on_cell(found, lang),
+                paper_cell(found, lang),
+                *(_of_scale(found, scale, lang) for scale in scales),
+                control_cell(found, lang),
                 anchor=domain.claim_place(found.claim.id, ROW, self.env.docname) or "",
             )
             for chapter, rows in everything.items()
             for found in rows
         ]
-        header = [_header(self.lang)[0], (word("chapter", self.lang), "facet")]
-        claims = scrolling_table(
-            word("claims", self.lang),
-            [*header, *_header(self.lang)[1:]],
-            body,
-            filters=self.lang,
-        )
-        return [summary(self.env, everything, self.lang), claims]
+        claims = scrolling_table(word("claims", lang), header, body, filters=lang)
+        return [summary(self.env, everything, lang), claims]
 
 
 def summary(env: BuildEnvironment, everything: dict[str, list[ClaimRow]], lang: Lang) -> element:
@@ -80,31 +103,17 @@ def _counts(rows: Sequence[ClaimRow]) -> Iterator[list[Child]]:
         yield [tag("span", str(count), classes=classes)]
 
 
-def _header(lang: Lang) -> list[tuple[str, str]]:
-    return [
-        (word("claim", lang), "sort"),
-        (word("verdict", lang), "facet"),
-        (word("rests_on", lang), "facet"),
-        (word("paper", lang), ""),
-        *((profile, "sort") for profile in PROFILE_NAMES),
-        (word("less_control", lang), ""),
-    ]
+def shown_scales(rows: Sequence[ClaimRow]) -> list[ProfileName]:
+    """Return the scales that measured any of some claims, which a table has room for.
+
+    Not the smallest, whose numbers may be luck; the pages of the claims say what others need.
+    """
+    return [scale for scale in RECORDED if any(found.verdicts[scale].measured for found in rows)]
 
 
-def claim_row(
-    found: ClaimRow, lang: Lang, leading: Sequence[Sequence[Child | None]], anchor: str = ""
-) -> element:
-    """Return one claim as a row; ``leading`` cells follow the claim itself."""
-    return row(
-        _claim(found, lang),
-        *leading,
-        _verdict(found.claim, found.best, lang),
-        rests_on_cell(found, lang),
-        paper_cell(found, lang),
-        *(measured_cell(found, profile, lang) for profile in PROFILE_NAMES),
-        control_cell(found, lang),
-        anchor=anchor,
-    )
+def _of_scale(found: ClaimRow, scale: ProfileName, lang: Lang) -> list[Child | None]:
+    """Return the number of a scale in a box with the scale's name, which a phone shows."""
+    return [tag("div", *measured_cell(found, scale, lang), attrs={"data-scale": scale})]
 
 
 def _claim(found: ClaimRow, lang: Lang) -> list[Child | None]:
