@@ -80,6 +80,7 @@ def _code_hash() -> str:
 
 def _add_files(app: Sphinx, config: Config) -> None:
     config.html_static_path.append(str(STATIC))
+    config.html_search_scorer = str(STATIC / "okml-scorer.js")
     config.templates_path.insert(0, str(TEMPLATES))  # the theme appends its own, too
 
 

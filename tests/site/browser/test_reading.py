@@ -513,6 +513,19 @@ def test_search_finds_other_forms_of_a_word_in_both_languages(page, query):
     assert any("space_time" in href for href in pages)
 
 
+@pytest.mark.parametrize(("home", "own"), [("book/index.html", "en"), ("book/ru/index.html", "ru")])
+def test_a_search_for_latin_words_lists_pages_in_the_language_of_the_reader_first(page, home, own):
+    go(page, home)
+    page.evaluate(
+        "location.href = new URL('search.html?q=SDXL', document.baseURI.split('book/')[0])"
+    )
+    expect(page.locator("#search-results > h2")).to_have_text("Search Results")  # all are listed
+    pages = page.locator("#search-results li a").evaluate_all("links => links.map(a => a.href)")
+    others = [("/ru/" in href) != (own == "ru") for href in pages if "glossary" not in href]
+    assert others == sorted(others)
+    assert len(set(others)) == 2
+
+
 def test_the_notebook_can_be_downloaded_with_its_figures(opened, site):
     page = opened(NOTEBOOK)
     link = page.locator("a.dropdown-item[href$='.ipynb']:not([href^='http'])").first
