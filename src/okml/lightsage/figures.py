@@ -53,10 +53,28 @@ RECORDED = {
     "gallery": "gallery.gallery",
     "indices": "serving.indices",
 }
-SLICES = {"head": "o", "tail": "s", "cold": "^"}
+# Columns of slices of the items, and by how many clicks of training they are told apart.
+SLICES = {
+    "head": ("o", "head (many clicks)"),
+    "tail": ("s", "tail (few)"),
+    "cold": ("^", "cold (none)"),
+}
 PARTS = {"strong": PALETTE[0], "search": PALETTE[1], "swing": PALETTE[2], "weak": INK}
 MARKERS = ("o", "s", "^", "D", "v")
 GRAPHS = {"weak": "all consecutive clicks", "full": "strong, search and Swing"}
+# What the names of arms mean, or how others write them.
+ARMS = {
+    "weak": "weak (all consecutive clicks)",
+    "weak, as few edges": "weak, as few edges (most frequent clicks)",
+    "strong": "strong (one page led to the other)",
+    "full": "full (strong, search and Swing)",
+    "swing": "Swing",
+    "sign": "SIGN",
+    "graphsage": "GraphSAGE",
+    "pinsage": "PinSAGE",
+    "lightgcn items": "LightGCN, items",
+    "lightgcn users": "LightGCN, users",
+}
 TITLE_WIDTH = 34  # largest number of characters of a title
 # Column, row, text and color of each box; kinds of edges have their colors.
 BOXES: dict[str, Box] = {
@@ -219,16 +237,17 @@ def arms(summary: pl.DataFrame, reference: str, what: str) -> Picture:
     rows = summary.to_dicts()
     with style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(5, 0.4 * len(rows) + 1.2), sharey=True)
-        dots(left, summary, "hr@10", "arm", above=True)
+        named = summary.with_columns(pl.col("arm").replace(ARMS))
+        dots(left, named, "hr@10", "arm", above=True)
         let_names_run_on(left)
         own = [row["hr@10"] for row in rows if row["arm"] == reference]
         if own:
             line_beside_rows(left, len(rows), own[0], "dotted")
-        for color, (part, marker) in zip(PALETTE[1:], SLICES.items(), strict=False):
+        for color, (part, (marker, label)) in zip(PALETTE[1:], SLICES.items(), strict=False):
             known = [(row[part], n) for n, row in enumerate(rows) if row[part] is not None]
             if known:
-                right.plot(*zip(*known, strict=True), marker, color=color, ms=5, label=part)
-        left.set(xlabel="HR@10, all items ranked\n(bar: 95 %)", xlim=(0, None))
+                right.plot(*zip(*known, strict=True), marker, color=color, ms=5, label=label)
+        left.set(xlabel="HR@10, all items ranked\n(line: 95 %)", xlim=(0, None))
         right.set(xlabel="HR@10 of a slice", xlim=(0, None))
         right.spines["left"].set_visible(False)
         figure.legend(loc="outside upper right", ncols=3)

@@ -28,7 +28,7 @@ def arms(summary: pl.DataFrame, data: str) -> Picture:
         backbone = rows.filter(arm="backbone")
         if len(backbone):
             axes.axvline(backbone["ndcg@10"][0], lw=1, ls=":", color=INK)
-        axes.set(xlabel="NDCG@10, all items ranked (bar: 95 % over users and seeds)")
+        axes.set(xlabel="NDCG@10, all items ranked (line: 95 % over users and seeds)")
     facts = ", ".join(f"{r['arm']} {r['ndcg@10']:.4f}" for r in rows.to_dicts())
     return Picture(figure, f"NDCG@10 of each arm on {data}: {facts}.")
 
@@ -57,7 +57,7 @@ def ablation(summary: pl.DataFrame, data: str, rankings: Collection[str]) -> Pic
         ends = ("difference low", "difference high")
         dots(axes, rows, "difference", "arm", ends=ends, above=True)
         line_beside_rows(axes, len(rows), 0, "dotted")
-        axes.set(xlabel="NDCG@10 less the backbone's\n(bar: 95 % over users and seeds, paired)")
+        axes.set(xlabel="NDCG@10 less the backbone's\n(line: 95 % over users and seeds, paired)")
     facts = ", ".join(f"{r['arm']} {r['difference']:+.4f}" for r in rows.to_dicts())
     return Picture(
         figure, f"Difference of NDCG@10 from the backbone by how the sample is chosen: {facts}."
@@ -72,7 +72,7 @@ def sweep_quality(sweep: pl.DataFrame, backbone: pl.DataFrame) -> Picture:
         backbone: One row with ``ndcg@10``, ``low``, ``high``.
     """
     with style():
-        figure, axes = plt.subplots(figsize=(7.5, 4))
+        figure, axes = plt.subplots(figsize=(5, 3.8))
         reference = backbone.to_dicts()[0]
         axes.axhspan(reference["low"], reference["high"], color=INK, alpha=0.07, lw=0)
         axes.axhline(reference["ndcg@10"], lw=1.2, ls="--", color=INK, label="backbone, 95 %")
@@ -85,9 +85,9 @@ def sweep_quality(sweep: pl.DataFrame, backbone: pl.DataFrame) -> Picture:
             points = axes.scatter(x, rows["ndcg@10"], s=22, color=color)
             hover[points] = [f"{r['schedule']}: {r['ndcg@10']:.4f}" for r in rows.to_dicts()]
         _paper_marks(axes)
-        axes.set(xlabel="sparsity: items dropped, mean over all layers but the last",
-                 ylabel="NDCG@10 (bar: 95 % over users and seeds)")  # fmt: skip
-        axes.legend(fontsize=8, loc="lower left")
+        axes.set(xlabel="sparsity: items dropped,\nmean over all layers but the last",
+                 ylabel="NDCG@10 (line: 95 % over users and seeds)")  # fmt: skip
+        axes.legend(fontsize=9, loc="lower left")
     facts = ", ".join(
         f"{r['sparsity']:.2f} {r['ndcg@10']:.4f}"
         for r in sweep.filter(sample="recency").sort("sparsity").to_dicts()
@@ -136,7 +136,7 @@ def _paper_marks(axes: Axes) -> None:
     for place in PAPER_MARKS:
         axes.axvline(place, lw=0.8, ls=":", color=INK)
         axes.annotate(
-            f"{place:.0%}", (place, 1), xycoords=("data", "axes fraction"), fontsize=8, ha="center",
+            f"{place:.0%}", (place, 1), xycoords=("data", "axes fraction"), fontsize=9, ha="center",
             va="bottom",
         )  # fmt: skip
 

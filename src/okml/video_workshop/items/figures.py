@@ -5,7 +5,15 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import polars as pl
 
-from okml.plotting import INK, PALETTE, Picture, dots, style
+from okml.plotting import (
+    PALETTE,
+    Picture,
+    dots,
+    let_names_run_on,
+    line_beside_rows,
+    names_above,
+    style,
+)
 
 OF_MEANINGLESS, OF_ROWS, OF_CONTENT, OF_HYBRIDS, OF_CODES = (
     PALETTE[1], PALETTE[4], PALETTE[2], PALETTE[3], PALETTE[0]
@@ -30,20 +38,23 @@ def warm_and_cold(arms: pl.DataFrame, random_level: float) -> Picture:
     rows = arms.sort("cold hr@10", descending=True)
     panels = (
         ("warm", "known items"),
-        ("cold", "new items, among all"),
-        ("among cold", "new items, among new"),
+        ("cold", "new items,\namong all"),
+        ("among cold", "new items,\namong new"),
     )
     with style():
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(9, 0.32 * len(rows) + 1.2), sharey=True
-        )
+        figure, axes = plt.subplots(1, 3, figsize=(5, 0.4 * len(rows) + 1.2), sharey=True)
         for panel, (part, title) in zip(axes, panels, strict=True):
             value = f"{part} hr@10"
             colors = [_color(arm) for arm in rows["arm"]]
             dots(panel, rows, value, "label", colors, (f"{value} low", f"{value} high"))
             panel.set(title=title, xlabel="HR@10")
             panel.set_xlim(left=0)
-        axes[2].axvline(random_level, color=INK, lw=0.8, ls="--")
+            panel.spines["left"].set_visible(False)
+        names_above(axes[0], rows["label"].to_list())
+        for panel in axes:
+            panel.locator_params(axis="x", nbins=3)
+        let_names_run_on(axes[0])
+        line_beside_rows(axes[2], len(rows), random_level, "dotted")
     facts = "; ".join(
         f"{row['label']} {row['warm hr@10']:.3f}, {row['cold hr@10']:.3f}, "
         f"{row['among cold hr@10']:.3f}"
@@ -52,7 +63,7 @@ def warm_and_cold(arms: pl.DataFrame, random_level: float) -> Picture:
     return Picture(
         figure,
         "HR@10 on known items, on new items among all, and on new items among new ones, where a "
-        f"random order has {random_level:.3f} (dashed): {facts}.",
+        f"random order has {random_level:.3f} (dotted): {facts}.",
     )
 
 
