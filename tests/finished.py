@@ -54,7 +54,7 @@ def export_by_command(profile: Profile, run_dir: Path, to: Path) -> None:
 def run_notebooks(profile: Profile, run_dir: Path, to: Path) -> None:
     """Let ``okml run`` execute the notebooks of a chapter; what the folder lacks is computed."""
     words = (profile.chapter, "--profile", profile.name, *options_of(profile))
-    told("run", *words, "-p", f"run_dir={run_dir}", "--force", "--out", to)
+    told("run", *words, "--run-dir", run_dir, "--force", "--out", to)
     shown = {path.name for path in to.glob("*.ipynb")}
     assert shown == {path.name for path in chapter(profile.chapter).notebooks}
 

@@ -36,25 +36,19 @@ def chapter(tmp_path, monkeypatch):
     return Chapter("space_time")
 
 
-def test_parameters_and_overrides_are_told_apart(chapter, tmp_path, monkeypatch):
+def test_a_notebook_gets_the_changes_and_the_folder_of_a_run(chapter, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    job = prepare(chapter, "smoke", {"entities": "200", "run_dir": "x"}, seed=3)
-    assert job.parameters == {
-        "profile": "smoke", "seed": 3, "run_dir": str(tmp_path / "x"),
-        "overrides": {"entities": "200"},
-    }  # fmt: skip
+    changes = {"entities": "200", "seeds": "[7]"}
+    job = prepare(chapter, "smoke", changes, run_dir=Path("x"))
+    run_dir = str(tmp_path / "x")
+    assert job.parameters == {"profile": "smoke", "overrides": changes, "run_dir": run_dir}
+    assert (job.settings.entities, job.settings.seeds) == (200, (7,))
 
 
 def test_a_misspelt_name_is_refused_before_anything_runs(chapter):
     with pytest.raises(ParameterError) as caught:
         prepare(chapter, "smoke", {"entitis": "200"})
     assert "Did you mean 'entities'" in caught.value.message
-    assert "run_dir" in caught.value.hint  # the notebook's own parameters are listed too
-
-
-def test_a_seed_is_part_of_the_settings(chapter):
-    assert prepare(chapter, "smoke", {}, seed=7).settings.seeds == (7,)
-    assert prepare(chapter, "smoke", {"seed": "7"}).settings.seeds == (7,)
 
 
 def test_chapters_in_one_folder_keep_their_runs_apart(chapter, tmp_path):
@@ -75,14 +69,14 @@ def test_a_notebook_that_would_not_hear_a_parameter_is_refused(chapter, source):
     book.cells[0].source = source
     nbformat.write(book, chapter.notebook)
     with pytest.raises(ParameterError, match="has no parameter called"):
-        prepare(chapter, "cpu", {"entities": "200"}, seed=1)
+        prepare(chapter, "cpu", {"entities": "200"})
 
 
 def test_a_notebook_without_a_cell_of_parameters_is_refused(chapter):
     book = nbformat.read(chapter.notebook, as_version=4)
     book.cells[0].metadata.tags = []
     nbformat.write(book, chapter.notebook)
-    with pytest.raises(ParameterError, match="has no parameter called profile"):
+    with pytest.raises(ParameterError, match="no parameter called overrides or profile or run_dir"):
         prepare(chapter, "cpu", {})
 
 
@@ -248,8 +242,9 @@ def test_each_chapter_is_said_to_start_and_to_end(chapter, monkeypatch):
         return job.output
 
     monkeypatch.setattr(notebooks, "execute", run)
+    jobs = [prepare(chapter, "smoke", {"seeds": seeds}) for seeds in ("[0]", "[1]")]
     with pytest.raises(NotebookError, match="It broke"):
-        execute_all([prepare(chapter, "smoke", {}, seed) for seed in (0, 1)], 1, said.append)
+        execute_all(jobs, 1, said.append)
     assert [re.sub(r"\d+\.\d", "#", text) for text in said] == [
         "space_time starts", "space_time ends: done, # s",
         "space_time starts", "space_time ends: failed, # s",

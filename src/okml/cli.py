@@ -30,6 +30,7 @@ from okml.console import (
     ParameterOption,
     PerCardOption,
     ProfileOption,
+    RunDirOption,
     WaitOption,
     err,
     pairs,
@@ -140,6 +141,7 @@ def run(
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Folder for the notebook and the run's files.")
     ] = None,
+    run_dir: RunDirOption = None,
     force: Annotated[
         bool,
         typer.Option(
@@ -156,11 +158,11 @@ def run(
     from okml.kept import offer
     from okml.training.ahead import choose_workers
 
-    changes = pairs(parameter, device)
+    changes = pairs(parameter, device, seed)
     jobs = [
         job
         for found in _chosen(chapters)
-        for job in notebooks.prepare_all(found, profile, changes, seed, out_dir)
+        for job in notebooks.prepare_all(found, profile, changes, out_dir, run_dir)
     ]
     if wait:
         os.environ[locks.WAIT_VARIABLE] = "1"  # kernels inherit the environment
@@ -191,9 +193,7 @@ def export(
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder of the networks; _build/exports if none.")
     ] = None,
-    run_dir: Annotated[
-        Path | None, typer.Option("--run-dir", help="Folder of the run, where it was not stated.")
-    ] = None,
+    run_dir: RunDirOption = None,
 ) -> None:
     """Write the networks of a finished run: safetensors, configuration and model card."""
     from okml.export import export_networks

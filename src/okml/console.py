@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -23,6 +24,9 @@ ProfileOption = Annotated[ProfileName, typer.Option("--profile", help="The scale
 ParameterOption = Annotated[
     list[str] | None,
     typer.Option("-p", metavar="NAME=VALUE", help="Override a field of the profile."),
+]
+RunDirOption = Annotated[
+    Path | None, typer.Option("--run-dir", help="Where finished steps are kept.")
 ]
 AdoptOption = Annotated[
     bool, typer.Option("--adopt", help="Use steps and trainings that other code has kept.")
@@ -78,21 +82,25 @@ def _require_text(arguments: Iterable[str]) -> None:
             raise ParameterError(f"{argument!r} is no text.") from None
 
 
-def pairs(parameters: Iterable[str] | None, device: str | None = None) -> dict[str, str]:
-    """Split the ``name=value`` strings of an option, and add the device if there is one.
+def pairs(
+    parameters: Iterable[str] | None, device: str | None = None, seed: int | None = None
+) -> dict[str, str]:
+    """Split the ``name=value`` strings of an option, and add fields with options of their own.
 
     Raises:
         ParameterError: If one has no ``=`` or no name, comes twice, or is the profile's, which is
             an option.
     """
+    own = {"device": device, "seeds": None if seed is None else f"[{seed}]"}
+    given = [f"{name}={value}" for name, value in own.items() if value is not None]
     pairs: dict[str, str] = {}
-    for text in (*(parameters or ()), *([f"device={device}"] if device else ())):
+    for text in (*(parameters or ()), *given):
         name, separator, value = text.partition("=")
         if not separator or not name:
             raise ParameterError(f"-p takes name=value; got {text!r}.")
         if name == "profile":
             raise ParameterError("The profile is no parameter.", f"Write --profile {value}.")
         if name in pairs:
-            raise ParameterError(f"-p gives {name} twice: {pairs[name]!r} and {value!r}.")
+            raise ParameterError(f"{name} is given twice: {pairs[name]!r} and {value!r}.")
         pairs[name] = value
     return pairs

@@ -35,6 +35,7 @@ START_TIMEOUT_S = 600  # the first kernel imports the libraries, on a busy machi
 CELL_TIMEOUT_S = 24 * 3600  # limit for a hung kernel
 STOPPED = ("SystemExit", "KeyboardInterrupt")  # exceptions that a signal raises in a cell
 NO_TIMEOUT = ("night", "gpu")  # a cell may take days; a dead kernel is detected without a limit
+PARAMETERS = {"profile", "overrides", "run_dir"}  # what a run sets; `seed` is for readers
 OWN_METADATA = "okml"
 RUSSIAN = "ru"  # a cell's metadata holds its words in Russian, see `okml.site.translation`
 # Errors of nbformat for a file that cannot be read, or is no JSON, or JSON of another schema.
@@ -154,71 +155,49 @@ def prepare(
     chapter: Chapter,
     profile: str,
     changes: Mapping[str, str],
-    seed: int | None = None,
     out: Path | None = None,
+    run_dir: Path | None = None,
     notebook: Path | None = None,
 ) -> NotebookJob:
     """Check the parameters of a run before it starts.
 
-    An unknown or misspelled parameter, of which papermill only warns, is an error here.
-
     Args:
         chapter: The chapter to run.
         profile: The name of the settings.
-        changes: ``-p name=value`` pairs: parameters of the notebook or fields of the profile.
-        seed: The only seed to run; None for the profile's seeds.
-        out: Folder for the executed notebook and, under ``run/CHAPTER``, the run's files; None for
-            the default folders.
+        changes: ``-p name=value`` pairs: fields of the profile.
+        out: Folder for the executed notebook; None for the default.
+        run_dir: Folder of finished steps; None for ``run/CHAPTER`` in ``out``, and without that
+            for the default.
         notebook: One of the chapter's notebooks; None for the first.
 
     Raises:
-        ParameterError: If a name is unknown, a value does not fit, or nothing can be written to
-            ``out``.
+        ParameterError: If a name is unknown, a value does not fit, nothing can be written to a
+            folder, or the notebook would not take a parameter, of which papermill only warns.
         NotebookError: If the chapter's notebook cannot be read.
     """
     notebook = notebook or chapter.notebook
-    known = _parameters(notebook)
-    parameters: dict[str, Any] = {"profile": profile}
-    overrides: dict[str, str] = {}
-    for name, value in changes.items():
-        if name == "seed" and name in known:
-            parameters[name] = _whole_number(name, value)
-        elif name == "run_dir" and name in known:
-            # Relative paths refer to this process's folder, but the kernel runs in the notebook's.
-            parameters[name] = str(Path(value).absolute())
-        elif name in known - {"profile", "overrides"}:
-            parameters[name] = value
-        else:
-            overrides[name] = value
-    if seed is not None:
-        if given := changes.keys() & {"seed", "seeds"}:
-            raise ParameterError(f"--seed and -p {given.pop()} are both given.", "Give one.")
-        parameters["seed"] = seed
-    if overrides:
-        parameters["overrides"] = overrides
-    own = {"seeds": [parameters["seed"]]} if "seed" in parameters else {}
-    try:
-        settings = chapter.profile(profile, {**overrides, **own})
-    except ParameterError as error:
-        others = ", ".join(sorted(known - {"profile", "overrides"}))
-        hints = filter(None, (error.hint, f"Parameters of the notebook: {others}."))
-        raise ParameterError(error.message, "\n".join(hints)) from None
-    if out is not None:
-        # One folder for each chapter, since their steps share names.
-        parameters.setdefault("run_dir", str(out.absolute() / "run" / chapter.name))
-    if unheard := sorted(parameters.keys() - known):
+    settings = chapter.profile(profile, changes)
+    if lacking := sorted(PARAMETERS - _parameters(notebook)):
         raise ParameterError(
-            f"{notebook} has no parameter called {' or '.join(unheard)}.",
+            f"{notebook} has no parameter called {' or '.join(lacking)}.",
             "One cell has the tag 'parameters' and assigns profile, seed, overrides and run_dir.",
         )
+    parameters: dict[str, Any] = {"profile": profile}
+    if changes:
+        parameters["overrides"] = dict(changes)
+    if run_dir is None and out is not None:
+        run_dir = out / "run" / chapter.name  # of its own, since the steps of chapters share names
+    if run_dir is not None:
+        # Relative paths refer to this process's folder, but the kernel runs in the notebook's.
+        parameters["run_dir"] = str(run_dir.absolute())
     folder = build_dir() / "notebooks" / profile
     if len(parameters) > 1:  # a trial must not replace the run that the site shows
         text = json.dumps(parameters, sort_keys=True)
         folder = folder.with_name(f"{profile}-{hashlib.sha256(text.encode()).hexdigest()[:8]}")
-    if "run_dir" in changes:
-        writable(Path(parameters["run_dir"]))
     if out is not None:
         folder = writable(out)
+    if run_dir is not None:
+        writable(run_dir)
     return NotebookJob(chapter, settings, parameters, folder / notebook.name)
 
 
@@ -226,11 +205,11 @@ def prepare_all(
     chapter: Chapter,
     profile: str,
     changes: Mapping[str, str],
-    seed: int | None = None,
     out: Path | None = None,
+    run_dir: Path | None = None,
 ) -> list[NotebookJob]:
     """Return the jobs of a chapter's notebooks; arguments and errors as in :func:`prepare`."""
-    return [prepare(chapter, profile, changes, seed, out, path) for path in chapter.notebooks]
+    return [prepare(chapter, profile, changes, out, run_dir, path) for path in chapter.notebooks]
 
 
 def _parameters(notebook: Path) -> set[str]:
@@ -240,15 +219,6 @@ def _parameters(notebook: Path) -> set[str]:
         return set(papermill.inspect_notebook(str(notebook)))
     except ValueError as error:  # unknown language
         raise NotebookError(f"{notebook} cannot be run: {error}") from None
-
-
-def _whole_number(name: str, value: str) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        raise ParameterError(
-            f"{name}: {value!r} is not a whole number.", f"Write it as -p {name}=3."
-        ) from None
 
 
 def is_current(job: NotebookJob) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +16,7 @@ from okml.console import (
     ParameterOption,
     PerCardOption,
     ProfileOption,
+    RunDirOption,
     WaitOption,
     pairs,
     report_errors,
@@ -42,9 +42,7 @@ def main(name: str) -> None:
         profile: ProfileOption = "smoke",
         parameter: ParameterOption = None,
         device: DeviceOption = None,
-        folder: Annotated[
-            Path | None, typer.Option("--run-dir", help="Where finished steps are kept.")
-        ] = None,
+        folder: RunDirOption = None,
         force: Annotated[
             bool, typer.Option("--force", help="Start even if the plan does not fit this machine.")
         ] = False,
