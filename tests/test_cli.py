@@ -119,7 +119,9 @@ def test_the_doctor_says_which_commit_records_would_name(monkeypatch, tmp_path):
 
 def test_a_full_run_that_does_not_fit_is_refused(monkeypatch):
     started = []
-    monkeypatch.setattr("okml.plan.environment", lambda: SimpleNamespace(memory_gib=1, gpus=()))
+    monkeypatch.setattr(
+        "okml.resources.environment", lambda: SimpleNamespace(memory_gib=1, gpus=())
+    )
     monkeypatch.setattr("okml.notebooks.execute_all", lambda jobs, say: started.extend(jobs))
     run = ["run", "offline_rl", "--profile", "gpu"]
     refused = CliRunner().invoke(app, run)

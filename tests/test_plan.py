@@ -1,17 +1,12 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from okml import plan as plan_module
 from okml.chapters import CHAPTERS, Chapter
-from okml.data import CatalogEntry, catalog
+from okml.data import catalog
 from okml.ledger import load_record, read_record
-from okml.lightsage.datasets.coveo import COLUMNS, WHERE
 from okml.paths import results_dir
 from okml.plan import (
     CPU_WORKERS,
@@ -24,153 +19,10 @@ from okml.plan import (
     training_memory,
 )
 from okml.profile import Budget, Profile
-from okml.runtime import on_one_disk
 from okml.training.recent import RECENT
+from tests.plans import made
 
 GIB = 2**30
-
-
-def made(**changes: Any) -> Plan:
-    values: dict[str, Any] = {
-        "chapter": "space_time",
-        "profile": "gpu",
-        "gpu_memory_gib": 40.0,
-        "memory_gib": 50.0,
-        "disk_gib": 200.0,
-        "hours": 2.0,
-        "items": (Item(what="weights", value=1.0, unit="GiB", follows_from="1 · 1"),),
-        "data": ("/a/folder/of/my/own",),
-    }
-    return Plan(**{**values, **changes})
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """64 GiB of memory, GPUs of 24 and 48 GiB, 300 GiB of free disk."""
-    gpus = (SimpleNamespace(memory_gib=24.0), SimpleNamespace(memory_gib=48.0))
-    monkeypatch.setattr(
-        plan_module, "environment", lambda: SimpleNamespace(memory_gib=64.0, gpus=gpus)
-    )
-    monkeypatch.setattr(
-        shutil,
-        "disk_usage",
-        lambda folder: SimpleNamespace(free=300 * GIB if folder.exists() else 0),
-    )
-
-
-@pytest.mark.usefixtures("machine")
-def test_what_fits_lacks_nothing(tmp_path: Path) -> None:
-    assert made().shortfalls(tmp_path, tmp_path) == []
-
-
-@pytest.mark.usefixtures("machine")
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"memory_gib": 70.0}, "memory: 70.0 GiB needed, 64.0 GiB here"),
-        ({"disk_gib": 301.0}, "free disk: 301.0 GiB needed, 300.0 GiB here"),
-        # The two GPUs do not add up: one has to hold it.
-        ({"gpu_memory_gib": 60.0}, "memory of one GPU: 60.0 GiB needed, 48.0 GiB here"),
-    ],
-)
-def test_what_is_lacking_is_named(tmp_path: Path, change: dict[str, float], sentence: str) -> None:
-    assert made(**change).shortfalls(tmp_path, tmp_path) == [sentence]
-
-
-@pytest.mark.usefixtures("machine")
-def test_a_folder_that_is_not_there_yet_is_on_its_parent_disk(tmp_path: Path) -> None:
-    later = tmp_path / "not" / "here" / "yet"
-    assert made().shortfalls(later, later) == []
-
-
-DATA = Item(what="data", value=3 / 4, unit="GiB", follows_from="three files", in_data_folder=True)
-QUARTER = 2**28  # bytes: a quarter of a GiB, of which nothing is written
-
-
-def sparse(path: Path, size: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as handle:
-        handle.truncate(size)
-
-
-@pytest.fixture
-def catalog_of_a(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a data folder for the data set ``a``: three files, one of which is here."""
-    file: dict[str, Any] = {"bytes": QUARTER, "sha256": "0" * 64}
-    source = {"kind": "https", "url": "https://nowhere.example/{name}"}
-    entry = CatalogEntry.model_validate(
-        {
-            "name": "a", "kind": "dataset", "title": "A", "citation": "a",
-            "license": {"id": "x", "url": "https://nowhere.example", "redistribute": False},
-            "origin": "https://nowhere.example", "sources": [source],
-            "files": [{"name": name, **file} for name in "xyz"],
-        }
-    )  # fmt: skip
-    monkeypatch.setattr("okml.data.inventory.catalog", lambda: {"a": entry})
-    monkeypatch.setenv("OKML_DATA", str(tmp_path / "data"))
-    sparse(tmp_path / "data" / "a" / "y", QUARTER)
-    return tmp_path / "data"
-
-
-def free(monkeypatch: pytest.MonkeyPatch, gib: float) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=gib * GIB))
-
-
-@pytest.mark.usefixtures("machine")
-@pytest.mark.parametrize(("gib", "fits"), [(4.25, True), (4.2, False)])
-def test_files_and_trainings_that_are_here_are_not_counted_again(
-    catalog_of_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gib: float, fits: bool
-) -> None:
-    # 5 GiB in all; of data a quarter is here, of trainings two quarters are.
-    for name in ("one", "two", "by other code"):
-        sparse(tmp_path / "run" / name / "last.ckpt", QUARTER)
-    free(monkeypatch, gib)
-    plan = made(disk_gib=5.0, items=(DATA,), data=("a",))
-    kept = [tmp_path / "run" / "one", tmp_path / "run" / "two"]
-    assert (plan.shortfalls(catalog_of_a, tmp_path / "run", kept) == []) is fits
-
-
-@pytest.mark.usefixtures("machine")
-def test_two_file_systems_each_have_to_hold_their_part(
-    catalog_of_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(plan_module, "on_one_disk", lambda one, other: False)
-    free(monkeypatch, 1.0)
-    plan = made(disk_gib=5.0, items=(DATA,), data=("a",))
-    # 0.5 GiB of data are still to come, and 4.25 GiB are written by the run.
-    assert plan.shortfalls(catalog_of_a, tmp_path / "run") == [
-        f"free disk for {tmp_path / 'run'}: 4.2 GiB needed, 1.0 GiB here"
-    ]
-
-
-def test_folders_below_one_are_on_its_disk_and_those_of_the_kernel_are_not(tmp_path: Path) -> None:
-    assert on_one_disk(tmp_path / "a" / "b", tmp_path / "c")
-    if Path("/proc/self").exists():
-        assert not on_one_disk(tmp_path, Path("/proc/self"))
-
-
-@pytest.mark.usefixtures("machine")
-def test_data_that_a_person_has_to_fetch_are_missed_until_they_are_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OKML_DATA", str(tmp_path))
-    plan = made(data=("coveo",))
-    (lack,) = plan.shortfalls(tmp_path, tmp_path)
-    assert lack == f"coveo, by hand: {WHERE} → {tmp_path / 'coveo'}"
-    for file in COLUMNS:
-        sparse(tmp_path / "coveo" / file, 1)
-    assert plan.shortfalls(tmp_path, tmp_path) == []
-
-
-def test_a_machine_without_gpu_has_no_gpu_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        plan_module, "environment", lambda: SimpleNamespace(memory_gib=1e6, gpus=())
-    )
-    assert made(disk_gib=0.0).shortfalls(tmp_path, tmp_path) == [
-        "memory of one GPU: 40.0 GiB needed, 0.0 GiB here"
-    ]
 
 
 @pytest.mark.parametrize("gpu_gib", [0, 80])

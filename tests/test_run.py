@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from okml import accelerator
-from okml import plan as plan_module
+from okml import accelerator, resources
 from okml import run as run_module
 from okml.chapters import CHAPTERS, Chapter
 from okml.errors import ParameterError, ResourceError
@@ -85,7 +84,7 @@ def test_a_bad_parameter_is_one_message_and_code_2(
 def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without GPU and with next to no memory."""
     machine = SimpleNamespace(memory_gib=0.5, gpus=())
-    monkeypatch.setattr(plan_module, "environment", lambda: machine)
+    monkeypatch.setattr(resources, "environment", lambda: machine)
 
 
 def test_several_processes_of_a_launcher_are_refused_before_anything_starts(

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
-
-from okml.data import catalog, listed
+from okml.data import catalog
 from okml.profile import Profile, ProfileName
-from okml.runtime import GIB, environment, free_disk_gib, on_one_disk, used_disk_gib
+from okml.runtime import GIB
+from okml.settings import Frozen
 from okml.training.recent import RECENT
 
 CPU_WORKERS = 2  # processes that train on the two cores of the smaller scales
@@ -61,10 +59,8 @@ LOGS = {
 }
 
 
-class Item(BaseModel):
+class Item(Frozen):
     """One quantity of a plan with its formula."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     what: str
     value: float
@@ -105,14 +101,12 @@ def sum_of(items: Iterable[Item]) -> float:
     return sum(item.value for item in items)
 
 
-class Plan(BaseModel):
+class Plan(Frozen):
     """Parameters, memory, disk, data and hours of one chapter at one profile.
 
     ``gpu_memory_gib``, ``memory_gib`` and ``disk_gib`` are the largest amounts held at one time;
     ``hours`` assumes the sustained throughput that its item names.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     chapter: str
     profile: ProfileName
@@ -190,47 +184,6 @@ class Plan(BaseModel):
             memory_gib=processes_gib(profile, held) + loading.value,
             data=data,
         )
-
-    def shortfalls(
-        self, data_folder: Path, run_folder: Path, kept: Iterable[Path] = ()
-    ) -> list[str]:
-        """Return what this machine lacks for the plan, as sentences; an empty list if it fits.
-
-        Args:
-            data_folder: The writable data folder; files that any data folder holds already need
-                no more disk.
-            run_folder: The folder for the files of the run.
-            kept: Folders of trainings in it that the run continues, which need no more disk.
-        """
-        machine = environment()
-        gpu_gib = max((gpu.memory_gib for gpu in machine.gpus), default=0.0)
-        missing = []
-        for what, needed, present in (
-            ("memory", self.memory_gib, machine.memory_gib),
-            *self._disks(data_folder, run_folder, kept),
-            ("memory of one GPU", self.gpu_memory_gib, gpu_gib),
-        ):
-            if needed > present:
-                missing.append(f"{what}: {needed:.1f} GiB needed, {present:.1f} GiB here")
-        for found in filter(None, map(listed, self.data)):
-            if found.by_hand and found.state != "here":
-                missing.append(f"{found.name}, {found.instruction}")
-        return missing
-
-    def _disks(
-        self, data_folder: Path, run_folder: Path, kept: Iterable[Path]
-    ) -> list[tuple[str, float, float]]:
-        """Return the name, the GiB still needed and the free GiB of each file system."""
-        whole = sum_of(item for item in self.items if item.in_data_folder)
-        here = sum(found.bytes_here for found in filter(None, map(listed, self.data))) / GIB
-        data = max(whole - here, 0.0)
-        run = max(self.disk_gib - whole - sum(map(used_disk_gib, kept)), 0.0)
-        if on_one_disk(data_folder, run_folder):
-            return [("free disk", data + run, free_disk_gib(data_folder))]
-        return [
-            (f"free disk for {data_folder}", data, free_disk_gib(data_folder)),
-            (f"free disk for {run_folder}", run, free_disk_gib(run_folder)),
-        ]
 
 
 def processes_gib(profile: Profile, device_gib: float) -> float:
