@@ -104,7 +104,8 @@ def test_a_read_only_folder_serves_without_being_written(web, cache, toy, tmp_pa
     (shared / "toy" / "toy.txt").write_bytes(toy)
     before = sorted(shared.rglob("*"))
     monkeypatch.setenv("OKML_DATA", f"{cache}{os.pathsep}{shared}")
-    assert fetch("toy", offline=True) == {"toy.txt": shared / "toy" / "toy.txt"}
+    monkeypatch.setenv("OKML_OFFLINE", "1")
+    assert fetch("toy") == {"toy.txt": shared / "toy" / "toy.txt"}
     assert sorted(shared.rglob("*")) == before
     (served,) = fetched_from("toy").values()
     assert served.source == f"a copy of {web.address}/toy.txt"
@@ -182,15 +183,17 @@ def test_what_can_be_had_is_known_before_anything_is_downloaded(web, use_catalog
     check_obtainable("model")
     with pytest.raises(DataError, match="accept"):
         check_obtainable("gated")
+    monkeypatch.setenv("OKML_OFFLINE", "1")
     for name in ("toy", "model"):
         with pytest.raises(DataError, match="going out is off"):
-            check_obtainable(name, offline=True)
+            check_obtainable(name)
+    monkeypatch.delenv("OKML_OFFLINE")
     monkeypatch.setenv("OKML_ACCEPT", "strict")
     check_obtainable("gated")
     assert web.requests == []
     fetch("gated")
     monkeypatch.delenv("OKML_ACCEPT")
-    check_obtainable("gated", offline=True)  # it is here
+    check_obtainable("gated")  # it is here
 
 
 def test_when_all_sources_fail_one_error_says_everything(web, cache, use_catalog):
@@ -213,7 +216,7 @@ def test_when_all_sources_fail_one_error_says_everything(web, cache, use_catalog
         assert words in text
 
 
-def test_a_dead_host_is_asked_once_and_the_other_files_still_come(web, use_catalog):
+def test_a_dead_host_is_asked_once_and_the_other_files_still_come(web, use_catalog, monkeypatch):
     web.files["/b"] = b"b"
     dead = {"kind": "https", "url": "http://127.0.0.1:9/{name}"}
     alive = {"kind": "https", "url": web.address + "/b"}
@@ -228,7 +231,8 @@ def test_a_dead_host_is_asked_once_and_the_other_files_still_come(web, use_catal
     use_catalog({"toy": values})
     with pytest.raises(DataError, match=r"toy: a, c cannot be had"):
         fetch("toy")
-    assert fetch("toy", ["b"], offline=True)["b"].read_bytes() == b"b"
+    monkeypatch.setenv("OKML_OFFLINE", "1")
+    assert fetch("toy", ["b"])["b"].read_bytes() == b"b"
 
 
 def test_a_full_disk_is_noticed_before_the_download(web, toy, monkeypatch):
@@ -255,7 +259,7 @@ def test_unknown_names_are_no_data_errors(toy):
         fetch("toy", ["toy.csv"])
 
 
-def test_two_processes_download_once(web, cache, toy):
+def test_two_processes_download_once(web, cache, toy, monkeypatch):
     web.stall_after = 1000
     processes = [fork.Process(target=fetch, args=("toy",)) for _ in range(2)]
     for process in processes:
@@ -266,7 +270,8 @@ def test_two_processes_download_once(web, cache, toy):
         process.join(30)
     assert [process.exitcode for process in processes] == [0, 0]
     assert len(web.requests) == 1
-    assert fetch("toy", offline=True)["toy.txt"].read_bytes() == toy
+    monkeypatch.setenv("OKML_OFFLINE", "1")
+    assert fetch("toy")["toy.txt"].read_bytes() == toy
 
 
 def test_a_killed_download_is_continued(web, cache, toy):

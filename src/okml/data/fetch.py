@@ -34,19 +34,12 @@ DISK_MARGIN = 50_000_000  # bytes of disk to leave free
 Failures = dict[str, list[tuple[str, str]]]  # file -> (source, reason of failure), in order
 
 
-def fetch(
-    name: str,
-    files: Iterable[str] | None = None,
-    *,
-    offline: bool | None = None,
-    force: bool = False,
-) -> dict[str, Path]:
+def fetch(name: str, files: Iterable[str] | None = None, *, force: bool = False) -> dict[str, Path]:
     """Return verified paths of an entry's files by file name, downloading missing ones.
 
     Args:
         name: The entry, as ``catalog()`` names it.
         files: Names of some of its files; None for all. A snapshot is always fetched whole.
-        offline: Whether the network is off; None for the setting of ``OKML_OFFLINE``.
         force: Whether to fetch damaged files again instead of raising.
 
     Raises:
@@ -65,12 +58,12 @@ def fetch(
         )
     found = entry(name)
     if found.snapshot is not None:
-        return _fetch_snapshot(found, roots, offline, force)
+        return _fetch_snapshot(found, roots, force)
     wanted = found.select(None if files is None else list(files))
     paths, missing = _look(found, wanted, roots, force)
     if not missing:
         return paths
-    _require_leave_to_go_out(found, [file.name for file in missing], roots[0], offline)
+    _require_leave_to_go_out(found, [file.name for file in missing], roots[0])
     with exclusive(found.name, roots[0]):
         # Another process may have brought them while this one waited.
         paths, missing = _look(found, wanted, roots, force)
@@ -79,12 +72,11 @@ def fetch(
     return {file.name: paths[file.name] for file in wanted}
 
 
-def check_obtainable(name: str, *, offline: bool | None = None) -> None:
+def check_obtainable(name: str) -> None:
     """Raise the errors of :func:`fetch` that precede a download; download nothing.
 
     Args:
         name: The entry, as ``catalog()`` names it.
-        offline: Whether the network is off; None for the setting of ``OKML_OFFLINE``.
 
     Raises:
         ParameterError: If the catalog has no such entry.
@@ -98,7 +90,7 @@ def check_obtainable(name: str, *, offline: bool | None = None) -> None:
     else:
         missing = [file.name for file in _look(found, found.files, roots, force=False)[1]]
     if missing:
-        _require_leave_to_go_out(found, missing, roots[0], offline)
+        _require_leave_to_go_out(found, missing, roots[0])
 
 
 def _look(
@@ -171,13 +163,11 @@ def _obtain(file: File, source: AnySource, folder: Path, work: Path, cache: Path
     return target
 
 
-def _fetch_snapshot(
-    found: CatalogEntry, roots: list[Path], offline: bool | None, force: bool
-) -> dict[str, Path]:
+def _fetch_snapshot(found: CatalogEntry, roots: list[Path], force: bool) -> dict[str, Path]:
     repair = repair_command(found.name)
     if paths := noted_folder(found.folder, roots, repair, past_damage=force):
         return paths
-    _require_leave_to_go_out(found, ["the model"], roots[0], offline)
+    _require_leave_to_go_out(found, ["the model"], roots[0])
     with exclusive(found.name, roots[0]):
         if paths := noted_folder(found.folder, roots, repair, past_damage=force):
             return paths
@@ -221,16 +211,11 @@ def _bring_snapshot(found: CatalogEntry, snapshot: HubCommit, cache: Path) -> No
         remember(folder / file.name, file.digest, cache)
 
 
-def _require_leave_to_go_out(
-    found: CatalogEntry, missing: list[str], cache: Path, offline: bool | None
-) -> None:
+def _require_leave_to_go_out(found: CatalogEntry, missing: list[str], cache: Path) -> None:
     """Raise unless the network is on and the license, where it requires that, is accepted."""
-    listed = _some(missing)
-    if offline is None:
-        offline = os.environ.get("OKML_OFFLINE", "0") not in ("", "0")
-    if offline:
+    if os.environ.get("OKML_OFFLINE", "0") not in ("", "0"):
         raise DataError(
-            f"{found.name}: {listed} ({human_bytes(found.bytes)} in all) missing from the "
+            f"{found.name}: {_some(missing)} ({human_bytes(found.bytes)} in all) missing from the "
             "data folders, and going out is off (OKML_OFFLINE).",
             f"Run `okml data fetch {found.name}` with OKML_OFFLINE unset, or copy the files to "
             f"{cache / found.folder}.",
