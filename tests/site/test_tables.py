@@ -21,10 +21,9 @@ def executed_at(profile):
 
 @pytest.fixture(scope="module")
 def at_cpu(tmp_path_factory):
-    """A book whose notebook was executed at cpu, and says itself where it comes from."""
+    """A book whose notebook was executed at cpu, with a table in Russian."""
     with small_book(tmp_path_factory.mktemp("book")) as book:
         book.write("notebooks/space_time.ipynb", executed_at("cpu"))
-        book.write("notebooks/space_time.md", "# W\n\n```{provenance} space_time\n```\n\nEnd.\n")
         book.write("book/ru/digests/table.md", "# Таблица\n\n```{claims-table} space_time\n```\n")
         book.build()
     assert book.warnings == ""
@@ -184,10 +183,6 @@ def test_an_executed_notebook_without_a_record_is_a_warning(book):
     book.write("notebooks/space_time.ipynb", executed_at("gpu"))
     book.build()
     assert "left no record" in book.warnings
-
-
-def test_the_provenance_directive_replaces_the_footer(at_cpu):
-    assert len(at_cpu.page("notebooks/space_time").select("aside.okml-provenance")) == 1
 
 
 def test_a_new_record_rebuilds_the_pages_that_show_it_and_no_others(book):

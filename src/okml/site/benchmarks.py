@@ -9,7 +9,6 @@ from typing import ClassVar, Generic, TypeVar
 from docutils import nodes
 
 from okml.benchmark import BenchmarkRecord, MachineRecord
-from okml.errors import OkmlError
 from okml.paths import repository_root, results_dir
 from okml.runtime import commits_since
 from okml.site.directives import PageDirective
@@ -94,18 +93,13 @@ def _since(record: MachineRecord, script: str, lang: Lang) -> list[nodes.Node]:
     return [shown]
 
 
-class Benchmark(RecordDirective):
-    """``{benchmark} NAME``: one recorded benchmark; all of ``benchmarks/`` without a name."""
-
-    optional_arguments = 1
+class Benchmarks(RecordDirective):
+    """``{benchmark}``: all recorded benchmarks, one for each script of ``benchmarks/``."""
 
     def render(self) -> list[nodes.Node]:
         """Return a table for each benchmark."""
-        scripts = sorted(path.stem for path in (repository_root() / "benchmarks").glob("*.py"))
-        names = self.arguments or scripts
-        if unknown := sorted(set(names) - set(scripts)):
-            raise OkmlError(f"There is no benchmarks/{unknown[0]}.py.")
-        return [part for name in names for part in self._one(name)]
+        scripts = sorted((repository_root() / "benchmarks").glob("*.py"))
+        return [part for script in scripts for part in self._one(script.stem)]
 
     def _one(self, name: str) -> list[nodes.Node]:
         path = self.path_of(name)

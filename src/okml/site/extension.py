@@ -29,14 +29,13 @@ from okml.site import (
     opening,
     pages,
     pictures,
-    provenance,
     repository,
     scales,
     sharing,
     view,
 )
 from okml.site import status as run_status
-from okml.site.benchmarks import Benchmark
+from okml.site.benchmarks import Benchmarks
 from okml.site.findings import Findings
 from okml.site.gpu_check import GpuCheckTable
 from okml.site.kills import KillsTable
@@ -52,14 +51,13 @@ STATIC = Path(__file__).parent / "static"
 TEMPLATES = Path(__file__).parent / "templates"
 DIRECTIVES = {
     "add-trials": AddTrialsTable,
-    "benchmark": Benchmark,
+    "benchmark": Benchmarks,
     "chapter-cards": cards.ChapterCards,
     "claim-page": claim_pages.ClaimPage,
     "claims-table": ClaimsTable,
     "findings": Findings,
     "gpu-check": GpuCheckTable,
     "kills": KillsTable,
-    "provenance": provenance.ProvenanceFrame,
     "run-status": run_status.RunStatus,
     "scoreboard": Scoreboard,
     "speed-targets": SpeedTargets,
@@ -175,8 +173,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", drawing.link_sources)
     app.connect("doctree-read", data_names.name_data)
     app.connect("doctree-read", pictures.move_figures_out, priority=400)
-    app.connect("doctree-read", provenance.frame_notebook)
-    app.connect("doctree-read", opening.open_notebook)
+    app.connect("doctree-read", opening.frame_notebook)
     app.connect("html-page-context", pages.page_context)
     # After the theme has made the table of contents, at the default priority of 500.
     app.connect("html-page-context", pages.keep_to_the_language, priority=900)

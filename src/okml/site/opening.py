@@ -1,8 +1,6 @@
-"""What a notebook's page opens with: verdicts on its claims, what runs took, what figures show."""
+"""What frames a notebook's page: verdicts on its claims, what runs took, what figures show."""
 
 from __future__ import annotations
-
-from contextlib import suppress
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
@@ -13,10 +11,12 @@ from okml.errors import OkmlError
 from okml.profile import PROFILE_NAMES
 from okml.site import view
 from okml.site.badges import count_badges
+from okml.site.directives import warn
+from okml.site.domain import domain_of
 from okml.site.language import Lang, counted, page_language, word
 from okml.site.markup import Child, definitions, element, tag
 from okml.site.pages import doc_link, page_in, section_link
-from okml.site.provenance import duration_in, memory
+from okml.site.provenance import duration_in, footer, memory
 from okml.site.roles import MARK
 from okml.site.runs import notebook_run
 
@@ -25,20 +25,24 @@ GUIDE = "book/guides/gpu"
 ONE_FIGURE: dict[Lang, str] = {"en": "run-one-figure", "ru": "run-one-figure-ru"}  # its labels
 
 
-def open_notebook(app: Sphinx, doctree: nodes.document) -> None:
-    """Put the opening between the introduction of a notebook and its first section."""
+def frame_notebook(app: Sphinx, doctree: nodes.document) -> None:
+    """Put the opening of a notebook before its first section, and its provenance at its end."""
     env = app.env
     assert env is not None
     chapter = view.chapter_of_notebook(env.docname)
     top = next(iter(doctree.findall(nodes.section)), None)
     if chapter is None or top is None:
         return
-    lang = page_language(env.docname)
+    domain_of(env).use(chapter, env.docname)
+    lang, run = page_language(env.docname), notebook_run(env, env.docname)
     marks = {mark["claim"] for mark in doctree.findall(element) if MARK in mark["classes"]}
     parts: list[nodes.Node] = []
-    with suppress(OkmlError):  # the footer warns of a damaged record
+    try:
         parts.append(tag("div", _facts(chapter, marks, lang), classes=["okml-opening"]))
-    run = notebook_run(env, env.docname)
+        if run is not None:
+            top.append(footer(chapter, run, lang))
+    except OkmlError as error:
+        warn(error, env.docname, "provenance")
     if run is not None and run.profile == "smoke":
         parts.append(_banner(env, lang))
     places = (n for n, child in enumerate(top) if isinstance(child, nodes.section))

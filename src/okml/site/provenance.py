@@ -1,56 +1,35 @@
-"""The provenance of a page's numbers: a footer on every notebook."""
+"""The provenance of a page's numbers: the footer of every notebook, and its parts elsewhere."""
 
 from __future__ import annotations
 
-from docutils import nodes
-from sphinx.application import Sphinx
-from sphinx.environment import BuildEnvironment
-
 from okml.errors import OkmlError
 from okml.ledger import RunRecord, load_record
-from okml.profile import ProfileName
 from okml.runtime import Environment
-from okml.site import view
-from okml.site.directives import ChapterDirective, warn
-from okml.site.domain import domain_of
 from okml.site.labels import label_in
-from okml.site.language import Lang, counted, page_language, word
+from okml.site.language import Lang, counted, word
 from okml.site.markup import Child, abbreviation, definitions, element, tag
 from okml.site.numerals import numbers_in
-from okml.site.runs import notebook_run
+from okml.site.runs import NotebookRun
 
-FOOTER = "okml-provenance"
 SHORT_HASH = 10
 
 Fact = tuple[str, list[Child | None]]
 
 
-class ProvenanceFrame(ChapterDirective):
-    """``{provenance} chapter``: commit, hardware, time, data and versions of the last run."""
-
-    def render_chapter(self, chapter: str) -> list[nodes.Node]:
-        """Return the list of facts."""
-        return [footer(self.env, chapter, self.lang)]
-
-
-def footer(env: BuildEnvironment, chapter: str, lang: Lang) -> element:
-    """Return the facts of the run behind a chapter's page.
+def footer(chapter: str, run: NotebookRun, lang: Lang) -> element:
+    """Return the facts of the run behind a notebook's page.
 
     Raises:
         OkmlError: If the notebook was executed and no record of the run exists.
     """
-    of_notebook = view.chapter_of_notebook(env.docname) == chapter
-    page = env.docname if of_notebook else view.notebook_docnames(chapter)[0]
-    run = notebook_run(env, page)
-    profile: ProfileName = run.profile if run else "cpu"
-    record = load_record(chapter, profile)
-    if record is None and run is not None and run.started:
+    record = load_record(chapter, run.profile)
+    if record is None and run.started:
         raise OkmlError(
-            f"The notebook of {chapter} ran at {profile} but left no record; "
-            f"run `okml run {chapter} --profile {profile} --force`."
+            f"The notebook of {chapter} ran at {run.profile} but left no record; "
+            f"run `okml run {chapter} --profile {run.profile} --force`."
         )
-    facts: list[Fact] = [(word("profile", lang), [profile])]
-    if run is not None and run.started:
+    facts: list[Fact] = [(word("profile", lang), [run.profile])]
+    if run.started:
         executed = f"{when(run.started)}, {duration_in(run.seconds or 0, lang)}"
         facts.append((word("notebook", lang), [executed]))
     if record is None:
@@ -59,7 +38,7 @@ def footer(env: BuildEnvironment, chapter: str, lang: Lang) -> element:
         facts += record_facts(record, lang)
     title = tag("p", word("provenance", lang), classes=["okml-footer-title"])
     attrs = {"aria-label": word("provenance", lang)}
-    return tag("aside", title, definitions(facts), classes=[FOOTER], attrs=attrs)
+    return tag("aside", title, definitions(facts), classes=["okml-provenance"], attrs=attrs)
 
 
 def record_facts(record: RunRecord, lang: Lang) -> list[Fact]:
@@ -131,21 +110,3 @@ def software(machine: Environment) -> str:
     """Return the versions of Python and packages in one line."""
     packages = (f"{name} {version}" for name, version in machine.packages.items())
     return ", ".join([f"Python {machine.python}", *packages])
-
-
-def frame_notebook(app: Sphinx, doctree: nodes.document) -> None:
-    """Add the footer to a chapter's notebook."""
-    env = app.env
-    assert env is not None
-    chapter = view.chapter_of_notebook(env.docname)
-    sections = list(doctree.findall(nodes.section))
-    if chapter is None or not sections:
-        return
-    domain_of(env).use(chapter, env.docname)
-    lang = page_language(env.docname)
-    if any(FOOTER in found["classes"] for found in doctree.findall(element)):
-        return
-    try:
-        sections[0].append(footer(env, chapter, lang))
-    except OkmlError as error:
-        warn(error, env.docname, "provenance")
