@@ -141,7 +141,7 @@ def _table(record: BenchmarkRecord, lang: Lang) -> element:
         )
     # A phone shows the first columns, and what counts is the ratio.
     keys = ("quantity", "ratio", "okml", "peer", "repeats")
-    header = [(word(key, lang), "") for key in keys]
+    header = [word(key, lang) for key in keys]
     return scrolling_table(label_in(record.title, lang), header, rows)
 
 

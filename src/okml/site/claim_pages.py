@@ -142,7 +142,7 @@ class ClaimPage(PageDirective):
             seeds = share_of_seeds(found.claim, verdict, self.lang)
             scale: list[Child | None] = [name, note(word(f"scale.{name}", self.lang))]
             rows.append(row(scale, [shown, seeds, run], measured_cell(found, name, self.lang)))
-        header = [(word(key, self.lang), "") for key in ("profile", "verdict", "measured")]
+        header = [word(key, self.lang) for key in ("profile", "verdict", "measured")]
         return [scrolling_table(word("by_scale", self.lang), header, rows)]
 
     def _history(self, found: ClaimRow) -> list[nodes.Node]:

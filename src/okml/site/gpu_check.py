@@ -37,7 +37,7 @@ class GpuCheckTable(RecordTable[GpuCheck]):
                 for each in part.measured
             ]
         keys = ("quantity", "measured", "beside")
-        header = [(word(key, lang), "") for key in keys]
+        header = [word(key, lang) for key in keys]
         return scrolling_table(word("gpu_check_title", lang), header, rows)
 
 

@@ -32,7 +32,7 @@ class KillsTable(RecordTable[Survival]):
         rows.append(row([tag("strong", word("total", lang))], *_cells(record.kills, signals, lang)))
         keys = ("gone", "whole", "equal", "slowest")
         header = [word("killed", lang), *signals, *(word(key, lang) for key in keys)]
-        return scrolling_table(word("kills_title", lang), [(title, "") for title in header], rows)
+        return scrolling_table(word("kills_title", lang), header, rows)
 
 
 def _cells(found: Sequence[Kills], signals: Sequence[str], lang: Lang) -> list[list[Child]]:

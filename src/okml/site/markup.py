@@ -63,27 +63,27 @@ def scrolling(label: str, *children: Child | None) -> element:
 
 def scrolling_table(
     label: str,
-    header: Sequence[tuple[str, str]],
+    header: Iterable[str],
     rows: Iterable[element],
     *,
+    kinds: Mapping[str, str] | None = None,
     filters: str = "",
 ) -> element:
     """Return a table in a scrollable box, so that a narrow page scrolls only the table.
 
     Args:
         label: The caption of the table and the name of its box.
-        header: The title and the kind of each column: ``facet`` (a choice in the filter bar),
-            ``sort`` (sortable only) or empty.
+        header: The title of each column.
         rows: ``tr`` elements of :func:`row`.
+        kinds: The kinds of columns by their titles: ``facet`` (a choice in the filter bar) or
+            ``sort`` (sortable only).
         filters: Language of the filter bar that a script fills; empty for none.
     """
-    head = tag(
-        "tr",
-        *(
-            tag("th", title, attrs={"scope": "col", **({"data-kind": kind} if kind else {})})
-            for title, kind in header
-        ),
+    of_kind = {title: {"data-kind": kind} for title, kind in (kinds or {}).items() if kind}
+    titles = (
+        tag("th", title, attrs={"scope": "col", **of_kind.get(title, {})}) for title in header
     )
+    head = tag("tr", *titles)
     table = tag(
         "table",
         tag("caption", label),

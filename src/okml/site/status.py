@@ -41,17 +41,13 @@ class RunStatus(PageDirective):
                 head = [name, " ", tag("code", ", ".join(missing))]
                 body.append(row(head, [_missing("not_run", lang)], *([["—"]] * 5)))
         keys = ("run", "started", "duration", "seeds", "code", "hardware", "peak_memory")
-        return scrolling_table(
-            word("recorded", lang), [(word(key, lang), "") for key in keys], body
-        )
+        return scrolling_table(word("recorded", lang), [word(key, lang) for key in keys], body)
 
     def _executed(self, lang: Lang) -> element:
         pages = [page for chapter in CHAPTERS for page in view.notebook_docnames(chapter)]
         body = [self._notebook(page, lang) for page in pages]
         keys = ("chapter", "profile", "started", "duration", "state")
-        return scrolling_table(
-            word("executed", lang), [(word(key, lang), "") for key in keys], body
-        )
+        return scrolling_table(word("executed", lang), [word(key, lang) for key in keys], body)
 
     def _notebook(self, docname: str, lang: Lang) -> element:
         name, run = docname.rpartition("/")[2], notebook_run(self.env, docname)

@@ -33,11 +33,8 @@ class ClaimsTable(ChapterDirective):
         """Return the table of one chapter; what a claim rests on stands below its verdict."""
         rows, lang = view.rows(chapter), self.lang
         scales = shown_scales(rows)
-        header = [
-            *((word(key, lang), "") for key in ("claim", "verdict", "paper")),
-            *((scale, "") for scale in scales),
-            (word("less_control", lang), ""),
-        ]
+        titles = (word(key, lang) for key in ("claim", "verdict", "paper"))
+        header = [*titles, *scales, word("less_control", lang)]
         body = [
             row(
                 _claim(found, lang),
@@ -60,13 +57,13 @@ class Scoreboard(PageDirective):
         lang, domain = self.lang, domain_of(self.env)
         everything = {chapter: view.rows(chapter) for chapter in CHAPTERS}
         scales = shown_scales([found for rows in everything.values() for found in rows])
-        header = [
-            (word("claim", lang), "sort"),
-            *((word(key, lang), "facet") for key in ("chapter", "verdict", "rests_on")),
-            (word("paper", lang), ""),
-            *((scale, "sort") for scale in scales),
-            (word("less_control", lang), ""),
-        ]
+        header = {
+            word("claim", lang): "sort",
+            **{word(key, lang): "facet" for key in ("chapter", "verdict", "rests_on")},
+            word("paper", lang): "",
+            **dict.fromkeys(scales, "sort"),
+            word("less_control", lang): "",
+        }
         body = [
             row(
                 _claim(found, lang),
@@ -81,13 +78,13 @@ class Scoreboard(PageDirective):
             for chapter, rows in everything.items()
             for found in rows
         ]
-        claims = scrolling_table(word("claims", lang), header, body, filters=lang)
+        claims = scrolling_table(word("claims", lang), header, body, kinds=header, filters=lang)
         return [summary(self.env, everything, lang), claims]
 
 
 def summary(env: BuildEnvironment, everything: dict[str, list[ClaimRow]], lang: Lang) -> element:
     """Return a table of the number of claims by chapter and verdict."""
-    header = [(word("chapter", lang), ""), *((said(LABELS[o], lang), "") for o in Outcome)]
+    header = [word("chapter", lang), *(said(LABELS[outcome], lang) for outcome in Outcome)]
     body = [
         row([chapter_link(env, chapter, lang)], *_counts(rows))
         for chapter, rows in everything.items()

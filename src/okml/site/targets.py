@@ -109,7 +109,7 @@ class SpeedTargets(RecordDirective):
     def render(self) -> list[nodes.Node]:
         """Return the table."""
         keys = ("target", "recorded_value", "state")
-        header = [(word(key, self.lang), "") for key in keys]
+        header = [word(key, self.lang) for key in keys]
         return [scrolling_table(word("targets", self.lang), header, map(self._row, TARGETS))]
 
     def _row(self, target: Target) -> element:

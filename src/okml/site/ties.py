@@ -19,8 +19,7 @@ class TieTrialTable(RecordTable[TieTrial]):
 
     def table(self, record: TieTrial) -> element:
         """Return a row for each claim: number and verdict in the file's order and in the drawn."""
-        orders = (word("ties.file", self.lang), word("ties.drawn", self.lang))
-        header = [(word("claim", self.lang), ""), *((order, "") for order in orders)]
+        header = [word(key, self.lang) for key in ("claim", "ties.file", "ties.drawn")]
         body = [
             row(self._claim(claim), *self._orders(record, claim))
             for claim in load_claims("video_workshop")

@@ -47,7 +47,7 @@ class AddTrialsTable(RecordTable[AddTrials]):
             row([label_in(trial.title, lang)], *_measured(trial, lang)) for trial in record.trials
         )
         keys = ("change", "one_step_fd", "least_fd", "gradient_ratio", *HEADS_SHOWN)
-        header = [(word(f"trials.{key}", lang), "") for key in keys]
+        header = [word(f"trials.{key}", lang) for key in keys]
         title = word("trials.title", lang).format(record.updates, len(record.seeds))
         drawn = tag("figure", picture(self.env, curves(record, lang).svg), classes=["okml-figure"])
         return tag("div", drawn, scrolling_table(title, header, rows))

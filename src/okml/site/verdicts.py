@@ -23,7 +23,7 @@ class Verdicts(ChapterDirective):
         """Return the table of one chapter."""
         found = view.rows(chapter)
         scales = [name for name in RECORDED if view.record(chapter, name) is not None]
-        header = [(word("claim", self.lang), ""), *((name, "") for name in scales)]
+        header = [word("claim", self.lang), *scales]
         body = [
             row(self._claim(each), *(self._verdict(each, name) for name in scales))
             for each in found
