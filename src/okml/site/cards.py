@@ -12,6 +12,7 @@ from okml.ledger.quoting import plain
 from okml.site import view
 from okml.site.badges import count_badges, spaced, verdict_badge
 from okml.site.directives import PageDirective
+from okml.site.following import note_chapters
 from okml.site.language import said, word
 from okml.site.markup import Child, element, tag
 from okml.site.pages import digest_docname, doc_link, page_in
@@ -23,7 +24,7 @@ class ChapterCards(PageDirective):
 
     def render(self) -> list[nodes.Node]:
         """Return the cards of all chapters."""
-        self.uses()
+        note_chapters(self.env)
         cards = map(self._card, CHAPTERS)
         return [tag("div", *cards, classes=["okml-cards"])]
 

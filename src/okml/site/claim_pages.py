@@ -29,6 +29,7 @@ from okml.site.domain import IN_ONE_LANGUAGE, PAGE, domain_of, link
 from okml.site.drawing import Place
 from okml.site.estimates import estimate_in, prose
 from okml.site.feed import VerdictChange, verdict_changes
+from okml.site.following import note_chapters
 from okml.site.language import LANGUAGES, in_language, said, word
 from okml.site.markup import Child, definitions, element, note, row, scrolling_table, tag
 from okml.site.numerals import numbers_in
@@ -66,7 +67,7 @@ class ClaimPage(PageDirective):
         """Return the body of the page."""
         found = view.find(self.arguments[0])
         claim = found.claim
-        self.uses(claim.chapter)
+        note_chapters(self.env, claim.chapter)
         anchor = domain_of(self.env).claim_place(claim.id, PAGE, self.env.docname)
         head = tag(
             "p",

@@ -9,9 +9,9 @@ from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from okml.chapters import CHAPTERS, chapter
+from okml.chapters import chapter
 from okml.errors import OkmlError
-from okml.site.domain import domain_of
+from okml.site.following import note_chapters
 from okml.site.language import Lang, page_language
 
 logger = logging.getLogger(__name__)
@@ -42,11 +42,6 @@ class PageDirective(SphinxDirective, ABC):  # type: ignore[misc]
     def render(self) -> list[nodes.Node]:
         """Return the directive's output."""
 
-    def uses(self, *chapters: str) -> None:
-        """Register that this page shows these chapters, or all if none is named."""
-        for name in chapters or CHAPTERS:
-            domain_of(self.env).use(name, self.env.docname)
-
 
 class ChapterDirective(PageDirective):
     """A directive that shows one chapter, whose name is its argument."""
@@ -54,9 +49,9 @@ class ChapterDirective(PageDirective):
     required_arguments = 1
 
     def render(self) -> list[nodes.Node]:
-        """Render the chapter, which the page uses; an unknown one is an error."""
+        """Render the chapter, which the page follows; an unknown one is an error."""
         name = chapter(self.arguments[0]).name
-        self.uses(name)
+        note_chapters(self.env, name)
         return self.render_chapter(name)
 
     @abstractmethod

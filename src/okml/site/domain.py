@@ -2,24 +2,20 @@
 
 A digest sentence links to the cell that tests it, or without one to the claim's row on the
 scoreboard; a cell links back to the sentence in its own language. Every place exists once in each
-language, and a page links to the place in its own language first. The domain also keeps the
-chapters that each page shows, so that a new record rebuilds exactly the pages that show it.
+language, and a page links to the place in its own language first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
-from sphinx.application import Sphinx
 from sphinx.domains import Domain, ObjType
 from sphinx.environment import BuildEnvironment
 from sphinx.util.nodes import make_refnode
 
-from okml.chapters import CHAPTERS
 from okml.site import view
 from okml.site.language import LANGUAGES, Lang, page_language
 
@@ -51,8 +47,8 @@ class ClaimDomain(Domain):  # type: ignore[misc]
     name = "okml"
     label = "Claims"
     object_types = {"claim": ObjType("claim", "claim")}  # noqa: RUF012 - as Sphinx declares it
-    initial_data: dict[str, Any] = {"places": {}, "uses": {}}  # noqa: RUF012
-    data_version = 3
+    initial_data: dict[str, Any] = {"places": {}}  # noqa: RUF012
+    data_version = 4
 
     @property
     def places(self) -> dict[tuple[str, str, Lang], set[str]]:
@@ -63,11 +59,6 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         """
         return self.data["places"]  # type: ignore[no-any-return]
 
-    @property
-    def uses(self) -> dict[str, dict[str, str]]:
-        """The fingerprint of the shown content, by page and chapter."""
-        return self.data["uses"]  # type: ignore[no-any-return]
-
     def claim_place(self, claim: str, kind: str, docname: str) -> str | None:
         """Register this page as a place of a claim and return the anchor; None if it has one."""
         pages = self.places.setdefault((claim, kind, page_language(docname)), set())
@@ -76,20 +67,8 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         pages.add(docname)
         return _anchor(claim, kind)
 
-    def use(self, chapter: str, docname: str) -> None:
-        """Register that a page shows content of a chapter."""
-        self.uses.setdefault(docname, {})[chapter] = self.state(chapter)
-
-    def state(self, chapter: str) -> str:
-        """Return the current fingerprint of a chapter's claims, records and notebooks."""
-        pages = [page for lang in LANGUAGES for page in view.notebook_docnames(chapter, lang)]
-        return view.content_hash(
-            chapter, [Path(self.env.srcdir) / f"{page}.ipynb" for page in pages]
-        )
-
     def clear_doc(self, docname: str) -> None:
         """Remove the entries of a page that is read again or deleted."""
-        self.uses.pop(docname, None)
         for key in [key for key, pages in self.places.items() if docname in pages]:
             self.places[key].remove(docname)
             if not self.places[key]:
@@ -100,7 +79,6 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         for key, pages in otherdata["places"].items():
             if read := pages.intersection(docnames):
                 self.places.setdefault(key, set()).update(read)
-        self.uses.update({k: v for k, v in otherdata["uses"].items() if k in docnames})
 
     def resolve_xref(
         self,
@@ -163,21 +141,3 @@ def link(claim: str, kind: str, content: nodes.Element, *, optional: bool = Fals
 def is_digest(docname: str, claim: str) -> bool:
     """Tell whether a page is the digest of a claim's chapter."""
     return docname.split("/")[-2:] == ["digests", view.chapter_of(claim)]
-
-
-def outdated_pages(
-    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
-) -> list[str]:
-    """Return the pages that show claims, records or runs that have changed since they were read."""
-    domain = domain_of(env)
-    now = {chapter: domain.state(chapter) for chapter in CHAPTERS}
-    return [
-        page
-        for page, shown in domain.uses.items()
-        if page not in removed and any(now[chapter] != state for chapter, state in shown.items())
-    ]
-
-
-def pages_with_links(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Return the pages to write again after any change, since the targets of links may change."""
-    return sorted(set(domain_of(env).uses) & env.found_docs)

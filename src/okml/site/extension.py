@@ -23,6 +23,7 @@ from okml.site import (
     domain,
     drawing,
     feed,
+    following,
     labels,
     markup,
     mathjax,
@@ -162,9 +163,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", read_in_parallel)
     app.connect("config-inited", mathjax.use_own_mathjax)
     app.connect("builder-inited", read_ahead)
+    app.connect("builder-inited", following.write_fingerprints)
     app.connect("builder-inited", mathjax.only_where_formulas_are)
-    app.connect("env-get-outdated", domain.outdated_pages)
-    app.connect("env-updated", domain.pages_with_links)
+    app.connect("env-updated", following.pages_with_links)
     app.connect("env-updated", copy_cell_styles)
     app.connect("html-collect-pages", repository.source_pages)
     # Before Sphinx collects titles, tables of contents and images, at the default priority of 500.

@@ -16,6 +16,7 @@ from okml.site.badges import verdict_badge
 from okml.site.directives import warn
 from okml.site.domain import CELL, DIGEST, domain_of, is_digest, link
 from okml.site.estimates import measured_node, prose, typed
+from okml.site.following import note_chapters
 from okml.site.language import Lang, page_language, said, word
 from okml.site.markup import element, tag
 
@@ -51,11 +52,10 @@ class ClaimRole(LedgerRole):
     def render(self) -> Nodes:
         """Return the badge; on the chapter's digest it is also the target of the cell's link."""
         row = view.find(self.text)
-        domain = domain_of(self.env)
-        domain.use(row.claim.chapter, self.env.docname)
+        note_chapters(self.env, row.claim.chapter)
         anchor = None
         if is_digest(self.env.docname, self.text):
-            anchor = domain.claim_place(self.text, DIGEST, self.env.docname)
+            anchor = domain_of(self.env).claim_place(self.text, DIGEST, self.env.docname)
         badge = verdict_badge(row.best, self.lang)
         badge.append(tag("span", self.text, classes=["okml-id"]))
         badge["attrs"]["title"] = plain(said(row.claim.text, self.lang))
@@ -75,9 +75,8 @@ class TestsRole(LedgerRole):
         contain the mark.
         """
         row = view.find(self.text)
-        domain = domain_of(self.env)
-        domain.use(row.claim.chapter, self.env.docname)
-        anchor = domain.claim_place(self.text, CELL, self.env.docname)
+        note_chapters(self.env, row.claim.chapter)
+        anchor = domain_of(self.env).claim_place(self.text, CELL, self.env.docname)
         place = [anchor] if anchor else []
         mark = tag("span", classes=[MARK], ids=place, attrs={"title": self.text})
         mark["claim"] = self.text
@@ -115,7 +114,7 @@ class MeasuredRole(LedgerRole):
     def render(self) -> Nodes:
         """Return the number, or a note that this scale was not run."""
         shown = measured_node(self.text, self.lang)
-        domain_of(self.env).use(view.chapter_of(self.text), self.env.docname)
+        note_chapters(self.env, view.chapter_of(self.text))
         return [shown]
 
 

@@ -10,6 +10,7 @@ from okml.profile import PROFILE_NAMES
 from okml.site import view
 from okml.site.directives import PageDirective
 from okml.site.estimates import stale_note
+from okml.site.following import note_chapters
 from okml.site.language import Lang, counted, word
 from okml.site.markup import Child, abbreviation, element, row, scrolling_table, tag
 from okml.site.pages import chapter_link, doc_link, page_in
@@ -22,7 +23,7 @@ class RunStatus(PageDirective):
 
     def render(self) -> list[nodes.Node]:
         """Return both tables."""
-        self.uses()
+        note_chapters(self.env)
         return [self._recorded(self.lang), self._executed(self.lang)]
 
     def _recorded(self, lang: Lang) -> element:

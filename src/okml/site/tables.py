@@ -16,6 +16,7 @@ from okml.site.badges import counts, icon, verdict_badge
 from okml.site.directives import ChapterDirective, PageDirective
 from okml.site.domain import ROW, domain_of, link
 from okml.site.estimates import estimate_node, prose, sampled, stale_note
+from okml.site.following import note_chapters
 from okml.site.labels import label_in
 from okml.site.language import Lang, counted, place_in_paper, said, word
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
@@ -53,7 +54,7 @@ class Scoreboard(PageDirective):
 
     def render(self) -> list[nodes.Node]:
         """Return both tables."""
-        self.uses()
+        note_chapters(self.env)
         lang, domain = self.lang, domain_of(self.env)
         everything = {chapter: view.rows(chapter) for chapter in CHAPTERS}
         scales = shown_scales([found for rows in everything.values() for found in rows])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,21 +10,16 @@ from typing import Any
 import okml
 from okml.chapters import CHAPTERS, Chapter
 from okml.errors import OkmlError, ParameterError
-from okml.ledger import ClaimRow, RunRecord, chapter_rows, load_record, record_path
+from okml.ledger import ClaimRow, RunRecord, chapter_rows, load_record
 from okml.ledger.staleness import Staleness, staleness
-from okml.profile import PROFILE_NAMES, ProfileName
+from okml.profile import ProfileName
 from okml.site.language import NOTEBOOK_PAGES, Lang, in_language, page_language
 
 
 def forget() -> None:
     """Read all files again from here on; a build begins with this."""
-    for read in (_digest, notebook, _rows, record, stale_since):
+    for read in (notebook, _rows, record, stale_since):
         read.cache_clear()
-
-
-@cache
-def _digest(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest() if path.exists() else b"absent"
 
 
 @cache
@@ -38,15 +31,6 @@ def notebook(path: Path) -> dict[str, Any]:
 def claims_file(chapter: str) -> Path:
     """Return the path of a chapter's claims, whether or not the file exists."""
     return Path(okml.__file__).parent / chapter / "claims.yml"
-
-
-def content_hash(chapter: str, notebooks: Iterable[Path]) -> str:
-    """Return a hash of all chapter content of a page: claims, records, notebooks."""
-    digest = hashlib.sha256(str([stale_since(chapter, name) for name in PROFILE_NAMES]).encode())
-    records = [record_path(chapter, profile) for profile in PROFILE_NAMES]
-    for path in (claims_file(chapter), *records, *notebooks):
-        digest.update(_digest(path))
-    return digest.hexdigest()
 
 
 def rows(chapter: str) -> list[ClaimRow]:
