@@ -80,6 +80,11 @@ def in_hours(what: str, seconds: float, follows_from: str) -> Item:
     return Item(what=what, value=seconds / 3600, unit="h", follows_from=follows_from)
 
 
+def counted(what: str, value: float, follows_from: str, unit: str = "") -> Item:
+    """Return a number, such as that of parameters or of rows, as an item."""
+    return Item(what=what, value=value, unit=unit, follows_from=follows_from)
+
+
 def product(what: str, **factors: float) -> Item:
     """Return an amount that is a product of named factors, bytes among them, as an item."""
     formula = " · ".join(f"{value:,} {_words(name)}" for name, value in factors.items())

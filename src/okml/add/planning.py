@@ -24,7 +24,18 @@ from okml.add.images.prompts import SENTENCE_MODEL
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.small.unet import small_unet
 from okml.data import entry
-from okml.plan import CPU_WORKERS, PASSES, Item, Plan, downloads, in_hours, product, sum_of, summed
+from okml.plan import (
+    CPU_WORKERS,
+    PASSES,
+    Item,
+    Plan,
+    counted,
+    downloads,
+    in_hours,
+    product,
+    sum_of,
+    summed,
+)
 
 # What the hours of small networks assume, measured in seconds of a core of its own, in which a step
 # of a teacher of the digits takes 0.04 and one of their students 0.13; two run at a time.
@@ -149,22 +160,17 @@ def _sampling(profile: AddProfile, settings: SetSettings) -> Item:
 
 def _parameters(profile: AddProfile) -> list[Item]:
     items = [
-        Item(
-            what=f"parameters of the student on {settings.images}",
-            value=_network(settings)[0],
-            unit="",
-            follows_from=f"UNet2DModel of widths {', '.join(map(str, settings.channels))}",
+        counted(
+            f"parameters of the student on {settings.images}",
+            _network(settings)[0],
+            f"UNet2DModel of widths {', '.join(map(str, settings.channels))}",
         )
         for settings in profile.sets
     ]
     if profile.published.rows:
+        why = "the published configuration"
         items += [
-            Item(
-                what=f"parameters of {name}",
-                value=PUBLISHED_PARAMETERS[f"unet.{name}"],
-                unit="",
-                follows_from="the published configuration",
-            )
+            counted(f"parameters of {name}", PUBLISHED_PARAMETERS[f"unet.{name}"], why)
             for name in ("sd21", "sdxl")
         ]
     return items
@@ -249,25 +255,13 @@ def _to_do_first(profile: AddProfile) -> list[Item]:
     items = []
     if published.rows:
         packages = sorted(prerequisites.PACKAGES.values())
-        items.append(
-            Item(
-                what="packages to install first",
-                value=len(packages),
-                unit="",
-                follows_from=f"{', '.join(packages)}: the extra `add`; torch-fidelity fetches "
-                "Inception-v3 (0.1 GB) for FID",
-            )
-        )
+        why = f"{', '.join(packages)}: the extra `add`; torch-fidelity fetches "
+        why += "Inception-v3 (0.1 GB) for FID"
+        items.append(counted("packages to install first", len(packages), why))
     terms = {entry(name).license.id for name in _entries(profile) if entry(name).license.accept}
     if terms:
-        items.append(
-            Item(
-                what="licenses to accept first",
-                value=len(terms),
-                unit="",
-                follows_from=f"OKML_ACCEPT={','.join(sorted(terms))} says that you have",
-            )
-        )
+        why = f"OKML_ACCEPT={','.join(sorted(terms))} says that you have"
+        items.append(counted("licenses to accept first", len(terms), why))
     return items
 
 

@@ -23,6 +23,7 @@ from okml.plan import (
     Item,
     LogSize,
     Plan,
+    counted,
     downloads,
     in_gib,
     in_hours,
@@ -121,12 +122,9 @@ def _rows(data: TaskSettings) -> int:
 
 def _size(data: TaskSettings) -> Item:
     size = size_of(data)
-    return Item(
-        what=f"events of {data.name}",
-        value=size.events,
-        unit="rows" if size.exact else "rows, an estimate",
-        follows_from=f"{size.items:,} items, {size.features} features each",
-    )
+    why = f"{size.items:,} items, {size.features} features each"
+    unit = "rows" if size.exact else "rows, an estimate"
+    return counted(f"events of {data.name}", size.events, why, unit)
 
 
 # Data, how it trains, multiples of the data's features, and how many there are.

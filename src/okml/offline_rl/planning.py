@@ -22,6 +22,7 @@ from okml.plan import (
     LogSize,
     Plan,
     checkpoints,
+    counted,
     downloads,
     in_gib,
     in_hours,
@@ -241,12 +242,9 @@ def _ranking(profile: OfflineRLProfile, trainings: Counter[Kind]) -> Item:
 
 def _log(data: LogSettings) -> Item:
     size = size_of(data)
-    return Item(
-        what=f"events of {data.log} under the protocol",
-        value=size.kept,
-        unit="events" if size.exact else "events, about",
-        follows_from=f"{size.events:,} in the files, {size.items:,} items",
-    )
+    why = f"{size.events:,} in the files, {size.items:,} items"
+    unit = "events" if size.exact else "events, about"
+    return counted(f"events of {data.log} under the protocol", size.kept, why, unit)
 
 
 def _parameters(data: LogSettings) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import chain
 
 from okml.data import catalog
-from okml.plan import Item, Plan, in_gib, in_hours, sum_of
+from okml.plan import Item, Plan, counted, in_gib, in_hours, sum_of
 from okml.runtime import GIB
 from okml.space_time import entities
 from okml.space_time.arms import Pass, all_passes, layers_kept, needs
@@ -63,12 +63,10 @@ def plan(profile: SpaceTimeProfile) -> Plan:
     beside = [counts.untrained(), counts.gathered()]
     largest = max(item.value for item in beside)
     parameters = [
-        Item(
-            what=f"parameters of {name}",
-            value=size.parameters,
-            unit="",
-            follows_from=f"{size.n_layers} blocks of width {size.d_model}, counted on the meta "
-            "device",
+        counted(
+            f"parameters of {name}",
+            size.parameters,
+            f"{size.n_layers} blocks of width {size.d_model}, counted on the meta device",
         )
         for name, size in counts.sizes.items()
     ]

@@ -16,6 +16,7 @@ from okml.plan import (
     Item,
     Plan,
     checkpoints,
+    counted,
     downloads,
     in_gib,
     in_hours,
@@ -205,16 +206,14 @@ def _ranking(profile: StrecProfile, trainings: Counter[Group]) -> Item:
 
 def _rows(data: DataSettings) -> Item:
     size = SIZES[data.log]
-    return Item(
-        what=f"training rows of {data.log}",
-        value=_training_rows(data),
-        unit="rows" if size.exact else "rows, an estimate",
-        follows_from=f"{size.events:,} events; windows of {data.length}; 8 of 11 rows train"
-        if not size.exact
-        else f"counted; at most {data.rows_per_user} of each of {size.users} users"
-        if data.rows_per_user
-        else "counted",
-    )
+    if not size.exact:
+        why = f"{size.events:,} events; windows of {data.length}; 8 of 11 rows train"
+    elif data.rows_per_user:
+        why = f"counted; at most {data.rows_per_user} of each of {size.users} users"
+    else:
+        why = "counted"
+    unit = "rows" if size.exact else "rows, an estimate"
+    return counted(f"training rows of {data.log}", _training_rows(data), why, unit)
 
 
 def _parameters(profile: StrecProfile, data: DataSettings) -> int:
