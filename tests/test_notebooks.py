@@ -214,8 +214,9 @@ def test_the_notebooks_of_a_chapter_share_its_run_and_take_turns(in_parts, monke
         return job.output
 
     monkeypatch.setattr(notebooks, "execute", run)
+    monkeypatch.setattr(notebooks, "side_by_side", lambda jobs: 2)
     jobs = prepare_all(in_parts, "smoke", {})
-    assert execute_all(jobs, lanes=2) == [job.output for job in jobs]
+    assert execute_all(jobs) == [job.output for job in jobs]
     assert order == ["space_time", "space_time_later"]
     assert len({job.folder for job in jobs}) == 1
     assert [job.notebook for job in jobs] == list(in_parts.notebooks)
@@ -244,7 +245,7 @@ def test_each_chapter_is_said_to_start_and_to_end(chapter, monkeypatch):
     monkeypatch.setattr(notebooks, "execute", run)
     jobs = [prepare(chapter, "smoke", {"seeds": seeds}) for seeds in ("[0]", "[1]")]
     with pytest.raises(NotebookError, match="It broke"):
-        execute_all(jobs, 1, said.append)
+        execute_all(jobs, said.append)
     assert [re.sub(r"\d+\.\d", "#", text) for text in said] == [
         "space_time starts", "space_time ends: done, # s",
         "space_time starts", "space_time ends: failed, # s",
@@ -261,7 +262,7 @@ def test_chapters_that_run_are_asked_to_stop_when_the_command_is(chapter, monkey
 
     monkeypatch.setattr(notebooks, "execute", run)
     with pytest.raises(SystemExit):
-        execute_all([prepare(chapter, "smoke", {})], 1, lambda text: None)
+        execute_all([prepare(chapter, "smoke", {})], lambda text: None)
     assert kernel.exitcode == -signal.SIGTERM  # and not 0, at the end of its sleep
 
 
@@ -293,12 +294,13 @@ def test_a_kernel_that_dies_is_noticed_without_a_limit_of_time(chapter, monkeypa
         execute(prepare(chapter, "smoke", {}))
 
 
-def test_the_failure_of_one_chapter_leaves_the_others_results(chapter, tmp_path):
+def test_the_failure_of_one_chapter_leaves_the_others_results(chapter, tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks, "side_by_side", lambda jobs: 1)
     write_notebook(tmp_path / "notebooks" / "strec.ipynb", "print(1)")
     broken, whole = prepare(chapter, "smoke", {}), prepare(STREC, "smoke", {})
     broken.output.mkdir(parents=True)  # no file can take its place
     with pytest.raises(NotebookError, match="space_time could not read or write a file"):
-        execute_all([broken, whole], lanes=1)
+        execute_all([broken, whole])
     assert is_current(whole)
 
 

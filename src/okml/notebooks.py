@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -63,8 +63,8 @@ class NotebookJob:
 
     chapter: Chapter
     settings: Profile
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    output: Path = Path()
+    parameters: Mapping[str, Any]
+    output: Path
 
     @property
     def notebook(self) -> Path:
@@ -259,9 +259,7 @@ def execute(job: NotebookJob) -> Path:
             written; what was executed so far is kept beside the output.
     """
     partial = job.output.with_suffix(".partial.ipynb")
-    kept = f"The executed part is kept in {partial}."
-    name, chapter = job.name, job.chapter.name
-    try:
+    with _explained(job, f"The executed part is kept in {partial}."):
         job.output.parent.mkdir(parents=True, exist_ok=True)
         start_warm()
         papermill.execute_notebook(
@@ -286,6 +284,15 @@ def execute(job: NotebookJob) -> Path:
         with atomic_write(job.output) as handle:
             nbformat.write(notebook, handle)
         partial.unlink()
+    return job.output
+
+
+@contextmanager
+def _explained(job: NotebookJob, kept: str) -> Iterator[None]:
+    """Raise what stops a notebook as an error that says what to do."""
+    name, chapter, profile = job.name, job.chapter.name, job.profile
+    try:
+        yield
     except papermill.PapermillExecutionError as error:
         if error.ename == BusyError.__name__:
             raise BusyError(error.evalue, kept) from None
@@ -301,22 +308,20 @@ def execute(job: NotebookJob) -> Path:
     except TimeoutError:  # its base class OSError is handled below
         raise NotebookError(
             f"Chapter {name}: a cell ran longer than {CELL_TIMEOUT_S:,} s.",
-            f"{kept}\nWithout a limit: python -m okml.{chapter} --profile {job.profile}. The "
+            f"{kept}\nWithout a limit: python -m okml.{chapter} --profile {profile}. The "
             "notebook then finds the finished steps.",
         ) from None
     except RuntimeError as error:  # nbclient's error for a dead kernel
         raise NotebookError(
             f"Chapter {name}: its kernel ended or did not start: {error}.",
-            f"{kept}\nMemory may have run out: compare `okml plan {chapter} --profile "
-            f"{job.profile}` with `okml doctor`. The same command goes on after the last finished "
-            "step.",
+            f"{kept}\nMemory may have run out: compare `okml plan {chapter} --profile {profile}` "
+            "with `okml doctor`. The same command goes on after the last finished step.",
         ) from None
     except OSError as error:
         raise NotebookError(
             f"Chapter {name} could not read or write a file: {error}.",
             "Free some space, or name another folder with --out.",
         ) from None
-    return job.output
 
 
 def joined_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
@@ -347,17 +352,14 @@ def joined_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
     return found
 
 
-def execute_all(
-    jobs: Sequence[NotebookJob], lanes: int | None = None, say: Callable[[str], object] = print
-) -> list[Path]:
+def execute_all(jobs: Sequence[NotebookJob], say: Callable[[str], object] = print) -> list[Path]:
     """Execute chapters, some at a time; all are tried before a failure is raised.
 
-    The notebooks of a chapter share the folder of its run, so they are executed one by one.
+    Those at a time have equal shares of the cores. The notebooks of a chapter share the folder of
+    its run, so they are executed one by one.
 
     Args:
         jobs: The checked jobs, those of a chapter together.
-        lanes: Number of chapters at a time, each with an equal share of the cores; None for
-            :func:`side_by_side`.
         say: A function that gets a message at the start and end of each notebook.
 
     Raises:
@@ -366,7 +368,7 @@ def execute_all(
     if not jobs:
         return []
     chains = [list(own) for _, own in groupby(jobs, key=lambda job: job.chapter.name)]
-    lanes = min(len(chains), lanes or side_by_side(jobs))
+    lanes = min(len(chains), side_by_side(jobs))
     share = str(max(1, usable_cores() // lanes))
     # Disable progress bars, libraries' own included, since outputs are read after the run.
     surroundings = changed_environment(OMP_NUM_THREADS=share, TQDM_DISABLE="1")
