@@ -57,33 +57,23 @@ class Names(ast.NodeVisitor):
         if isinstance(node.value, str):
             self.words.add(node.value)
 
-    def visit_Import(self, node: ast.Import) -> None:
+    def visit_Import(self, node: Import) -> None:
         """Collect an import inside a function."""
-        self._import(node)
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        """Collect an import inside a function."""
-        self._import(node)
-
-    def _import(self, node: Import) -> None:
         for bound, target in imported(node, self.package):
             self.imports[bound].append(target)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        """Visit the body in a scope of its own."""
-        self._function(node)
+    visit_ImportFrom = visit_Import  # noqa: N815 - as ast calls it
 
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+    def visit_FunctionDef(self, node: Function) -> None:
         """Visit the body in a scope of its own."""
-        self._function(node)
+        self._all(node.decorator_list)
+        self._inside(node.args, node.body)
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - as ast calls it
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
         """Visit the body in a scope of its own."""
         self._inside(node.args, [node.body])
-
-    def _function(self, node: Function) -> None:
-        self._all(node.decorator_list)
-        self._inside(node.args, node.body)
 
     def _inside(self, given: ast.arguments, body: Sequence[ast.AST]) -> None:
         self._all((*given.defaults, *filter(None, given.kw_defaults)))
