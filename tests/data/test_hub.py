@@ -213,13 +213,3 @@ def test_a_gated_repository_says_where_to_ask(hub, toy_model):
     hub.gated = True
     with pytest.raises(DataError, match=r"ask for access on https://huggingface\.co/toys/toy"):
         fetch("toy")
-
-
-def test_one_file_of_a_repository(hub, use_catalog):
-    source = {"kind": "hub", "repo": "toys/toy", "revision": COMMIT}
-    file = {"name": "model.safetensors", "bytes": len(WEIGHTS), "sha256": sha256(WEIGHTS)}
-    use_catalog({"toy": {"kind": "model", "files": [file], "sources": [source]}})
-    assert fetch("toy")["model.safetensors"].read_bytes() == WEIGHTS
-    assert fetched_from("toy")["model.safetensors"].source == (
-        f"hub:toys/toy@{COMMIT}/model.safetensors"
-    )

@@ -15,7 +15,7 @@ from okml.data.archives import is_safe_member
 from okml.data.digests import ContentHash
 from okml.data.hub import HubSnapshotSource
 from okml.data.packages import DebSource, JoinedSource, NpmSource, WheelSource
-from okml.data.sources import HttpsArchiveSource, HttpsSource, HubSource, ManualSource, Sha256
+from okml.data.sources import HttpsArchiveSource, HttpsSource, ManualSource, Sha256
 from okml.errors import DataError, ParameterError
 from okml.settings import Frozen
 from okml.yaml_text import parse_yaml
@@ -27,7 +27,6 @@ PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib
 AnySource = Annotated[
     HttpsSource
     | HttpsArchiveSource
-    | HubSource
     | WheelSource
     | NpmSource
     | DebSource

@@ -75,7 +75,7 @@ class HubCommit:
 
 
 @contextmanager
-def hub_errors(repo: str) -> Iterator[None]:
+def _hub_errors(repo: str) -> Iterator[None]:
     """Turn the hub's errors into a ``SourceError`` that says what to do."""
     from huggingface_hub.errors import GatedRepoError
 
@@ -101,7 +101,7 @@ def resolve(source: HubSnapshotSource) -> HubCommit:
     """
     from huggingface_hub import HfApi
 
-    with hub_errors(source.repo):
+    with _hub_errors(source.repo):
         info = HfApi().model_info(source.repo, revision=source.revision, files_metadata=True)
     files = []
     for sibling in info.siblings or ():
@@ -137,7 +137,7 @@ def download_snapshot(snapshot: HubCommit, folder: Path) -> None:
     # Intact files are not requested or hashed again: a checkpoint can be 138 GB.
     missing = [file for file in snapshot.files if not _is_here(file, folder)]
     if missing:
-        with hub_errors(snapshot.repo):
+        with _hub_errors(snapshot.repo):
             snapshot_download(
                 snapshot.repo,
                 revision=snapshot.commit,

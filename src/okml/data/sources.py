@@ -102,37 +102,6 @@ class HttpsArchiveSource(Source):
         return self.bytes or 0
 
 
-class HubSource(Source):
-    """One file of a repository on the Hugging Face hub."""
-
-    kind: Literal["hub"]
-    repo: str
-    revision: str
-    filename: str = "{name}"
-    repo_type: Literal["model", "dataset"] = "model"
-
-    def describe(self, name: str) -> str:
-        """Return repository, revision and file."""
-        return f"hub:{self.repo}@{self.revision}/{self.filename.format(name=name)}"
-
-    def obtain(self, name: str, size: int | None, part: Path, work: Path) -> str:
-        """Download through huggingface_hub, which resumes; see ``Source.obtain``."""
-        from huggingface_hub import hf_hub_download
-
-        from okml.data.hub import hub_errors
-
-        with hub_errors(self.repo):
-            path = hf_hub_download(
-                self.repo,
-                self.filename.format(name=name),
-                revision=self.revision,
-                repo_type=self.repo_type,
-                local_dir=work / "hub",
-            )
-        Path(path).replace(part)
-        return self.describe(name)
-
-
 class ManualSource(Source):
     """Steps that only a person can take, such as signing a form."""
 
