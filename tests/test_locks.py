@@ -14,7 +14,7 @@ import pytest
 
 from okml import locks
 from okml.errors import BusyError
-from okml.locks import held, holder, take
+from okml.locks import held, holder
 
 HOLD = """
 import sys
@@ -53,8 +53,8 @@ def hold(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 def test_a_second_process_is_told_who_is_there_and_what_to_do(tmp_path, hold):
     other = hold()
-    with pytest.raises(BusyError) as caught:
-        take(tmp_path)
+    with pytest.raises(BusyError) as caught, held(tmp_path):
+        pass
     message, hint = caught.value.message, caught.value.hint
     assert f"process {other.pid} on {socket.gethostname()} since 20" in message
     assert str(tmp_path) in message
@@ -113,8 +113,9 @@ def test_a_run_whose_parent_was_killed_is_given_time_to_end(tmp_path, hold, monk
 
 def test_one_process_may_enter_twice_unless_it_asks_to_be_alone(tmp_path):
     mine = f"process {os.getpid()} "
-    with held(tmp_path), held(tmp_path), pytest.raises(BusyError, match=mine):
-        take(tmp_path, patience=0, reentrant=False)
+    alone = held(tmp_path, patience=0, reentrant=False)
+    with held(tmp_path), held(tmp_path), pytest.raises(BusyError, match=mine), alone:
+        pass
     assert holder(tmp_path) is None
 
 

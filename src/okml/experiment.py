@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
@@ -14,7 +15,7 @@ from okml.accelerator import require_accelerator
 from okml.chapters import chapter
 from okml.kept import AnyStudy, remove_superseded
 from okml.ledger import RunRecord, folder_of, save_record
-from okml.locks import take
+from okml.locks import held
 from okml.profile import ProfileT
 from okml.runtime import seed_everything
 from okml.status import note_folder
@@ -109,7 +110,8 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
         self.profile = profile
         self.stated = chapter(profile.chapter).profile(profile.name)
         self.folder = folder or folder_of(profile, self.stated)
-        self._lock = take(self.folder)
+        self._lock = ExitStack()
+        self._lock.enter_context(held(self.folder))
         self.study = self.open_study(profile, self.folder)
         self.steps = Steps(profile, self.folder, str(self.study.device))
         note_folder(profile.chapter, self.folder)
@@ -137,7 +139,7 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
         save_record(record, self.stated, self.folder)
         remove_superseded(self.profile, self.folder)
         runlog.event("run finished")
-        self._lock.release()
+        self._lock.close()
         return record
 
     def record_so_far(self) -> RunRecord:
@@ -148,7 +150,7 @@ class ChapterExperiment(ABC, Generic[ProfileT, StudyT]):
         """
         if all(map(self._is_kept, self.step_names())):
             return self.record()
-        self._lock.release()
+        self._lock.close()
         return self.steps.record({})
 
     def _is_kept(self, name: str) -> bool:

@@ -84,22 +84,6 @@ def held(
     Raises:
         BusyError: If another process holds the folder; the message names it.
     """
-    taken = take(folder, lock, patience=patience, reentrant=reentrant, say=say)
-    try:
-        yield
-    finally:
-        taken.release()
-
-
-def take(
-    folder: Path,
-    lock: str = LOCK,
-    *,
-    patience: float = PATIENCE_S,
-    reentrant: bool = True,
-    say: Callable[[str], object] = print,
-) -> FileLock:
-    """Take the lock of :func:`held` until it is released or its last reference is deleted."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / lock
     taken = FileLock(path, thread_local=False, is_singleton=reentrant)
@@ -111,7 +95,10 @@ def take(
         elif found is None or not found.ending or not _acquire(taken, ENDING_S):
             raise _busy(folder, found)
     path.write_text(_me().model_dump_json(), encoding="utf-8")
-    return taken
+    try:
+        yield
+    finally:
+        taken.release()
 
 
 def _acquire(lock: FileLock, seconds: float) -> bool:
