@@ -164,6 +164,23 @@ def _switch(env: BuildEnvironment, pagename: str, context: dict[str, Any]) -> di
     }
 
 
+def _in_language(tree: Any, lang: Lang, home: str) -> Any:
+    """Return a table of contents with the parts and words of a language, without the home page."""
+    for link in tree.select("a"):
+        if link.string:
+            link.string = theme_word(link.string, lang)
+    for caption in tree.find_all("p", class_="caption"):
+        if not LETTERS[lang].search(caption.get_text()):
+            caption.find_next_sibling("ul").decompose()
+            caption.decompose()
+    for link in tree.select(f'li > a[href="{home}"]'):
+        link.parent.decompose()
+    for summary in tree.select("li > details > summary"):  # an arrow without words
+        title = summary.find_previous("a").get_text()
+        summary["aria-label"] = f"{word('pages_of', lang)} {title}"
+    return tree
+
+
 @lru_cache(maxsize=1)
 def _shared(builder: Any) -> dict[Any, Any]:
     """Return the tables of contents that pages of a build share."""
@@ -175,8 +192,7 @@ def keep_to_the_language(
 ) -> None:
     """Show the parts of the table of contents, and the neighbors, in the language of a page.
 
-    A part is in the language of its caption; one with a caption in both is shown everywhere. The
-    home page, which the theme puts before the parts, is left out of them.
+    A part is in the language of its caption; one with a caption in both is shown everywhere.
     """
     assert app.env is not None
     lang = page_language(pagename)
@@ -187,26 +203,13 @@ def keep_to_the_language(
     # Pages that are in no table of contents have the same if they lie at one depth of folders.
     shared = _shared(app.builder) if pagename.startswith(IN_NO_CONTENTS) else {}
 
+    home = context["pathto"](context["root_doc"])
+
     def of_language(kind: str, **options: Any) -> Any:
         key = (lang, pagename.count("/"), kind, *sorted(options.items()))
         if key not in shared:
-            shared[key] = trimmed(generate(kind, **options))
+            shared[key] = _in_language(generate(kind, **options), lang, home)
         return shared[key]
-
-    def trimmed(tree: Any) -> Any:
-        for link in tree.select("a"):
-            if link.string:
-                link.string = theme_word(link.string, lang)
-        for caption in tree.find_all("p", class_="caption"):
-            if not LETTERS[lang].search(caption.get_text()):
-                caption.find_next_sibling("ul").decompose()
-                caption.decompose()
-        for link in tree.select(f'li > a[href="{context["pathto"](context["root_doc"])}"]'):
-            link.parent.decompose()
-        for summary in tree.select("li > details > summary"):  # an arrow without words
-            title = summary.find_previous("a").get_text()
-            summary["aria-label"] = f"{word('pages_of', lang)} {title}"
-        return tree
 
     context["generate_toctree_html"] = of_language
     if _is_wide(context):

@@ -8,9 +8,10 @@ from typing import Literal
 
 import polars as pl
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from okml.errors import ParameterError, RecordError
+from okml.settings import Frozen
 from okml.tables import Table
 
 Comparability = Literal[
@@ -21,13 +22,11 @@ OTHER: Comparability = "other data: direction only"
 Cell = str | int | float | None
 
 
-class Published(BaseModel):
+class Published(Frozen):
     """One table of a paper; an empty cell is unknown.
 
     Its comparability holds for a run on the same data; for other data only the direction compares.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     theme: Literal["items", "users", "goals", "stream"]
