@@ -234,7 +234,7 @@ def is_current(job: NotebookJob) -> bool:
 
 
 @contextmanager
-def reserved(jobs: Sequence[NotebookJob], say: Callable[[str], object] = print) -> Iterator[None]:
+def reserved(jobs: Sequence[NotebookJob], say: Callable[[str], object]) -> Iterator[None]:
     """Lock the outputs of jobs, and check that no other process uses their run folders.
 
     The run folders are only checked: the kernels lock them later.

@@ -46,7 +46,7 @@ class Status(Frozen):
     last: tuple[str, ...]  # last lines of the log
 
 
-def statuses(chapters: Iterable[str], lines: int = 3) -> list[Status]:
+def statuses(chapters: Iterable[str], lines: int) -> list[Status]:
     """Return the status of each folder in which some chapters have run, the latest start last.
 
     Each has so many of the last lines of its log.
