@@ -14,7 +14,16 @@ from okml.runtime import commits_since
 from okml.site.directives import PageDirective
 from okml.site.labels import label_in
 from okml.site.language import Lang, counted, word
-from okml.site.markup import element, note, row, scrolling_table, tag, with_code
+from okml.site.markup import (
+    element,
+    missing,
+    note,
+    paragraph,
+    row,
+    scrolling_table,
+    tag,
+    with_code,
+)
 from okml.site.numerals import numbers_in
 from okml.site.provenance import hardware, short_hash, when
 
@@ -54,18 +63,13 @@ class RecordTable(RecordDirective, Generic[R]):
         """Return the table, and the time and machine of the record."""
         path = self.path_of(self.file)
         if path is None:
-            return missing(word(self.unrecorded, self.lang))
+            return [paragraph(missing(word(self.unrecorded, self.lang)))]
         record = self.kind.read(path)
         return [self.table(record), made(record, self.script, self.lang)]
 
     @abstractmethod
     def table(self, record: R) -> element:
         """Return the table of the record."""
-
-
-def missing(said: str) -> list[nodes.Node]:
-    """Return the paragraph in the place of a record that is not there."""
-    return [nodes.paragraph("", "", tag("span", said, classes=["okml-missing"]))]
 
 
 def made(record: MachineRecord, script: str, lang: Lang, *more: str) -> nodes.Node:
@@ -80,17 +84,16 @@ def made(record: MachineRecord, script: str, lang: Lang, *more: str) -> nodes.No
     """
     when_and_where = f"{when(record.started)} UTC, {hardware(record.environment, lang)}, "
     origin = note(when_and_where, short_hash(record.commit.sha), *more)
-    return nodes.paragraph("", "", origin, *_since(record, script, lang))
+    return paragraph(origin, _since(record, script, lang))
 
 
-def _since(record: MachineRecord, script: str, lang: Lang) -> list[nodes.Node]:
-    """Return a note of the commits to a script that a record lacks; nothing if Git knows none."""
+def _since(record: MachineRecord, script: str, lang: Lang) -> element | None:
+    """Return a note of the commits to a script that a record lacks; None if Git knows none."""
     commits = commits_since(record.commit.sha, script)
     if not commits:
-        return []
-    shown = note(f"{word('script_changed', lang)}: {counted(commits, 'commits', lang)}.")
-    shown["classes"].append("okml-stale")
-    return [shown]
+        return None
+    told = f"{word('script_changed', lang)}: {counted(commits, 'commits', lang)}."
+    return note(told, classes=["okml-stale"])
 
 
 class Benchmarks(RecordDirective):
@@ -104,7 +107,7 @@ class Benchmarks(RecordDirective):
     def _one(self, name: str) -> list[nodes.Node]:
         path = self.path_of(name)
         if path is None:
-            return missing(f"{name}: {word('benchmark_missing', self.lang)}")
+            return [paragraph(missing(f"{name}: {word('benchmark_missing', self.lang)}"))]
         record, script = BenchmarkRecord.read(path), f"benchmarks/{name}.py"
         self.env.note_dependency(str(repository_root() / script))  # commits to it are counted
         agreed = "; ".join(
@@ -113,17 +116,9 @@ class Benchmarks(RecordDirective):
         )
         return [
             _table(record, self.lang),
-            _what(record, self.lang),
+            paragraph(*with_code(label_in(record.what, self.lang))),
             made(record, script, self.lang, f". {word('agreement', self.lang)}: {agreed}"),
         ]
-
-
-def _what(record: BenchmarkRecord, lang: Lang) -> nodes.Node:
-    """Return the description of a benchmark, with text in backticks as code."""
-    parts = with_code(label_in(record.what, lang))
-    return nodes.paragraph(
-        "", "", *(nodes.Text(part) if isinstance(part, str) else part for part in parts)
-    )
 
 
 def _table(record: BenchmarkRecord, lang: Lang) -> element:

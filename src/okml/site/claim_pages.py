@@ -31,7 +31,7 @@ from okml.site.estimates import estimate_in, prose
 from okml.site.feed import VerdictChange, verdict_changes
 from okml.site.following import note_chapters
 from okml.site.language import LANGUAGES, in_language, said, word
-from okml.site.markup import Child, definitions, element, note, row, scrolling_table, tag
+from okml.site.markup import Child, definitions, element, note, paragraph, row, scrolling_table, tag
 from okml.site.numerals import numbers_in
 from okml.site.opening import one_figure
 from okml.site.pages import digest_docname, doc_link
@@ -82,7 +82,7 @@ class ClaimPage(PageDirective):
         return [
             head,
             *self._result(found),
-            *([nodes.paragraph("", "", *_nodes(prose(why, self.lang)))] if why else []),
+            *([paragraph(*prose(why, self.lang))] if why else []),
             *(tag("p", told) for told in what_would_decide(found, self.lang)),
             *self._figure(claim.id),
             definitions(self._facts(found)),
@@ -185,10 +185,6 @@ class ClaimPage(PageDirective):
             "p", tag("strong", word("cite", self.lang)), " ", cited, " ", data,
             classes=["okml-cite"],
         )  # fmt: skip
-
-
-def _nodes(children: list[Child | None]) -> list[nodes.Node]:
-    return [nodes.Text(child) if isinstance(child, str) else child for child in children if child]
 
 
 @lru_cache(maxsize=16)

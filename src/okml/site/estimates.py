@@ -11,7 +11,7 @@ from okml.ledger.staleness import Staleness
 from okml.site import view
 from okml.site.labels import label_in
 from okml.site.language import Lang, counted, said, word
-from okml.site.markup import Child, abbreviation, element, note, tag, with_code
+from okml.site.markup import Child, abbreviation, element, missing, note, with_code
 from okml.site.numerals import numbers_in
 
 
@@ -59,11 +59,9 @@ def stale_note(stale: Staleness | None, lang: Lang) -> element | None:
     """Return a note that settings or code have changed since a record was made, or None."""
     if stale is None:
         return None
-    shown = note(word("stale.settings" if stale.settings else "stale.code", lang))
-    if stale.commits is not None:
-        shown.append(nodes.Text(f" ({counted(stale.commits, 'commits', lang)})"))
-    shown["classes"].append("okml-stale")
-    return shown
+    what = word("stale.settings" if stale.settings else "stale.code", lang)
+    count = "" if stale.commits is None else f" ({counted(stale.commits, 'commits', lang)})"
+    return note(what, count, classes=["okml-stale"])
 
 
 def measured_node(text: str, lang: Lang) -> nodes.Node:
@@ -76,7 +74,7 @@ def measured_node(text: str, lang: Lang) -> nodes.Node:
     view.rows(quote.chapter)  # raises for an unknown chapter
     record = view.record(quote.chapter, quote.profile)
     if record is None:
-        return tag("span", word("not_run", lang), classes=["okml-missing"])
+        return missing(word("not_run", lang))
     date = record.provenance.started[:10]
     found = estimate_node(quote.look_up(record), lang, text, date, digits=quote.digits)
     found["classes"] = ["okml-measured"]

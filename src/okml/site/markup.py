@@ -33,10 +33,17 @@ def tag(
 ) -> element:
     """Return an HTML element with ``children``; strings become text and None is left out."""
     node = element("", "", tag=name, attrs=dict(attrs or {}), classes=list(classes), ids=list(ids))
-    node.extend(
-        nodes.Text(child) if isinstance(child, str) else child for child in children if child
-    )
+    node.extend(_as_nodes(children))
     return node
+
+
+def paragraph(*children: Child | None) -> nodes.paragraph:
+    """Return a paragraph of the text, which the description of a page may quote."""
+    return nodes.paragraph("", "", *_as_nodes(children))
+
+
+def _as_nodes(children: Iterable[Child | None]) -> list[nodes.Node]:
+    return [nodes.Text(child) if isinstance(child, str) else child for child in children if child]
 
 
 def abbreviation(text: str, title: str, classes: Sequence[str] = ()) -> element:
@@ -50,9 +57,14 @@ def with_code(text: str) -> list[Child]:
     return [nodes.literal("", part) if n % 2 else part for n, part in enumerate(parts) if part]
 
 
-def note(*children: Child | None) -> element:
+def note(*children: Child | None, classes: Sequence[str] = ()) -> element:
     """Return secondary text, on a line of its own in small print."""
-    return tag("span", *children, classes=["okml-note"])
+    return tag("span", *children, classes=["okml-note", *classes])
+
+
+def missing(text: str) -> element:
+    """Return what stands in the place of something that is not there."""
+    return tag("span", text, classes=["okml-missing"])
 
 
 def scrolling(label: str, *children: Child | None) -> element:

@@ -14,7 +14,7 @@ from okml.site.badges import count_badges
 from okml.site.directives import warn
 from okml.site.following import note_chapters
 from okml.site.language import Lang, counted, page_language, word
-from okml.site.markup import Child, definitions, element, tag
+from okml.site.markup import Child, definitions, element, paragraph, tag
 from okml.site.pages import doc_link, page_in, section_link
 from okml.site.provenance import duration_in, footer, memory
 from okml.site.roles import MARK
@@ -73,12 +73,12 @@ def _facts(chapter: str, claims: set[str], lang: Lang) -> element:
 
 def _banner(env: BuildEnvironment, lang: Lang) -> nodes.Node:
     """Return what a page of a smoke run says of its figures."""
-    text = nodes.paragraph("", word("smoke_banner", lang) + " ")
+    told: list[Child] = [f"{word('smoke_banner', lang)} "]
     if (scoreboard := page_in(env, SCOREBOARD, lang)) in env.found_docs:
-        text += doc_link(scoreboard)
+        told.append(doc_link(scoreboard))
     if (guide := one_figure(env, lang)) is not None:
-        text += [nodes.Text(" · "), guide]
-    return tag("div", text, classes=["okml-banner"], attrs={"role": "note"})
+        told += [" · ", guide]
+    return tag("div", paragraph(*told), classes=["okml-banner"], attrs={"role": "note"})
 
 
 def one_figure(env: BuildEnvironment, lang: Lang) -> pending_xref | None:

@@ -12,7 +12,7 @@ from okml.site.directives import PageDirective
 from okml.site.estimates import stale_note
 from okml.site.following import note_chapters
 from okml.site.language import Lang, counted, word
-from okml.site.markup import Child, abbreviation, element, row, scrolling_table, tag
+from okml.site.markup import Child, abbreviation, element, missing, row, scrolling_table, tag
 from okml.site.pages import chapter_link, doc_link, page_in
 from okml.site.provenance import commit_node, duration_in, hardware, memory, software, when
 from okml.site.runs import notebook_run
@@ -36,11 +36,11 @@ class RunStatus(PageDirective):
                     name = chapter_link(self.env, chapter, lang)
                     head = [name, " ", tag("code", profile), stale]
                     body.append(row(head, *_cells(record, lang)))
-            missing = [profile for profile, record in records.items() if record is None]
-            if missing:  # they share a row, since most chapters lack some
+            lacking = [profile for profile, record in records.items() if record is None]
+            if lacking:  # they share a row, since most chapters lack some
                 name = chapter_link(self.env, chapter, lang)
-                head = [name, " ", tag("code", ", ".join(missing))]
-                body.append(row(head, [_missing("not_run", lang)], *([["—"]] * 5)))
+                head = [name, " ", tag("code", ", ".join(lacking))]
+                body.append(row(head, [missing(word("not_run", lang))], *([["—"]] * 5)))
         keys = ("run", "started", "duration", "seeds", "code", "hardware", "peak_memory")
         return scrolling_table(word("recorded", lang), [word(key, lang) for key in keys], body)
 
@@ -53,8 +53,8 @@ class RunStatus(PageDirective):
     def _notebook(self, docname: str, lang: Lang) -> element:
         name, run = docname.rpartition("/")[2], notebook_run(self.env, docname)
         if run is None or run.started is None:
-            missing = _missing("not_executed", lang)
-            return row([tag("code", name)], [missing], *([["—"]] * 3))
+            state = missing(word("not_executed", lang))
+            return row([tag("code", name)], [state], *([["—"]] * 3))
         page: Child = doc_link(page_in(self.env, docname, lang), name)
         result = word("failed" if run.failed else "finished", lang)
         return row(
@@ -64,10 +64,6 @@ class RunStatus(PageDirective):
             [duration_in(run.seconds or 0, lang)],
             [f"{result} ({counted(run.cells, 'cells', lang)})"],
         )
-
-
-def _missing(key: str, lang: Lang) -> element:
-    return tag("span", word(key, lang), classes=["okml-missing"])
 
 
 def _cells(record: RunRecord, lang: Lang) -> list[list[Child | None]]:

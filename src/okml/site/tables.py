@@ -19,7 +19,7 @@ from okml.site.estimates import estimate_node, prose, sampled, stale_note
 from okml.site.following import note_chapters
 from okml.site.labels import label_in
 from okml.site.language import Lang, counted, place_in_paper, said, word
-from okml.site.markup import Child, element, note, row, scrolling_table, tag
+from okml.site.markup import Child, element, missing, note, row, scrolling_table, tag
 from okml.site.numerals import numbers_in
 from okml.site.pages import chapter_link
 from okml.site.verdicts import share_of_seeds
@@ -187,7 +187,7 @@ def measured_cell(found: ClaimRow, profile: ProfileName, lang: Lang) -> list[Chi
     if verdict.measured is None:
         if claim.untestable is not None:
             return ["—"]
-        return [tag("span", word("not_run", lang), classes=["okml-missing"]), bar_note]
+        return [missing(word("not_run", lang)), bar_note]
     shown = estimate_node(verdict.measured, lang, said(LABELS[verdict.outcome], lang))
     return [
         tag("span", icon(verdict.outcome), shown, classes=["okml-nowrap"]),
@@ -198,9 +198,7 @@ def measured_cell(found: ClaimRow, profile: ProfileName, lang: Lang) -> list[Chi
 
 
 def _bar(bar: str, lang: Lang) -> element:
-    shown = note(f"{word('bar', lang)} {_signs(bar, lang)}")
-    shown["classes"].append("okml-bar")
-    return shown
+    return note(f"{word('bar', lang)} {_signs(bar, lang)}", classes=["okml-bar"])
 
 
 def _signs(bar: str, lang: Lang) -> str:
@@ -220,9 +218,9 @@ def control_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[Ch
     text = _aside(claim.control.text, "details", lang, narrow=narrow)
     aim = _bar(claim.control.bar, lang)
     if best.measured is None:
-        return [tag("span", word("not_run", lang), classes=["okml-missing"]), text]
+        return [missing(word("not_run", lang)), text]
     if best.difference is None:
-        return [tag("span", word("not_compared", lang), classes=["okml-missing"]), text]
+        return [missing(word("not_compared", lang)), text]
     beaten = {True: "beaten", False: "not_beaten", None: "not_certain"}[best.control_beaten]
     about = f"{claim.metric} − {claim.control.metric}"
     return [estimate_node(best.difference, lang, about), note(word(beaten, lang)), aim, text]

@@ -11,7 +11,7 @@ from docutils import nodes
 from okml.benchmark import BenchmarkRecord, PeerComparison
 from okml.site.benchmarks import RecordDirective, number
 from okml.site.language import Lang, word
-from okml.site.markup import element, note, row, scrolling_table, tag
+from okml.site.markup import element, missing, note, row, scrolling_table, tag
 
 RECBOLE, FLOOR = "RecBole", "arithmetic floor"
 
@@ -120,7 +120,7 @@ class SpeedTargets(RecordDirective):
         value = None if record is None else target.found(record)
         if record is None or value is None:
             lacks = "benchmark_missing" if record is None else "target.older"
-            unknown = tag("span", word("target.unknown", lang), classes=["okml-missing"])
+            unknown = missing(word("target.unknown", lang))
             return row([head, note(word(lacks, lang))], ["—"], [unknown])
         shown = word(target.unit, lang).format(number(value, lang))
         if target.met(value):
