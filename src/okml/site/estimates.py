@@ -11,7 +11,7 @@ from okml.ledger.staleness import Staleness
 from okml.site import view
 from okml.site.labels import label_in
 from okml.site.language import Lang, counted, said, word
-from okml.site.markup import Child, abbreviation, element, missing, note, with_code
+from okml.site.markup import Child, abbreviation, element, missing, note, tag, with_code
 from okml.site.numerals import numbers_in
 
 

@@ -58,7 +58,7 @@ class Scoreboard(PageDirective):
         lang, domain = self.lang, domain_of(self.env)
         everything = {chapter: view.rows(chapter) for chapter in CHAPTERS}
         scales = shown_scales([found for rows in everything.values() for found in rows])
-        header = {
+        header: dict[str, str] = {
             word("claim", lang): "sort",
             **{word(key, lang): "facet" for key in ("chapter", "verdict", "rests_on")},
             word("paper", lang): "",
