@@ -19,28 +19,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from okml.benchmark import TieTrial, parser_of
+from okml.benchmark import TieTrial, UpdateRate, parser_of
 from okml.console import report_errors
 from okml.errors import ParameterError
 from okml.ledger import Outcome, RunRecord, judge, load_claims, load_record
 from okml.paths import build_dir
 from okml.runtime import seed_everything, usable_cores
 from okml.seqrec.interactions import Interactions
+from okml.seqrec.metrics import hit
 from okml.steps import StepResult, Steps
 from okml.video_workshop.common.data import load_watched
 from okml.video_workshop.common.describe import share_of_tied
+from okml.video_workshop.common.study import kept_arrays
 from okml.video_workshop.config import PROFILES
 from okml.video_workshop.experiment import Rooms
 from okml.video_workshop.items.experiments.last_items import measure_last_items
 from okml.video_workshop.items.experiments.new_items import measure_cold_items
 from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.stream.arms import StreamArm, StreamJob, shard_jobs
 from okml.video_workshop.stream.experiments.freshness import measure_freshness, measure_shards
 from okml.video_workshop.stream.experiments.news import measure_new_items, measure_shock
+from okml.video_workshop.stream.prequential import Passage
+from okml.video_workshop.stream.study import StreamStudy
 from okml.video_workshop.users.experiments.reuse import (
     measure_action_tokens,
     measure_propagation,
@@ -105,7 +110,58 @@ def in_drawn_order(
     return steps.record({})
 
 
-def beside(profile: VideoWorkshopProfile, file: RunRecord, drawn: RunRecord, out: Path) -> TieTrial:
+def served_with(study: StreamStudy, arm: StreamArm, seed: int, factor: float) -> Passage:
+    """Return the run over the served periods with a factor that the chapter may not have chosen."""
+    job = StreamJob(arm, seed, rate=factor)
+    # Not where the study keeps it: there stands the early run with this factor.
+    path = study.folder / f"served {arm.name} {seed} {factor:g}.npz"
+    return Passage.of_arrays(kept_arrays(path, lambda: study._run(job).arrays()))
+
+
+def update_rates(
+    profile: VideoWorkshopProfile, work: Path, order: Literal["file", "drawn"]
+) -> list[UpdateRate]:
+    """Measure each tried learning rate of updates on the served periods themselves.
+
+    The chapter chooses the rate on early periods, and what was best there may not be best later:
+    where intervals of updates compare otherwise in another order of ties, this tells whether the
+    order does it or the choice.
+
+    Args:
+        profile: The settings.
+        work: The folder of the trainings in the drawn order; those in the file's are inside it.
+        order: The order of tied events.
+    """
+    drawn = order == "drawn"
+    studies = Rooms(profile, work if drawn else work / "file")
+    if drawn:
+        studies.watched = studies.in_random_order(DRAW)
+    study = studies.stream
+    rows = study.served().drawn
+    jobs = shard_jobs(profile)
+    return [
+        UpdateRate(
+            order=order,
+            updates=arm.shards,
+            factor=factor,
+            chosen=factor == study.rate(arm),
+            hr10=tuple(
+                float(hit(served_with(study, arm, seed, factor).ranks[rows], 10).mean())
+                for seed in profile.seeds
+            ),
+        )
+        for arm in (jobs[0].arm, jobs[-1].arm)  # of the fewest updates, and of the most
+        for factor in study.settings.weekly.choice.rates
+    ]
+
+
+def beside(
+    profile: VideoWorkshopProfile,
+    file: RunRecord,
+    drawn: RunRecord,
+    out: Path,
+    rates: Sequence[UpdateRate] = (),
+) -> TieTrial:
     """Judge both records and write what they measured, as far as both have measured it.
 
     Args:
@@ -113,6 +169,7 @@ def beside(profile: VideoWorkshopProfile, file: RunRecord, drawn: RunRecord, out
         file: The record of the chapter, in the file's order.
         drawn: The record of :func:`in_drawn_order`.
         out: The file of the trial's record.
+        rates: What :func:`update_rates` has measured.
     """
     verdicts = {
         claim.id: (judge(claim, file).outcome, judge(claim, drawn).outcome)
@@ -136,6 +193,7 @@ def beside(profile: VideoWorkshopProfile, file: RunRecord, drawn: RunRecord, out
             for claim, pair in verdicts.items()
             if pair[1] not in (Outcome.NOT_RUN, Outcome.UNTESTABLE)
         },
+        rates=rates,
     )
 
 
@@ -153,7 +211,13 @@ def main() -> None:
             f"No run of {profile.chapter} at {profile.name} is recorded.",
             f"Run `okml run {profile.chapter} --profile {profile.name}` first.",
         )
-    print(beside(profile, file, in_drawn_order(profile, work, options.rooms), options.out))
+    drawn = in_drawn_order(profile, work, options.rooms)
+    rates = [
+        rate
+        for order in ("drawn", "file")
+        for rate in (update_rates(profile, work, order) if "stream" in options.rooms else [])
+    ]
+    print(beside(profile, file, drawn, options.out, rates))
 
 
 if __name__ == "__main__":

@@ -421,6 +421,16 @@ class AddTrials(MachineRecord):
         return "\n".join(lines)
 
 
+class UpdateRate(Frozen):
+    """What a recommender on a stream finds, if its updates have one factor of the learning rate."""
+
+    order: Literal["file", "drawn"]  # of tied events
+    updates: float  # a period
+    factor: float
+    chosen: bool  # whether the early periods chose this factor
+    hr10: tuple[float, ...] = Field(min_length=1)  # by seed, over the served periods
+
+
 class TieTrial(MachineRecord):
     """The output of ``benchmarks/trials/ties.py``: a chapter with tied events in two orders."""
 
@@ -437,6 +447,7 @@ class TieTrial(MachineRecord):
     in_file: dict[str, Estimate]  # the metrics in the file's order
     in_drawn: dict[str, Estimate]  # the same metrics in the drawn order
     outcomes: dict[str, tuple[Outcome, Outcome]]  # of each claim in both orders, the file's first
+    rates: tuple[UpdateRate, ...]  # in both orders
 
     def __str__(self) -> str:
         lines = [f"{self.log} at {self.profile}, {self.tied:.0%} of events tied"]

@@ -28,7 +28,7 @@ def test_a_row_has_number_and_verdict_in_both_orders(book):
     drawn = metrics | {"incremental_hr10_gain": estimate(0.0, -0.25, 0.25)}
     save_benchmark(
         book, "tie_trial", profile="night", settings_sha256="0", file_commit="0", log="ml_1m",
-        tied=0.75, draw=1, one_way=[0.9, 0.6], in_file=metrics, in_drawn=drawn,
+        tied=0.75, draw=1, one_way=[0.9, 0.6], rates=[], in_file=metrics, in_drawn=drawn,
         outcomes={
             FRESHNESS: ["direction holds", "undecided"],
             HYBRID: ["direction holds", "direction holds"],
