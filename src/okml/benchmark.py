@@ -469,10 +469,10 @@ def two_digits(value: float) -> str:
     return f"{float(f'{value:.2g}'):,g}"
 
 
-def mean_sd(values: Sequence[float]) -> str:
+def mean_sd(values: Sequence[float], digits: int = 2) -> str:
     """Format the mean of values over seeds, with their standard deviation if there are some."""
-    mean = f"{statistics.mean(values):.2f}"
-    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
 def _or_dash(value: float | None, form: str) -> str:

@@ -26,9 +26,13 @@ def test_a_row_has_number_and_verdict_in_both_orders(book):
         "hybrid_kept_share": estimate(0.875, 0.75, 1.0),
     }
     drawn = metrics | {"incremental_hr10_gain": estimate(0.0, -0.25, 0.25)}
+    rates = [
+        {"order": order, "updates": 4.0, "factor": 0.25, "chosen": hr10[0] == 0.5, "hr10": hr10}
+        for order, hr10 in (("file", [0.125, 0.375]), ("drawn", [0.5, 0.5]))
+    ]
     save_benchmark(
         book, "tie_trial", profile="night", settings_sha256="0", file_commit="0", log="ml_1m",
-        tied=0.75, draw=1, one_way=[0.9, 0.6], rates=[], in_file=metrics, in_drawn=drawn,
+        tied=0.75, draw=1, one_way=[0.9, 0.6], rates=rates, in_file=metrics, in_drawn=drawn,
         outcomes={
             FRESHNESS: ["direction holds", "undecided"],
             HYBRID: ["direction holds", "direction holds"],
@@ -40,6 +44,9 @@ def test_a_row_has_number_and_verdict_in_both_orders(book):
     assert "0.500 [0.250, 0.750]" in freshness[1]
     assert "undecided" in freshness[2]
     assert hybrid[1] == hybrid[2]
+    assert cells(book.page("book/digests/video_workshop")("tr")[-1]) == [
+        "4", "0.25", "0.2500 ± 0.1768", "0.5000 ± 0.0000 chosen on early periods"
+    ]  # fmt: skip
     freshness, _ = rows(book, "book/ru/digests/video_workshop")
     assert "0,500" in freshness[1]
     assert "не решено" in freshness[2]

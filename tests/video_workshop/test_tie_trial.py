@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import polars as pl
 import pytest
@@ -16,7 +18,7 @@ from okml.video_workshop.common.data import Watched
 from okml.video_workshop.config import CPU
 from okml.video_workshop.experiment import Rooms
 from okml.video_workshop.settings import VideoWorkshopProfile
-from okml.video_workshop.stream.experiments.freshness import measure_freshness
+from okml.video_workshop.stream.experiments.freshness import measure_freshness, measure_shards
 from tests.video_workshop.test_stream_experiments import DAY, EVENTS, TINY, USERS, WEEKS
 
 ITEMS = 64
@@ -47,7 +49,7 @@ TIMES = np.sort(TIMES).reshape(EVENTS, USERS).T
 @pytest.fixture
 def profile(monkeypatch: pytest.MonkeyPatch) -> VideoWorkshopProfile:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    weekly = TINY.weekly.model_copy(update={"more_arms": (), "shards": ()})
+    weekly = TINY.weekly.model_copy(update={"more_arms": ()})
     changes = {
         "stream": TINY.model_copy(update={"weekly": weekly}), "seeds": (0,), "device": "cpu",
         "data": CPU.data.model_copy(update={"text": "tfidf"}),
@@ -87,6 +89,20 @@ def test_the_order_is_drawn_for_all_and_numbers_are_the_chapters_where_no_events
     assert claim == "video_workshop.freshness"
     assert first == second == judge(CLAIMS[claim], in_file).outcome
     assert ties.TieTrial.read(tmp_path / "trial.json") == trial
+
+
+@pytest.mark.slow
+def test_the_chosen_rate_finds_on_the_served_periods_what_the_chapter_measures(
+    profile, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(study_module, "load_watched", lambda _, *rule: watched(*rule))
+    rates = ties.update_rates(profile, tmp_path, "file")
+    tried = set(profile.stream.weekly.choice.rates)
+    assert {(rate.updates, rate.factor) for rate in rates} == set(product((1.0, 2.0), tried))
+    chosen = {rate.updates: rate.hr10 for rate in rates if rate.chosen}
+    stream = Rooms(profile, tmp_path / "again").stream
+    frame = measure_shards(stream).frames["shards"]
+    assert [chosen[updates][0] for updates in (1.0, 2.0)] == frame["HR@10"].to_list()
 
 
 def test_the_share_of_one_way_counts_neighbors_of_one_second_that_enough_users_have():

@@ -149,6 +149,15 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "ties.file": ("Order of the file", "Порядок файла"),
     "ties.drawn": ("Order drawn at random", "Случайный порядок"),
+    "ties.rates": (
+        "HR@10 over the served periods by the rate of updates, mean and standard deviation of {} "
+        "seeds",
+        "HR@10 за обслуживаемые периоды при разной скорости обновлений: среднее и стандартное "
+        "отклонение, начальных значений – {}",
+    ),
+    "ties.updates": ("Updates a period", "Обновлений за период"),
+    "ties.factor": ("Factor of the learning rate", "Множитель скорости обучения"),
+    "ties.chosen": ("chosen on early periods", "выбран на ранних периодах"),
     "trials.title": (
         "One step of the student after {} updates, mean and standard deviation of {} seeds",
         "Один шаг ученика после {} обновлений: среднее и стандартное отклонение, начальных "

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from okml.benchmark import TieTrial
+from okml.benchmark import TieTrial, UpdateRate, mean_sd
 from okml.ledger import Claim, load_claims
 from okml.site.badges import badge
-from okml.site.benchmarks import RecordTable
+from okml.site.benchmarks import RecordTable, number
 from okml.site.domain import link
 from okml.site.estimates import estimate_node, prose
 from okml.site.language import word
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
+from okml.site.numerals import numbers_in
 
 
 class TieTrialTable(RecordTable[TieTrial]):
@@ -18,14 +19,32 @@ class TieTrialTable(RecordTable[TieTrial]):
     file, kind, script = "tie_trial", TieTrial, "benchmarks/trials/ties.py"
 
     def table(self, record: TieTrial) -> element:
-        """Return a row for each claim: number and verdict in the file's order and in the drawn."""
+        """Return a row for each claim, and one for each rate of updates, both in both orders."""
         header = [word(key, self.lang) for key in ("claim", "ties.file", "ties.drawn")]
         body = [
             row(self._claim(claim), *self._orders(record, claim))
             for claim in load_claims("video_workshop")
             if claim.id in record.outcomes
         ]
-        return scrolling_table(word("ties.title", self.lang).format(record.log), header, body)
+        claims = scrolling_table(word("ties.title", self.lang).format(record.log), header, body)
+        return tag("div", claims, self._rates(record)) if record.rates else claims
+
+    def _rates(self, record: TieTrial) -> element:
+        """Return HR@10 by updates a period and factor of the rate, the chosen one marked."""
+        found = {(rate.updates, rate.factor, rate.order): rate for rate in record.rates}
+        body = []
+        for updates, factor in dict.fromkeys((rate.updates, rate.factor) for rate in record.rates):
+            cells = [self._hits(found[updates, factor, order]) for order in ("file", "drawn")]
+            names = [[number(each, self.lang)] for each in (updates, factor)]
+            body.append(row(*names, *cells))
+        keys = ("ties.updates", "ties.factor", "ties.file", "ties.drawn")
+        header = [word(key, self.lang) for key in keys]
+        seeds = len(record.rates[0].hr10)
+        return scrolling_table(word("ties.rates", self.lang).format(seeds), header, body)
+
+    def _hits(self, rate: UpdateRate) -> list[Child | None]:
+        shown = numbers_in(mean_sd(rate.hr10, 4), self.lang)
+        return [shown, note(word("ties.chosen", self.lang)) if rate.chosen else None]
 
     def _claim(self, claim: Claim) -> list[Child | None]:
         page = link(claim.id, "page", tag("code", claim.id, classes=["okml-id"]))
