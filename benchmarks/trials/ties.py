@@ -107,7 +107,8 @@ def in_drawn_order(
         for measure in ROOMS[room]:
             steps.results[measure.__name__] = measure(getattr(studies, room))
             print(f"{measure.__name__} is done", flush=True)
-    return steps.record({})
+    reuse = steps.results.get(measure_reuse.__name__, StepResult())
+    return steps.record(reuse.frames)
 
 
 def served_with(study: StreamStudy, arm: StreamArm, seed: int, factor: float) -> Passage:
@@ -155,6 +156,12 @@ def update_rates(
     ]
 
 
+def frozen_ndcg10(record: RunRecord) -> float | None:
+    """Return NDCG@10 of the frozen recommender in the order that it is trained in, if measured."""
+    table = record.tables.get("order")
+    return None if table is None else table.columns["NDCG@10"][0]
+
+
 def beside(
     profile: VideoWorkshopProfile,
     file: RunRecord,
@@ -186,6 +193,7 @@ def beside(
         tied=share_of_tied(watched),
         draw=DRAW,
         one_way=(one_way(watched), one_way(redrawn)),
+        frozen_ndcg10=(frozen_ndcg10(file), frozen_ndcg10(drawn)),
         in_file={name: file.metrics[name] for name in drawn.metrics},
         in_drawn=drawn.metrics,
         outcomes={

@@ -444,6 +444,8 @@ class TieTrial(MachineRecord):
     draw: int  # the seed of the drawn order
     # Of tied neighbors whose items are so for ten users or more: the share in the order of most.
     one_way: tuple[float | None, float | None]  # in the file's order, and in the drawn one
+    # Of retrieval on the frozen base with the first seed, in both orders.
+    frozen_ndcg10: tuple[float | None, float | None]
     in_file: dict[str, Estimate]  # the metrics in the file's order
     in_drawn: dict[str, Estimate]  # the same metrics in the drawn order
     outcomes: dict[str, tuple[Outcome, Outcome]]  # of each claim in both orders, the file's first

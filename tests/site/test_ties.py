@@ -32,7 +32,8 @@ def test_a_row_has_number_and_verdict_in_both_orders(book):
     ]
     save_benchmark(
         book, "tie_trial", profile="night", settings_sha256="0", file_commit="0", log="ml_1m",
-        tied=0.75, draw=1, one_way=[0.9, 0.6], rates=rates, in_file=metrics, in_drawn=drawn,
+        tied=0.75, draw=1, one_way=[0.9, 0.6], rates=rates,
+        frozen_ndcg10=[0.125, 0.25], in_file=metrics, in_drawn=drawn,
         outcomes={
             FRESHNESS: ["direction holds", "undecided"],
             HYBRID: ["direction holds", "direction holds"],
@@ -40,6 +41,9 @@ def test_a_row_has_number_and_verdict_in_both_orders(book):
     )  # fmt: skip
     book.build()
     assert book.warnings == ""
+    _, one_way, frozen, *_ = map(cells, book.page("book/digests/video_workshop")("tr"))
+    assert one_way[1:] == ["90 %", "60 %"]
+    assert frozen[1:] == ["0.125", "0.250"]
     freshness, hybrid = rows(book, "book/digests/video_workshop")
     assert "0.500 [0.250, 0.750]" in freshness[1]
     assert "undecided" in freshness[2]

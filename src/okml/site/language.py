@@ -149,6 +149,15 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "ties.file": ("Order of the file", "Порядок файла"),
     "ties.drawn": ("Order drawn at random", "Случайный порядок"),
+    "ties.one_way": (
+        "Films that ten users or more rated in one second: pairs in the order of most of them",
+        "Фильмы, которые десять и более пользователей оценили в одну секунду: пары в том порядке, "
+        "в каком они у большинства",
+    ),
+    "ties.frozen": (
+        "NDCG@10 of retrieval on the frozen base, first seed",
+        "NDCG@10 поиска кандидатов на замороженной основе, первое начальное значение",
+    ),
     "ties.rates": (
         "HR@10 over the served periods by the rate of updates, mean and standard deviation of {} "
         "seeds",
