@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from statistics import mean
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,8 @@ import pytest
 
 from benchmarks.trials import ties
 from okml.errors import ParameterError
-from okml.ledger import judge, load_claims
+from okml.ledger import Outcome, judge, load_claims
+from okml.paths import results_dir
 from okml.seqrec.interactions import Interactions, TieRule
 from okml.steps import Steps
 from okml.video_workshop.common import study as study_module
@@ -112,6 +114,26 @@ def test_the_share_of_one_way_counts_neighbors_of_one_second_that_enough_users_h
     rows += [(user, 3, 1) for user in range(16)] + [(0, 5, 2), (0, 6, 2)]
     frame = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row")
     assert ties.one_way(Interactions.from_frame(frame)) == 12 / 16
+
+
+def test_the_recorded_trial_is_as_the_digest_says():
+    record = ties.TieTrial.read(results_dir() / "benchmarks" / "tie_trial.json")
+    holds = {Outcome.DIRECTION_HOLDS, Outcome.REPRODUCED}
+    held = {claim: drawn for claim, (file, drawn) in record.outcomes.items() if file in holds}
+    assert len(held) > 3
+    assert {*held.values()} <= holds
+    for order in ("file", "drawn"):
+        means = {(r.updates, r.factor): mean(r.hr10) for r in record.rates if r.order == order}
+        seldom, often = sorted({updates for updates, _ in means})
+        best = {
+            each: max((pair for pair in means if pair[0] == each), key=means.__getitem__)
+            for each in (seldom, often)
+        }
+        assert abs(means[best[seldom]] - means[best[often]]) < 0.002
+        chosen = {r.updates: r.factor for r in record.rates if r.order == order and r.chosen}
+        share = {"file": 0.3, "drawn": 1.0}[order]
+        for updates, (_, factor) in best.items():
+            assert factor == pytest.approx(share * chosen[updates], rel=0.2)
 
 
 def test_workers_are_refused_since_they_open_the_log_in_the_files_order(
