@@ -144,8 +144,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "killed.site": ("building the site", "сборка сайта"),
     "kills_title": ("What kills did, by signal", "Что сделали прерывания, по сигналам"),
     "ties.title": (
-        "Claims on {} with the events of one second in two orders",
-        "Утверждения на {} при двух порядках событий одной секунды",
+        "Claims with the events of one second in two orders",
+        "Утверждения при двух порядках событий одной секунды",
     ),
     "ties.file": ("Order of the file", "Порядок файла"),
     "ties.drawn": ("Order drawn at random", "Случайный порядок"),

@@ -35,7 +35,7 @@ class TieTrialTable(RecordTable[TieTrial]):
             for claim in load_claims("video_workshop")
             if claim.id in record.outcomes
         ]
-        claims = scrolling_table(word("ties.title", self.lang).format(record.log), header, body)
+        claims = scrolling_table(word("ties.title", self.lang), header, body)
         return tag("div", claims, self._rates(record)) if record.rates else claims
 
     def _rates(self, record: TieTrial) -> element:
