@@ -2,10 +2,10 @@
 
 MovieLens has times in seconds, and most events share theirs with another one of their user. The
 chapter keeps such events in the order of the file, as the literature on MovieLens-1M does. There
-the order is no accident: films of one page of the site stand in the page's order, which a model can
-learn. Here the order is drawn before anything is trained, for training, validation and test alike.
-All else is the chapter's: profile, seeds, trainings, metrics, bars and controls. The verdicts stand
-beside those of the recorded run.
+the order is no accident: two films of one second stand in the same order for nearly all users,
+which a model can learn. Here it is drawn before anything is trained, for training, validation and
+test alike. All else is the chapter's: profile, seeds, trainings, metrics, bars and controls. The
+verdicts stand beside those of the recorded run, and what each tried rate of updates finds.
 
     OMP_NUM_THREADS=1 python -m benchmarks.trials.ties --profile night --out FILE
 
