@@ -90,7 +90,7 @@ def test_a_table_without_any_time_has_its_bytes(study):
     assert result.metrics["activation_memory_saved_pct"].mean > 0
     assert set(result.frames["serving"]["failed"].drop_nulls()) == {"out of memory at batch 1"}
     drawn = costs.measured(published, result.frames["inference"])
-    assert "STRec: E1: time out of memory at batch 6" in drawn.alt
+    assert "E1: time, as the authors measure out of memory at batch 6" in drawn.alt
     assert EVERY_QUERY in drawn.svg
     assert EVERY_QUERY in costs.training(result.frames["training"]).svg
 

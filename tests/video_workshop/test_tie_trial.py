@@ -51,6 +51,7 @@ TIMES = np.sort(TIMES).reshape(EVENTS, USERS).T
 @pytest.fixture
 def profile(monkeypatch: pytest.MonkeyPatch) -> VideoWorkshopProfile:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr("okml.training.ahead.usable_cores", lambda: 1)
     weekly = TINY.weekly.model_copy(update={"more_arms": ()})
     changes = {
         "stream": TINY.model_copy(update={"weekly": weekly}), "seeds": (0,), "device": "cpu",
