@@ -97,8 +97,7 @@ def alone(folder: str, records: str = "1") -> None:
     """Run a chapter in one process, and make its record so many times."""
     from tests.survival.toy import PROFILE, Toy
 
-    import_module("okml.training.ahead").usable_cores = lambda: 1
-    toy = Toy(PROFILE, Path(folder))
+    toy = Toy(PROFILE, Path(folder), cores=1)
     for _ in range(int(records)):
         toy.record()
 

@@ -36,8 +36,6 @@ SETTINGS: TrainingSettings = BASE.model_copy(
     update={"device": "cpu", "max_steps": STEPS_OF_A_TRAINING, "evaluate_every": 6}
 )
 
-ahead.usable_cores = lambda: 2  # whatever the machine has
-
 
 class Traced(ActorCritic):
     def after_step(self, step: int) -> None:
@@ -105,8 +103,10 @@ class Toy(ChapterExperiment[ToyProfile, Study]):
     training = step(train)
     figures = step(draw)
 
-    def __init__(self, profile: ToyProfile, folder: Path) -> None:
+    def __init__(self, profile: ToyProfile, folder: Path, cores: int = 2) -> None:
         super().__init__(profile, folder)
+        # Whatever the machine has. It is for the rest of the process, which runs nothing else.
+        ahead.usable_cores = lambda: cores
         self.steps = ToySteps(profile, folder, str(self.study.device))
 
 
