@@ -83,6 +83,21 @@ def one_way(events: Interactions) -> float | None:
     return counts.select(most.sum() / pl.col("all").sum()).item() if len(counts) else None
 
 
+def opened(profile: VideoWorkshopProfile, work: Path, order: Literal["file", "drawn"]) -> Rooms:
+    """Return the studies of the chapter with tied events in an order.
+
+    Args:
+        profile: The settings.
+        work: The folder of the trainings in the drawn order; those in the file's are inside it.
+        order: The order of tied events.
+    """
+    if order == "file":
+        return Rooms(profile, work / "file")
+    studies = Rooms(profile, work)
+    studies.watched = studies.in_random_order(DRAW)
+    return studies
+
+
 def in_drawn_order(
     profile: VideoWorkshopProfile, work: Path, rooms: Sequence[str] = tuple(ROOMS)
 ) -> RunRecord:
@@ -100,8 +115,7 @@ def in_drawn_order(
     if usable_cores() > 1:
         raise ParameterError("Workers would train in the file's order.", "Set OMP_NUM_THREADS=1.")
     seed_everything(profile.seeds[0])
-    studies = Rooms(profile, work)
-    studies.watched = studies.in_random_order(DRAW)
+    studies = opened(profile, work, "drawn")
     steps = Steps(profile, work, str(studies.device))
     for room in rooms:
         for measure in ROOMS[room]:
@@ -128,30 +142,25 @@ def update_rates(
     where intervals of updates compare otherwise in another order of ties, this tells whether the
     order does it or the choice.
 
-    Args:
-        profile: The settings.
-        work: The folder of the trainings in the drawn order; those in the file's are inside it.
-        order: The order of tied events.
+    Arguments are those of :func:`opened`.
     """
-    drawn = order == "drawn"
-    studies = Rooms(profile, work if drawn else work / "file")
-    if drawn:
-        studies.watched = studies.in_random_order(DRAW)
-    study = studies.stream
+    study = opened(profile, work, order).stream
     rows = study.served().drawn
     jobs = shard_jobs(profile)
+    arms = (jobs[0].arm, jobs[-1].arm)  # of the fewest updates, and of the most
+    chosen = {arm: study.rate(arm) for arm in arms}
     return [
         UpdateRate(
             order=order,
             updates=arm.shards,
             factor=factor,
-            chosen=factor == study.rate(arm),
+            chosen=factor == chosen[arm],
             hr10=tuple(
                 float(hit(served_with(study, arm, seed, factor).ranks[rows], 10).mean())
                 for seed in profile.seeds
             ),
         )
-        for arm in (jobs[0].arm, jobs[-1].arm)  # of the fewest updates, and of the most
+        for arm in arms
         for factor in study.settings.weekly.choice.rates
     ]
 
@@ -220,11 +229,9 @@ def main() -> None:
             f"Run `okml run {profile.chapter} --profile {profile.name}` first.",
         )
     drawn = in_drawn_order(profile, work, options.rooms)
-    rates = [
-        rate
-        for order in ("drawn", "file")
-        for rate in (update_rates(profile, work, order) if "stream" in options.rooms else [])
-    ]
+    rates = []
+    if "stream" in options.rooms:
+        rates += update_rates(profile, work, "drawn") + update_rates(profile, work, "file")
     print(beside(profile, file, drawn, options.out, rates))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from docutils import nodes
 
-from okml.benchmark import BenchmarkRecord, MachineRecord
+from okml.benchmark import BenchmarkRecord, MachineRecord, mean_sd
 from okml.paths import repository_root, results_dir
 from okml.runtime import commits_since
 from okml.site.directives import PageDirective
@@ -24,7 +25,7 @@ from okml.site.markup import (
     tag,
     with_code,
 )
-from okml.site.numerals import numbers_in
+from okml.site.numerals import NO_BREAK_SPACE, numbers_in
 from okml.site.provenance import hardware, short_hash, when
 
 
@@ -138,6 +139,16 @@ def _table(record: BenchmarkRecord, lang: Lang) -> element:
     keys = ("quantity", "ratio", "okml", "peer", "repeats")
     header = [word(key, lang) for key in keys]
     return scrolling_table(label_in(record.title, lang), header, rows)
+
+
+def share(value: float | None, lang: Lang) -> str:
+    """Format a share as a whole percentage; a dash for none."""
+    return "–" if value is None else numbers_in(f"{100 * value:.0f}{NO_BREAK_SPACE}%", lang)
+
+
+def spread(values: Sequence[float], lang: Lang, digits: int = 2) -> str:
+    """Format the mean of values over seeds with their standard deviation, in one piece."""
+    return numbers_in(mean_sd(values, digits), lang).replace(" ", NO_BREAK_SPACE)
 
 
 def number(value: float, lang: Lang) -> str:

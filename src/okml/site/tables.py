@@ -40,9 +40,7 @@ class ClaimsTable(ChapterDirective):
             row(
                 _claim(found, lang),
                 [*_verdict(found.claim, found.best, lang), tag("div", *rests_on_cell(found, lang))],
-                paper_cell(found, lang),
-                *(_of_scale(found, scale, lang) for scale in scales),
-                control_cell(found, lang),
+                *_numbers(found, scales, lang),
             )
             for found in rows
         ]
@@ -71,9 +69,7 @@ class Scoreboard(PageDirective):
                 [chapter_link(self.env, chapter, lang)],
                 _verdict(found.claim, found.best, lang),
                 rests_on_cell(found, lang),
-                paper_cell(found, lang),
-                *(_of_scale(found, scale, lang) for scale in scales),
-                control_cell(found, lang),
+                *_numbers(found, scales, lang),
                 anchor=domain.claim_place(found.claim.id, ROW, self.env.docname) or "",
             )
             for chapter, rows in everything.items()
@@ -109,9 +105,14 @@ def shown_scales(rows: Sequence[ClaimRow]) -> list[ProfileName]:
     return [scale for scale in RECORDED if any(found.verdicts[scale].measured for found in rows)]
 
 
-def _of_scale(found: ClaimRow, scale: ProfileName, lang: Lang) -> list[Child | None]:
-    """Return the number of a scale in a box with the scale's name, which a phone shows."""
-    return [tag("div", *measured_cell(found, scale, lang), attrs={"data-scale": scale})]
+def _numbers(
+    found: ClaimRow, scales: Sequence[ProfileName], lang: Lang
+) -> Iterator[list[Child | None]]:
+    """Yield the cells of the paper's number, of each scale's, and of the lead over the control."""
+    yield paper_cell(found, lang)
+    for scale in scales:  # in a box with its name, which a phone shows
+        yield [tag("div", *measured_cell(found, scale, lang), attrs={"data-scale": scale})]
+    yield control_cell(found, lang)
 
 
 def _claim(found: ClaimRow, lang: Lang) -> list[Child | None]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from okml.benchmark import TieTrial, UpdateRate, mean_sd
+from okml.benchmark import TieTrial, UpdateRate
 from okml.ledger import Claim, load_claims
 from okml.site.badges import badge
-from okml.site.benchmarks import RecordTable, number
-from okml.site.domain import link
-from okml.site.estimates import estimate_node, prose
+from okml.site.benchmarks import RecordTable, number, share, spread
+from okml.site.estimates import estimate_node
 from okml.site.language import word
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
-from okml.site.numerals import NO_BREAK_SPACE, numbers_in
+from okml.site.numerals import numbers_in
+from okml.site.verdicts import claim_cell
 
 
 class TieTrialTable(RecordTable[TieTrial]):
@@ -22,20 +20,18 @@ class TieTrialTable(RecordTable[TieTrial]):
 
     def table(self, record: TieTrial) -> element:
         """Return a row for each claim, and one for each rate of updates, both in both orders."""
-        header = [word(key, self.lang) for key in ("claim", "ties.file", "ties.drawn")]
+        lang = self.lang
+        header = [word(key, lang) for key in ("claim", "ties.file", "ties.drawn")]
         body = [
-            row([word("ties.one_way", self.lang)], *self._pair(map(percent, record.one_way))),
-            row(
-                [word("ties.frozen", self.lang)],
-                *self._pair(map(decimal, record.frozen_ndcg10)),
-            ),
+            row([word("ties.one_way", lang)], *([share(each, lang)] for each in record.one_way)),
+            row([word("ties.frozen", lang)], *(self._ndcg(each) for each in record.frozen_ndcg10)),
         ]
         body += [
-            row(self._claim(claim), *self._orders(record, claim))
+            row(claim_cell(claim, lang), *self._orders(record, claim))
             for claim in load_claims("video_workshop")
             if claim.id in record.outcomes
         ]
-        claims = scrolling_table(word("ties.title", self.lang), header, body)
+        claims = scrolling_table(word("ties.title", lang), header, body)
         return tag("div", claims, self._rates(record)) if record.rates else claims
 
     def _rates(self, record: TieTrial) -> element:
@@ -52,15 +48,13 @@ class TieTrialTable(RecordTable[TieTrial]):
         return scrolling_table(word("ties.rates", self.lang).format(seeds), header, body)
 
     def _hits(self, rate: UpdateRate) -> list[Child | None]:
-        shown = numbers_in(mean_sd(rate.hr10, 4), self.lang)
-        return [shown, note(word("ties.chosen", self.lang)) if rate.chosen else None]
+        return [
+            spread(rate.hr10, self.lang, 4),
+            note(word("ties.chosen", self.lang)) if rate.chosen else None,
+        ]
 
-    def _pair(self, shown: Iterable[str]) -> list[list[Child | None]]:
-        return [[numbers_in(value, self.lang)] for value in shown]
-
-    def _claim(self, claim: Claim) -> list[Child | None]:
-        page = link(claim.id, "page", tag("code", claim.id, classes=["okml-id"]))
-        return [tag("span", *prose(claim.text, self.lang)), note(page)]
+    def _ndcg(self, value: float | None) -> list[Child | None]:
+        return ["–" if value is None else numbers_in(f"{value:.3f}", self.lang)]
 
     def _orders(self, record: TieTrial, claim: Claim) -> list[list[Child | None]]:
         assert claim.metric is not None  # it was judged
@@ -69,13 +63,3 @@ class TieTrialTable(RecordTable[TieTrial]):
             [badge(outcome, self.lang), note(estimate_node(estimate, self.lang))]
             for estimate, outcome in zip(measured, record.outcomes[claim.id], strict=True)
         ]
-
-
-def percent(share: float | None) -> str:
-    """Write a share, such as ``95 %``; a dash for none."""
-    return "–" if share is None else f"{100 * share:.0f}{NO_BREAK_SPACE}%"
-
-
-def decimal(value: float | None) -> str:
-    """Write a number, such as ``0.106``; a dash for none."""
-    return "–" if value is None else f"{value:.3f}"

@@ -10,13 +10,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from okml.benchmark import HEADS_SHOWN, AddTrials, TrialResult, mean_sd
+from okml.benchmark import HEADS_SHOWN, AddTrials, TrialResult
 from okml.plotting import INK, PALETTE, Picture, style
-from okml.site.benchmarks import RecordTable, number
+from okml.site.benchmarks import RecordTable, number, share, spread
 from okml.site.labels import label_in
 from okml.site.language import Lang, word
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
-from okml.site.numerals import NO_BREAK_SPACE, numbers_in
+from okml.site.numerals import numbers_in
 from okml.site.pictures import picture
 
 COLUMNS = 3  # of panels
@@ -40,7 +40,7 @@ class AddTrialsTable(RecordTable[AddTrials]):
             "the student before its training": record.start,
         }
         rows = [
-            row([label_in(name, lang)], [_spread(found, lang)], *nothing)
+            row([label_in(name, lang)], [spread(found, lang)], *nothing)
             for name, found in distances.items()
         ]
         rows.extend(
@@ -90,12 +90,8 @@ def _measured(trial: TrialResult, lang: Lang) -> list[list[Child]]:
     updates, least = trial.nearest()
     ratio, shares = trial.gradient_ratio(), [trial.accuracy(name) for name in HEADS_SHOWN]
     return [
-        [_spread(trial.fd(), lang)],
+        [spread(trial.fd(), lang)],
         [numbers_in(f"{least:.1f}", lang), note(word("trials.after", lang).format(updates))],
         ["–" if ratio is None else number(ratio, lang)],
-        *(["–" if share is None else numbers_in(f"{100 * share:.0f} %", lang)] for share in shares),
+        *([share(each, lang)] for each in shares),
     ]
-
-
-def _spread(values: Sequence[float], lang: Lang) -> str:
-    return numbers_in(mean_sd(values), lang).replace(" ", NO_BREAK_SPACE)

@@ -25,7 +25,7 @@ class Verdicts(ChapterDirective):
         scales = [name for name in RECORDED if view.record(chapter, name) is not None]
         header = [word("claim", self.lang), *scales]
         body = [
-            row(self._claim(each), *(self._verdict(each, name) for name in scales))
+            row(claim_cell(each.claim, self.lang), *(self._verdict(each, name) for name in scales))
             for each in found
         ]
         total = row(
@@ -34,11 +34,6 @@ class Verdicts(ChapterDirective):
         )
         return [scrolling_table(word("verdicts", self.lang), header, [*body, total])]
 
-    def _claim(self, found: ClaimRow) -> list[Child | None]:
-        claim = found.claim
-        page = link(claim.id, "page", tag("code", claim.id, classes=["okml-id"]))
-        return [tag("span", *prose(claim.text, self.lang)), note(page)]
-
     def _verdict(self, found: ClaimRow, profile: ProfileName) -> list[Child | None]:
         verdict, why = found.verdicts[profile], short_reason(found, profile)
         return [
@@ -46,6 +41,12 @@ class Verdicts(ChapterDirective):
             share_of_seeds(found.claim, verdict, self.lang),
             note(*prose(why, self.lang)) if why else None,
         ]
+
+
+def claim_cell(claim: Claim, lang: Lang) -> list[Child | None]:
+    """Return the text of a claim, and its name, which leads to its page."""
+    page = link(claim.id, "page", tag("code", claim.id, classes=["okml-id"]))
+    return [tag("span", *prose(claim.text, lang)), note(page)]
 
 
 def share_of_seeds(claim: Claim, verdict: Verdict, lang: Lang) -> Child | None:
