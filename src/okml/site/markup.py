@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from docutils import nodes
@@ -78,7 +78,8 @@ def scrolling_table(
     header: Iterable[str],
     rows: Iterable[element],
     *,
-    kinds: Mapping[str, str] | None = None,
+    sortable: Container[str] = (),
+    choices: Mapping[str, str] | None = None,
     filters: str = "",
 ) -> element:
     """Return a table in a scrollable box, so that a narrow page scrolls only the table.
@@ -87,15 +88,19 @@ def scrolling_table(
         label: The caption of the table and the name of its box.
         header: The title of each column.
         rows: ``tr`` elements of :func:`row`.
-        kinds: The kinds of columns by their titles: ``facet`` (a choice in the filter bar) or
-            ``sort`` (sortable only).
+        sortable: The titles of the columns that rows can be sorted by.
+        choices: What the filter bar lets choose, by the title of the column that has its values,
+            which is sortable, too: the ``data-facet`` of its cells.
         filters: Language of the filter bar that a script fills; empty for none.
     """
-    of_kind = {title: {"data-kind": kind} for title, kind in (kinds or {}).items() if kind}
-    titles = (
-        tag("th", title, attrs={"scope": "col", **of_kind.get(title, {})}) for title in header
-    )
-    head = tag("tr", *titles)
+    choices = choices or {}
+
+    def heading(title: str) -> element:
+        sort = {"data-sort": ""} if title in sortable or title in choices else {}
+        choice = {"data-choice": choices[title]} if title in choices else {}
+        return tag("th", title, attrs={"scope": "col", **sort, **choice})
+
+    head = tag("tr", *map(heading, header))
     table = tag(
         "table",
         tag("caption", label),

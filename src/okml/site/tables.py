@@ -56,17 +56,11 @@ class Scoreboard(PageDirective):
         lang, domain = self.lang, domain_of(self.env)
         everything = {chapter: view.rows(chapter) for chapter in CHAPTERS}
         scales = shown_scales([found for rows in everything.values() for found in rows])
-        header: dict[str, str] = {
-            word("claim", lang): "sort",
-            **{word(key, lang): "facet" for key in ("chapter", "verdict", "rests_on")},
-            word("paper", lang): "",
-            **dict.fromkeys(scales, "sort"),
-            word("less_control", lang): "",
-        }
+        titles = {key: word(key, lang) for key in ("claim", "verdict", "rests_on", "paper")}
+        header = [*titles.values(), *scales, word("less_control", lang)]
         body = [
             row(
-                _claim(found, lang),
-                [chapter_link(self.env, chapter, lang)],
+                [tag("div", *_claim(found, lang), attrs={"data-facet": chapter})],
                 _verdict(found.claim, found.best, lang),
                 rests_on_cell(found, lang),
                 *_numbers(found, scales, lang),
@@ -75,7 +69,13 @@ class Scoreboard(PageDirective):
             for chapter, rows in everything.items()
             for found in rows
         ]
-        claims = scrolling_table(word("claims", lang), header, body, kinds=header, filters=lang)
+        claims = scrolling_table(
+            word("claims", lang), header, body, sortable=scales, filters=lang,
+            choices={
+                titles["claim"]: word("chapter", lang),
+                **{titles[key]: titles[key] for key in ("verdict", "rests_on")},
+            },
+        )  # fmt: skip
         return [summary(self.env, everything, lang), claims]
 
 

@@ -29,7 +29,7 @@
     const field = document.createElement("select");
     const values = [...new Set(rows.map((row) => facet(row.cells[column])))].filter((v) => v && v !== "—").sort();
     field.append(new Option(words.all, ""), ...values.map((value) => new Option(value, value)));
-    return { field, box: control(header.textContent, field), keeps: (row) => !field.value || facet(row.cells[column]) === field.value };
+    return { field, box: control(header.dataset.choice, field), keeps: (row) => !field.value || facet(row.cells[column]) === field.value };
   }
 
   function search(rows, words) {
@@ -67,10 +67,10 @@
     const headers = [...table.tHead.rows[0].cells];
     const filters = [search(rows, words)];
     headers.forEach((header, column) => {
-      if (header.dataset.kind === "facet") filters.push(select(header, column, rows, words));
+      if ("choice" in header.dataset) filters.push(select(header, column, rows, words));
     });
     headers.forEach((header, column) => {
-      if (header.dataset.kind) makeSortable(header, column, body, words);
+      if ("sort" in header.dataset) makeSortable(header, column, body, words);
     });
 
     const status = document.createElement("output");
