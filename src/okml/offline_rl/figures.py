@@ -136,7 +136,7 @@ def draw_verdict(frame: pl.DataFrame) -> Picture:
             "the digest's 1.5", (1.5, 1), xycoords=("data", "axes fraction"), fontsize=8,
             ha="right", va="bottom",
         )  # fmt: skip
-        axes.set_xlabel("ratio of test metrics (bar: 95 % over users and seeds)")
+        axes.set_xlabel("ratio of test metrics (line: 95 % over users and seeds)")
     facts = "; ".join(
         f"{row['ratio']} {row['value']:.2f} ({row['low']:.2f} to {row['high']:.2f}) in "
         f"{row['metric']}"
@@ -183,7 +183,7 @@ def draw_gains(table: pl.DataFrame, data: str) -> Picture:
         figure, axes = plt.subplots(figsize=(7.5, 0.33 * len(shown) + 1))
         dots(axes, shown, "difference", "label", _colors(shown))
         axes.axvline(0, color=INK, lw=0.8)
-        axes.set_xlabel("NDCG@10 less the control's (bar: 95 % over users and seeds)")
+        axes.set_xlabel("NDCG@10 less the control's (line: 95 % over users and seeds)")
     facts = ", ".join(f"{row['label']} {row[METRIC]:.4f}" for row in rows.to_dicts())
     return Picture(
         figure, f"NDCG@10 on {data}, arms less the control, which has {control:.4f}: {facts}."
@@ -315,7 +315,7 @@ def draw_estimates(frame: pl.DataFrame) -> Picture:
                     )  # fmt: skip
             above.set_title(policy)
             below.set(yscale="log", xlabel="actions that are looked ahead")
-        panels[0, 0].set_ylabel("discounted return\n(bar: two standard errors)")
+        panels[0, 0].set_ylabel("discounted return\n(line: two standard errors)")
         panels[1, 0].set_ylabel("effective sessions")
         panels[0, 0].legend(fontsize=8)
         panels[1, 0].legend(fontsize=8)
