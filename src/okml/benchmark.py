@@ -313,6 +313,7 @@ class TrialPoint(Frozen):
         updates: The number of updates of the student.
         fd: The distance of one step of the averaged student.
         fd_unaveraged: That of the student as it is.
+        fd_slow: That of an average over some 200 updates; None where none was taken.
         gradient_ratio: The median, since the point before, of the adversarial gradient over that
             of weighted distillation; None where one of them is off.
         accuracy: The shares of images that the heads put on the right side of zero:
@@ -323,6 +324,7 @@ class TrialPoint(Frozen):
     updates: int
     fd: float
     fd_unaveraged: float
+    fd_slow: float | None = None
     gradient_ratio: float | None
     accuracy: dict[str, float]
 

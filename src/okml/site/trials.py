@@ -53,6 +53,12 @@ class AddTrialsTable(RecordTable[AddTrials]):
         return tag("div", drawn, scrolling_table(title, header, rows))
 
 
+class AddLongTrialsTable(AddTrialsTable):
+    """``{add-long-trials}``: some of the trials, with many more updates."""
+
+    file = "add_long_trials"
+
+
 def curves(record: AddTrials, lang: Lang) -> Picture:
     """Return the distance while each trial trains, a line for each seed.
 
