@@ -349,6 +349,11 @@ class TrialResult(Frozen):
         """Return the distance after the last update, of each seed."""
         return [run.curve[-1].fd for run in self.runs]
 
+    def fd_slow(self) -> list[float]:
+        """Return the same of the slower average; empty where none was taken."""
+        found = [run.curve[-1].fd_slow for run in self.runs]
+        return [fd for fd in found if fd is not None]
+
     def nearest(self) -> tuple[int, float]:
         """Return where the mean distance is least, in updates, and this mean.
 

@@ -58,3 +58,21 @@ def test_a_row_has_the_last_distance_over_seeds_the_least_on_the_way_and_what_th
     assert light["alt"].endswith("the dashed line is one step of the teacher, 31.0.")
     russian = [cells(each) for each in book.page("book/ru/digests/add")("tr")]
     assert russian[4][:2] == ["без изменений", "11,00 ± 1,41"]
+
+
+def test_a_slower_average_has_a_column_and_a_line_where_it_was_taken(book):
+    book.write_twins("digests/add.md", "# ADD\n\n```{add-long-trials}\n```\n")
+    slow = [[point | {"fd_slow": fd} for point in curve(8.0, 9.0)] for fd in (2.0, 4.0)]
+    save_benchmark(
+        book, "add_long_trials", profile="night", settings_sha256="0", images="emoji", networks=[],
+        seeds=[0, 1], student_rate=1.0, updates=20, samples=100,
+        teacher={"1": [30.0, 32.0]}, start=[40.0, 42.0],
+        trials=[trial("recipe", "the recipe", *slow)],
+    )  # fmt: skip
+    book.build()
+    assert book.warnings == ""
+    head, one, untrained, recipe = map(cells, book.page("book/digests/add")("tr"))
+    assert head[2] == "Averaged over some 200 updates"
+    assert {len(each) for each in (head, one, untrained, recipe)} == {8}
+    assert recipe[1:4] == ["9.00 ± 0.00", "3.00 ± 1.41", "8.0 after 10"]
+    assert "Green lines" in book.page("book/digests/add")("img", alt=True)[0]["alt"]

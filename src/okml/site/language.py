@@ -181,8 +181,13 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "линии – начальные значения (их {}), тонкие – рецепт без изменений; пунктир – один шаг "
         "учителя, {}.",
     ),
+    "trials.alt_slow": (
+        "Green lines are averages over some 200 updates.",
+        "Зелёные линии – усреднение примерно по 200 обновлениям.",
+    ),
     "trials.change": ("What was changed", "Что изменено"),
     "trials.one_step_fd": ("Fréchet distance", "Расстояние Фреше"),
+    "trials.slow_fd": ("Averaged over some 200 updates", "При усреднении по 200 обновлениям"),
     "trials.least_fd": ("Least on the way", "Наименьшее по пути"),
     "trials.after": ("after {}", "после {}"),
     "trials.gradient_ratio": (

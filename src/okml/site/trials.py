@@ -31,7 +31,9 @@ class AddTrialsTable(RecordTable[AddTrials]):
     def table(self, record: AddTrials) -> element:
         """Return the curves, and a row for each trial after those of the teacher and the start."""
         lang = self.lang
-        nothing: list[list[Child]] = [[]] * 5  # only a training has the other columns
+        slow = ["slow_fd"] if any(trial.fd_slow() for trial in record.trials) else []
+        keys = ("change", "one_step_fd", *slow, "least_fd", "gradient_ratio", *HEADS_SHOWN)
+        nothing: list[list[Child]] = [[]] * (len(keys) - 2)  # only a training has other columns
         distances = {
             **{
                 f"the teacher, DDIM steps: {steps}": found
@@ -46,7 +48,6 @@ class AddTrialsTable(RecordTable[AddTrials]):
         rows.extend(
             row([label_in(trial.title, lang)], *_measured(trial, lang)) for trial in record.trials
         )
-        keys = ("change", "one_step_fd", "least_fd", "gradient_ratio", *HEADS_SHOWN)
         header = [word(f"trials.{key}", lang) for key in keys]
         title = word("trials.title", lang).format(record.updates, len(record.seeds))
         drawn = tag("figure", picture(self.env, curves(record, lang).svg), classes=["okml-figure"])
@@ -62,7 +63,8 @@ class AddLongTrialsTable(AddTrialsTable):
 def curves(record: AddTrials, lang: Lang) -> Picture:
     """Return the distance while each trial trains, a line for each seed.
 
-    The recipe is drawn behind each trial, and the teacher's one step across all.
+    The recipe is drawn behind each trial, and the teacher's one step across all; the line of the
+    slower average is green.
     """
     rows = -(-len(record.trials) // COLUMNS)
     recipe = record.trials[0]
@@ -76,27 +78,35 @@ def curves(record: AddTrials, lang: Lang) -> Picture:
         for axes, trial in zip(grid.flat, record.trials, strict=False):
             _draw(axes, recipe, record.start, color=INK, linewidth=0.8, alpha=0.5)
             _draw(axes, trial, record.start, color=PALETTE[0])
+            if trial.fd_slow():
+                _draw(axes, trial, record.start, "fd_slow", color=PALETTE[2])
             axes.axhline(one_step, color=PALETTE[1], linestyle="--", linewidth=1.2)
             axes.set_title(fill(label_in(trial.title, lang), TITLE_WIDTH), fontsize=9)
         figure.supylabel(word("trials.one_step_fd", lang))
         figure.supxlabel(word("trials.updates", lang))
         grid[0, 0].set_ylim(bottom=0)
     alt = word("trials.alt", lang).format(len(record.seeds), numbers_in(f"{one_step:.1f}", lang))
+    if any(trial.fd_slow() for trial in record.trials):
+        alt += " " + word("trials.alt_slow", lang)
     return Picture(figure, alt)
 
 
-def _draw(axes: Axes, trial: TrialResult, start: Sequence[float], **line: Any) -> None:
-    """Draw the distance of each seed of a trial, from that of the student before its training."""
+def _draw(
+    axes: Axes, trial: TrialResult, start: Sequence[float], distance: str = "fd", **line: Any
+) -> None:
+    """Draw a distance of each seed of a trial, from that of the student before its training."""
     for run, before in zip(trial.runs, start, strict=True):
         updates = [0, *(point.updates for point in run.curve)]
-        axes.plot(updates, [before, *(point.fd for point in run.curve)], **line)
+        axes.plot(updates, [before, *(getattr(point, distance) for point in run.curve)], **line)
 
 
 def _measured(trial: TrialResult, lang: Lang) -> list[list[Child]]:
     updates, least = trial.nearest()
     ratio, shares = trial.gradient_ratio(), [trial.accuracy(name) for name in HEADS_SHOWN]
+    slow = trial.fd_slow()
     return [
         [spread(trial.fd(), lang)],
+        *([[spread(slow, lang)]] if slow else []),
         [numbers_in(f"{least:.1f}", lang), note(word("trials.after", lang).format(updates))],
         ["–" if ratio is None else number(ratio, lang)],
         *([share(each, lang)] for each in shares),
