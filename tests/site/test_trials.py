@@ -25,7 +25,7 @@ def trial(name: str, title: str, *curves: list[dict]) -> dict[str, object]:
 
 @pytest.fixture(autouse=True)
 def _pages(book):
-    book.write_twins("digests/add.md", "# ADD\n\n```{add-trials}\n```\n")
+    book.write_twins("digests/add.md", "# ADD\n\n```{add-trials} add_trials\n```\n")
 
 
 def test_a_row_has_the_last_distance_over_seeds_the_least_on_the_way_and_what_the_heads_tell(book):
@@ -61,10 +61,10 @@ def test_a_row_has_the_last_distance_over_seeds_the_least_on_the_way_and_what_th
 
 
 def test_a_slower_average_has_a_column_and_a_line_where_it_was_taken(book):
-    book.write_twins("digests/add.md", "# ADD\n\n```{add-long-trials}\n```\n")
+    book.write_twins("digests/add.md", "# ADD\n\n```{add-trials} add_trials_long\n```\n")
     slow = [[point | {"fd_slow": fd} for point in curve(8.0, 9.0)] for fd in (2.0, 4.0)]
     save_benchmark(
-        book, "add_long_trials", profile="night", settings_sha256="0", images="emoji", networks=[],
+        book, "add_trials_long", profile="night", settings_sha256="0", images="emoji", networks=[],
         seeds=[0, 1], student_rate=1.0, updates=20, samples=100,
         teacher={"1": [30.0, 32.0]}, start=[40.0, 42.0],
         trials=[trial("recipe", "the recipe", *slow)],

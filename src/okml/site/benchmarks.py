@@ -55,7 +55,7 @@ class RecordTable(RecordDirective, Generic[R]):
         unrecorded: The word that says that there is none yet.
     """
 
-    file: ClassVar[str]
+    file: str
     kind: type[R]
     script: ClassVar[str]
     unrecorded: ClassVar[str] = "benchmark_missing"

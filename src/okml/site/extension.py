@@ -45,13 +45,12 @@ from okml.site.search import setup_search
 from okml.site.tables import ClaimsTable, Scoreboard
 from okml.site.targets import SpeedTargets
 from okml.site.ties import TieTrialTable
-from okml.site.trials import AddLongTrialsTable, AddTrialsTable
+from okml.site.trials import AddTrialsTable
 from okml.site.verdicts import Verdicts
 
 STATIC = Path(__file__).parent / "static"
 TEMPLATES = Path(__file__).parent / "templates"
 DIRECTIVES = {
-    "add-long-trials": AddLongTrialsTable,
     "add-trials": AddTrialsTable,
     "benchmark": Benchmarks,
     "chapter-cards": cards.ChapterCards,

@@ -8,6 +8,7 @@ from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
+from docutils import nodes
 from matplotlib.axes import Axes
 
 from okml.benchmark import HEADS_SHOWN, AddTrials, TrialResult
@@ -24,9 +25,15 @@ TITLE_WIDTH = 26  # characters of a line above a panel
 
 
 class AddTrialsTable(RecordTable[AddTrials]):
-    """``{add-trials}``: the record of ``benchmarks/trials/add.py``."""
+    """``{add-trials} file``: a record of ``benchmarks/trials/add.py``."""
 
-    file, kind, script = "add_trials", AddTrials, "benchmarks/trials/add.py"
+    required_arguments = 1
+    kind, script = AddTrials, "benchmarks/trials/add.py"
+
+    def render(self) -> list[nodes.Node]:
+        """Return the table of the record that the argument names."""
+        self.file = self.arguments[0]
+        return super().render()
 
     def table(self, record: AddTrials) -> element:
         """Return the curves, and a row for each trial after those of the teacher and the start."""
@@ -52,12 +59,6 @@ class AddTrialsTable(RecordTable[AddTrials]):
         title = word("trials.title", lang).format(record.updates, len(record.seeds))
         drawn = tag("figure", picture(self.env, curves(record, lang).svg), classes=["okml-figure"])
         return tag("div", drawn, scrolling_table(title, header, rows))
-
-
-class AddLongTrialsTable(AddTrialsTable):
-    """``{add-long-trials}``: some of the trials, with many more updates."""
-
-    file = "add_long_trials"
 
 
 def curves(record: AddTrials, lang: Lang) -> Picture:
