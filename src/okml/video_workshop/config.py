@@ -442,7 +442,8 @@ GPU = VideoWorkshopProfile(
         ),
     ),
     mixed_precision="bf16",
-    compile=True,
+    # Compiled, the critics of an actor could not be looked up by name in their dictionary.
+    compile=False,
 )
 
 PROFILES = by_name(SMOKE, CPU, NIGHT, GPU)
