@@ -56,6 +56,19 @@ def test_weights_in_memory(gpu: Plan) -> None:
     assert value(gpu, "weights of llama2_70b in memory") == pytest.approx(expected)
 
 
+def test_keys_and_values_of_a_batch(gpu: Plan) -> None:
+    # Names of two tokens after a prefix of nine; keys as wide as the stream of 5,120 in 40 blocks.
+    expected = 2 * 40 * 2_048 * (9 + 2) * 5_120 * 2 / GIB
+    assert value(gpu, "keys and values of one batch in llama2_13b") == pytest.approx(expected)
+    # In SmolLM2 three heads of keys serve nine.
+    cpu = plan(PROFILES["cpu"])
+    expected = 2 * 30 * 2_048 * (9 + 2) * 192 * 2 / GIB
+    assert value(cpu, "keys and values of one batch in smollm2_135m") == pytest.approx(expected)
+    # A batch as large as the hidden states of the 70B allow would fill the card.
+    larger = plan(PROFILES["gpu"].override({"batch_tokens": 65_536}))
+    assert larger.gpu_memory_gib > 80e9 / GIB
+
+
 def test_hidden_states_of_the_largest_set(gpu: Plan) -> None:
     expected = 39_585 * 14 * 8192 * 2 / GIB  # names · tokens · width · bytes
     assert value(gpu, "hidden states of llama2_70b") == pytest.approx(expected)
@@ -70,6 +83,16 @@ def test_reading_hours_of_the_largest_model(gpu: Plan) -> None:
     # Two operations a parameter of 80 blocks, for 14 tokens of a name.
     hours = 2 * 80 * LLAMA2_70B_BLOCK * 14 * read / 400e12 / 3600
     assert value(gpu, "reading with llama2_70b") == pytest.approx(hours)
+
+
+def test_interventions_run_at_the_rate_of_float32(gpu: Plan) -> None:
+    # Pinned: 2,000 texts, three neurons and four named ones, 200 matched ones twice over; and 200
+    # works, one neuron and four, seven values of each and of nine controls twice over.
+    pinned = 2_000 * 7 * 202 + 200 * 5 * (7 + 2 * 9)
+    pushed = 1_000 * 51 * 6
+    operations = 6_476_267_520 * 25  # a pass through half of the blocks
+    hours = operations * (pushed / 400e12 + pinned / 40e12) / 3600
+    assert value(gpu, "interventions in llama2_7b") == pytest.approx(hours)
 
 
 def test_the_control_is_drawn_in_float32(gpu: Plan) -> None:

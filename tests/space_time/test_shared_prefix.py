@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from okml.space_time.extract import read_layers
 from okml.space_time.models import LanguageModel
-from okml.space_time.shared_prefix import prefix_length, without_prefix
+from okml.space_time.planning import FEWEST_OWN_TOKENS, SHARED_TOKENS
+from okml.space_time.shared_prefix import SharedPrefix, prefix_length, without_prefix
 from tests.space_time.tiny_models import Prompts
 
 
@@ -66,3 +68,29 @@ def test_sharing_the_prefix_does_not_change_the_numbers(lm: LanguageModel) -> No
     lengths = sum(map(len, sequences))
     assert sum(tokens) == (5 + lengths - 30 * 5) + lengths  # the prefix once, then every time
     torch.testing.assert_close(shared, plain, atol=1e-5, rtol=1e-5)
+
+
+def test_a_batch_keeps_the_prefix_for_each_of_its_names(
+    lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, names = np.random.default_rng(5), 10
+    own = rng.integers(1, 64, (names, FEWEST_OWN_TOKENS))
+    sequences = [[*range(SHARED_TOKENS), *row] for row in own.tolist()]
+    caches = []
+
+    def remembered(prefix: SharedPrefix, size: int) -> dict[str, Any]:
+        arguments = for_batch(prefix, size)
+        caches.append(arguments[prefix.argument])
+        return arguments
+
+    for_batch = SharedPrefix.for_batch
+    monkeypatch.setattr(SharedPrefix, "for_batch", remembered)
+    list(read_layers(lm, *flat(sequences), token_budget=FEWEST_OWN_TOKENS * names))
+    (cache,) = caches
+    config = lm.model.config
+    heads = config.num_attention_heads
+    width = config.hidden_size * getattr(config, "num_key_value_heads", heads) // heads
+    tokens = SHARED_TOKENS + FEWEST_OWN_TOKENS
+    assert sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers) == (
+        2 * lm.n_layers * names * tokens * width * 4
+    )

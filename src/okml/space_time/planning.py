@@ -37,9 +37,13 @@ SET_ROWS = {
 # Tokens of an entity under a prompt, with the document start: the mean over the paper's sets.
 TOKENS = 14
 OWN_TOKENS = 7  # those after the prompt, which a resident model reads once for all entities
+# Tokens that all prompts of a set share, and the fewest that many names have besides.
+SHARED_TOKENS, FEWEST_OWN_TOKENS = 9, 2
 TEXT_TOKENS = 25  # tokens of a question, a prompt about a work or a dictionary entry
-# What a GPU does in a second: one H100 in bfloat16, in float64 for probes, in float32 for neurons.
-GPU_FLOPS, GPU_PROBE_FLOPS, GPU_SEARCH_FLOPS = 400e12, 30e12, 20e12
+# What a GPU does in a second: one H100, in float32 without TF32; in float64 for probes, in float32
+# for neurons.
+GPU_FLOPS = {"float32": 40e12, "bfloat16": 400e12, "float16": 400e12}
+GPU_PROBE_FLOPS, GPU_SEARCH_FLOPS = 30e12, 20e12
 # The same on two cores with bfloat16, between what the records of `cpu` and `night` tell of whole
 # passes and searches of SmolLM2-135M; a probe of World takes a second and a half a layer.
 CPU_FLOPS = {"float32": 0.12e12, "bfloat16": 0.30e12, "float16": 0.12e12}
@@ -111,7 +115,7 @@ class _Counts:
         return len(self.profile.seeds) if self.profile.resample < 1 else 1
 
     def rate(self, model: ModelSettings) -> float:
-        return GPU_FLOPS if self.profile.for_gpu else CPU_FLOPS[model.dtype]
+        return (GPU_FLOPS if self.profile.for_gpu else CPU_FLOPS)[model.dtype]
 
     def time(self) -> Iterator[Item]:
         for model in self.profile.models:
@@ -271,6 +275,7 @@ class _Counts:
             pinned = model == self.profile.resident_model
             kind = model.quantization or ("float32" if pinned else model.dtype)
             yield in_gib(what, size.weight_bytes[kind], f"{size.parameters:,} parameters in {kind}")
+            yield self._keys_and_values(model)
         else:
             outside = size.parameters - size.n_layers * size.block_parameters
             held = 2 * size.block_parameters + outside
@@ -293,6 +298,18 @@ class _Counts:
             f"probe of one layer of {model.name}",
             (5 * largest * d + 3 * d**2) * 8,
             f"5 copies of [{largest:,}, {d:,}] and 3 of [{d:,}, {d:,}] in float64",
+        )
+
+    def _keys_and_values(self, model: ModelSettings) -> Item:
+        """Count what each block keeps of a batch: the shared prefix is repeated for its names."""
+        size, width = self.sizes[model.name], self.width(model)
+        names = self.profile.batch_tokens // FEWEST_OWN_TOKENS
+        tokens, d = SHARED_TOKENS + FEWEST_OWN_TOKENS, _key_width(model.name, size.d_model)
+        return in_gib(
+            f"keys and values of one batch in {model.name}",
+            2 * size.n_layers * names * tokens * d * width,
+            f"2 · {size.n_layers} blocks · {names:,} names · {tokens} tokens, {SHARED_TOKENS} of "
+            f"them shared · {d:,} · {width} bytes",
         )
 
     def untrained(self) -> Item:
@@ -357,3 +374,12 @@ class _Counts:
         why += ", ".join(f"{name} {size / GIB:.1f}" for name, size in sizes.items())
         what = "data and model weights on disk"
         return in_gib(what, sum(sizes.values()), why, in_data_folder=True)
+
+
+def _key_width(name: str, d_model: int) -> int:
+    """Return the width of a token's keys in one block; heads may share them."""
+    known = known_config(name)
+    if isinstance(known, str):
+        return d_model
+    heads = known["num_attention_heads"]
+    return int(d_model * known.get("num_key_value_heads", heads) // heads)
