@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 from benchmarks.gpu import backbones
 from okml.add.denoiser import Denoiser
 from okml.add.frechet import frechet_distance, moments
-from okml.add.full_scale import architectures, coco, planning, run, scores
+from okml.add.full_scale import architectures, coco, models, planning, run, scores
 from okml.add.full_scale import prepare as prepare_module
 from okml.add.full_scale.assemble import assemble, encode_prompts, fixed_conditions
 from okml.add.full_scale.codec import LatentCodec, sample_latents
@@ -339,6 +339,25 @@ def test_shards_stream_with_webdataset(prepared: Path) -> None:
 
 def test_missing_and_damaged_shards_are_named(prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no shards"):
+def test_processes_that_prepare_may_share_a_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device that a process picks is its own card, and more of them than cards share these."""
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setattr(prepare_module, "pick_device", torch.device)
+    taken = []
+
+    def load(_: FullScaleSettings, device: torch.device) -> None:
+        taken.append(device)
+        raise OSError("Nothing more is looked at.")
+
+    monkeypatch.setattr(prepare_module, "_load_encoders", load)
+    settings = SETTINGS.changed({"shards": tmp_path})
+    with pytest.raises(DataError, match="could not be read"):
+        prepare_module.prepare(settings, "000000.tar", device_name="cuda")
+    assert taken == [torch.device("cuda")]
+
+
         find_shards(tmp_path)
     whole = (prepared / "000000.tar").read_bytes()
     (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 3])
@@ -546,6 +565,26 @@ def test_clip_similarity_is_that_of_the_model_and_its_processor(
 
 def test_coco_is_read_from_its_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = {
+def test_the_text_condition_is_as_wide_as_the_pair_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of LAION's models state it for the pair alone, and transformers' default is 512."""
+    from transformers import CLIPModel
+
+    published_models.save_clip(tmp_path, seed=0, layers=2)
+    stated = json.loads((tmp_path / "config.json").read_text())
+    del stated["text_config"]["projection_dim"]
+    (tmp_path / "config.json").write_text(json.dumps(stated))
+    monkeypatch.setattr(models, "local_model", {models.CLIP_G14: tmp_path}.get)
+    network, tokenize = models.load_text_condition()
+    ids = tokenize(["a cat", "two pears"])
+    with torch.no_grad():
+        pooled = CLIPModel.from_pretrained(tmp_path).get_text_features(ids).pooler_output
+        found = network(ids)
+    expected = torch.nn.functional.normalize(pooled, dim=1)
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0)  # weights in bfloat16
+
+
         "images": [{"id": n, "file_name": f"{n}.jpg"} for n in (1, 2, 3)],
         "annotations": [{"id": n, "image_id": n, "caption": f"c{n}"} for n in (1, 2, 3)],
     }

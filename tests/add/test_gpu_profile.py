@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, UNet2DConditionModel
 from torch_fidelity import FeatureExtractorInceptionV3
 
 from okml.add.exports import student_pipeline
@@ -135,6 +135,20 @@ def test_an_exported_student_draws_in_diffusers_as_in_okml(
 def keys_of(shard: Path) -> list[str]:
     with tarfile.open(shard) as archive:
         return [name.partition(".")[0] for name in archive.getnames() if name.endswith("jpg")]
+
+
+def test_preparing_reads_the_autoencoder_alone(
+    gpu: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several processes prepare on one machine, and the whole of SDXL takes 7 GB of it."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("Shards hold nothing of this network.")
+
+    monkeypatch.setattr(UNet2DConditionModel, "from_pretrained", refuse)
+    raw = str(pipelines.raw_shard(tmp_path / "raw"))
+    (shard,) = prepare(settings_of(gpu, "sdxl"), raw, 2, device_name="cpu")
+    assert len(keys_of(shard)) == 2
 
 
 def test_preparing_goes_on_at_the_next_shard_and_is_shared_out(

@@ -8,7 +8,12 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import nn
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+)
 
 from okml.add.denoiser import Denoiser
 from okml.add.features import ClassToken, ImageInput, VisionTransformerFeatures
@@ -120,6 +125,15 @@ def open_pipeline(
     )
 
 
+def load_codec(name: Backbone) -> LatentCodec:
+    """Return the autoencoder of a published base model alone, in evaluation mode."""
+    vae = AutoencoderKL.from_pretrained(
+        pipeline_folder(name), subfolder="vae", torch_dtype=CONDITIONS_IN, use_safetensors=True
+    )
+    codec: LatentCodec = LatentCodec(vae).eval()
+    return codec
+
+
 def load_unet(name: Backbone, dtype: torch.dtype) -> UNet2DConditionModel:
     """Return the UNet of a published base model."""
     return UNet2DConditionModel.from_pretrained(
@@ -155,8 +169,12 @@ def load_image_condition() -> ClassToken:
 def load_text_condition() -> tuple[TextEmbedding, Tokenize]:
     """Return the network of c_text, CLIP ViT-g-14, and its tokenizer."""
     folder = local_model(CLIP_G14)
+    pair = CLIPConfig.from_pretrained(folder)
+    # Files of LAION's models state the width of the joint space for the pair, and not for its text
+    # tower, which would take the default of 512.
+    pair.text_config.projection_dim = pair.projection_dim
     tower = CLIPTextModelWithProjection.from_pretrained(
-        folder, dtype=CONDITIONS_IN, use_safetensors=True
+        folder, config=pair.text_config, dtype=CONDITIONS_IN, use_safetensors=True
     )
     return TextEmbedding(tower.eval()), tokenizer_of(CLIPTokenizer.from_pretrained(folder))
 

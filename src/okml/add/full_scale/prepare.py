@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from okml.accelerator import pick_device
 from okml.add.full_scale.codec import LatentCodec
 from okml.add.full_scale.models import (
+    load_codec,
     load_image_condition,
-    load_pipeline,
     load_text_condition,
 )
 from okml.add.full_scale.prompts import Tokenize
@@ -77,7 +77,8 @@ def prepare(
 
     Each raw shard becomes one prepared shard of its number, so a call goes on where an earlier one
     ended. Under ``accelerate launch`` or ``torchrun``, process r of n takes the raw shards r, r + n
-    and so on, up to its share of the examples, and needs nothing of the others.
+    and so on, up to its share of the examples, and needs nothing of the others. Several processes
+    may share a card: one alone reads and writes pictures in turn with the card's work.
 
     Args:
         settings: The settings of the student, whose autoencoder makes the latents.
@@ -96,7 +97,7 @@ def prepare(
     _note_origin(folder, {"urls": urls, "side": settings.side})
     rank, processes = get_int_from_env(["RANK"], 0), get_int_from_env(["WORLD_SIZE"], 1)
     left = examples // processes + (rank < examples % processes)
-    encoders, device = cache(_load_encoders), _own_device(device_name)  # nothing if all is done
+    encoders, device = cache(_load_encoders), pick_device(device_name)  # nothing if all is done
     written: list[Path] = []
     unread: list[str] = []
     for number in progress(range(rank, len(raw), processes), "raw shards"):
@@ -135,16 +136,8 @@ def _note_origin(folder: Path, origin: dict[str, Any]) -> None:
         json.dump(origin, file)
 
 
-def _own_device(name: str) -> torch.device:
-    """Return the device of this process: on a machine with several, that of its local number."""
-    device = pick_device(name)
-    if device.type == "cpu":
-        return device
-    return torch.device(device.type, get_int_from_env(["LOCAL_RANK"], 0))
-
-
 def _load_encoders(settings: FullScaleSettings, device: torch.device) -> Encoders:
-    codec = load_pipeline(settings.student, side=settings.side).codec
+    codec = load_codec(settings.student)
     return Encoders(codec, *load_text_condition(), load_image_condition()).to(device)
 
 
