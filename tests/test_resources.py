@@ -56,6 +56,38 @@ def test_what_is_lacking_is_named(
 
 
 @pytest.mark.usefixtures("machine")
+def test_a_container_without_shared_memory_is_named(
+    profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shm"
+    monkeypatch.setattr(resources, "SHARED", shared)
+    plan = made(shared_gib=6.0)
+    assert shortfalls(plan, profile, tmp_path) == []  # a system that has no such folder
+    shared.mkdir()
+    assert shortfalls(plan, profile, tmp_path) == []
+    monkeypatch.setattr(
+        shutil,
+        "disk_usage",
+        lambda folder: SimpleNamespace(free=2**26 if folder == shared else 300 * GIB),
+    )
+    assert shortfalls(plan, profile, tmp_path) == [
+        f"shared memory ({shared}): 6.0 GiB needed, 0.1 GiB here"
+    ]
+
+
+@pytest.mark.usefixtures("machine")
+def test_folders_that_a_person_fills_are_named(profile: Profile, tmp_path: Path) -> None:
+    examples = tmp_path / "shards"
+    plan = made(filled_first={str(examples): "prepare URLS"})
+    sentence = f"examples in {examples}: `prepare URLS` writes them"
+    assert shortfalls(plan, profile, tmp_path) == [sentence]
+    examples.mkdir()
+    assert shortfalls(plan, profile, tmp_path) == [sentence]
+    (examples / "000000.tar").touch()
+    assert shortfalls(plan, profile, tmp_path) == []
+
+
+@pytest.mark.usefixtures("machine")
 def test_a_folder_that_is_not_there_yet_is_on_its_parent_disk(
     profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

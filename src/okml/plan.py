@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
+
+from pydantic import Field
 
 from okml.data import catalog
 from okml.profile import Profile, ProfileName
@@ -110,7 +113,9 @@ class Plan(Frozen):
     """Parameters, memory, disk, data and hours of one chapter at one profile.
 
     ``gpu_memory_gib``, ``memory_gib`` and ``disk_gib`` are the largest amounts held at one time;
-    ``hours`` assumes the sustained throughput that its item names.
+    ``shared_gib`` is the part of the memory in which processes hand each other tensors, which a
+    container may bound; ``hours`` assumes the sustained throughput that its item names;
+    ``filled_first`` are folders that a person fills before, each with the command that does it.
     """
 
     chapter: str
@@ -121,6 +126,8 @@ class Plan(Frozen):
     hours: float
     items: tuple[Item, ...]
     data: tuple[str, ...]  # names of the catalog, of data fetched by hand, or of local folders
+    shared_gib: float = 0.0
+    filled_first: dict[str, str] = Field(default_factory=dict)
 
     @classmethod
     def of(
@@ -135,6 +142,8 @@ class Plan(Frozen):
         data: Sequence[str],
         sizes: Sequence[Item] = (),
         first: Sequence[Item] = (),
+        shared_gib: float = 0.0,
+        filled_first: Mapping[Path, str] | None = None,
     ) -> Self:
         """Return the plan that items add up to.
 
@@ -148,6 +157,8 @@ class Plan(Frozen):
             data: Names of the catalog, of data fetched by hand, or of local folders.
             sizes: The sizes that the items follow from, such as parameters.
             first: What a person has to do before.
+            shared_gib: The memory in which processes hand each other tensors.
+            filled_first: Folders that a person fills before, and the command for each.
         """
         return cls(
             chapter=profile.chapter,
@@ -158,6 +169,8 @@ class Plan(Frozen):
             hours=sum_of(hours),
             items=(*sizes, *hours, *memory, *disk, *first),
             data=tuple(data),
+            shared_gib=shared_gib,
+            filled_first={str(folder): how for folder, how in (filled_first or {}).items()},
         )
 
     @classmethod

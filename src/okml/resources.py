@@ -18,6 +18,7 @@ from okml.profile import Profile
 from okml.runtime import GIB, environment, free_disk_gib, on_one_disk, used_disk_gib
 
 CHECKED = ("night", "gpu")  # the smaller profiles fit any machine, and a plan takes seconds
+SHARED = Path("/dev/shm")  # where Linux keeps memory that processes share; containers give it 64 MB
 
 
 def shortfalls(plan: Plan, settings: Profile, run_dir: Path | None = None) -> list[str]:
@@ -38,13 +39,21 @@ def shortfalls(plan: Plan, settings: Profile, run_dir: Path | None = None) -> li
         *_disks(plan, data, run_dir, trainings_in_use(settings, run_dir)),
         ("memory of one GPU", plan.gpu_memory_gib, gpu_gib),
     ]
+    if SHARED.is_dir():
+        shared = free_disk_gib(SHARED)
+        amounts.append((f"shared memory ({SHARED})", plan.shared_gib, shared))
     lacks = [
         f"{what}: {needed:.1f} GiB needed, {present:.1f} GiB here"
         for what, needed, present in amounts
         if needed > present
     ]
     to_bring = [found for found in data if found.by_hand and found.state != "here"]
-    return lacks + [f"{found.name}, {found.instruction}" for found in to_bring]
+    lacks += [f"{found.name}, {found.instruction}" for found in to_bring]
+    return lacks + [
+        f"examples in {folder}: `{command}` writes them"
+        for folder, command in plan.filled_first.items()
+        if not any(Path(folder).glob("*"))
+    ]
 
 
 def _disks(

@@ -26,6 +26,7 @@ from torch.optim.swa_utils import AveragedModel
 from typer.testing import CliRunner
 
 from benchmarks.gpu import backbones
+from okml.add.config import PROFILES
 from okml.add.denoiser import Denoiser
 from okml.add.frechet import frechet_distance, moments
 from okml.add.full_scale import architectures, coco, models, planning, run, scores
@@ -43,6 +44,7 @@ from okml.add.full_scale.shards import (
     stream_pairs,
     write_shard,
 )
+from okml.add.planning import plan
 from okml.add.task import AdversarialDistillation
 from okml.data import catalog
 from okml.errors import DataError
@@ -337,8 +339,6 @@ def test_shards_stream_with_webdataset(prepared: Path) -> None:
     assert rows[0]["json"]["caption"] == "a picture of number 0"
 
 
-def test_missing_and_damaged_shards_are_named(prepared: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no shards"):
 def test_processes_that_prepare_may_share_a_card(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,6 +358,8 @@ def test_processes_that_prepare_may_share_a_card(
     assert taken == [torch.device("cuda")]
 
 
+def test_missing_and_damaged_shards_are_named(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no shards"):
         find_shards(tmp_path)
     whole = (prepared / "000000.tar").read_bytes()
     (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 3])
@@ -563,8 +565,6 @@ def test_clip_similarity_is_that_of_the_model_and_its_processor(
     assert np.ptp(expected.tolist()) > 0.2
 
 
-def test_coco_is_read_from_its_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = {
 def test_the_text_condition_is_as_wide_as_the_pair_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -585,6 +585,8 @@ def test_the_text_condition_is_as_wide_as_the_pair_says(
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0)  # weights in bfloat16
 
 
+def test_coco_is_read_from_its_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = {
         "images": [{"id": n, "file_name": f"{n}.jpg"} for n in (1, 2, 3)],
         "annotations": [{"id": n, "image_id": n, "caption": f"c{n}"} for n in (1, 2, 3)],
     }
@@ -713,6 +715,23 @@ def test_memory_outside_the_card() -> None:
     waiting = 8 * 2 * 128 * 3 * 512 * 512 * 4 / 1e9
     assert writing == pytest.approx(2 * 10.27 + waiting, abs=0.05)
     assert evaluation == pytest.approx(3 * 10.27, abs=0.05)
+
+
+def test_shared_memory_is_that_of_the_images_that_wait() -> None:
+    """Eight workers hold two steps of 128 images of 512 by 512 each; a container has 64 MB."""
+    assert plan(PROFILES["gpu"]).shared_gib == 8 * 2 * 128 * 3 * 512 * 512 * 4 / 2**30
+    assert plan(PROFILES["night"]).shared_gib == 0
+
+
+def test_shards_are_asked_for_before_a_run() -> None:
+    """Its step of Table 2 takes hours, and the trainings that need them come after it."""
+    folders = plan(PROFILES["gpu"]).filled_first
+    assert {Path(folder).name: command for folder, command in folders.items()} == {
+        "sd21": "python -m okml.add.full_scale prepare URLS --row default",
+        "sdxl": "python -m okml.add.full_scale prepare URLS --row e.student_sdxl",
+    }
+    table_2 = PROFILES["gpu"].override({"published.rows": []})
+    assert plan(table_2).filled_first == {}
 
 
 def test_index_of_shards_takes_what_the_plan_says(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from okml.add.full_scale.planning import (
     UNET_TERA,
     card_memory,
     host_memory,
+    shared_memory,
     training_hours,
 )
 from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
@@ -36,6 +37,7 @@ from okml.plan import (
     sum_of,
     summed,
 )
+from okml.runtime import GIB
 
 # What the hours of small networks assume, measured in seconds of a core of its own, in which a step
 # of a teacher of the digits takes 0.04 and one of their students 0.13; two run at a time.
@@ -50,6 +52,7 @@ JUDGING_SECONDS = 0.5  # a set of samples takes them, its left-out groups includ
 START_SECONDS = 12  # interpreter and torch, in the parent and then in the workers
 
 COCO_IMAGES = 5000
+PREPARE = "python -m okml.add.full_scale prepare URLS"
 PROCESS_GIB = 2.0  # interpreter, torch, diffusers, frames; a worker has half of it
 CHECKPOINTS = 2
 
@@ -79,7 +82,12 @@ def plan(profile: AddProfile) -> Plan:
         first=_to_do_first(profile),
         device_gib=sum_of(memory),
         memory_gib=processes + max((item.value for item in outside), default=0.0),
+        shared_gib=max(map(shared_memory, rows.values()), default=0) / GIB,
         data=_entries(profile),
+        filled_first={
+            settings.shard_folder: f"{PREPARE} --row {name}"
+            for name, settings in reversed(rows.items())
+        },
     )
 
 

@@ -150,7 +150,7 @@ def host_memory(settings: FullScaleSettings, examples: int = EXAMPLES) -> list[I
     both, frozen = sum(map(_unet, families)) + others, teacher + others
     training = settings.training
     copies, index = 1 + (training.ema_decay is not None), examples * INDEX_BYTES
-    waiting = training.workers * PREFETCH * training.batch_size * 3 * 4 * settings.side**2
+    waiting = shared_memory(settings)
     return [
         summed("memory while networks are loaded", pipelines=half * both, student=4 * student,
                index=index),
@@ -161,6 +161,12 @@ def host_memory(settings: FullScaleSettings, examples: int = EXAMPLES) -> list[I
         summed("memory while the student is evaluated", weights=4 * copies * student,
                network=4 * student),
     ]  # fmt: skip
+
+
+def shared_memory(settings: FullScaleSettings) -> int:
+    """Return the bytes of the images that workers have read and training has not taken yet."""
+    training = settings.training
+    return training.workers * PREFETCH * training.batch_size * 3 * 4 * settings.side**2
 
 
 def step_operations(settings: FullScaleSettings) -> float:
