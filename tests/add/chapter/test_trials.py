@@ -23,6 +23,7 @@ from okml.add.config import PROFILES
 from okml.add.student import make_student
 from okml.add.workbench import Workbench
 from okml.errors import ParameterError
+from okml.paths import results_dir
 from tests.add.chapter.tiny import tiny
 
 NAMES = ("recipe", "weight_0", "distillation_alone", "heads_twice", "longer")
@@ -163,3 +164,41 @@ def test_a_run_without_finished_networks_is_refused_before_anything_is_trained(
 def test_an_unknown_trial_is_refused(profile, run, tmp_path):
     with pytest.raises(ParameterError, match="No trial 'weight_7'"):
         measure(profile, profile.main, run, tmp_path, tmp_path / "out.json", names=["weight_7"])
+
+
+def recorded(name):
+    return AddTrials.read(results_dir() / "benchmarks" / f"{name}.json")
+
+
+def test_the_long_training_on_emoji_ends_as_the_pages_say():
+    record = recorded("add_trials_long")
+    recipe, weighted = record.trials
+    one_step = record.teacher[1]
+    for run, before, teacher in zip(recipe.runs, record.start, one_step, strict=True):
+        distances = {point.updates: point.fd for point in run.curve}
+        nearest = min(distances, key=distances.__getitem__)
+        assert 300 <= nearest <= 600
+        assert 0.6 * teacher < distances[nearest] < teacher  # 0.6 is the bar of add.one_step
+        assert min(run.curve[-1].fd, run.curve[-1].fd_slow) > before
+        late = [point.accuracy for point in run.curve if point.updates >= 500]
+        assert min(share for shares in late for share in shares.values()) > 0.98
+    for run, teacher in zip(weighted.runs, one_step, strict=True):
+        settled = [point.fd for point in run.curve if point.updates >= 500]
+        assert 0.9 * teacher < min(settled) < 1.1 * teacher
+
+
+def test_the_long_training_on_digits_ends_as_the_pages_say():
+    record = recorded("add_trials_digits")
+    steps = PROFILES["cpu"].main.distillation.steps
+    for run, four, many in zip(
+        record.trials[0].runs, record.teacher[4], record.teacher[25], strict=True
+    ):
+        assert all(point.fd < four for point in run.curve if point.updates >= 3 * steps)
+        level = [point.fd_slow / many for point in run.curve if point.updates >= 5 * steps]
+        assert min(level) > 1.8
+        assert max(level) < 2.5
+    assert (
+        record.trials[0].gradient_ratio()
+        < 100
+        < recorded("add_trials_long").trials[0].gradient_ratio()
+    )
