@@ -20,7 +20,7 @@ from okml.site.markup import Child, element, note, row, scrolling_table, tag
 from okml.site.numerals import numbers_in
 from okml.site.pictures import picture
 
-COLUMNS = 3  # of panels
+COLUMNS = 3  # of panels at most
 TITLE_WIDTH = 26  # characters of a line above a panel
 
 
@@ -67,13 +67,15 @@ def curves(record: AddTrials, lang: Lang) -> Picture:
     The recipe is drawn behind each trial, and the teacher's one step across all; the line of the
     slower average is green.
     """
-    rows = -(-len(record.trials) // COLUMNS)
+    columns = min(COLUMNS, len(record.trials))
+    rows = -(-len(record.trials) // columns)
     recipe = record.trials[0]
     one_step = statistics.mean(record.teacher[min(record.teacher)])
     with style():
         figure, grid = plt.subplots(
-            rows, COLUMNS, figsize=(7.2, 1.7 * rows + 0.4), sharey=True, squeeze=False
-        )
+            rows, columns, sharey=True, squeeze=False,
+            figsize=(2.2 * columns + 0.6, 1.7 * rows + 0.4),
+        )  # fmt: skip
         for axes in grid.flat[len(record.trials) :]:
             axes.remove()
         for axes, trial in zip(grid.flat, record.trials, strict=False):
