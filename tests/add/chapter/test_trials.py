@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 
 import pytest
+import torch
 
 from benchmarks.trials.add import (
     TIMES,
@@ -132,6 +133,32 @@ def test_heads_learn_as_often_as_the_trial_says(bench, changes, updates):
     taken = [Counter(phase.name for phase in task.phases(step)) for step in (1, 2, 3, 4)]
     assert [names["heads"] for names in taken] == updates
     assert [names["student"] for names in taken] == [1, 1, 1, 1]
+
+
+def test_a_training_that_goes_on_goes_on_with_its_slower_average(bench):
+    def new():
+        arm, recipe = Arm("one", "one"), bench.profile.add
+        return WatchedDistillation(
+            bench, make_student(bench.teacher), arm, recipe, Trial("one", "one"),
+            bench.requests(0), {},
+        )  # fmt: skip
+
+    def step(task, count):
+        with torch.no_grad():
+            for weight in task.modules["student"].parameters():
+                weight.fill_(count)
+        task.after_step(count)
+
+    whole, stopped, resumed = new(), new(), new()
+    for count in (1, 2, 3):
+        step(whole, count)
+    for count in (1, 2):
+        step(stopped, count)
+    resumed.load_state(stopped.state())
+    step(resumed, 3)
+    kept, expected = (task.state()["slow"] for task in (resumed, whole))
+    assert kept["updates"] == expected["updates"] == 3
+    torch.testing.assert_close(dict(kept["weights"]), dict(expected["weights"]), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", PROFILES)
