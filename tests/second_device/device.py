@@ -336,7 +336,8 @@ class Generator(torch._C.Generator, metaclass=_AnyGenerator):
 
 # ---------------------------------------------------------------------- autocast
 
-# What CUDA computes in the lower type, and in float32; aten/src/ATen/autocast_mode.h.
+# What CUDA computes in the lower type, and in float32; aten/src/ATen/autocast_mode.h. cuDNN's
+# recurrent networks take float16 whatever the lower type is; aten/src/ATen/cudnn/AutocastRNN.cpp.
 LOWER = (
     "conv1d", "conv2d", "conv_transpose2d", "convolution", "addmm", "addmv", "matmul", "mm", "mv",
     "linear", "baddbmm", "bmm", "scaled_dot_product_attention",
@@ -348,15 +349,16 @@ FULL = (
     "margin_ranking_loss", "binary_cross_entropy_with_logits", "logsumexp", "prod", "cumprod",
     "cumsum", "sum",
 )  # fmt: skip
+HALF = ("gru", "lstm", "rnn_tanh", "rnn_relu")
 
 
 def _autocast(library: torch.library.Library) -> None:
     key = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
 
-    def casting(op: Any, wanted: Callable[[], torch.dtype]) -> Callable[..., Any]:
+    def casting(op: Any, dtype: Callable[[], torch.dtype]) -> Callable[..., Any]:
         def cast(value: Any) -> Any:
             floats = isinstance(value, torch.Tensor) and value.is_floating_point()
-            return value.to(wanted()) if floats and value.dtype != torch.float64 else value
+            return value.to(dtype()) if floats and value.dtype != torch.float64 else value
 
         def kernel(*args: Any, **kwargs: Any) -> Any:
             with torch._C._ExcludeDispatchKeyGuard(key):
@@ -368,15 +370,17 @@ def _autocast(library: torch.library.Library) -> None:
     def lower() -> torch.dtype:
         return torch.get_autocast_dtype(NAME)
 
-    def full() -> torch.dtype:
-        return torch.float32
-
-    for name in (*LOWER, *FULL):
+    wanted = {
+        **dict.fromkeys(LOWER, lower),
+        **dict.fromkeys(FULL, lambda: torch.float32),
+        **dict.fromkeys(HALF, lambda: torch.float16),
+    }
+    for name in wanted:
         packet = getattr(aten, name)
         for op in (getattr(packet, overload) for overload in packet.overloads()):
             called = op.name().removeprefix("aten::")
             if not op._schema.is_mutable and "out" not in called and "Dimname" not in called:
-                kernel = casting(op, lower if name in LOWER else full)
+                kernel = casting(op, wanted[name])
                 library.impl(called, kernel, "AutocastPrivateUse1")
 
     def unsafe(*_: Any, **__: Any) -> Any:

@@ -18,6 +18,7 @@ from okml.errors import ParameterError
 from tests import test_accelerator
 from tests.device import GPU, NAME
 from tests.seqrec import test_batches, test_negatives, test_ranking
+from tests.seqrec.models import test_encoders
 from tests.space_time import test_extract
 from tests.training import test_fit, test_resume
 
@@ -60,6 +61,10 @@ BUGS = {
     "the device's generator is not saved": Bug(
         "okml.accelerator.random_states", "range(module.device_count())", "range(0)",
         test_resume.test_interrupting_and_going_on, (6,),
+    ),
+    "cuDNN's GRU returns float16": Bug(
+        "okml.seqrec.models.gru4rec.run_gru", "enabled=False", "enabled=True",
+        test_encoders.test_bfloat16_on_a_gpu, ("narm",),
     ),
     "a fork leaves the device's generator out": Bug(
         "okml.accelerator.forked_rng", "devices=range(cards)", "devices=[]",

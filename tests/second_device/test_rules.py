@@ -135,6 +135,8 @@ def test_autocast_casts_as_on_cuda() -> None:
         assert out.softmax(-1).dtype == nn.functional.layer_norm(out, (4,)).dtype == torch.float32
         with pytest.raises(RuntimeError, match="unsafe"):
             nn.functional.binary_cross_entropy(x() / 12, x() / 12)
+        states, last = nn.GRU(4, 2).to(HERE)(x())
+        assert states.dtype == last.dtype == torch.float16
         with torch.autocast(HERE, enabled=False):
             assert linear(x()).dtype == torch.float32
     out.sum().backward()

@@ -5,11 +5,15 @@ import torch
 from okml.errors import ParameterError
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
-from okml.strec.attention import attention_maps, history_statistics
+from okml.strec.attention import attention_maps, history_statistics, singular_values
+
+
+def of_each_history(weights: torch.Tensor) -> dict[str, torch.Tensor]:
+    return history_statistics(weights, singular_values(weights))
 
 
 def statistics(matrix) -> dict[str, float]:
-    found = history_statistics(torch.as_tensor(matrix, dtype=torch.float64)[None, None])
+    found = of_each_history(torch.as_tensor(matrix, dtype=torch.float64)[None, None])
     return {name: value.item() for name, value in found.items()}
 
 
@@ -53,8 +57,8 @@ def test_random_attention_against_numpy():
 
 def test_statistics_are_means_over_heads():
     heads = torch.stack([torch.eye(6), torch.full((6, 6), 1 / 6)]).double()
-    assert history_statistics(heads[None])["row_cosine"].tolist() == [pytest.approx(0.5)]
-    of_each = history_statistics(heads[:, None])["row_cosine"]
+    assert of_each_history(heads[None])["row_cosine"].tolist() == [pytest.approx(0.5)]
+    of_each = of_each_history(heads[:, None])["row_cosine"]
     assert of_each.tolist() == [pytest.approx(0), pytest.approx(1)]
 
 

@@ -18,6 +18,7 @@ from okml.strec.arms import (
     Job,
     all_jobs,
     build,
+    literature_job,
     mixer_arms,
     quality_arms,
     sampled,
@@ -155,6 +156,41 @@ def test_rules_only_change_what_they_say(experiment):
     ):
         main = experiment.quality.frames[table].filter(data="ml_20m", arm="causal SASRec")
         assert found["causal SASRec", rule] == pytest.approx(main["hr@10"].item())
+
+
+def test_the_literatures_protocol_has_the_order_of_the_file(experiment):
+    """Its numbers are those of a training of its own, and no other row has that order."""
+    job = literature_job(experiment.profile)
+    rules = experiment.rules.frames["rules"].filter(pl.col("rule").str.contains("order of the"))
+    assert rules["rule"].to_list() == [
+        "every test row, order of the file",
+        "every test row, seen hidden, order of the file",
+    ]
+    assert rules["seed"].unique().to_list() == [job.seed]
+    hidden = experiment.study.ranks(job, hide_seen=True, every_row=True)
+    assert rules["ndcg@10"].to_list()[-1] == mean_of_rows(hidden)["ndcg@10"]
+    others = [other for other in all_jobs(experiment.profile) if other != job]
+    assert {other.data.tie_rule for other in others} == {"random"}
+    assert job.data.tie_rule == "file"
+
+
+def test_each_seed_has_its_own_order_of_ties(experiment):
+    """Two orders have the same rows, and differ where events share a time alone."""
+    study, main = experiment.study, experiment.profile.main
+    first, second = (study.data(main, seed) for seed in (2020, 2021))
+    assert study.data(main, 2020) is study.data(main)
+    for part in ("train", "valid", "test"):
+        assert np.array_equal(getattr(first, part).end, getattr(second, part).end)
+    events, others = first.interactions, second.interactions
+    assert np.array_equal(events.times, others.times)
+    moved = events.items != others.items
+    times, users = events.times, events.users()
+    before = (np.diff(times, prepend=-1) == 0) & (np.diff(users, prepend=-1) == 0)
+    tied = before | np.append(before[1:], False)
+    assert moved.any()
+    assert not (moved & ~tied).any()
+    as_in_file = main.model_copy(update={"tie_rule": "file"})
+    assert study.data(as_in_file, 2021) is study.data(as_in_file, 2020)
 
 
 def test_hidden_items_can_only_raise_a_target(experiment):

@@ -189,6 +189,12 @@ def quality_jobs(profile: StrecProfile, data: DataSettings) -> list[Job]:
     ]
 
 
+def literature_job(profile: StrecProfile) -> Job:
+    """Return causal SASRec with the events of one second in the order of the file, one seed."""
+    data = profile.main.model_copy(update={"tie_rule": "file"})
+    return Job(data, causal_arms(profile)[0], profile.seeds[0], profile.recipe)
+
+
 def recipe_jobs(profile: StrecProfile, recipe: Recipe) -> list[Job]:
     """Return backbone and STRec with a recipe, ours or the authors'."""
     arms = (BACKBONE, sampled("strec", profile.main, recipe))
@@ -247,7 +253,7 @@ def tries(profile: StrecProfile, job: Job) -> list[Job]:
 
 def all_jobs(profile: StrecProfile) -> list[Job]:
     """Return every training of a run of the profile but warm starts, the slow ones first."""
-    jobs = mixer_jobs(profile)
+    jobs = [*mixer_jobs(profile), literature_job(profile)]
     for data in profile.datasets:
         jobs += quality_jobs(profile, data)
     for recipe in profile.recipes:

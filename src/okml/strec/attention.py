@@ -28,7 +28,18 @@ def attention_maps(model: Backbone, items: Tensor, times: Tensor | None = None) 
     return maps
 
 
-def history_statistics(weights: Tensor) -> dict[str, Tensor]:
+def singular_values(weights: Tensor) -> Tensor:
+    """Return the singular values of each matrix in float64, ``[b, h, n]``, the largest first.
+
+    They are computed on the CPU: a GPU takes matrices of more than 32 rows one at a time.
+
+    Args:
+        weights: The attention weights of one layer, ``[b, h, n, n]``.
+    """
+    return torch.linalg.svdvals(weights.cpu().double())  # type: ignore[no-any-return]
+
+
+def history_statistics(weights: Tensor, sigma: Tensor) -> dict[str, Tensor]:
     """Return the statistics of each history, means over heads, ``[b]``, by name.
 
     ``A`` is one attention matrix ``[n, n]``, ``c_j = mean_i A_ij`` its column mass, and ``σ`` are
@@ -42,14 +53,15 @@ def history_statistics(weights: Tensor) -> dict[str, Tensor]:
 
     Args:
         weights: The attention weights of one layer, ``[b, h, n, n]``, rows summing to 1.
+        sigma: Their :func:`singular_values`, ``[b, h, n]``.
     """
-    a = weights.flatten(0, 1).double()  # [m, n, n]
+    a = weights.cpu().flatten(0, 1).double()  # [m, n, n]
+    sigma = sigma.flatten(0, 1)  # [m, n]
     n = a.shape[-1]
     mass = a.mean(1)  # [m, n]
     unit = torch.nn.functional.normalize(a, dim=2)
     # The sum of all cosines is the squared length of the summed unit rows.
     pairs = unit.sum(1).square().sum(1) - n
-    sigma = torch.linalg.svdvals(a)  # [m, n], descending
     share = sigma / sigma.sum(1, keepdim=True)
     values = {
         "top5_mass": mass.topk(min(5, n)).values.sum(1),

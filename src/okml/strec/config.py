@@ -200,8 +200,7 @@ GPU = StrecProfile(
         layers=(2, 8), heads=4, epochs=200, batch=512, evaluate_every=2, patience=5
     ),
     extra_rankings=("position", "no_noise", "content", "uniform"),
-    # Without NARM: under bf16 autocast cuDNN's GRU returns fp16, which it cannot join with bf16.
-    references=("gru4rec", "bert4rec", "gsasrec", "esasrec", "hstu", "mamba4rec"),
+    references=("gru4rec", "narm", "bert4rec", "gsasrec", "esasrec", "hstu", "mamba4rec"),
     # The baselines of the paper's table of efficiency, then others.
     mixers=(
         "informer", "linformer", "reformer", "bigbird", "flash", "autoformer",

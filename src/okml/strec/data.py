@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from okml.data import fetched_from, logs
 from okml.ledger import DataUsed
@@ -72,14 +73,27 @@ class SplitLog:
         return int(np.argmax([len(np.unique(times[end - length : end])) for end in ends]))
 
 
-def prepare(settings: DataSettings) -> SplitLog:
-    """Read a log, filter it and split it into rows."""
-    log = logs.load(settings.log)
-    frame = log.frame
-    if settings.k_core is not None:
-        users, items = settings.k_core
-        frame = logs.k_core(frame, users=users, items=items)
-    interactions = Interactions.from_frame(frame)
+def load(name: str, k_core: tuple[int, int] | None) -> tuple[logs.EventLog, pl.DataFrame]:
+    """Read a log; return it and its events after the filter by events of a user and of an item."""
+    log = logs.load(name)
+    if k_core is None:
+        return log, log.frame
+    return log, logs.k_core(log.frame, users=k_core[0], items=k_core[1])
+
+
+def prepare(
+    settings: DataSettings, seed: int, log: logs.EventLog, events: pl.DataFrame
+) -> SplitLog:
+    """Order the events of a log and split them into rows.
+
+    Args:
+        settings: The protocol.
+        seed: The seed of the order of events with equal times, where that is drawn. The numbers of
+            rows do not depend on it.
+        log: The log.
+        events: Its events after the filter.
+    """
+    interactions = Interactions.from_frame(events, settings.tie_rule, seed)
     split = _split(interactions, settings)
     train, valid, test = (
         full_only(interactions, rows, settings.length)

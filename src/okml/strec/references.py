@@ -10,7 +10,6 @@ from okml.seqrec.backbone import Backbone
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.losses import (
     AnyLoss,
-    ChunkedSoftmaxSettings,
     GeneralizedBinarySettings,
     SampledSoftmaxSettings,
 )
@@ -27,7 +26,6 @@ from okml.seqrec.models import (
     mamba4rec,
 )
 
-FULL_SOFTMAX = ChunkedSoftmaxSettings()
 ReferenceName = Literal["gru4rec", "narm", "bert4rec", "gsasrec", "esasrec", "hstu", "mamba4rec"]
 
 
@@ -37,11 +35,11 @@ class Reference:
 
     Attributes:
         build: A function from the number of items and the length to the encoder.
-        loss: The published loss, or the full softmax.
+        loss: The published loss; None for the recipe's, a full softmax.
     """
 
     build: Callable[[int, int], Encoder]
-    loss: AnyLoss = FULL_SOFTMAX
+    loss: AnyLoss | None = None
 
 
 REFERENCES: dict[str, Reference] = {

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from okml.data.logs import LogName
 from okml.errors import ParameterError
 from okml.profile import Profile
+from okml.seqrec.interactions import TieRule
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings
 from okml.seqrec.mixers import MIXERS, MixerName
 from okml.seqrec.settings import BackboneSettings
@@ -42,6 +43,9 @@ class DataSettings(Settings):
     schedule: Schedule  # STRec's k_1 to k_L
     activation: Literal["tanh", "relu"] = "tanh"  # the sampler's; relu in the code for 8 items
     short_lengths: Distinct[Count]  # lengths of backbones that read only the newest items
+    # The order of a user's events of one time: drawn with the seed of the run, or the file's, which
+    # a model can learn where it is the same for all users, as in MovieLens-1M.
+    tie_rule: TieRule = "random"
     # Least events of a user and of an item, the filter of the paper; None: no filter.
     k_core: tuple[Count, Count] | None = None
     # per_user_ratio: the authors' 8/11, 2/11, 1/11 of each user's rows. last_events: the newest

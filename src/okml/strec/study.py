@@ -9,9 +9,11 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 
 from okml.accelerator import forked_rng, pick_device
+from okml.data.logs import EventLog
 from okml.kept import trainings_folder
 from okml.runtime import seed_everything
 from okml.seqrec.batches import LastTargetBatches
@@ -21,7 +23,7 @@ from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.rows import Rows
 from okml.seqrec.scorers import Scorer, encoder_scorer
 from okml.strec.arms import Job, build, start_from, tries, warm_start
-from okml.strec.data import SplitLog, prepare
+from okml.strec.data import SplitLog, load, prepare
 from okml.strec.model import Stage, STRec
 from okml.strec.settings import DataSettings, StrecProfile
 from okml.strec.trainer import EncoderTrainer, TrainedEncoder
@@ -42,10 +44,25 @@ class Study:
         """The device of trainings and rankings."""
         return pick_device(self.profile.device)
 
+    def data(self, settings: DataSettings, seed: int | None = None) -> SplitLog:
+        """Return a data set under its protocol.
+
+        Args:
+            settings: The log and its protocol.
+            seed: The seed of the run, with which the order of events of one second is drawn; None
+                for the first.
+        """
+        drawn = settings.tie_rule == "random"
+        first = self.profile.seeds[0]
+        return self._data(settings, first if seed is None or not drawn else seed)
+
     @cache  # noqa: B019 - a study lives as long as its run
-    def data(self, settings: DataSettings) -> SplitLog:
-        """Return a data set under its protocol."""
-        return prepare(settings)
+    def _data(self, settings: DataSettings, seed: int) -> SplitLog:
+        return prepare(settings, seed, *self._log(settings.log, settings.k_core))
+
+    @cache  # noqa: B019 - all orders share a log
+    def _log(self, name: str, k_core: tuple[int, int] | None) -> tuple[EventLog, pl.DataFrame]:
+        return load(name, k_core)
 
     def rows_source(
         self, data: SplitLog, rows: Rows, length: int, padding_side: PaddingSide = "left"
@@ -57,7 +74,7 @@ class Study:
 
     def untrained(self, job: Job) -> Encoder:
         """Return the encoder of a job with initial weights."""
-        data = self.data(job.data)
+        data = self.data(job.data, job.seed)
         seed_everything(job.seed)
         return build(job.arm, data.items, self.profile, job.data, job.recipe).to(self.device)
 
@@ -89,7 +106,7 @@ class Study:
     @recently_trained
     def _on_windows(self, job: Job) -> TrainedEncoder:
         trainer = self._trainer(Study._on_windows)
-        return trainer.windows(job, self.data(job.data), self.untrained(job))
+        return trainer.windows(job, self.data(job.data, job.seed), self.untrained(job))
 
     @recently_trained
     def _in_stages(self, job: Job) -> TrainedEncoder:
@@ -97,7 +114,9 @@ class Study:
         start = warm_start(self.profile, job)
         if start is not None:
             share = start_from(encoder, self.train(start).encoder.state_dict())
-        trained = self._trainer(Study._in_stages).stages(job, self.data(job.data), encoder)
+        trained = self._trainer(Study._in_stages).stages(
+            job, self.data(job.data, job.seed), encoder
+        )
         trained.warm_share = share
         return trained
 
@@ -125,7 +144,7 @@ class Study:
             stage: The stage in which STRec is evaluated.
             every_row: Whether to rank short histories, too, which only causal encoders can read.
         """
-        encoder, data = self.train(job).encoder.eval(), self.data(job.data)
+        encoder, data = self.train(job).encoder.eval(), self.data(job.data, job.seed)
         with forked_rng(), _as(encoder, stage, noise_seed):
             torch.manual_seed(EVALUATION_SEED if noise_seed is None else noise_seed)
             return self.rank(

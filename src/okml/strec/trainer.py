@@ -101,7 +101,8 @@ class EncoderTrainer:
         stated, rate, name = trained_by(self.profile, job), chosen_rate(job), job.arm.name
         assert isinstance(stated, WindowSettings)
         settings = self._settings(job, stated.epochs)
-        loss = REFERENCES[name].loss if name in REFERENCES else job.recipe.loss
+        published = REFERENCES[name].loss if name in REFERENCES else None
+        loss = published or job.recipe.loss
         counts = item_counts(data.interactions, data.split.train_end)
         options: dict[str, Any] = {
             "jitter": True,
@@ -218,7 +219,7 @@ class EncoderTrainer:
 
     def _folder(self, job: Job) -> Path:
         arm, tried = distinct(job.arm.name, job.arm), f"rate {chosen_rate(job):g}"
-        parts = (job.data.log, job.recipe.name, arm, tried, f"seed {job.seed}")
+        parts = (job.data.log, job.data.tie_rule, job.recipe.name, arm, tried, f"seed {job.seed}")
         return self.folder.joinpath(*(re.sub(r"[^\w-]+", "_", part) for part in parts))
 
 

@@ -5,6 +5,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.device import GPU
 from tests.seqrec.models.encoders import ALL, CAUSAL, ITEMS, encoder, left_padded
 
 HISTORIES = [[3, 7, 2, 9, 11], [5], [8, 8, 1], [1, 2, 3, 4, 5, 6]]
@@ -60,3 +61,14 @@ def test_operations_are_those_that_torch_counts(name):
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
         model.last(items, padded=False)
     assert model.flops(5) == counter.get_total_flops()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ALL)
+def test_bfloat16_on_a_gpu(name):
+    """Autocast leaves vectors near those of float32; eight bits hold a number to 0.4 %."""
+    model, items = encoder(name).to(GPU), left_padded(HISTORIES).to(GPU)
+    expected = model.last(items)
+    with torch.autocast(GPU.type, torch.bfloat16):
+        found = model.last(items)
+    torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.05)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from okml.seqrec.dropout import Dropout
 from okml.seqrec.encoder import Encoder
+from okml.seqrec.losses.base import wide
 from okml.settings import BelowOne, Depth, Settings, Width
 
 
@@ -42,12 +44,12 @@ class GRU4Rec(Encoder):
 
     def forward(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
         """Return a vector for each position, ``[b, n, d]``."""
-        states, _ = self.gru(self.dropout(self.item(items)))  # [b, n, h]
+        states, _ = run_gru(self.gru, self.dropout(self.item(items)))  # [b, n, h]
         return self.output(states)  # type: ignore[no-any-return]
 
     def last(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
         """Return the vector after the whole history, ``[b, d]``."""
-        _, states = self.gru(self.dropout(self.item(items)))  # [layers, b, h]
+        _, states = run_gru(self.gru, self.dropout(self.item(items)))  # [layers, b, h]
         return self.output(states[-1])  # type: ignore[no-any-return]
 
     def item_matrix(self) -> Tensor:
@@ -57,6 +59,16 @@ class GRU4Rec(Encoder):
     def flops(self, length: int) -> int:
         """Return the operations of :meth:`last` for one full history."""
         return gru_flops(self.gru, length) + 2 * self.output.weight.numel()
+
+
+def run_gru(gru: nn.GRU, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return all states ``[b, n, h]`` and the last one of each layer, ``[layers, b, h]``.
+
+    They are computed without autocast, under which cuDNN returns float16 even where the type is
+    bfloat16, and the two cannot be joined.
+    """
+    with torch.autocast(inputs.device.type, enabled=False):
+        return gru(wide(inputs))  # type: ignore[no-any-return]
 
 
 def gru_flops(gru: nn.GRU, length: int) -> int:

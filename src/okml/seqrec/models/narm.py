@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from okml.seqrec.dropout import Dropout
 from okml.seqrec.encoder import Encoder
-from okml.seqrec.models.gru4rec import gru_flops, xavier
+from okml.seqrec.models.gru4rec import gru_flops, run_gru, xavier
 from okml.settings import BelowOne, Settings, Width
 
 
@@ -47,12 +47,12 @@ class NARM(Encoder):
 
     def forward(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
         """Return a vector for each position, ``[b, n, d]``; the memory is ``[b, n, n, h]``."""
-        states, _ = self.gru(self.dropout(self.item(items)))  # [b, n, h]
+        states, _ = run_gru(self.gru, self.dropout(self.item(items)))  # [b, n, h]
         return self._read(states, states)
 
     def last(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
         """Return the vector after the whole history, ``[b, d]``."""
-        states, _ = self.gru(self.dropout(self.item(items)))
+        states, _ = run_gru(self.gru, self.dropout(self.item(items)))
         return self._read(states[:, -1:], states)[:, 0]
 
     def _read(self, queries: Tensor, states: Tensor) -> Tensor:

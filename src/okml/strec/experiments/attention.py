@@ -9,12 +9,11 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from okml.accelerator import require_float64
 from okml.ledger import estimate_difference, estimate_mean
 from okml.seqrec.backbone import Backbone
 from okml.steps import StepResult
 from okml.strec.arms import BACKBONE, Job, warm_start
-from okml.strec.attention import attention_maps, history_statistics
+from okml.strec.attention import attention_maps, history_statistics, singular_values
 from okml.strec.study import Study
 
 # The statistic and the network of each metric.
@@ -36,29 +35,29 @@ BINS = np.linspace(0, 1.5, 46)  # edges of the histogram of singular values
 
 def measure_attention(study: Study) -> StepResult:
     """Measure the attention weights of an untrained, a causal and a fine-tuned backbone."""
-    require_float64(study.device, "Spectra of attention")
     result = StepResult()
     statistics, maps, spectra, histogram = [], [], [], []
     # By metric and seed: means over heads and layers of each history, [b].
     by_history: dict[str, dict[int, NDArray[np.float64]]] = {name: {} for name in METRICS}
-    items = _histories(study)
     for seed in study.profile.seeds:
+        items = _histories(study, seed)
         for network, model in _networks(study, seed).items():
             layers = []
             for layer, weights in enumerate(attention_maps(model.eval(), items), 1):
-                found = history_statistics(weights)
+                sigma = singular_values(weights)  # [b, h, n]
+                found = history_statistics(weights, sigma)
                 layers.append(found)
                 means = {name: float(value.mean()) for name, value in found.items()}
                 statistics.append({"network": network, "layer": layer, "seed": seed, **means})
                 if seed == study.profile.seeds[0]:
                     maps.append(_mean_map(network, layer, weights))
-                    sigma = torch.linalg.svdvals(weights.flatten(0, 1).double())  # [m, n]
-                    spectra.append(_spectrum(network, layer, sigma.cpu().numpy()))
-                    histogram.append(_histogram(network, layer, sigma.cpu().numpy()))
+                    flat = sigma.flatten(0, 1).numpy()  # [m, n]
+                    spectra.append(_spectrum(network, layer, flat))
+                    histogram.append(_histogram(network, layer, flat))
             for metric, (statistic, of) in METRICS.items():
                 if of == network:
                     each = torch.stack([layer[statistic] for layer in layers])  # [layers, b]
-                    by_history[metric][seed] = each.mean(0).cpu().numpy()
+                    by_history[metric][seed] = each.mean(0).numpy()
     for metric, values in by_history.items():
         result.measure(metric, estimate_mean(values, "histories"))
     for metric, control in CONTROLS.items():
@@ -71,9 +70,9 @@ def measure_attention(study: Study) -> StepResult:
     return result
 
 
-def _histories(study: Study) -> torch.Tensor:
+def _histories(study: Study, seed: int) -> torch.Tensor:
     """Return the full history of the newest test row of each user, ``[b, n]``."""
-    data = study.data(study.profile.main)
+    data = study.data(study.profile.main, seed)
     _, newest = np.unique(data.test.user[::-1], return_index=True)
     rows = data.test.take(np.sort(len(data.test) - 1 - newest)[: study.profile.attention_histories])
     source = study.rows_source(data, rows, data.settings.length)

@@ -20,6 +20,7 @@ from okml.strec.arms import (
     Job,
     causal_arms,
     jobs_of,
+    literature_job,
     mixer_jobs,
     quality_arms,
     quality_jobs,
@@ -90,7 +91,7 @@ def measure_quality(study: Study) -> StepResult:
 
 
 def measure_rules(study: Study) -> StepResult:
-    """Evaluate with other rules: noise on, short rows as misses, short rows ranked."""
+    """Evaluate with other rules: noise on, short rows as misses or ranked, ties as in the file."""
     profile, data = study.profile, study.data(study.profile.main)
     share = len(data.test) / data.all_test
     rows: list[dict[str, Any]] = []
@@ -104,12 +105,14 @@ def measure_rules(study: Study) -> StepResult:
             found.append(("noise on", mean_of_rows(study.ranks(job, noise_seed=draw))))
         key = {"arm": job.arm.name, "seed": job.seed}
         rows += [{**key, "rule": rule, **means} for rule, means in found]
-    # The anchor: the protocol of the literature, which ranks short histories, too.
-    for job in jobs_of(profile.main, causal_arms(profile)[:1], profile.seeds, profile.recipe):
+    # The protocol of the literature ranks short histories, too, and has the order of the file.
+    anchors = jobs_of(profile.main, causal_arms(profile)[:1], profile.seeds, profile.recipe)
+    for job in (*anchors, literature_job(profile)):
+        order = ", order of the file" if job.data.tie_rule == "file" else ""
         for rule, hide_seen in (("every test row", False), ("every test row, seen hidden", True)):
             ranks = study.ranks(job, hide_seen=hide_seen, every_row=True)
             key = {"arm": job.arm.name, "seed": job.seed}
-            rows.append({**key, "rule": rule, **mean_of_rows(ranks)})
+            rows.append({**key, "rule": f"{rule}{order}", **mean_of_rows(ranks)})
     columns = ["arm", "rule", "seed", *METRICS]
     return StepResult(frames={"rules": pl.DataFrame(rows).select(columns)})
 
