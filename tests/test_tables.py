@@ -75,6 +75,24 @@ def test_a_heading_is_written_in_words() -> None:
     assert cells(Table(pl.DataFrame({"standard_error": [0.5]}), "One"))[0] == ["standard error"]
 
 
+def test_an_interval_stands_behind_its_value() -> None:
+    frame = pl.DataFrame(
+        {
+            "arm": ["ours", "theirs", "nobody's"],
+            "gain": [0.1234, -0.5, None],
+            "low": [0.02, None, None],
+            "high": [0.25678, None, None],
+            "seeds": [3, 1, 0],
+        }
+    )
+    assert cells(Table(frame, "Gains", intervals={"gain": ("low", "high")})) == [
+        ["arm", "gain", "seeds"],
+        ["ours", "0.123 [0.020, 0.257]", "3"],
+        ["theirs", "-0.500", "1"],
+        ["nobody's", "—", "0"],
+    ]
+
+
 def test_digits_can_be_chosen() -> None:
     assert cells(Table(pl.DataFrame({"v": [0.129]}), "One value", digits=1))[1] == ["0.1"]
 

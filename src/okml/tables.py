@@ -22,26 +22,40 @@ class Table:
         caption: The caption, a description of the content.
         digits: Decimals of floating-point numbers below ten. A column of larger numbers has
             fewer, and a column of whole numbers above 1 (counts, years) none.
+        intervals: The columns with the ends of an interval, by the column with its value. They
+            are shown behind the value: ``0.12 [0.10, 0.14]``.
     """
 
-    def __init__(self, frame: pl.DataFrame, caption: str, digits: int = 3) -> None:
+    def __init__(
+        self,
+        frame: pl.DataFrame,
+        caption: str,
+        digits: int = 3,
+        intervals: Mapping[str, tuple[str, str]] | None = None,
+    ) -> None:
         self.frame = frame
         self.caption = caption
         self.digits = digits
+        known = (intervals or {}).items()  # a record may have no column
+        self.intervals = {name: ends for name, ends in known if name in frame.columns}
 
     def _repr_html_(self) -> str:
-        numeric = {name for name, dtype in self.frame.schema.items() if dtype.is_numeric()}
-        digits = {name: self._digits(self.frame[name]) for name in self.frame.columns}
+        ends = {name for pair in self.intervals.values() for name in pair}
+        shown = {
+            name: self._digits(self.frame[name]) for name in self.frame.columns if name not in ends
+        }
+        numeric = {name for name in shown if self.frame.schema[name].is_numeric()}
         head = "".join(
             f'<th scope="col"{self._style(name in numeric)}>'
             f"{html.escape(name.replace('_', ' '))}</th>"
-            for name in self.frame.columns
+            for name in shown
         )
         body = "".join(
             "<tr>"
             + "".join(
-                f"<td{self._style(name in numeric)}>{html.escape(_cell(value, digits[name]))}</td>"
-                for name, value in row.items()
+                f"<td{self._style(name in numeric)}>{html.escape(_cell(row[name], digits))}"
+                f"{self._interval(row, name, digits)}</td>"
+                for name, digits in shown.items()
             )
             + "</tr>"
             for row in self.frame.iter_rows(named=True)
@@ -53,6 +67,15 @@ class Table:
 
     def __repr__(self) -> str:
         return f"{self.caption}\n{self.frame}"
+
+    def _interval(self, row: Mapping[str, Any], name: str, digits: int) -> str:
+        if name not in self.intervals:
+            return ""
+        low, high = (row[end] for end in self.intervals[name])
+        if low is None or low != low:
+            return ""
+        ends = f"[{_cell(low, digits)}, {_cell(high, digits)}]"
+        return f' <span class="okml-nowrap">{ends}</span>'
 
     def _digits(self, column: pl.Series) -> int:
         if not column.dtype.is_float():

@@ -92,10 +92,9 @@ def measured(published: pl.DataFrame, inference: pl.DataFrame) -> Picture:
             for place, value, text in zip(places, share, texts, strict=True):
                 axes.annotate(text, (value, place), xytext=(3, 0),
                               textcoords="offset points", va="center", fontsize=9)  # fmt: skip
-            axes.axvline(1, lw=0.8, ls=":", color=INK)
             axes.set_title(title)
             axes.set_xlim(0, 1.3 * max(1, float(share.max())))
-            axes.grid(axis="y", visible=False)
+            axes.grid(visible=False)  # lines would cross the numbers
             facts.append(f"{' '.join(title.split())} {texts[index]}")
         grid[0, 0].set_yticks(places, [_for_readers(name) for name in names])
         figure.supxlabel(f"share of: {names[0]}", fontsize="medium")
