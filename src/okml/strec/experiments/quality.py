@@ -32,6 +32,7 @@ from okml.strec.trainer import TrainedEncoder
 from okml.training import History
 
 STREC = "strec"
+IN_FILE_ORDER = f"{CAUSAL}, order of the file"  # of events of one time
 METRICS = ("hr@10", "mrr@10", "ndcg@10")  # the columns of the paper's Table 2
 # What bounds a training, beside a validation that is flat.
 BUDGETS = {
@@ -105,16 +106,23 @@ def measure_rules(study: Study) -> StepResult:
             found.append(("noise on", mean_of_rows(study.ranks(job, noise_seed=draw))))
         key = {"arm": job.arm.name, "seed": job.seed}
         rows += [{**key, "rule": rule, **means} for rule, means in found]
-    # The protocol of the literature ranks short histories, too, and has the order of the file.
+    # The literature ranks short histories, too, hides seen items and has the order of the file.
     anchors = jobs_of(profile.main, causal_arms(profile)[:1], profile.seeds, profile.recipe)
+    literature = RankedArms(data.split.test.user)
     for job in (*anchors, literature_job(profile)):
-        order = ", order of the file" if job.data.tie_rule == "file" else ""
+        arm = IN_FILE_ORDER if job.data.tie_rule == "file" else CAUSAL
         for rule, hide_seen in (("every test row", False), ("every test row, seen hidden", True)):
             ranks = study.ranks(job, hide_seen=hide_seen, every_row=True)
-            key = {"arm": job.arm.name, "seed": job.seed}
-            rows.append({**key, "rule": f"{rule}{order}", **mean_of_rows(ranks)})
-    columns = ["arm", "rule", "seed", *METRICS]
-    return StepResult(frames={"rules": pl.DataFrame(rows).select(columns)})
+            rows.append({"arm": arm, "rule": rule, "seed": job.seed, **mean_of_rows(ranks)})
+        literature.add(arm, job.seed, ranks)
+    result = StepResult(
+        frames={"rules": pl.DataFrame(rows).select("arm", "rule", "seed", *METRICS)}
+    )
+    for metric, arm in (("literature_ndcg", IN_FILE_ORDER), ("literature_ndcg_drawn", CAUSAL)):
+        result.measure(metric, literature.estimate(arm, "ndcg@10"))
+    gain = literature.difference(IN_FILE_ORDER, CAUSAL, "ndcg@10")
+    result.measure("file_order_ndcg_gain", gain)
+    return result
 
 
 def measure_recipes(study: Study) -> StepResult:
