@@ -23,6 +23,7 @@ from okml.settings import Frozen
 
 SCHEMA_VERSION: Final = 2
 READABLE: Final = (1, 2)  # 1: bare numbers, and no claims
+IN_FOLDER: Final = "record.json"  # the record in the working folder of its run
 
 
 class DataUsed(Frozen):
@@ -133,7 +134,7 @@ def record_path(chapter: str, profile: ProfileName) -> Path:
     the other scales are committed under ``results/``.
     """
     if profile == "smoke":
-        return run_dir(chapter, profile) / "record.json"
+        return run_dir(chapter, profile) / IN_FOLDER
     return results_dir() / chapter / f"{profile}.json"
 
 
@@ -188,7 +189,7 @@ def save_record(record: RunRecord, profile: Profile, run_dir: Path) -> Path:
     Returns:
         The path of the written record, under ``results/`` if it belongs there.
     """
-    path = run_dir / "record.json"
+    path = run_dir / IN_FOLDER
     record.write(path)
     if record.profile != "smoke" and record.settings_sha256 == profile.fingerprint():
         path = record_path(record.chapter, record.profile)
@@ -207,6 +208,7 @@ class Run(Measurements):
         self._notes: list[str] = []
         self._data: dict[str, DataUsed] = {}
         self._adopted: dict[str, tuple[str, ...]] = {}
+        self._kept_peak_gib = 0.0
         self.started = now()
         # Bars are set before a run, so the current ones count.
         self.claims = {
@@ -234,6 +236,12 @@ class Run(Measurements):
         if differences:
             self.note(f"Adopted from runs of other code: {', '.join(differences)}.")
 
+    def kept(self, run_dir: Path) -> None:
+        """Count the memory of the run that computed what this one finds kept in their folder."""
+        path = run_dir / IN_FOLDER
+        if path.exists() and (earlier := read_record(path)).chapter == self.profile.chapter:
+            self._kept_peak_gib = earlier.provenance.peak_memory_gib
+
     def note(self, text: str) -> None:
         """Record something a reader of the numbers should know."""
         self._notes.append(text)
@@ -258,7 +266,7 @@ class Run(Measurements):
                 commit=self._commit,
                 code=self._code,
                 environment=environment(),
-                peak_memory_gib=round(peak_memory_gib(), 2),
+                peak_memory_gib=max(round(peak_memory_gib(), 2), self._kept_peak_gib),
                 device=self.device,
                 data=dict(sorted(self._data.items())),
                 adopted=self._adopted,
