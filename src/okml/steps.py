@@ -71,6 +71,7 @@ class Steps:
         self.run_dir = run_dir
         self.device = device
         self.results: dict[str, StepResult] = {}
+        self._any_kept = False
         self._run = Run(profile, device)
 
     def __call__(
@@ -105,6 +106,7 @@ class Steps:
                     _stamp(result, self._run)
                     kept = save(folder, needs, _content(result), result.frames)
             else:
+                self._any_kept = True
                 runlog.event("step kept", step=name, seconds=kept.content["seconds"])
             self.results[name] = _result(kept)
         return self.results[name]
@@ -133,6 +135,8 @@ class Steps:
             for note in result.notes:
                 run.note(note)
         run.adopted(adopted(self.profile, self.run_dir, self.device))
+        if self._any_kept:
+            run.kept(self.run_dir)
         for table, frame in tables.items():
             run.table(table, frame.to_dict(as_series=False))
         seconds = sum(result.seconds for result in self.results.values())

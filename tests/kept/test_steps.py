@@ -9,7 +9,7 @@ import pytest
 
 from okml.code_key import reach
 from okml.errors import RecordError
-from okml.ledger import parse_claims, records
+from okml.ledger import parse_claims, records, save_record
 from okml.profile import Profile
 from okml.steps import StepResult, Steps
 
@@ -37,6 +37,18 @@ def test_a_kept_step_is_not_computed_again(run):
         assert (other.metrics, other.differences) == (one.metrics, one.differences)
         assert (other.data, other.notes, other.seconds) == (one.data, one.notes, one.seconds)
     assert again.results["quality"].values("r2") == [0.25]
+
+
+def test_a_record_has_the_memory_of_the_run_that_computed_its_steps(run, profile, monkeypatch):
+    monkeypatch.setattr(records, "peak_memory_gib", lambda: 4.5)
+    computed, _ = run()
+    save_record(computed.record({}), profile, computed.run_dir)
+    monkeypatch.setattr(records, "peak_memory_gib", lambda: 0.5)
+    kept, none = run()
+    assert none == []
+    assert kept.record({}).provenance.peak_memory_gib == 4.5
+    other, _ = run(device="cuda")  # computes all of it
+    assert other.record({}).provenance.peak_memory_gib == 0.5
 
 
 @pytest.mark.parametrize(
