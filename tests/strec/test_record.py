@@ -10,6 +10,7 @@ from okml.paths import repository_root
 
 RECORDS = sorted((repository_root() / "results" / "strec").glob("*.json"))
 FULL, LAST = "backbone, every query", "backbone, last query"
+LITERATURE = 0.182  # NDCG@10 of causal SASRec, Klenitskiy and Vasilev (2023)
 
 
 @pytest.fixture(params=RECORDS, ids=lambda path: path.stem)
@@ -51,3 +52,45 @@ def test_one_query_is_never_dearer_at_any_length_and_in_a_batch_that_is_more_tha
 def test_an_encoder_is_never_dearer_than_with_its_scores(tables):
     rows = tables["inference"].drop_nulls("ms")
     assert (rows["ms encoder alone"] <= rows["ms"]).all()
+
+
+def test_the_digest_says_what_the_record_of_night_found():
+    """Each of its sentences without a number of its own, from the tables and intervals."""
+    found = read_record(repository_root() / "results/strec/night.json")
+    tables = {name: pl.DataFrame(t.columns, strict=False) for name, t in found.tables.items()}
+    metrics, summary = found.metrics, tables["summary"]
+    assert not summary["still rising"].any()
+    # The newest items are as good a sample as the learned one, which is better than a random one.
+    assert metrics["ndcg_gain_over_random"].low > 0
+    recency = metrics["ndcg_gain_over_recency"]
+    assert recency.low < 0 < recency.high
+    # Nothing milder than a single token can be told from the backbone.
+    for name in ("worst_ndcg_gain_in_band", "newest_items_ndcg_gain"):
+        assert metrics[name].low < 0 < metrics[name].high
+    # The order of the file is worth about what the single token loses.
+    gain, lost = metrics["file_order_ndcg_gain"], metrics["ndcg_drop_at_one_token"]
+    assert 0 < max(gain.low, lost.low) < min(gain.high, lost.high)
+    drawn = metrics["literature_ndcg_drawn"].values.values()
+    assert max(drawn) < LITERATURE < metrics["literature_ndcg"].mean
+    # Backbone and STRec are ahead of causal SASRec, by much the same.
+    behind = summary.filter(arm="causal SASRec")
+    assert behind["difference high"].item() < 0 < metrics["ndcg_gain_over_causal"].low
+    assert -behind["difference"].item() == pytest.approx(
+        metrics["ndcg_gain_over_causal"].mean, rel=0.5
+    )
+    cells = metrics["cells_won"]
+    assert (cells.low, cells.mean) == (0, 3)
+
+
+def test_more_epochs_of_either_stage_neither_help_nor_harm_with_every_seed():
+    found = read_record(repository_root() / "results/strec/night.json")
+    by_kind = pl.DataFrame(found.tables["stages"].columns, strict=False).pivot(
+        on="kind", index="seed", values="ndcg@10"
+    )
+    for read in ("soft", "hard"):
+        before, more = (
+            by_kind[f"{stage}, {read}"] for stage in ("after stage 1", "stage 1 for all epochs")
+        )
+        for later, earlier in ((more, before), (by_kind["both stages"], more)):
+            assert (later > earlier).any()
+            assert (later < earlier).any()
