@@ -13,7 +13,7 @@ share of images that the heads put on the right side of zero. The gradient of th
 is measured beside that of weighted distillation at the student's images, as the chapter does.
 
     python -m okml.add --profile night
-    python -m benchmarks.trials.add --profile night --updates 150 --out FILE
+    python -m benchmarks.trials.add --profile night --set emoji --updates 150 --out FILE
 
 Instead of the first command, ``--train-networks`` trains the two to four networks alone, in the
 folder of the run, where the chapter finds them later: 15 minutes of one core at ``night``.
@@ -368,7 +368,7 @@ def train(
     """
     every = max(1, updates // points)
     logged = min(LOGGED, every)
-    recipe = bench.profile.add
+    recipe = bench.settings.add
     health = recipe.health.model_copy(update={"gradient_ratio_every": logged})
     arm = Arm(trial.name, trial.title, changes={**trial.changes, "health": health.model_dump()})
     settings = arm.settings(recipe, rate)
@@ -378,8 +378,8 @@ def train(
     student = make_student(teacher, settings.student_init)
     task = WatchedDistillation(bench, student, arm, settings, trial, requests, probes)
     # The settings of the recipe's own training, so that none of them can differ.
-    training = bench._training(
-        updates, seed, evaluate_every=every, evaluate_unit="step", log_every=logged
+    training = bench._training(updates, seed).model_copy(
+        update={"evaluate_every": every, "log_every": logged}
     )
     images = f"{bench.settings.images}{bench.settings.size}"
     folder = trainings_folder(bench, Workbench.distil) / "trials" / images / trial.name
@@ -440,7 +440,7 @@ def measure(
     Raises:
         ParameterError: If there is no such trial, or the run lacks a network.
     """
-    known = trials_of(profile.add)
+    known = trials_of(settings.add)
     if unknown := set(names) - known.keys():
         raise ParameterError(f"No trial {unknown.pop()!r}.", f"Trials: {', '.join(known)}.")
     updates = updates or LONGER * settings.distillation.steps

@@ -65,7 +65,6 @@ def sizes() -> dict[str, Any]:
         "speed.repeats": 3,
         "speed.batch": 2,
         "speed.teacher_steps": [50],
-        "add.heads.kernel": 3,
         "published.base": base,
         "published.rows": ROWS,
         "published.released.repeats": 8,

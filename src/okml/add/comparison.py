@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from okml.add.arms import seeds_of
+from okml.add.convergence import still_falling
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.workbench import Workbench
 from okml.ledger import Estimate, Measurements, estimate_left_out, left_out
@@ -92,10 +93,33 @@ class Jackknife:
         values = {seed: of(seed) for seed in seeds}
         result.measure(name, self._estimate(values))
         if control is not None:
-            other, others = self.kind + control[0], {seed: control[1](seed) for seed in seeds}
+            other, others = (
+                self.kind * prefixed + control[0],
+                {seed: control[1](seed) for seed in seeds},
+            )
             result.measure(other, self._estimate(others))
             differences = {seed: values[seed] - others[seed] for seed in seeds}
             result.compare(name, other, self._estimate(differences))
+
+    def count_falling(
+        self, result: Measurements, metric: str, *methods: str, prefixed: bool = True
+    ) -> None:
+        """Count the methods whose distance still fell at the end, if all run on this set.
+
+        Args:
+            result: The result of the step, which keeps the number.
+            metric: The name of the metric without the prefix of the image set.
+            methods: The methods, each of which is trained.
+            prefixed: Whether the prefix of the image set is part of the name.
+        """
+        if not self.seeds(*methods):
+            return
+        histories = (
+            [self.bench.student(method, seed).history for seed in self.seeds(method)]
+            for method in methods
+        )
+        falling = sum(map(still_falling, histories))
+        result.log(self.kind * prefixed + metric, falling, exact=True)
 
     def _estimate(self, values: dict[int, Floats]) -> Estimate:
         return estimate_left_out(values, self.count, OVER, clustered=True)

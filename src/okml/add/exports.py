@@ -82,7 +82,7 @@ def small_pipeline(bench: Workbench) -> CaptionPipeline:
     """Return the first seed's student of an image set as a pipeline."""
     student = bench.student("default", bench.profile.seeds[0]).denoiser
     assert isinstance(student, Denoiser)
-    scheduler = student_scheduler(bench.scheduler, bench.profile.add.terminal_snr)
+    scheduler = student_scheduler(bench.scheduler, bench.settings.add.terminal_snr)
     unet = copy.deepcopy(student.network).cpu()  # the study's own stays on its device
     return CaptionPipeline(unet, scheduler, bench.settings.text, bench.settings.patch)
 

@@ -23,6 +23,7 @@ from okml.add.full_scale.planning import (
 from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
 from okml.add.images.prompts import SENTENCE_MODEL
 from okml.add.profile_settings import AddProfile, SetSettings
+from okml.add.settings import AddSettings
 from okml.add.small.unet import small_unet
 from okml.data import entry
 from okml.plan import (
@@ -122,8 +123,8 @@ def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job]) ->
     for job in students:
         arm = ARMS.get(job.what)
         steps += run.steps
-        passes += run.steps * run.batch * _passes(profile, arm)
-        looks += run.steps * (arm is not None and arm.settings(profile.add).adversarial)
+        passes += run.steps * run.batch * _passes(settings.add, arm)
+        looks += run.steps * (arm is not None and arm.settings(settings.add).adversarial)
     operations = passes * flops
     seconds = steps * GPU_STEP if profile.for_gpu else steps * CPU_STEP + looks * CPU_HEADS
     if settings.eye == "efficientnet":
@@ -139,12 +140,12 @@ def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job]) ->
     )
 
 
-def _passes(profile: AddProfile, arm: Arm | None) -> int:
+def _passes(default: AddSettings, arm: Arm | None) -> int:
     """Return the passes of the network over an image in a step; None: of an alternative."""
-    guided = 1 + (profile.add.guidance != 1)  # calls of the teacher for one answer
+    guided = 1 + (default.guidance != 1)  # calls of the teacher for one answer
     if arm is None:
         return PASSES + 1 + guided
-    settings = arm.settings(profile.add)
+    settings = arm.settings(default)
     return PASSES + settings.teacher_steps * guided * (settings.distillation != "none")
 
 
@@ -152,9 +153,10 @@ def _sampling(profile: AddProfile, settings: SetSettings) -> Item:
     _, flops = _network(settings)
     arms = [job for job in distillations(profile) if job.settings == settings]
     chosen = [job for job in tunings(profile) if job.settings == settings]
-    seeds, guided = len(profile.seeds_of(settings)), 1 + (profile.add.guidance != 1)
+    seeds, guided = len(profile.seeds_of(settings)), 1 + (settings.add.guidance != 1)
     calls = guided * seeds * (sum(settings.teacher_steps) + sum(settings.solver_steps))
     calls += len(arms) * sum(profile.student_steps) + 3 * seeds + len(chosen)
+    calls += 2 * settings.watch * (len(arms) + len(chosen))  # averaged weights and plain ones
     rate = SMALL_GPU_FLOPS if profile.for_gpu else CPU_FLOPS
     judged = seeds * (len(settings.teacher_steps) + len(settings.solver_steps))
     judged += len(arms) * len(profile.student_steps)

@@ -74,6 +74,8 @@ class SetSettings(Settings):
 
     images: ImageSetName
     size: Annotated[Count, Field(ge=4)]  # pixels a side
+    # What the default arm does; every other arm changes one thing.
+    add: AddSettings
     seeds: Count | None = None  # number of the profile's seeds to use; None: all
     most_images: Count | None = Field(default=None, ge=100)  # kept of train and of test; None: all
     text: TextEncoder = "words"
@@ -102,7 +104,7 @@ class SetSettings(Settings):
     teacher_steps: Distinct[SamplerSteps] = (1, 2, 4, 25, 50)  # steps of DDIM
     solver_steps: Distinct[SamplerSteps] = (4, 8, 25)  # steps of DPM-Solver++
     samples: Annotated[Count, Field(ge=20)] = 1000  # behind every distance
-    watch: Count = 8  # evaluations while the default student trains
+    watch: Count = 8  # evaluations of each student while it trains
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -129,6 +131,11 @@ class SetSettings(Settings):
             raise ValueError("channels need multiples of 8, the last at least 16")
         if self.eye == "vit" and self.vit.patch > self.size:
             raise ValueError(f"a patch of {self.vit.patch} exceeds the size {self.size}")
+        if self.add.heads.kernel // 2 > self.positions:
+            raise ValueError(
+                f"heads.kernel {self.add.heads.kernel} does not fit into the features of "
+                f"{self.images}, which have {self.positions} positions"
+            )
         return self
 
     @property
@@ -183,8 +190,6 @@ class AddProfile(Profile):
     chapter: ClassVar[str] = "add"
 
     sets: tuple[SetSettings, ...] = Field(min_length=1)  # claims and figures are of the first
-    # What the default arm does; every other arm changes one thing.
-    add: AddSettings
     student_steps: Distinct[SamplerSteps] = (1, 2, 4)
     speed: SpeedSettings = SpeedSettings()
     published: PublishedSettings = PublishedSettings()
@@ -200,13 +205,6 @@ class AddProfile(Profile):
         names = [settings.images for settings in self.sets]
         if len(set(names)) < len(names):
             raise ValueError("two sets have the same images, by which metrics are named")
-        reach = self.add.heads.kernel // 2
-        for settings in self.sets:
-            if reach > settings.positions:
-                raise ValueError(
-                    f"heads.kernel {self.add.heads.kernel} does not fit into the features of "
-                    f"{settings.images}, which have {settings.positions} positions"
-                )
         return self
 
     @property

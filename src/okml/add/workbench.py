@@ -92,7 +92,7 @@ class Workbench:
         self.device = pick_device(profile.device)
         self.images = load_images(settings.images, settings.size, settings.most_images)
         self.scheduler = small_scheduler()
-        self.schedule = NoiseSchedule.from_scheduler(self.scheduler, profile.add.terminal_snr)
+        self.schedule = NoiseSchedule.from_scheduler(self.scheduler, settings.add.terminal_snr)
         self.width = prompt_width(settings.channels)
         self.codec = PatchCodec(settings.patch)
         self.latents = self.codec.encode(self.images.train.pixels)
@@ -208,13 +208,13 @@ class Workbench:
     def guided(self) -> Guided:
         """The teacher as it draws, and as it teaches alternatives; the arms guide it themselves."""
         empty = {CONDITION: torch.zeros(1, self.width)}
-        return Guided(self.teacher, self.profile.add.guidance, empty)
+        return Guided(self.teacher, self.settings.add.guidance, empty)
 
     def calls(self, method: str, steps: int) -> int:
         """Return the number of calls of the network for an image; guidance takes two a step."""
         if method in ("class Gaussians", "training images"):
             return 0
-        return steps * (1 + (method.startswith("teacher") and self.profile.add.guidance != 1))
+        return steps * (1 + (method.startswith("teacher") and self.settings.add.guidance != 1))
 
     # ------------------------------------------------------------------ students
 
@@ -265,13 +265,14 @@ class Workbench:
     def distil(self, name: str, seed: int, rate: float = 1.0) -> TrainedDenoiser:
         """Return the averaged student of an arm."""
         arm, run = ARMS[name], self.settings.distillation
-        settings = arm.settings(self.profile.add, rate)
+        settings = arm.settings(self.settings.add, rate)
         teacher, networks, image_width = self.teacher, self.networks(arm), self.embedder.width
+        evaluate = self._distance(seed, lambda student, asked: self.draw(student, asked, 1))
         # Loading these draws random numbers, so the seed comes after it: weights then follow from
         # the seed alone, whichever networks this process has loaded before.
         seed_everything(seed)
         student = make_student(teacher, settings.student_init)
-        watched = name == "default" and seed == self.profile.seeds[0]
+        seed_everything(seed)  # the heads begin alike in all arms, also where the student is random
         task = AdversarialDistillation(
             student,
             self.schedule,
@@ -279,13 +280,11 @@ class Workbench:
             settings,
             text_width=self.width,
             image_width=image_width,
-            evaluate=self._watch if watched else None,
+            evaluate=evaluate,
             identity={"set": self.settings.model_dump(mode="json"), "arm": name},
         )
-        every = max(1, run.steps // self.settings.watch) if watched else None
-        training = self._training(run.steps, seed, evaluate_every=every, evaluate_unit="step")
         folder = self._folder(Workbench.distil) / name / f"seed{seed}_rate{rate:g}"
-        history = fit(task, self.examples(arm), training, folder)
+        history = fit(task, self.examples(arm), self._training(run.steps, seed), folder)
         return TrainedDenoiser(history.averaged["student"].eval(), history, _seconds(history))
 
     def networks(self, arm: Arm) -> Networks:
@@ -307,17 +306,32 @@ class Workbench:
             self.images.train.pixels, {CONDITION: told}, text=self.prompts, image=self.embeddings
         )
 
-    def _watch(self, student: nn.Module) -> dict[str, float]:
-        """Return the quality of one step of the student, on fewer samples."""
-        requests = self.requests(self.profile.seeds[0], WATCHED_IMAGES)
-        samples = self.draw(student, requests, 1)
-        quality = self.judge(samples, requests.labels, requests.prompts).quality
-        return {"fd": quality.fd, "spread": quality.spread}
+    def _distance(
+        self, seed: int, draw: Callable[[nn.Module, Requests], Tensor]
+    ) -> Callable[[nn.Module], dict[str, float]]:
+        """Return the function that measures a student while it trains, on fewer samples.
+
+        Args:
+            seed: The sampling seed.
+            draw: A function of the student and requests that returns samples.
+        """
+        requests, judge = self.requests(seed, WATCHED_IMAGES), self.judge
+
+        def measure(student: nn.Module) -> dict[str, float]:
+            features, _ = self.metric.read(draw(student, requests).clamp(-1, 1))
+            return {"fd": judge.distance(features)}
+
+        return measure
 
     @cache  # noqa: B019
     def consistency(self, seed: int, rate: float = 1.0) -> TrainedDenoiser:
         """Return a consistency model."""
         settings, run = self.settings.consistency, self.settings.distillation
+
+        def draw(student: nn.Module, requests: Requests) -> Tensor:
+            return self.draw(AsSample(student, self.schedule), requests, 1)
+
+        evaluate = self._distance(seed, draw)
         seed_everything(seed)
         student, target = (
             ConsistencyFunction(make_student(self.teacher), self.schedule) for _ in range(2)
@@ -325,11 +339,10 @@ class Workbench:
         task = ConsistencyDistillation(
             student, target, self.guided, self.schedule, settings.grid,
             rate * settings.learning_rate, settings.target_decay,
-            {"set": self.settings.model_dump(mode="json")},
+            evaluate, {"set": self.settings.model_dump(mode="json")},
         )  # fmt: skip
-        training = self._training(run.steps, seed)
         folder = self._folder(Workbench.consistency) / "consistency" / f"seed{seed}_rate{rate:g}"
-        history = fit(task, self.examples(), training, folder)
+        history = fit(task, self.examples(), self._training(run.steps, seed), folder)
         averaged = AsSample(history.averaged["student"], self.schedule)
         return TrainedDenoiser(averaged.eval(), history, _seconds(history))
 
@@ -348,20 +361,24 @@ class Workbench:
             before = earlier.seconds
         rounds = settings.from_steps.bit_length() - 1
         updates = max(1, run.steps // rounds)
+
+        def draw(network: nn.Module, requests: Requests) -> Tensor:
+            return self.draw_with_teacher(requests, steps, "ddim", network)
+
+        evaluate = self._distance(seed, draw)
         seed_everything(seed)
         student = make_student(start)
         task = progressive_round(
             student, copy.deepcopy(teacher).requires_grad_(False), self.schedule, steps,
-            rate * settings.learning_rate, updates, {"set": self.settings.model_dump(mode="json")},
+            rate * settings.learning_rate, updates, evaluate,
+            {"set": self.settings.model_dump(mode="json")},
         )  # fmt: skip
         folder = self._folder(Workbench.progressive) / f"progressive{steps}"
         folder /= f"seed{seed}_rate{rate:g}"
         history = fit(task, self.examples(), self._training(updates, seed, ema=False), folder)
         return TrainedDenoiser(student.eval(), history, before + _seconds(history))
 
-    def _training(
-        self, steps: int, seed: int, *, ema: bool = True, **changes: Any
-    ) -> TrainingSettings:
+    def _training(self, steps: int, seed: int, *, ema: bool = True) -> TrainingSettings:
         run = self.settings.distillation
         return TrainingSettings(
             batch_size=run.batch,
@@ -371,7 +388,8 @@ class Workbench:
             ema_decay=run.ema_decay if ema else None,
             device=self.profile.device,
             keep_checkpoints=1,
-            **changes,
+            evaluate_every=max(1, steps // self.settings.watch),
+            evaluate_unit="step",
         )
 
     # ------------------------------------------------------------------ samples

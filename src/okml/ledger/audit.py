@@ -161,7 +161,7 @@ def _facts(
     if claim.control is not None:
         less = described(difference) if difference else "not compared"
         yield f"less {claim.control.metric}: {less}; bar {claim.control.bar}"
-    for condition in claim.conditions:
+    for condition in claim.conditions_at(record.profile):
         found = record.metrics.get(condition.metric)
         measured_as = described(found) if found else "not measured"
         yield f"condition {condition.metric} {measured_as}; bar {condition.bar}"

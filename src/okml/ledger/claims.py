@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
+from collections.abc import Iterable
 from importlib import resources
 from typing import Any, Literal, NamedTuple, Self
 
@@ -110,6 +111,7 @@ class Condition(Frozen):
     metric: str = Field(pattern=METRIC_NAME)
     bar: str
     text: Text  # the reason why nothing is decided where the condition does not hold
+    profiles: tuple[ProfileName, ...] = ()  # those at which it is asked; empty: all
 
     @field_validator("bar")
     @classmethod
@@ -227,7 +229,7 @@ class Claim(Frozen):
         elif revision.what == "control":
             now = str(self.control) if self.control else None
         elif revision.what == "condition":
-            now = self._condition
+            now = _written(self.conditions)
         elif revision.profile == "any":
             now = ", ".join(dict.fromkeys(self.expect.values()))
         else:
@@ -247,12 +249,21 @@ class Claim(Frozen):
             raise ValueError(f"{self.id} is untestable")
         control = str(self.control) if self.control else None
         return Stood(
-            metric=self.metric, bar=self.bar(profile), control=control, condition=self._condition
+            metric=self.metric,
+            bar=self.bar(profile),
+            control=control,
+            condition=_written(self.conditions_at(profile)),
         )
 
-    @property
-    def _condition(self) -> str | None:
-        return " and ".join(map(str, self.conditions)) or None
+    def conditions_at(self, profile: ProfileName) -> tuple[Condition, ...]:
+        """Return the conditions of a verdict at a profile."""
+        return tuple(
+            each for each in self.conditions if not each.profiles or profile in each.profiles
+        )
+
+
+def _written(conditions: Iterable[Condition]) -> str | None:
+    return " and ".join(map(str, conditions)) or None
 
 
 def parse_claims(text: str, chapter: str) -> list[Claim]:

@@ -58,7 +58,8 @@ def open_comparisons(claim: Claim, record: RunRecord) -> list[OpenComparison]:
     Intervals that are not Student's, whose mean is not their middle, are left out.
     """
     verdict = judge(claim, record)
-    if verdict.outcome is not Outcome.UNDECIDED or any(unmet(c, record) for c in claim.conditions):
+    conditions = claim.conditions_at(record.profile)
+    if verdict.outcome is not Outcome.UNDECIDED or any(unmet(each, record) for each in conditions):
         return []
     compared: list[tuple[Against, str | None, Estimate | None]] = [
         ("bar", claim.bar(record.profile), verdict.measured)

@@ -106,7 +106,8 @@ def judge(claim: Claim, record: RunRecord | None) -> Verdict:
     if claim.control is not None:
         against_control = _against_control(claim.control, difference)
     outcome, reason = _decide(claim, record.profile, against_bar, against_control)
-    if reasons := [why for condition in claim.conditions if (why := unmet(condition, record))]:
+    conditions = claim.conditions_at(record.profile)
+    if reasons := [why for condition in conditions if (why := unmet(condition, record))]:
         outcome, reason = Outcome.UNDECIDED, reasons[0]
     return Verdict(
         claim=claim.id,

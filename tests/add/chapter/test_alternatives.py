@@ -42,6 +42,10 @@ def noise(seed=0):
     return torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
 
 
+def no_metrics(student):
+    return {}
+
+
 def filled(value):
     return torch.full((3,), value)
 
@@ -83,7 +87,7 @@ def test_one_step_to_the_target_ends_where_two_steps_end(schedule, teacher, told
 
 def test_a_round_brings_one_step_closer_to_the_teachers_two(schedule, teacher, told, tmp_path):
     student = copy.deepcopy(teacher).requires_grad_(True)
-    task = progressive_round(student, teacher, schedule, 1, 2e-3, 60, {})
+    task = progressive_round(student, teacher, schedule, 1, 2e-3, 60, no_metrics, {})
     source = ExampleBatches(noise(3).repeat(4, 1, 1, 1), {CONDITION: told[CONDITION].repeat(4, 1)})
     with torch.no_grad():
         wanted = sample_teacher(teacher, small_scheduler(), noise(), told, 2)
@@ -122,7 +126,7 @@ def test_consistency_distillation_learns_and_moves_its_target(schedule, teacher,
     torch.manual_seed(5)
     fresh = small_unet(8, 1, (8, 16))
     student, target = (ConsistencyFunction(copy.deepcopy(fresh), schedule) for _ in range(2))
-    task = ConsistencyDistillation(student, target, teacher, schedule, 2, 2e-3, 0.5)
+    task = ConsistencyDistillation(student, target, teacher, schedule, 2, 2e-3, 0.5, no_metrics)
     source = ExampleBatches(noise(3).repeat(8, 1, 1, 1), {CONDITION: told[CONDITION].repeat(8, 1)})
     settings = TrainingSettings(batch_size=24, max_steps=100, log_every=1)
     losses = fit(task, source, settings, tmp_path).frame["student/loss"]

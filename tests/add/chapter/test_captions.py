@@ -133,7 +133,7 @@ def test_a_training_waits_for_those_that_choose_its_rate(tmp_path):
     # Arms that change one thing of the default keep its rate.
     assert waits("random_features") == {("default", rate) for rate in main.rates}
     first = study.needs(Job(main, "consistency", TUNING_SEED, main.rates[0]))
-    assert [job.what for job in first] == ["teacher", "metric"]
+    assert [job.what for job in first] == ["teacher", "eye", "embedder", "metric"]
 
 
 class Bench(Workbench):
@@ -204,12 +204,18 @@ def test_the_whole_profile_night_measures_every_claim_with_a_bar_there(
 ):
     published_models.save_sentence_encoder(tmp_path / "models" / "minilm_l6")
     published_models.publish_emoji(own_data, tmp_path / "models", monkeypatch)
-    stated = PROFILES["night"].main.model_dump()
-    few = {"steps": 2, "batch": 8}
-    emoji = stated | {name: stated[name] | few for name in ("teacher", "metric", "distillation")}
-    emoji |= {"size": 16, "channels": [16, 32], "efficientnet_side": 32, "samples": 20, "watch": 1}
-    emoji |= {"rates": [0.5, 2.0], "teacher_steps": [1, 2, 25], "solver_steps": [2]}
-    changes = {"sets": [emoji], "seeds": [0], "add.heads.kernel": 3, "speed.batch": 2}
+    sets = [each.model_dump() for each in PROFILES["night"].sets]
+    for stated in sets:
+        trained = ("teacher", "metric", "distillation", "vit_training")
+        for name in trained:
+            if stated[name]:
+                stated[name] |= {"steps": 2, "batch": 16}
+        stated |= {"channels": [16, 32], "samples": 20, "watch": 1}
+    digits, emoji = sets
+    digits |= {"rates": [0.5, 2.0]}
+    emoji |= {"size": 16, "efficientnet_side": 32}
+    emoji["add"]["heads"]["kernel"] = 3
+    changes = {"sets": sets, "seeds": [0], "speed.batch": 2}
     profile = PROFILES["night"].override(changes | {"speed.teacher_steps": [50]})
     record = chapter("add").run(profile, tmp_path / "run")
     barred = [claim for claim in load_claims("add") if {"night", "any"} & claim.expect.keys()]

@@ -126,7 +126,7 @@ def test_a_second_call_trains_nothing(measured, profile, run, monkeypatch):
                              ({"heads_times": 2}, [2, 2, 2, 2])]
 )  # fmt: skip
 def test_heads_learn_as_often_as_the_trial_says(bench, changes, updates):
-    trial, arm, recipe = Trial("one", "one", **changes), Arm("one", "one"), bench.profile.add
+    trial, arm, recipe = Trial("one", "one", **changes), Arm("one", "one"), bench.settings.add
     task = WatchedDistillation(
         bench, make_student(bench.teacher), arm, recipe, trial, bench.requests(0), {}
     )
@@ -137,7 +137,7 @@ def test_heads_learn_as_often_as_the_trial_says(bench, changes, updates):
 
 def test_a_training_that_goes_on_goes_on_with_its_slower_average(bench):
     def new():
-        arm, recipe = Arm("one", "one"), bench.profile.add
+        arm, recipe = Arm("one", "one"), bench.settings.add
         return WatchedDistillation(
             bench, make_student(bench.teacher), arm, recipe, Trial("one", "one"),
             bench.requests(0), {},
@@ -163,7 +163,7 @@ def test_a_training_that_goes_on_goes_on_with_its_slower_average(bench):
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_each_trial_but_the_recipe_is_one_valid_change(name):
-    recipe = PROFILES[name].add
+    recipe = PROFILES[name].main.add
     for trial in trials_of(recipe).values():
         settings = Arm(trial.name, trial.title, changes=trial.changes).settings(recipe)
         fields = {field for field, value in recipe if getattr(settings, field) != value}

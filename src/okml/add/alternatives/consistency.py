@@ -6,7 +6,7 @@ al., 2023); no guidance, and in pixel space.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -59,6 +59,7 @@ class ConsistencyDistillation(TrainingTask):
         grid: The number of timesteps on the trajectory.
         learning_rate: The learning rate of AdamW.
         target_decay: The decay of the exponential moving average.
+        evaluate: A function of the student that returns metrics by name.
         identity: The values that a checkpoint must share; see :class:`okml.training.TrainingTask`.
     """
 
@@ -71,6 +72,7 @@ class ConsistencyDistillation(TrainingTask):
         grid: int,
         learning_rate: float,
         target_decay: float,
+        evaluate: Callable[[nn.Module], Mapping[str, float]],
         identity: Mapping[str, Any] | None = None,
     ) -> None:
         optimizer = torch.optim.AdamW(student.parameters(), learning_rate, fused=True)
@@ -85,6 +87,7 @@ class ConsistencyDistillation(TrainingTask):
         self.schedule = schedule
         self.grid = torch.tensor([*reversed(inference_timesteps(grid, len(schedule)))])
         self.target_decay = target_decay
+        self._evaluate = evaluate
 
     def phases(self, step: int) -> Iterable[Phase]:
         """Return the one phase, ``student``."""
@@ -108,6 +111,10 @@ class ConsistencyDistillation(TrainingTask):
             wanted = torch.where(ended, earlier, wanted)
         distance = ((made - wanted).square() + HUBER**2).sqrt() - HUBER
         return {"loss": distance.mean()}
+
+    def evaluate(self) -> Mapping[str, float]:
+        """Return the metrics of the student as it is."""
+        return self._evaluate(self.modules["student"])
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:

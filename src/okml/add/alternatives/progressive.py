@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -54,6 +54,7 @@ def progressive_round(
     steps: int,
     learning_rate: float,
     updates: int,
+    evaluate: Callable[[nn.Module], Mapping[str, float]],
     identity: Mapping[str, Any],
 ) -> SupervisedTask:
     """Return the task of one round: a student learns in ``steps`` steps what takes twice as many.
@@ -65,6 +66,7 @@ def progressive_round(
         steps: The number of sampling steps of the student.
         learning_rate: The learning rate of the first update; it falls linearly to zero.
         updates: The number of updates.
+        evaluate: A function of the student that returns metrics by name.
         identity: The values that a checkpoint must share; see :class:`okml.training.TrainingTask`.
     """
     fine = torch.tensor([*inference_timesteps(2 * steps, len(schedule)), CLEAN])
@@ -86,4 +88,6 @@ def progressive_round(
 
     optimizer = torch.optim.AdamW(student.parameters(), learning_rate, fused=True)
     falling = LambdaLR(optimizer, lambda done: max(0.0, 1 - done / updates))
-    return SupervisedTask(student, loss, optimizer, scheduler=falling, identity=identity)
+    return SupervisedTask(
+        student, loss, optimizer, scheduler=falling, evaluate=evaluate, identity=identity
+    )

@@ -127,7 +127,7 @@ def _inputs(bench: Workbench, seed: int) -> tuple[list[dict[str, Any]], dict[str
     sources = {REAL: test.pixels, OWN: bench.draw(student, requests, 1)}
     rows: list[dict[str, Any]] = []
     features: dict[str, Tensor] = {}
-    for timestep in bench.profile.add.student_timesteps[:-1]:
+    for timestep in bench.settings.add.student_timesteps[:-1]:
         fresh = torch.randn(shape, generator=draws)
         for name, clean in sources.items():
             samples = bench.denoise(student, clean, fresh, timestep, requests.prompts)

@@ -21,6 +21,7 @@ SOLVER = "teacher, DPM-Solver++"
 FLOOR: Drawn = ("training images", 1)
 # Measured on the first set of the profile whose features were trained elsewhere.
 PUBLISHED_FEATURES = "published_features_fd_ratio"
+CAPTIONS = "alignment_gain_over_25_steps"  # measured on the first set with free captions
 DISTILLATION_ALONE = ("distillation_only", "distillation_faster")
 
 
@@ -48,11 +49,15 @@ def _compare_arms(result: StepResult, bench: Workbench) -> None:
         "random_student",
         control=("teacher_fd_ratio", compare.ratio((TEACHER, 1), STUDENT)),
     )
+    compare.count_falling(result, "falling_student", "default")
+    compare.count_falling(result, "falling_random_init", "default", "random_student")
     _compare_distillation_alone(result, compare)
     features = least(*(compare.ratio(("random_features", n), ("default", n)) for n in (1, 2, 4)))
     compare.measure(result, "random_features_fd_ratio", features, "random_features")
     if bench.settings.eye == "efficientnet" and PUBLISHED_FEATURES not in result.metrics:
         compare.measure(result, PUBLISHED_FEATURES, features, "random_features", prefixed=False)
+        seen = "default", "random_features"
+        compare.count_falling(result, "falling_published_features", *seen, prefixed=False)
     kept, hidden = compare.fd(("image_kept_at_noise", 1)), compare.fd(STUDENT)
     compare.measure(
         result,
@@ -60,6 +65,7 @@ def _compare_arms(result: StepResult, bench: Workbench) -> None:
         lambda seed: kept(seed) - hidden(seed),
         "image_kept_at_noise",
     )
+    compare.count_falling(result, "falling_hidden_image", "default", "image_kept_at_noise")
     for steps in bench.profile.student_steps:
         compare.measure(result, f"student_fd_{steps}", compare.fd(("default", steps)))
     doublings = [compare.ratio(("default", 2 * n), ("default", n)) for n in (1, 2)]
@@ -84,6 +90,7 @@ def _compare_distillation_alone(result: StepResult, compare: Jackknife) -> None:
         *rates,
         control=("teacher_diversity_ratio", compare.spread_ratio((TEACHER, 25), STUDENT)),
     )
+    compare.count_falling(result, "falling_distillation_alone", "default", *rates)
 
 
 def measure_methods(study: Study) -> StepResult:
@@ -135,17 +142,21 @@ def _compare_methods(result: StepResult, bench: Workbench) -> None:
     if others := bench.settings.alternatives:
         best = least(*(compare.ratio((name, 1), STUDENT) for name in others))
         compare.measure(result, "best_alternative_fd_ratio", best, *others)
+        compare.count_falling(result, "falling_alternatives", "default", *others)
     compare.measure(result, "floor_fd", compare.fd(FLOOR))
     compare.measure(result, "fd_ratio_four_to_one", compare.ratio(("default", 4), STUDENT))
-    many: Drawn = (TEACHER, 25)
-    compare.measure(
-        result,
-        "alignment_gain_over_25_steps",
-        compare.alignment_gain(STUDENT, many),
-        "blind",
-        control=("blind_alignment_gain", compare.alignment_gain(("blind", 1), many)),
-    )
     _compare_front(result, compare)
+    if compare.bench.free_captions and CAPTIONS not in result.metrics:
+        _compare_captions(result, compare)
+
+
+def _compare_captions(result: StepResult, compare: Jackknife) -> None:
+    """Measure how well the student follows captions beside 25 steps of its teacher."""
+    many: Drawn = (TEACHER, 25)
+    blind = "blind_alignment_gain", compare.alignment_gain(("blind", 1), many)
+    gain = compare.alignment_gain(STUDENT, many)
+    compare.measure(result, CAPTIONS, gain, "blind", control=blind, prefixed=False)
+    compare.count_falling(result, "falling_captions", "default", "blind", prefixed=False)
 
 
 def _compare_front(result: StepResult, compare: Jackknife) -> None:
@@ -169,6 +180,7 @@ def _compare_front(result: StepResult, compare: Jackknife) -> None:
             compare.measure(result, f"front_fd_ratio_{calls}", ratios[-1], *methods)
     if len(ratios) == len(bench.profile.student_steps):
         compare.measure(result, "front_fd_ratio", least(*ratios), *methods)
+        compare.count_falling(result, "falling_front", "default", *methods)
 
 
 def _row(bench: Workbench, method: str, steps: int, seed: int) -> dict[str, Any]:

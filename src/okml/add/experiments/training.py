@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
+import numpy as np
 import polars as pl
 
-from okml.add.arms import ARMS, Job, all_jobs, distillations, tunings
+from okml.add.arms import Job, all_jobs, distillations, tunings
+from okml.add.convergence import distances, last_fall, still_falling
 from okml.add.experiments.published import check_prerequisites
 from okml.add.study import Study
 from okml.add.workbench import TrainedDenoiser, Workbench
 from okml.steps import StepResult, announced
+from okml.training import History
 from okml.training.ahead import train_ahead
 
-CURVES = {
+# Kept of every distillation, and of the default one with the first seed.
+RATIO = {"student/gradient_ratio": "adversarial over distillation gradient"}
+LOSSES = {
     "heads/hinge": "hinge loss of the heads",
     "student/adversarial": "adversarial loss of the student",
     "student/distillation": "distillation loss",
-    "student/gradient_ratio": "adversarial over distillation gradient",
     "student/noise_spread": "spread of two noises",
-    "ema/fd": "FD of one step",
 }
+DISTANCE = "FD of one step"
 RATES = {
     "set": pl.String, "method": pl.String, "rate": pl.Float64, "FD": pl.Float64,
     "chosen": pl.Boolean,
@@ -40,15 +46,43 @@ def train_everything(study: Study) -> StepResult:
         bench = study.workbench(job.settings)
         trained = study.train(job)
         assert isinstance(trained, TrainedDenoiser)
-        if job.what in ARMS:
-            curves.append(_curve(bench, job.what, job.seed, trained, CURVES))
+        shown = job.what == "default" and job.seed == study.profile.seeds[0]
+        curves += [
+            _curve(bench, job.what, job.seed, trained, RATIO | LOSSES if shown else RATIO),
+            _distances(bench, job, trained),
+        ]
         costs.append(_cost(bench, job.what, job.seed, trained))
     result.frames |= {
         "curves": pl.concat(curves),
         "costs": pl.DataFrame(costs),
+        "ends": pl.DataFrame(_ends(study)),
         "rates": pl.DataFrame([_tried(study, job) for job in tunings(study.profile)], RATES),
     }
     return result
+
+
+def _ends(study: Study) -> list[dict[str, object]]:
+    """Return how near the students of each method came, and whether they still came nearer."""
+    trained: dict[tuple[str, str], list[History]] = defaultdict(list)
+    for job in distillations(study.profile):
+        student = study.train(job)
+        assert isinstance(student, TrainedDenoiser)
+        trained[job.settings.images, job.what].append(student.history)
+    rows: list[dict[str, object]] = []
+    for (images, method), histories in trained.items():
+        curves = [distances(history)[1] for history in histories]
+        rows.append(
+            {
+                "set": images,
+                "training": method,
+                "seeds": len(histories),
+                "FD at the end": float(np.mean([curve[-1] for curve in curves])),
+                "nearest": float(np.mean([curve.min() for curve in curves])),
+                "fall in the last tenth": last_fall(histories),
+                "still falling": still_falling(histories),
+            }
+        )
+    return rows
 
 
 def _tried(study: Study, job: Job) -> dict[str, object]:
@@ -76,6 +110,18 @@ def _curve(
         pl.col("term").replace(present),
         "step",
         pl.col("value").cast(pl.Float64),
+    )
+
+
+def _distances(bench: Workbench, job: Job, trained: TrainedDenoiser) -> pl.DataFrame:
+    updates, values = distances(trained.history)
+    return pl.DataFrame({"step": updates.astype(int), "value": values}).select(
+        pl.lit(bench.images.name).alias("set"),
+        pl.lit(job.what).alias("training"),
+        pl.lit(job.seed).alias("seed"),
+        pl.lit(DISTANCE).alias("term"),
+        "step",
+        "value",
     )
 
 

@@ -8,6 +8,7 @@ RECORDED = {
     "anchors": "networks.anchors",
     "costs": "training.costs",
     "training_curves": "training.curves",
+    "ends": "training.ends",
     "arm_seeds": "arms.arms",
     "method_seeds": "methods.methods",
     "inputs": "inputs.inputs",
