@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
@@ -19,6 +21,7 @@ TITLES = {
     "adversarial_only": "adversarial loss alone",
     "distillation_only": "distillation loss alone",
 }
+COLUMNS = 3  # panels beside each other
 
 
 def _plain_decades(*axes: Axis) -> None:
@@ -139,6 +142,47 @@ def training(curves: pl.DataFrame, teacher: pl.DataFrame) -> Picture:
         "While the student trains, the distance of one step is "
         f"{first['value']:.2f} at step {first['step']}, at most {largest['value']:.2f} at step "
         f"{largest['step']}, and {last['value']:.2f} at step {last['step']}; beside it losses.",
+    )
+
+
+def convergence(curves: pl.DataFrame, level: float) -> Picture:
+    """Draw the distance of one step while each method trains, beside that of the default student.
+
+    Args:
+        curves: The curves of one image set, with ``training``, ``seed``, ``term``, ``step`` and
+            ``value``.
+        level: The teacher's distance in 25 steps.
+    """
+    rows = curves.filter(term="FD of one step")
+    names = rows["training"].unique(maintain_order=True).to_list()
+    means = rows.group_by("training", "step", maintain_order=True).agg(pl.col("value").mean())
+    default = means.filter(training="default")
+    facts = []
+    with style():
+        figure, panels = plt.subplots(
+            -(-len(names) // COLUMNS), COLUMNS, figsize=(8.2, 1.9 * -(-len(names) // COLUMNS)),
+            sharex=True, sharey=True, squeeze=False,
+        )  # fmt: skip
+        for axes in panels.flat[len(names) :]:
+            axes.set_axis_off()
+        for name, axes in zip(names, panels.flat, strict=False):
+            axes.plot(default["step"], default["value"], color=INK, lw=1, alpha=0.5)
+            axes.axhline(level, ls=":", lw=1.2, color=INK)
+            for _, own in rows.filter(training=name).group_by("seed", maintain_order=True):
+                axes.plot(own["step"], own["value"], color=PALETTE[0], lw=0.8, alpha=0.5)
+            mean = means.filter(training=name)
+            axes.plot(mean["step"], mean["value"], color=PALETTE[0], lw=2)
+            title = TITLES.get(name) or ARMS[name].title
+            axes.set_title("\n".join(wrap(title, 30)), fontsize=9)
+            axes.set_yscale("log")
+            _plain_decades(axes.yaxis)
+            facts.append(f"{title} {mean['value'][0]:.2f} to {mean['value'][-1]:.2f}")
+        figure.supxlabel("updates", fontsize=9)
+        figure.supylabel("Fréchet distance of one step", fontsize=9)
+    return Picture(
+        figure,
+        "Fréchet distance of one step while each method trains, thin lines are seeds, the gray "
+        f"line is the default student, the dotted one 25 steps of the teacher: {', '.join(facts)}.",
     )
 
 
