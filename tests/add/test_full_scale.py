@@ -530,6 +530,28 @@ def test_fid_is_that_of_torchmetrics_for_all_images_and_without_each_group() -> 
     assert found.compute()["fid"][0] == pytest.approx(0, abs=1e-9)
 
 
+def test_larger_drawings_are_shown_to_the_scores_as_real_images_are() -> None:
+    """At the side of the real images, by the filter that Pillow resized these with."""
+
+    class Seen(nn.Module):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return pixels.flatten(1).double()
+
+    picture = published_models.picture(0, (64, 64))
+    speckled = np.random.default_rng(0).integers(0, 255, (64, 64, 3)) // 2
+    picture = Image.fromarray((np.asarray(picture) // 2 + speckled).astype(np.uint8))
+    drawn = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    found = scores.GenerationScores(torch.device("cpu"), Seen(), side=32)
+    found.add_generated(drawn, ["a cat"])
+    (pixels,) = found.drawn
+    expected = np.asarray(square(picture, 32)).transpose(2, 0, 1).ravel()
+    assert np.abs(pixels[0].numpy() - expected).max() <= 1
+    # What a picture cannot show is cut off before it is mixed with its neighbours.
+    found.add_generated(drawn.where(drawn < 0.9, 5.0), ["a cat"])
+    found.add_generated(drawn.where(drawn < 0.9, 1.0), ["a cat"])
+    assert torch.equal(found.drawn[1], found.drawn[2])
+
+
 def test_fid_of_fewer_images_than_features_is_that_of_their_covariances() -> None:
     """The usual way: eigenvalues of a product of two covariances, singular here."""
     rng = np.random.default_rng(0)
