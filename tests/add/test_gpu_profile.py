@@ -238,7 +238,7 @@ def small_inception(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "InceptionFeatures", cache(run.InceptionFeatures))
 
 
-@pytest.mark.usefixtures("small_inception")
+@pytest.mark.usefixtures("small_inception", "few_rounds")
 def test_each_model_draws_at_the_side_that_it_was_trained_for(
     gpu: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
