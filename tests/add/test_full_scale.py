@@ -23,6 +23,8 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from PIL import Image
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from typer.testing import CliRunner
 
 from benchmarks.gpu import backbones
@@ -44,7 +46,7 @@ from okml.add.full_scale.shards import (
     stream_pairs,
     write_shard,
 )
-from okml.add.planning import plan
+from okml.add.planning import PROCESS_GIB, plan
 from okml.add.task import AdversarialDistillation
 from okml.data import catalog
 from okml.errors import DataError
@@ -136,9 +138,23 @@ def test_real_size_unet_runs_in_bfloat16() -> None:
     assert out.std() > 0
 
 
-@pytest.mark.parametrize("name", ["sd21", pytest.param("sdxl", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("name", architectures.NATIVE_SIDES)
+def test_native_sides_are_those_that_diffusers_draws_at(name: Any) -> None:
+    """By the published configuration: latents of the UNet, times the pixels of a latent."""
+    assert backbones.UNETS[name]["sample_size"] * 8 == architectures.NATIVE_SIDES[name]
+    assert FullScaleSettings().teacher_side(name) == architectures.NATIVE_SIDES[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("sd21", 512),
+        ("sd21", 1024),
+        *(pytest.param("sdxl", side, marks=pytest.mark.nightly) for side in (512, 1024)),
+    ],
+)
 def test_unets_take_what_the_denoiser_gives_in_the_operations_of_the_plan(
-    published: dict[str, nn.Module], name: Any
+    published: dict[str, nn.Module], name: Any, side: int
 ) -> None:
     """Shapes alone, on the meta device; the count of operations is torch's own."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -148,10 +164,11 @@ def test_unets_take_what_the_denoiser_gives_in_the_operations_of_the_plan(
         told = {"encoder_hidden_states": torch.empty(1, 77, width)}
         if name == "sdxl":
             told |= {"text_embeds": torch.empty(1, 1280), "time_ids": torch.empty(1, 6)}
-        noisy = torch.empty(1, *architectures.LATENT_SHAPE)
+        noisy = torch.empty(1, architectures.LATENT_SHAPE[0], side // 8, side // 8)
         found = Denoiser(published[f"unet.{name}"])(noisy, torch.zeros(1, dtype=torch.long), told)
     assert found.shape == noisy.shape
-    assert counter.get_total_flops() / 1e12 == pytest.approx(planning.UNET_TERA[name], rel=0.02)
+    expected = planning.drawing_tera(name, side, calls=1, images=0)
+    assert counter.get_total_flops() / 1e12 == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.nightly
@@ -167,13 +184,41 @@ def test_operations_of_feature_networks(published: dict[str, nn.Module], name: A
 
 
 @pytest.mark.nightly
-def test_operations_of_the_decoder(published: dict[str, nn.Module]) -> None:
+@pytest.mark.parametrize("side", [512, 1024])
+def test_operations_of_the_decoder(published: dict[str, nn.Module], side: int) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        published["vae"].decode(torch.empty(1, *architectures.LATENT_SHAPE))
+        published["vae"].decode(torch.empty(1, architectures.LATENT_SHAPE[0], side // 8, side // 8))
     found = counter.get_total_flops() / 1e12
-    assert found == pytest.approx(planning.DECODE_TERA, rel=0.02)
+    expected = planning.drawing_tera("sdxl", side, calls=0, images=1)
+    assert found == pytest.approx(expected, rel=0.02)
+
+
+class LiveBytes(TorchDispatchMode):
+    """The most bytes that tensors made in its block hold at one time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live: dict[int, int] = {}
+        self.most = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None):
+        made = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage._cdata not in self.live:
+                    self.live[storage._cdata] = storage.nbytes()
+                    weakref.finalize(storage, self.live.pop, storage._cdata)
+        self.most = max(self.most, sum(self.live.values()))
+        return made
+
+
+def test_a_decoded_image_takes_what_the_plan_says(published: dict[str, nn.Module]) -> None:
+    with torch.device("meta"), torch.no_grad(), LiveBytes() as bytes_:
+        published["vae"].decode(torch.empty(1, *architectures.LATENT_SHAPE))
+    assert bytes_.most / 512**2 == pytest.approx(planning.DECODED_BYTES, rel=0.02)
 
 
 # ---------------------------------------------------------------- prompts and latents
@@ -530,6 +575,28 @@ def test_fid_is_that_of_torchmetrics_for_all_images_and_without_each_group() -> 
     assert found.compute()["fid"][0] == pytest.approx(0, abs=1e-9)
 
 
+def test_larger_drawings_are_shown_to_the_scores_as_real_images_are() -> None:
+    """At the side of the real images, by the filter that Pillow resized these with."""
+
+    class Seen(nn.Module):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return pixels.flatten(1).double()
+
+    picture = published_models.picture(0, (64, 64))
+    speckled = np.random.default_rng(0).integers(0, 255, (64, 64, 3)) // 2
+    picture = Image.fromarray((np.asarray(picture) // 2 + speckled).astype(np.uint8))
+    drawn = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    found = scores.GenerationScores(torch.device("cpu"), Seen(), side=32)
+    found.add_generated(drawn, ["a cat"])
+    (pixels,) = found.drawn
+    expected = np.asarray(square(picture, 32)).transpose(2, 0, 1).ravel()
+    assert np.abs(pixels[0].numpy() - expected).max() <= 1
+    # What a picture cannot show is cut off before it is mixed with its neighbours.
+    found.add_generated(drawn.where(drawn < 0.9, 5.0), ["a cat"])
+    found.add_generated(drawn.where(drawn < 0.9, 1.0), ["a cat"])
+    assert torch.equal(found.drawn[1], found.drawn[2])
+
+
 def test_fid_of_fewer_images_than_features_is_that_of_their_covariances() -> None:
     """The usual way: eigenvalues of a product of two covariances, singular here."""
     rng = np.random.default_rng(0)
@@ -664,6 +731,39 @@ def test_every_row_fits_one_h100(row: str) -> None:
     assert sum_of(planning.card_memory(settings)) <= 76
     # One micro-batch is one group of the heads' normalization.
     assert planning.micro_batch(settings) == settings.add.heads.virtual_batch
+
+
+def test_scores_of_sdxl_fit_one_h100_at_its_own_side() -> None:
+    """Four times the pixels, a quarter of the images; the plan counts them without any training."""
+    settings = FullScaleSettings()
+    assert (settings.drawn_at_once(512), settings.drawn_at_once(1024)) == (16, 4)
+    assert settings.changed({"evaluation_batch": 2}).drawn_at_once(1024) == 1
+    items = planning.drawing_memory("sdxl", settings)
+    assert items[0].value * 2**30 == pytest.approx(4 * (2.567e9 + 0.818e9 + 0.084e9), rel=1e-3)
+    decoded = next(item for item in items if "decoded" in item.what)
+    assert decoded.value == pytest.approx(4 * 1024**2 * planning.DECODED_BYTES / 2**30)
+    table_2 = plan(PROFILES["gpu"].override({"published.rows": []}))
+    assert table_2.gpu_memory_gib == pytest.approx(sum_of(items))
+    assert table_2.gpu_memory_gib < 60
+    assert table_2.memory_gib == pytest.approx(PROCESS_GIB + items[0].value)
+
+
+def test_hours_of_table_2_are_those_of_the_side_of_each_teacher() -> None:
+    """By hand for SDXL: 2 (8 + 25) 3 + 1 calls of 6.76 and 7 images of 10.47 TFLOP at 1024."""
+
+    def hours(**changes: Any) -> float:
+        released = {"students": [], "teachers": []} | changes
+        named = {f"published.released.{name}": value for name, value in released.items()}
+        planned = plan(PROFILES["gpu"].override(named))
+        return sum_of(item for item in planned.items if item.what.startswith("Table 2"))
+
+    tera = {"sdxl": 199 * 6.76 + 7 * 10.47, "sd15": 199 * 0.804 + 7 * 2.51}
+    for name, each in tera.items():
+        seconds = 5000 * each * 1e12 / planning.SUSTAINED_TF32
+        assert hours(teachers=[name]) == pytest.approx(seconds / 3600, rel=0.01)
+    student = 5000 * (7 * 1.59 + 3 * 2.51) * 1e12 / planning.SUSTAINED_TF32
+    assert hours(students=["sdxl"]) == pytest.approx(student / 3600, rel=0.01)
+    assert hours() == 0
 
 
 def test_mixed_pairs_keep_towers_and_autoencoders_of_both_families() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import torch
 from diffusers import DiffusionPipeline, UNet2DConditionModel
 from torch_fidelity import FeatureExtractorInceptionV3
 
+from okml.add.denoiser import Denoiser
+from okml.add.experiments import released
 from okml.add.exports import student_pipeline
 from okml.add.full_scale import run
 from okml.add.full_scale.assemble import encode_prompts
@@ -25,10 +27,12 @@ from okml.add.full_scale.settings import FullScaleSettings
 from okml.add.full_scale.shards import index_shard
 from okml.add.sampling import student_sampler
 from okml.add.schedule import NoiseSchedule
+from okml.add.study import Study
 from okml.chapters import chapter
 from okml.errors import DataError
 from okml.ledger import RunRecord, load_claims
 from okml.profile import Profile
+from okml.steps import StepResult
 from tests.add import pipelines, published_models, tiny
 from tests.add.pipelines import SIDE
 from tests.add.rounds import in_few_rounds
@@ -233,6 +237,69 @@ def small_inception(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "InceptionFeatures", cache(run.InceptionFeatures))
 
 
+@pytest.mark.usefixtures("small_inception", "few_rounds")
+def test_each_model_draws_at_the_side_that_it_was_trained_for(
+    gpu: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SDXL at twice the side of all others, a quarter of the images at a time; Turbo with them."""
+    seen: set[tuple[int, int, tuple[float, ...]]] = set()
+    forward = Denoiser.forward
+
+    def look(
+        self: Denoiser, noisy: torch.Tensor, at: torch.Tensor, told: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        sizes = {tuple(row.tolist()) for row in told.get("time_ids", torch.empty(1, 0))}
+        seen.update((len(noisy), 2 * noisy.shape[-1], size) for size in sizes)
+        return forward(self, noisy, at, told)
+
+    monkeypatch.setattr(Denoiser, "forward", look)
+    study, large = Study(gpu, tmp_path), 2 * SIDE
+    small = (SIDE, SIDE, 0.0, 0.0, SIDE, SIDE)
+
+    def drawn(measure: Callable[..., StepResult], *given: Any) -> StepResult:
+        seen.clear()
+        return measure(study, *given)
+
+    found = drawn(released.score_teacher, "sdxl", 25, 3.0)
+    # With guidance, one image is two for the network.
+    assert seen == {(2, large, (large, large, 0.0, 0.0, large, large))}
+    assert np.isfinite(found.frames["scores"]["FID"].to_numpy()).all()
+    drawn(released.time_teacher, "sdxl")
+    assert seen == {(2, large, (large, large, 0.0, 0.0, large, large))}
+    drawn(released.score_teacher, "sd21", 1, 1.0)
+    assert seen == {(published_models.PICTURES, SIDE, ())}
+    drawn(released.score_student, "sdxl", 2)
+    assert seen == {(published_models.PICTURES, SIDE, small)}
+    drawn(released.time_student, "sdxl")
+    assert seen == {(1, SIDE, small)}
+
+
+@pytest.mark.usefixtures("small_inception", "few_rounds")
+def test_a_killed_table_2_goes_on_at_the_images_that_it_was_drawing(
+    gpu: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each number of steps and scale of guidance takes hours, and is kept by itself."""
+    score, drawn, stop_at = released.score_drawings, [], 2
+
+    @wraps(score)
+    def count(*given: Any) -> dict[str, list[float]]:
+        if len(drawn) == stop_at:
+            raise DataError("the machine was taken away")
+        drawn.append(given)
+        return score(*given)
+
+    monkeypatch.setattr(released, "score_drawings", count)
+    few = {"students": [], "teachers": ["sd21"]}
+    profile = gpu.override({f"published.released.{name}": few[name] for name in few})
+    study = Study(profile.override({"published.rows": []}), tmp_path)
+    with pytest.raises(DataError, match="taken away"):
+        released.measure_released(study)
+    stop_at = 9
+    table = released.measure_released(study).frames["table_2"]
+    # One step, 25 steps at two scales, and a Gaussian; none was drawn twice.
+    assert len(drawn) == len(table) == 4
+
+
 @pytest.fixture
 def few_rounds() -> Iterator[None]:
     with in_few_rounds():
@@ -278,6 +345,9 @@ def test_the_whole_profile(gpu: Profile, tmp_path: Path) -> None:
     guided = table_2.filter(pl.col("guidance") > 1)
     assert len(guided) == 3 * 2  # teachers, scales
     assert guided["ms"].min() > 0
+    sides = dict(table_2.select("row", "pixels a side").iter_rows())
+    assert sides.pop("sdxl_base_1.0") == 2 * SIDE
+    assert set(sides.values()) == {SIDE}
     assert guided["FID"].is_finite().all()
     # The scale of the lower FID is the one that students are compared with.
     best = guided.filter(row="stable_diffusion_2.1_base")["FID"].min()

@@ -10,19 +10,21 @@ import torch
 from okml.add.arms import ALTERNATIVES, ARMS, Arm, Job, all_jobs, distillations, tunings
 from okml.add.full_scale import prerequisites
 from okml.add.full_scale.architectures import PUBLISHED_PARAMETERS
+from okml.add.full_scale.models import PIPELINES
 from okml.add.full_scale.planning import (
-    DECODE_TERA,
     EXAMPLE_BYTES,
     SUSTAINED_TF32,
-    UNET_TERA,
     card_memory,
+    drawing_host_memory,
+    drawing_memory,
+    drawing_tera,
     host_memory,
     shared_memory,
     training_hours,
 )
 from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
 from okml.add.images.prompts import SENTENCE_MODEL
-from okml.add.profile_settings import AddProfile, SetSettings
+from okml.add.profile_settings import AddProfile, PublishedSettings, SetSettings
 from okml.add.settings import AddSettings
 from okml.add.small.unet import small_unet
 from okml.data import entry
@@ -68,7 +70,7 @@ def plan(profile: AddProfile) -> Plan:
     rows = profile.published.settings()
     hours += [_row_hours(name, settings) for name, settings in rows.items()]
     hours += _released_hours(profile)
-    memory, outside = _largest(rows)
+    memory, outside = _largest(profile.published)
     processes = PROCESS_GIB * (1 if profile.for_gpu else 1 + 0.5 * CPU_WORKERS)
     return Plan.of(
         profile,
@@ -191,8 +193,8 @@ def _parameters(profile: AddProfile) -> list[Item]:
 
 def _row_hours(name: str, settings: FullScaleSettings) -> Item:
     """Return the hours of a row of Table 1: training, and images for its evaluation."""
-    student = UNET_TERA[settings.student]
-    drawn = COCO_IMAGES * sum(steps * student + DECODE_TERA for steps in settings.evaluation_steps)
+    counts = settings.evaluation_steps
+    drawn = COCO_IMAGES * drawing_tera(settings.student, settings.side, sum(counts), len(counts))
     training = training_hours(settings)
     return Item(
         what=f"Table 1, {name}",
@@ -204,36 +206,42 @@ def _row_hours(name: str, settings: FullScaleSettings) -> Item:
 
 def _released_hours(profile: AddProfile) -> list[Item]:
     """Return the hours of Table 2: images of released students and of guided teachers."""
-    released = profile.published.released
-    calls = {name: sum(released.student_steps) for name in released.students}
-    guided = 2 * sum(released.teacher_steps) * len(released.guidance)
-    images = len(released.students) * len(released.student_steps)
-    for name in released.teachers:
-        calls[name] = calls.get(name, 0) + guided + 1
-        images += len(released.teacher_steps) * len(released.guidance) + 1
-    if not calls:
+    base, released = profile.published.base, profile.published.released
+    counts = released.student_steps
+    tera = sum(
+        drawing_tera(name, base.side, sum(counts), len(counts)) for name in released.students
+    )
+    draws = released.teacher_draws
+    calls = sum(steps * (1 + (guidance != 1)) for steps, guidance in draws)
+    tera += sum(
+        drawing_tera(name, base.teacher_side(name), calls, len(draws)) for name in released.teachers
+    )
+    if not tera:
         return []
-    tera = sum(count * UNET_TERA[name] for name, count in calls.items()) + images * DECODE_TERA
     return [
         in_hours(
             "Table 2, released students and guided teachers",
             COCO_IMAGES * tera * 1e12 / SUSTAINED_TF32,
-            f"{COCO_IMAGES:,} captions · {tera:,.0f} TFLOP at "
-            f"{SUSTAINED_TF32 / 1e12:g} TFLOP/s in TF32",
+            f"{COCO_IMAGES:,} captions · {tera:,.0f} TFLOP, of images of the side that each was "
+            f"trained for, at {SUSTAINED_TF32 / 1e12:g} TFLOP/s in TF32",
         )
     ]
 
 
-def _largest(rows: dict[str, FullScaleSettings]) -> tuple[list[Item], list[Item]]:
-    """Return the memory of the card, and outside it, of the rows that take the most of each."""
-    if not rows:
-        return [], []
+def _largest(published: PublishedSettings) -> tuple[list[Item], list[Item]]:
+    """Return the memory of the card, and outside it, of what takes the most of each."""
+    rows, base = published.settings(), published.base
     card = {name: card_memory(settings) for name, settings in rows.items()}
-    name = max(card, key=lambda each: sum_of(card[each]))
-    memory = _named(name, card[name])
     outside = {name: host_memory(settings) for name, settings in rows.items()}
-    name = max(outside, key=lambda each: max(item.value for item in outside[each]))
-    return memory, _named(name, outside[name])
+    for name in published.released.teachers:
+        card[PIPELINES[name]] = drawing_memory(name, base)
+        outside[PIPELINES[name]] = drawing_host_memory(name)
+    if not card:
+        return [], []
+    most = max(card, key=lambda each: sum_of(card[each]))
+    memory = _named(most, card[most])
+    most = max(outside, key=lambda each: max(item.value for item in outside[each]))
+    return memory, _named(most, outside[most])
 
 
 def _named(row: str, items: Sequence[Item]) -> list[Item]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 import polars as pl
@@ -52,8 +51,8 @@ TIMES = {
 def measure_released(study: Study) -> StepResult:
     """Score and time what was released; without models named, nothing is run.
 
-    Each model takes minutes to hours, so each is kept by itself. Times come first: they count the
-    memory of the card.
+    A model at one number of steps and one scale of guidance takes minutes to hours, so each is kept
+    by itself. Times come first: they count the memory of the card.
     """
     published, result = study.profile.published, StepResult()
     released = published.released
@@ -67,10 +66,11 @@ def measure_released(study: Study) -> StepResult:
         ),
     ]
     scored = [
-        *(parts(f"scores of {TURBO[name]}", score_student, study, name)
-          for name in released.students),
-        *(parts(f"scores of {PIPELINES[name]}", score_teacher, study, name)
-          for name in released.teachers),
+        *(parts(f"scores of {TURBO[name]}, {_of_steps(steps)}", score_student, study, name, steps)
+          for name in released.students for steps in released.student_steps),
+        *(parts(f"scores of {PIPELINES[name]}, {_of_steps(steps)}, guidance {guidance:g}",
+                score_teacher, study, name, steps, guidance)
+          for name in released.teachers for steps, guidance in released.teacher_draws),
     ]  # fmt: skip
     if released.teachers or published.rows:
         scored.append(parts("scores of one Gaussian", score_gaussian, study))
@@ -81,9 +81,16 @@ def measure_released(study: Study) -> StepResult:
     whole = scores.filter(without=0).drop("without")
     keys = ["row", "steps", "guidance"]
     table = whole.join(times, on=keys, how="full", coalesce=True, maintain_order="left_right")
-    result.frames |= {"scores": scores, "table_2": table}
+    base = published.base
+    sides = {PIPELINES[name]: base.teacher_side(name) for name in released.teachers}
+    side = pl.col("row").replace_strict(sides, default=base.side, return_dtype=pl.Int64)
+    result.frames |= {"scores": scores, "table_2": table.with_columns(side.alias("pixels a side"))}
     _compare_with_teacher(result, scores)
     return result
+
+
+def _of_steps(steps: int) -> str:
+    return f"{steps} step" + "s" * (steps > 1)
 
 
 def of_best_guidance(scores: pl.DataFrame, teacher: str) -> pl.DataFrame:
@@ -115,12 +122,13 @@ def _compare_with_teacher(result: StepResult, scores: pl.DataFrame) -> None:
 def time_student(study: Study, name: Backbone) -> StepResult:
     """Time a released student; the digest's figures for one step and for four are one claim."""
     released = study.profile.published.released
-    pipeline = _timed(study, name, turbo=True)
+    side = study.profile.published.base.side
+    pipeline = _timed(study, name, side, turbo=True)
     schedule = NoiseSchedule.from_scheduler(pipeline.scheduler, "noise_only")
     samplers = {
         steps: student_sampler(pipeline.denoiser, schedule, steps) for steps in released.timed_steps
     }
-    table = _time(study, pipeline, samplers)
+    table = _time(study, pipeline, samplers, side)
     result = StepResult(frames={"times": _times(TURBO[name], 1.0, table)})
     if name == DIGEST_MODEL:
         _compare_with_digest(result, table)
@@ -143,44 +151,43 @@ def _compare_with_digest(result: StepResult, table: LatencyTable) -> None:
     result.measure("peak_gpu_memory_gb", estimate_mean(reserved, "repeats"), unit="GB")
 
 
-def score_student(study: Study, name: Backbone) -> StepResult:
-    """Score a released student at each number of steps."""
-    pipeline = _scored(study, name, turbo=True)
+def score_student(study: Study, name: Backbone, steps: int) -> StepResult:
+    """Score a released student at a number of steps."""
+    side = study.profile.published.base.side
+    pipeline = _scored(study, name, side, turbo=True)
     schedule = NoiseSchedule.from_scheduler(pipeline.scheduler, "noise_only")
-    samplers = {
-        (steps, 1.0): student_sampler(pipeline.denoiser, schedule, steps)
-        for steps in study.profile.published.released.student_steps
-    }
-    return _scores(study, TURBO[name], pipeline, samplers)
+    draw = drawer(pipeline, student_sampler(pipeline.denoiser, schedule, steps), study.device, side)
+    return _drawn(study, Coco.load(), TURBO[name], steps, 1.0, draw, side)
 
 
 # ------------------------------------------------------------------ teachers
 
 
 def time_teacher(study: Study, name: Backbone) -> StepResult:
-    """Time a teacher with guidance; its scale makes no difference."""
+    """Time a teacher with guidance at its own side; the scale of guidance makes no difference."""
     released = study.profile.published.released
-    pipeline = _timed(study, name, turbo=False)
+    side = study.profile.published.base.teacher_side(name)
+    pipeline = _timed(study, name, side, turbo=False)
     scale = released.guidance[0]
     samplers = {
         steps: guided_sampler(pipeline, steps, scale, study.device)
         for steps in released.teacher_steps
     }
-    table = _time(study, pipeline, samplers)
+    table = _time(study, pipeline, samplers, side)
     frames = [_times(PIPELINES[name], scale, table) for scale in released.guidance]
     return StepResult(frames={"times": pl.concat(frames)})
 
 
-def score_teacher(study: Study, name: Backbone) -> StepResult:
-    """Score a teacher with guidance, and one step of it without: what a student begins as."""
-    released = study.profile.published.released
-    pipeline = _scored(study, name, turbo=False)
-    one_step = teacher_sampler(pipeline.denoiser, pipeline.scheduler, 1)
-    samplers: dict[tuple[int, float], Sampler] = {(1, 1.0): one_step}
-    for steps in released.teacher_steps:
-        for scale in released.guidance:
-            samplers[steps, scale] = guided_sampler(pipeline, steps, scale, study.device)
-    return _scores(study, PIPELINES[name], pipeline, samplers)
+def score_teacher(study: Study, name: Backbone, steps: int, guidance: float) -> StepResult:
+    """Score a teacher at its own side; without guidance by DDIM, as a student begins."""
+    side = study.profile.published.base.teacher_side(name)
+    pipeline = _scored(study, name, side, turbo=False)
+    if guidance == 1:
+        sampler = teacher_sampler(pipeline.denoiser, pipeline.scheduler, steps)
+    else:
+        sampler = guided_sampler(pipeline, steps, guidance, study.device)
+    draw = drawer(pipeline, sampler, study.device, side)
+    return _drawn(study, Coco.load(), PIPELINES[name], steps, guidance, draw, side)
 
 
 def guided_sampler(
@@ -195,26 +202,24 @@ def guided_sampler(
 def score_gaussian(study: Study) -> StepResult:
     """Score the cheapest rival: one normal distribution of real images, which reads no caption."""
     base, coco = study.profile.published.base, Coco.load()
-    draw = gaussian_drawer(coco, base.side)
-    with announced(GAUSSIAN):
-        return _drawn(study, coco, GAUSSIAN, {(0, 1.0): draw})
+    return _drawn(study, coco, GAUSSIAN, 0, 1.0, gaussian_drawer(coco, base.side), base.side)
 
 
 # ------------------------------------------------------------------ both
 
 
-def _timed(study: Study, name: Backbone, *, turbo: bool) -> Pipeline:
+def _timed(study: Study, name: Backbone, side: int, *, turbo: bool) -> Pipeline:
     free_memory()
-    side = study.profile.published.base.side
     pipeline = load_pipeline(name, TIMED_IN, side=side, turbo=turbo).to(study.device)
     pipeline.codec.float()  # SDXL's autoencoder overflows in float16
     return pipeline
 
 
-def _time(study: Study, pipeline: Pipeline, samplers: Mapping[int, Sampler]) -> LatencyTable:
-    published = study.profile.published
-    repeats = published.released.repeats
-    return time_drawing(pipeline, samplers, study.device, published.base.side, repeats)
+def _time(
+    study: Study, pipeline: Pipeline, samplers: Mapping[int, Sampler], side: int
+) -> LatencyTable:
+    repeats = study.profile.published.released.repeats
+    return time_drawing(pipeline, samplers, study.device, side, repeats)
 
 
 def _times(name: str, guidance: float, table: LatencyTable) -> pl.DataFrame:
@@ -223,32 +228,20 @@ def _times(name: str, guidance: float, table: LatencyTable) -> pl.DataFrame:
     return pl.DataFrame(rows, TIMES, orient="row")
 
 
-def _scored(study: Study, name: Backbone, *, turbo: bool) -> Pipeline:
+def _scored(study: Study, name: Backbone, side: int, *, turbo: bool) -> Pipeline:
     free_memory()
-    side = study.profile.published.base.side
     return load_pipeline(name, EVALUATED_IN, side=side, turbo=turbo).to(study.device)
 
 
-def _scores(
-    study: Study, name: str, pipeline: Pipeline, samplers: Mapping[tuple[int, float], Sampler]
-) -> StepResult:
-    side = study.profile.published.base.side
-    draws = {key: drawer(pipeline, sample, study.device, side) for key, sample in samplers.items()}
-    with announced(f"FID of {name}"):
-        return _drawn(study, Coco.load(), name, draws)
-
-
 def _drawn(
-    study: Study, coco: Coco, name: str, draws: Mapping[tuple[int, float], Draw]
+    study: Study, coco: Coco, name: str, steps: int, guidance: float, draw: Draw, side: int
 ) -> StepResult:
+    """Score one image of ``side`` for each caption; the scores see all images at one side."""
     base = study.profile.published.base
-    scores = scores_with_real_images(coco, base, study.device)
-    drawn = partial(score_drawings, coco, scores=scores, batch=base.evaluation_batch)
-    frames = [
-        scores_frame(name, steps, guidance, drawn(draw))
-        for (steps, guidance), draw in draws.items()
-    ]
-    return StepResult(frames={"scores": pl.concat(frames)})
+    with announced(f"FID of {name}, {_of_steps(steps)}, guidance {guidance:g}"):
+        scores = scores_with_real_images(coco, base, study.device)
+        found = score_drawings(coco, draw, scores, base.drawn_at_once(side))
+    return StepResult(frames={"scores": scores_frame(name, steps, guidance, found)})
 
 
 def scores_frame(

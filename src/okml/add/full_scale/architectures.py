@@ -29,6 +29,10 @@ TextName = Literal["sd_clip_l", "sd_clip_h", "sdxl_clip_l", "sdxl_clip_g", "clip
 
 TOKENS = 77  # context length of every CLIP text tower
 LATENT_SHAPE = (4, 64, 64)  # latents of an image of 512 by 512 pixels
+STUDENT_SIDE = 512  # pixels a side of the images of all students, those of SDXL too
+# Pixels a side of the images that each base model was trained for: `sample_size` of its UNet, in
+# latents of 8 pixels. At 512 SDXL draws what it was never trained to end with.
+NATIVE_SIDES: dict[Backbone, int] = {"sd15": 512, "sd21": 512, "sdxl": 1024}
 TEXT_WIDTH, IMAGE_WIDTH = 1024, 1024  # c_text of CLIP ViT-g-14, c_img of DINOv2 ViT-L
 
 

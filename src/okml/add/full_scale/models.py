@@ -17,7 +17,7 @@ from transformers import (
 
 from okml.add.denoiser import Denoiser
 from okml.add.features import ClassToken, ImageInput, VisionTransformerFeatures
-from okml.add.full_scale.architectures import VISION, Backbone, FeatureName
+from okml.add.full_scale.architectures import STUDENT_SIDE, VISION, Backbone, FeatureName
 from okml.add.full_scale.codec import LatentCodec
 from okml.add.full_scale.prompts import (
     SdPrompts,
@@ -69,7 +69,7 @@ def load_pipeline(
     name: Backbone,
     dtype: torch.dtype = torch.bfloat16,
     *,
-    side: int = 512,
+    side: int = STUDENT_SIDE,
     checkpointing: bool = False,
     turbo: bool = False,
 ) -> Pipeline:
@@ -99,7 +99,7 @@ def open_pipeline(
     name: Backbone,
     dtype: torch.dtype,
     *,
-    side: int = 512,
+    side: int = STUDENT_SIDE,
     checkpointing: bool = False,
 ) -> Pipeline:
     """Return the model that lies in ``folder`` as diffusers saves pipelines."""

@@ -21,13 +21,19 @@ from okml.add.full_scale.architectures import (
     Backbone,
     FeatureName,
 )
+from okml.add.full_scale.models import CLIP_G14
+from okml.add.full_scale.run import SECOND_CLIP
 from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
+from okml.data import entry
 from okml.plan import Item, in_gib, in_hours, product, summed
 from okml.runtime import GIB
 
 # 10^12 operations of a forward pass of one example.
 UNET_TERA = {"sd15": 0.80, "sd21": 0.80, "sdxl": 1.59}
 DECODE_TERA, ENCODE_TERA = 2.51, 1.12
+# Of these, self-attention, which grows with the square of the area; all else grows with the area.
+ATTENTION_TERA = {"sd15": 0.12, "sd21": 0.12, "sdxl": 0.034}
+DECODE_ATTENTION_TERA = 0.034
 FEATURE_TERA = {
     "dino_vits16": 0.009,
     "dinov2_vits14": 0.093,
@@ -37,6 +43,7 @@ FEATURE_TERA = {
 # GiB that one example keeps for the backward pass in bfloat16: (plain, checkpointed).
 UNET_GIB = {"sd15": (3.69, 0.14), "sd21": (2.79, 0.14), "sdxl": (2.64, 0.14)}
 DECODE_GIB = (2.85, 0.40)
+DECODED_BYTES = 3100  # of a pixel, while an image is decoded in float32 without a gradient
 DECODE_RECOMPUTED_GIB = 1.31  # the decoder's largest block, recomputed for one image at a time
 FEATURE_GIB = {
     "dino_vits16": 0.09,
@@ -64,8 +71,39 @@ def card_memory(settings: FullScaleSettings) -> list[Item]:
         "passing: roots of AdamW's second moments", parameters=_unet(settings.student), bytes=4
     )
     passing = max(_gradient(settings), roots, key=lambda item: item.value)
-    context = in_gib("the driver's context, fragmentation", HEADROOM_GIB * GIB, "assumed")
-    return [*_static(settings), passing, context]
+    return [*_static(settings), passing, _context()]
+
+
+def drawing_memory(name: Backbone, settings: FullScaleSettings) -> list[Item]:
+    """Return what a teacher and the networks of the scores hold on their GPU, in float32."""
+    side = settings.teacher_side(name)
+    return [
+        product("UNet, text towers, autoencoder", parameters=pipeline_parameters(name), bytes=4),
+        in_gib("networks of the CLIP scores", _scorers(), "sizes in the catalog"),
+        product("passing: images while they are decoded", images=settings.drawn_at_once(side),
+                pixels=side**2, bytes=DECODED_BYTES),
+        _context(),
+    ]  # fmt: skip
+
+
+def drawing_host_memory(name: Backbone) -> list[Item]:
+    """Return what lies outside the card while a teacher is loaded in float32."""
+    what = "memory while a teacher is loaded"
+    return [product(what, parameters=pipeline_parameters(name), bytes=4)]
+
+
+def pipeline_parameters(name: Backbone) -> int:
+    """Return the weights of a published model."""
+    towers = sum(PUBLISHED_PARAMETERS[f"text.{tower}"] for tower in TOWERS[name])
+    return _unet(name) + towers + PUBLISHED_PARAMETERS["vae"]
+
+
+def _scorers() -> int:
+    return sum(entry(name).bytes or 0 for name in (CLIP_G14, SECOND_CLIP))
+
+
+def _context() -> Item:
+    return in_gib("the driver's context, fragmentation", HEADROOM_GIB * GIB, "assumed")
 
 
 def micro_batch(settings: FullScaleSettings) -> int:
@@ -195,6 +233,14 @@ def _teacher_operations(settings: FullScaleSettings) -> float:
     if settings.teacher != settings.student:
         total += ENCODE_TERA
     return total + DECODE_TERA * (add.distillation_space == "pixel")
+
+
+def drawing_tera(name: Backbone, side: int, calls: int, images: int) -> float:
+    """Return the 10^12 operations of calls of a UNet and of decoded images, both of ``side``."""
+    area = (side / 512) ** 2
+    call = UNET_TERA[name] + (area - 1) * ATTENTION_TERA[name]
+    image = DECODE_TERA + (area - 1) * DECODE_ATTENTION_TERA
+    return area * (calls * call + images * image)
 
 
 def training_hours(settings: FullScaleSettings) -> Item:

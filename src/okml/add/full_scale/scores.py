@@ -26,6 +26,9 @@ class GenerationScores:
         inception: A network from images ``[B, 3, H, W]`` uint8 to features ``[B, d]``.
         clips: The CLIP models by suffix of their score. One of another family than c_text shows
             how independent the score is.
+        side: The side of the real images. Images that were drawn larger are resized to it as
+            those were, since the networks of the scores resize in other ways, and that of FID
+            without a filter; None to take all images as they are.
     """
 
     def __init__(
@@ -33,8 +36,10 @@ class GenerationScores:
         device: torch.device,
         inception: nn.Module,
         clips: Mapping[str, ClipSimilarity] | None = None,
+        side: int | None = None,
     ) -> None:
         self.device = device
+        self.resize = ImageInput(side, (0.0,) * 3, (1.0,) * 3)
         self.inception = inception.to(device)
         self.clips = {suffix: clip.to(device) for suffix, clip in (clips or {}).items()}
         self.real: list[Tensor] = []
@@ -43,15 +48,20 @@ class GenerationScores:
 
     def add_real(self, images: Tensor) -> None:
         """Take in real images in [-1, 1], ``[B, 3, H, W]``."""
-        self.real.append(self._features(_pixels(images.to(self.device))))
+        self.real.append(self._features(self._pixels(images)))
 
     @torch.no_grad()
     def add_generated(self, images: Tensor, prompts: Sequence[str]) -> None:
         """Take in generated images, ``[B, 3, H, W]``, and the prompts they were drawn for."""
-        pixels = _pixels(images.to(self.device))
+        pixels = self._pixels(images)
         self.drawn.append(self._features(pixels))
         for suffix, clip in self.clips.items():
             self.cosines[suffix].append(clip(pixels, prompts).cpu().double())
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        """Return images in [-1, 1] as pictures of the side have them, uint8."""
+        shown = self.resize(images.to(self.device).clamp(-1, 1))
+        return (shown.clamp(0, 1) * 255).round().to(torch.uint8)
 
     @torch.no_grad()
     def _features(self, pixels: Tensor) -> Tensor:
@@ -136,9 +146,3 @@ class InceptionFeatures(nn.Module):
         """Return ``[B, 2048]`` of images ``[B, 3, H, W]`` uint8."""
         features: Tensor = self.network(pixels)[0]
         return features
-
-
-def _pixels(images: Tensor) -> Tensor:
-    """Return images in [-1, 1] as pictures have them, uint8."""
-    unit = ((images.float() + 1) / 2).clamp(0, 1)
-    return (unit * 255).round().to(torch.uint8)

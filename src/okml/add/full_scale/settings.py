@@ -7,7 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from okml.add.full_scale.architectures import Backbone, FeatureName
+from okml.add.full_scale.architectures import (
+    NATIVE_SIDES,
+    STUDENT_SIDE,
+    Backbone,
+    FeatureName,
+)
 from okml.add.settings import AddSettings, SamplerSteps
 from okml.paths import data_roots
 from okml.settings import AtLeastOne, Count, Distinct, Positive, Settings, rule
@@ -42,11 +47,12 @@ class FullScaleSettings(Settings):
     frozen_dtype: Literal["bfloat16", "float32"] = "bfloat16"  # teacher, autoencoder, features
     gradient_checkpointing: bool = True  # student and decoder
     shard_student: bool = False  # FSDP over all processes
-    side: Annotated[Count, Field(ge=8)] = 512  # pixels of an image's side, a multiple of 8
+    # Pixels of an image's side, a multiple of 8.
+    side: Annotated[Count, Field(ge=8)] = STUDENT_SIDE
     # Prepared examples, see okml.add.full_scale.shards; a relative path lies in the data folder.
     shards: Path = Path("shards")
     evaluation_steps: AtLeastOne[SamplerSteps] = (1, 2, 4)
-    evaluation_batch: Count = 16
+    evaluation_batch: Count = 16  # images of `side`; of larger ones fewer, with as many pixels
 
     _side = rule(lambda settings: settings.side % 8 == 0, "side {side} is not a multiple of 8")
 
@@ -54,6 +60,18 @@ class FullScaleSettings(Settings):
     def shard_folder(self) -> Path:
         """Folder of the shards for this student: each family has latents of its own."""
         return data_roots()[0] / "add" / self.shards / self.student
+
+    def teacher_side(self, name: Backbone) -> int:
+        """Return the side of the images that a teacher draws on its own.
+
+        It is the side that the teacher was trained for; where ``side`` is not the published one,
+        it is in proportion.
+        """
+        return self.side * NATIVE_SIDES[name] // STUDENT_SIDE
+
+    def drawn_at_once(self, side: int) -> int:
+        """Return the number of images of ``side`` with the pixels of an evaluation batch."""
+        return max(1, self.evaluation_batch * self.side**2 // side**2)
 
     def changed(self, changes: dict[str, Any]) -> FullScaleSettings:
         """Return these settings with others for some fields, those of ``add`` by a dot."""
@@ -67,7 +85,8 @@ class FullScaleSettings(Settings):
 class ReleasedSettings(Settings):
     """Models that are scored and timed as they were released, and as people sample them.
 
-    Released students draw without guidance, teachers with it by DPM-Solver++, as in Table 2.
+    Released students draw without guidance, teachers with it by DPM-Solver++, as in Table 2. Each
+    draws at the side that it was trained for, see :meth:`FullScaleSettings.teacher_side`.
     """
 
     students: Distinct[Backbone] = ()  # sd21 (SD-Turbo) and sdxl (SDXL-Turbo) were released
@@ -77,6 +96,14 @@ class ReleasedSettings(Settings):
     teacher_steps: Distinct[SamplerSteps] = (8, 25)
     guidance: Distinct[GuidanceScale] = (3.0, 5.0, 7.5)  # the paper does not print its own
     repeats: Annotated[Count, Field(ge=8)] = 20  # rounds of each timing
+
+    @property
+    def teacher_draws(self) -> list[tuple[int, float]]:
+        """Steps and guidance of each set of a teacher's images.
+
+        The first is one step without guidance, which is what a student begins as.
+        """
+        return [(1, 1.0), *((n, scale) for n in self.teacher_steps for scale in self.guidance)]
 
     _released = rule(
         lambda settings: "sd15" not in settings.students, "SD 1.5 has no released student"
