@@ -114,6 +114,23 @@ def test_nothing_is_decided_before_a_condition_is_met(profile, quality, trained,
     assert claim.as_it_stands("gpu").condition == "trained >= 0.8"
 
 
+def test_a_condition_is_asked_at_the_scales_that_it_names(profile):
+    condition = (
+        '{metric: trained, bar: ">= 0.8", profiles: [smoke, cpu], '
+        "text: {en: It is not trained., ru: Не обучена.}}"
+    )
+    text = CLAIM.replace("  needs:", f"  conditions: [{condition}]\n  needs:")
+    decided = {
+        name: verdict(profile, name, (0.6, 0.7), text=text, trained=(0.1, 0.2)).outcome
+        for name in ("cpu", "gpu")
+    }
+    assert decided["cpu"] is Outcome.UNDECIDED
+    assert decided["gpu"] is verdict(profile, "gpu", (0.6, 0.7), text=CLAIM).outcome
+    (claim,) = parse_claims(text, "demo")
+    assert claim.as_it_stands("cpu").condition == "trained >= 0.8"
+    assert claim.as_it_stands("gpu").condition is None
+
+
 def test_an_exact_control_needs_no_recorded_difference(profile):
     run = Run(profile.override({"name": "cpu"}), "cpu")
     run.measure("quality", estimate(0.6, 0.7))
