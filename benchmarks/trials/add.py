@@ -22,10 +22,9 @@ Every training is kept in ``--work``: the same command goes on after a kill. See
 processes of their own in one ``--work`` (``--seeds 0``, ``--seeds 1``, other ``--out``); the
 command with all seeds then finds them finished.
 
-Two seeds of all trials take 100 minutes of one core at ``night`` with ``--updates 150``, networks
-included; by the seconds of the recorded runs about 30 at ``cpu``, and 40 on its Fashion-MNIST. The
-record that the book shows is ``results/benchmarks/add_trials.json``. Beside it stand trainings of
-sixteen times the updates: ``add_trials_long.json`` of ``--updates 2400 --points 24 --trials recipe
+Two seeds of all trials take 100 minutes of one core with these options, networks included. The
+record that the book shows is ``results/benchmarks/add_trials.json``. Beside it stand long
+trainings: ``add_trials_long.json`` of ``--set emoji --updates 2400 --points 24 --trials recipe
 weight_500``, in three hours of one core, and ``add_trials_digits.json`` of ``--profile cpu
 --updates 1920 --points 24 --trials recipe``, in ten minutes.
 """
