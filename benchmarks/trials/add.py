@@ -16,7 +16,8 @@ is measured beside that of weighted distillation at the student's images, as the
     python -m benchmarks.trials.add --profile night --set emoji --updates 150 --out FILE
 
 Instead of the first command, ``--train-networks`` trains the two to four networks alone, in the
-folder of the run, where the chapter finds them later: 15 minutes of one core at ``night``.
+folder of the run, where the chapter finds them later: 15 minutes of one core for the emoji of
+``night``.
 
 Every training is kept in ``--work``: the same command goes on after a kill. Seeds may be trained by
 processes of their own in one ``--work`` (``--seeds 0``, ``--seeds 1``, other ``--out``); the
@@ -26,7 +27,7 @@ Two seeds of all trials take 100 minutes of one core with these options, network
 record that the book shows is ``results/benchmarks/add_trials.json``. Beside it stand long
 trainings: ``add_trials_long.json`` of ``--set emoji --updates 2400 --points 24 --trials recipe
 weight_500``, in three hours of one core, and ``add_trials_digits.json`` of ``--profile cpu
---updates 1920 --points 24 --trials recipe``, in ten minutes.
+--set digits --updates 1920 --points 24 --trials recipe``, in twenty minutes.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ LONGER = 2  # times the updates of the profile, unless told otherwise
 POINTS = 10  # of a curve; even, so that one of them is where the profile stops
 LOGGED = 10  # updates between measurements of the gradients
 PROBED = 64  # images of each kind that the heads are asked about
-SLOW_DECAY = 0.995  # of an average over 200 updates, where the small profiles take some 30
+SLOW_DECAY = 0.995  # of an average over 200 updates, where the profiles take some 30 or 100
 
 WEIGHTS = (0.0, 25.0, 100.0, 500.0)  # of distillation
 PENALTIES = (1e-3, 1e-2, 1e-1)  # of R1

@@ -90,8 +90,8 @@ CPU = AddProfile(
     ),
 )  # fmt: skip
 
-# Colour pictures with captions: the teacher is guided, as people sample it, and what the heads see
-# is augmented, as in the paper.
+# Emoji with captions, and clothes at `gpu`: the teacher is guided, as people sample it, and what the
+# heads see is augmented, as in the paper.
 CAPTIONED = SMALL.model_copy(
     update={
         "teacher_guidance": 1.5,
@@ -100,8 +100,9 @@ CAPTIONED = SMALL.model_copy(
     }
 )
 
-# Trainings of the digits become level within their updates, which those of emoji do not; so the
-# claims are about the digits, and every way to few steps chooses among as many learning rates.
+# Long trainings of the digits become level, which those of emoji do not; so all claims but those on
+# captions and published features are about the digits, and every way to few steps chooses among as
+# many learning rates.
 NIGHT = AddProfile(
     name="night",
     budget=Budget(minutes=90, memory_gib=12, disk_gib=2),

@@ -92,7 +92,7 @@ class SetSettings(Settings):
     efficientnet_side: Annotated[Count, Field(ge=16)] = 32  # pixels that images are resized to
     distillation: DistillationRun
     # Arms of the ablation table beside the default; those in the first tuple run with every seed
-    # of the profile, those in the second with the first seed alone.
+    # of the image set, those in the second with the first seed alone.
     arms: Distinct[ArmName] = ()
     arms_once: Distinct[ArmName] = ()
     alternatives: Distinct[Alternative] = ()
@@ -189,7 +189,7 @@ class AddProfile(Profile):
 
     chapter: ClassVar[str] = "add"
 
-    sets: tuple[SetSettings, ...] = Field(min_length=1)  # claims and figures are of the first
+    sets: tuple[SetSettings, ...] = Field(min_length=1)  # figures and most claims are of the first
     student_steps: Distinct[SamplerSteps] = (1, 2, 4)
     speed: SpeedSettings = SpeedSettings()
     published: PublishedSettings = PublishedSettings()
@@ -209,7 +209,7 @@ class AddProfile(Profile):
 
     @property
     def main(self) -> SetSettings:
-        """The image set that the claims are about."""
+        """The image set that all claims but those on captions and published features are about."""
         return self.sets[0]
 
     def seeds_of(self, settings: SetSettings) -> tuple[int, ...]:

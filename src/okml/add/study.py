@@ -55,5 +55,5 @@ class Study:
 
     @property
     def main(self) -> Workbench:
-        """The workbench that the claims are about."""
+        """The workbench of the first image set, which most claims are about."""
         return self.workbench(self.profile.main)

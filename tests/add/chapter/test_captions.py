@@ -115,10 +115,11 @@ def test_every_way_to_few_steps_tries_as_many_rates_before_its_own_trainings():
     assert not tunings(PROFILES["cpu"])
 
 
-def test_what_claims_of_night_compare_runs_with_all_its_seeds():
+def test_what_claims_of_night_compare_runs_with_all_seeds_of_its_images():
     # The interval of one training covers its images alone.
-    assert len(PROFILES["night"].seeds) == 5
-    assert not PROFILES["night"].main.arms_once
+    night = PROFILES["night"]
+    assert [len(night.seeds_of(settings)) for settings in night.sets] == [5, 3]
+    assert not any(settings.arms_once for settings in night.sets)
 
 
 def test_a_training_waits_for_those_that_choose_its_rate(tmp_path):
@@ -131,7 +132,7 @@ def test_a_training_waits_for_those_that_choose_its_rate(tmp_path):
 
     assert waits("consistency") == {("consistency", rate) for rate in main.rates}
     # Arms that change one thing of the default keep its rate.
-    assert waits("random_features") == {("default", rate) for rate in main.rates}
+    assert waits("image_kept_at_noise") == {("default", rate) for rate in main.rates}
     first = study.needs(Job(main, "consistency", TUNING_SEED, main.rates[0]))
     assert [job.what for job in first] == ["teacher", "eye", "embedder", "metric"]
 
@@ -183,7 +184,7 @@ def test_sentences_of_one_meaning_are_near_though_they_share_no_word():
     told = ["automobile", "rabbit", "soda", "physician", "infant", "melon", "boat", "clock"]
     again = ["sport utility vehicle", "bunny", "fizzy drink", "doctor", "baby", "cantaloupe"]
     again += ["ship", "wristwatch"]
-    width, own = prompt_width(PROFILES["night"].main.channels), np.eye(len(told), dtype=bool)
+    width, own = prompt_width(PROFILES["night"].sets[1].channels), np.eye(len(told), dtype=bool)
 
     def nearer(encoder):
         """Return by how much the cosine of one meaning exceeds that of two, on average."""
@@ -224,9 +225,9 @@ def test_the_whole_profile_night_measures_every_claim_with_a_bar_there(
     measured = [claim for claim in load_claims("add") if claim.metric in record.metrics]
     assert not [claim.id for claim in measured if claim not in barred]
     # Several images of a caption are no independent sample.
-    assert {record.metrics[name].over for name in ("student_accuracy", "student_copied")} == {
-        "captions"
-    }
+    over = {name: record.metrics[name].over for name in record.metrics}
+    assert over["student_accuracy"] == over["student_copied"] == "images"
+    assert over["emoji_student_accuracy"] == over["emoji_student_copied"] == "captions"
     rates = pl.DataFrame(record.tables["rates"].columns)
     assert rates["method"].unique(maintain_order=True).to_list() == list(TUNED)
     for _, tried in rates.group_by("method"):

@@ -163,14 +163,14 @@ def test_a_training_that_goes_on_goes_on_with_its_slower_average(bench):
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_each_trial_but_the_recipe_is_one_valid_change(name):
-    recipe = PROFILES[name].main.add
-    for trial in trials_of(recipe).values():
-        settings = Arm(trial.name, trial.title, changes=trial.changes).settings(recipe)
-        fields = {field for field, value in recipe if getattr(settings, field) != value}
-        assert fields == set(trial.changes)
-        assert len(trial.differs) == (trial.name != "recipe")
-        assert json.loads(json.dumps(trial.differs)) == trial.differs  # as it is recorded
-    assert ("unguided" in trials_of(recipe)) == (recipe.guidance != 1)
+    for recipe in (each.add for each in PROFILES[name].sets):
+        for trial in trials_of(recipe).values():
+            settings = Arm(trial.name, trial.title, changes=trial.changes).settings(recipe)
+            fields = {field for field, value in recipe if getattr(settings, field) != value}
+            assert fields == set(trial.changes)
+            assert len(trial.differs) == (trial.name != "recipe")
+            assert json.loads(json.dumps(trial.differs)) == trial.differs  # as it is recorded
+        assert ("unguided" in trials_of(recipe)) == (recipe.guidance != 1)
 
 
 def test_a_run_without_finished_networks_is_refused_before_anything_is_trained(

@@ -1,4 +1,4 @@
-"""A small vision transformer: the stand-in for DINOv2 on images of 8 to 16 pixels.
+"""A small vision transformer: the stand-in for DINOv2 on images of 8 pixels.
 
 It is trained by the chapter to name the class, so its features are supervised where DINOv2's are
 not.
