@@ -90,8 +90,8 @@ CPU = AddProfile(
     ),
 )  # fmt: skip
 
-# Emoji with captions, and clothes at `gpu`: the teacher is guided, as people sample it, and what the
-# heads see is augmented, as in the paper.
+# Emoji with captions, and clothes at `gpu`: the teacher is guided, as people sample it, and what
+# the heads see is augmented, as in the paper.
 CAPTIONED = SMALL.model_copy(
     update={
         "teacher_guidance": 1.5,
