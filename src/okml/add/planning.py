@@ -56,7 +56,9 @@ START_SECONDS = 12  # interpreter and torch, in the parent and then in the worke
 
 COCO_IMAGES = 5000
 PREPARE = "python -m okml.add.full_scale prepare URLS"
-PROCESS_GIB = 2.0  # interpreter, torch, diffusers, frames; a worker has half of it
+PROCESS_GIB = 0.7  # interpreter, torch, diffusers, frames
+EFFICIENTNET_GIB = 0.6  # of a process: what a step through it keeps
+CARD_PROCESS_GIB = 2.0  # a process with a card holds its libraries; an estimate
 CHECKPOINTS = 2
 
 
@@ -71,7 +73,7 @@ def plan(profile: AddProfile) -> Plan:
     hours += [_row_hours(name, settings) for name, settings in rows.items()]
     hours += _released_hours(profile)
     memory, outside = _largest(profile.published)
-    processes = PROCESS_GIB * (1 if profile.for_gpu else 1 + 0.5 * CPU_WORKERS)
+    processes = CARD_PROCESS_GIB if profile.for_gpu else _processes_gib(profile)
     return Plan.of(
         profile,
         sizes=_parameters(profile),
@@ -95,6 +97,12 @@ def plan(profile: AddProfile) -> Plan:
 
 
 # ------------------------------------------------------------------ small sets
+
+
+def _processes_gib(profile: AddProfile) -> float:
+    """Return the memory of the run's process and its workers on a CPU."""
+    looks = any(settings.eye == "efficientnet" for settings in profile.sets)
+    return (1 + CPU_WORKERS) * (PROCESS_GIB + EFFICIENTNET_GIB * looks)
 
 
 @cache
