@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from textwrap import wrap
-
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
@@ -173,7 +171,7 @@ def convergence(curves: pl.DataFrame, level: float) -> Picture:
             mean = means.filter(training=name)
             axes.plot(mean["step"], mean["value"], color=PALETTE[0], lw=2)
             title = TITLES.get(name) or ARMS[name].title
-            axes.set_title("\n".join(wrap(title, 30)), fontsize=9)
+            axes.set_title(title, fontsize=8)
             axes.set_yscale("log")
             _plain_decades(axes.yaxis)
             facts.append(f"{title} {mean['value'][0]:.2f} to {mean['value'][-1]:.2f}")
