@@ -46,7 +46,7 @@ from okml.add.full_scale.shards import (
     stream_pairs,
     write_shard,
 )
-from okml.add.planning import PROCESS_GIB, plan
+from okml.add.planning import CARD_PROCESS_GIB, plan
 from okml.add.task import AdversarialDistillation
 from okml.data import catalog
 from okml.errors import DataError
@@ -745,7 +745,7 @@ def test_scores_of_sdxl_fit_one_h100_at_its_own_side() -> None:
     table_2 = plan(PROFILES["gpu"].override({"published.rows": []}))
     assert table_2.gpu_memory_gib == pytest.approx(sum_of(items))
     assert table_2.gpu_memory_gib < 60
-    assert table_2.memory_gib == pytest.approx(PROCESS_GIB + items[0].value)
+    assert table_2.memory_gib == pytest.approx(CARD_PROCESS_GIB + items[0].value)
 
 
 def test_hours_of_table_2_are_those_of_the_side_of_each_teacher() -> None:

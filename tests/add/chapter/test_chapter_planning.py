@@ -2,7 +2,7 @@ import pytest
 
 from okml.add.config import PROFILES
 from okml.add.full_scale.settings import TABLE_1
-from okml.add.planning import PROCESS_GIB, plan
+from okml.add.planning import CARD_PROCESS_GIB, PROCESS_GIB, plan
 from okml.plan import over_budget
 from tests.scales import beyond_scale
 
@@ -39,8 +39,8 @@ def test_memory_outside_the_card_is_that_of_the_largest_moment():
     found = plan(PROFILES["gpu"])
     moments = [item.value for item in found.items if ": memory while" in item.what]
     assert len(moments) == 4
-    assert found.memory_gib == pytest.approx(PROCESS_GIB + max(moments))
-    assert plan(PROFILES["smoke"]).memory_gib == 2 * PROCESS_GIB
+    assert found.memory_gib == pytest.approx(CARD_PROCESS_GIB + max(moments))
+    assert plan(PROFILES["smoke"]).memory_gib == 3 * PROCESS_GIB
 
 
 def test_twice_the_steps_take_twice_the_hours_of_training():
