@@ -46,11 +46,11 @@ from okml.add.full_scale.shards import (
     stream_pairs,
     write_shard,
 )
-from okml.add.planning import CARD_PROCESS_GIB, plan
+from okml.add.planning import plan
 from okml.add.task import AdversarialDistillation
 from okml.data import catalog
 from okml.errors import DataError
-from okml.plan import sum_of
+from okml.plan import CARD_PROCESS_GIB, sum_of
 from okml.training import TrainingSettings, fit, load_weights
 from tests.add import pipelines, published_models
 from tests.add.pipelines import SIDE, pipeline

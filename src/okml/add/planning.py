@@ -29,6 +29,7 @@ from okml.add.settings import AddSettings
 from okml.add.small.unet import small_unet
 from okml.data import entry
 from okml.plan import (
+    CARD_PROCESS_GIB,
     CPU_WORKERS,
     PASSES,
     Item,
@@ -58,7 +59,6 @@ COCO_IMAGES = 5000
 PREPARE = "python -m okml.add.full_scale prepare URLS"
 PROCESS_GIB = 0.7  # interpreter, torch, diffusers, frames
 EFFICIENTNET_GIB = 0.6  # of a process: what a step through it keeps
-CARD_PROCESS_GIB = 2.0  # a process with a card holds its libraries; an estimate
 CHECKPOINTS = 2
 
 

@@ -2,8 +2,8 @@ import pytest
 
 from okml.add.config import PROFILES
 from okml.add.full_scale.settings import TABLE_1
-from okml.add.planning import CARD_PROCESS_GIB, PROCESS_GIB, plan
-from okml.plan import over_budget
+from okml.add.planning import PROCESS_GIB, plan
+from okml.plan import CARD_PROCESS_GIB, over_budget
 from tests.scales import beyond_scale
 
 
