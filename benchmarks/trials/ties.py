@@ -1,18 +1,17 @@
-"""The video workshop with the events of one second in a random order: which verdicts lean on ties?
+"""The video workshop with tied events in two orders: which verdicts lean on ties?
 
 MovieLens has times in seconds, and most events share theirs with another one of their user. The
-chapter keeps such events in the order of the file, as the literature on MovieLens-1M does. There
-the order is no accident: two films of one second stand in the same order for nearly all users,
-which a model can learn. Here it is drawn before anything is trained, for training, validation and
-test alike. All else is the chapter's: profile, seeds, trainings, metrics, bars and controls. The
-verdicts stand beside those of the recorded run, and what each tried rate of updates finds.
+literature on MovieLens-1M keeps such events in the order of the file. There the order is no
+accident: two films of one second stand in the same order for nearly all users, which a model can
+learn. So the chapter draws it. Here the chapter is run in the order of the file, and in another
+drawn one than its own, for training, validation and test alike. All else is the chapter's: profile,
+seeds, trainings, metrics, bars and controls. Verdicts of both stand beside each other, and what
+each tried rate of updates finds.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.trials.ties --profile night --out FILE
+    python -m benchmarks.trials.ties --profile night --out FILE
 
-Trainings are kept in ``--work``: the same command goes on after a kill. Rooms may be measured by
-processes of their own in one ``--work`` (``--rooms stream items``, ``--rooms users``, other
-``--out``); the command with all rooms then finds their trainings finished. What the chapter
-computes from a simulator or from another log has no part in it.
+Trainings are kept in ``--work``: the same command goes on after a kill. What the chapter computes
+from a simulator or from another log has no part in it.
 """
 
 from __future__ import annotations
@@ -26,10 +25,9 @@ import polars as pl
 
 from okml.benchmark import TieTrial, UpdateRate, parser_of
 from okml.console import report_errors
-from okml.errors import ParameterError
-from okml.ledger import Outcome, RunRecord, judge, load_claims, load_record
+from okml.ledger import Outcome, RunRecord, judge, load_claims
 from okml.paths import build_dir
-from okml.runtime import seed_everything, usable_cores
+from okml.runtime import seed_everything
 from okml.seqrec.interactions import Interactions
 from okml.seqrec.metrics import hit
 from okml.steps import StepResult, Steps
@@ -52,7 +50,8 @@ from okml.video_workshop.users.experiments.reuse import (
     measure_reuse,
 )
 
-DRAW = 1  # the seed of the order
+Order = Literal["file", "drawn"]
+DRAW = 1  # the seed of the drawn order; the chapter has another
 LEAST = 10  # users for whom two items are tied neighbors, for their order to be compared
 ROOMS: Mapping[str, tuple[Callable[[Any], StepResult], ...]] = {
     "stream": (measure_freshness, measure_new_items, measure_shock, measure_shards),
@@ -83,39 +82,24 @@ def one_way(events: Interactions) -> float | None:
     return counts.select(most.sum() / pl.col("all").sum()).item() if len(counts) else None
 
 
-def opened(profile: VideoWorkshopProfile, work: Path, order: Literal["file", "drawn"]) -> Rooms:
-    """Return the studies of the chapter with tied events in an order.
-
-    Args:
-        profile: The settings.
-        work: The folder of the trainings in the drawn order; those in the file's are inside it.
-        order: The order of tied events.
-    """
-    if order == "file":
-        return Rooms(profile, work / "file")
-    studies = Rooms(profile, work)
-    studies.watched = studies.in_random_order(DRAW)
-    return studies
+def in_order(profile: VideoWorkshopProfile, order: Order) -> VideoWorkshopProfile:
+    """Return the profile with tied events of its log in an order."""
+    changes = {"file": {"data.tie_rule": "file"}, "drawn": {"data.tie_seed": DRAW}}
+    return profile.override(changes[order])
 
 
-def in_drawn_order(
+def measured(
     profile: VideoWorkshopProfile, work: Path, rooms: Sequence[str] = tuple(ROOMS)
 ) -> RunRecord:
-    """Measure rooms of the chapter on its log with tied events in a drawn order.
+    """Measure rooms of the chapter.
 
     Args:
-        profile: The settings; its log has tied events.
-        work: The folder of the trainings, of no other run: their key does not name the order.
+        profile: The settings, with the order of tied events.
+        work: The folder of the trainings.
         rooms: Some of ``ROOMS``.
-
-    Raises:
-        ParameterError: If workers would train, which open the log in the file's order, or the log
-            has no tied events.
     """
-    if usable_cores() > 1:
-        raise ParameterError("Workers would train in the file's order.", "Set OMP_NUM_THREADS=1.")
     seed_everything(profile.seeds[0])
-    studies = opened(profile, work, "drawn")
+    studies = Rooms(profile, work)
     steps = Steps(profile, work, str(studies.device))
     for room in rooms:
         for measure in ROOMS[room]:
@@ -133,18 +117,16 @@ def served_with(study: StreamStudy, arm: StreamArm, seed: int, factor: float) ->
     return Passage.of_arrays(kept_arrays(path, lambda: study._run(job).arrays()))
 
 
-def update_rates(
-    profile: VideoWorkshopProfile, work: Path, order: Literal["file", "drawn"]
-) -> list[UpdateRate]:
+def update_rates(profile: VideoWorkshopProfile, work: Path, order: Order) -> list[UpdateRate]:
     """Measure each tried learning rate of updates on the served periods themselves.
 
     The chapter chooses the rate on early periods, and what was best there may not be best later:
     where intervals of updates compare otherwise in another order of ties, this tells whether the
     order does it or the choice.
 
-    Arguments are those of :func:`opened`.
+    Arguments are those of :func:`measured`, and the name of the profile's order.
     """
-    study = opened(profile, work, order).stream
+    study = Rooms(profile, work).stream
     rows = study.served().drawn
     jobs = shard_jobs(profile)
     arms = (jobs[0].arm, jobs[-1].arm)  # of the fewest updates, and of the most
@@ -182,8 +164,8 @@ def beside(
 
     Args:
         profile: The settings of both.
-        file: The record of the chapter, in the file's order.
-        drawn: The record of :func:`in_drawn_order`.
+        file: The record in the file's order.
+        drawn: The record in the drawn order.
         out: The file of the trial's record.
         rates: What :func:`update_rates` has measured.
     """
@@ -191,17 +173,17 @@ def beside(
         claim.id: (judge(claim, file).outcome, judge(claim, drawn).outcome)
         for claim in load_claims(profile.chapter)
     }
-    watched = load_watched(profile.data).interactions
-    redrawn = load_watched(profile.data, "random", DRAW).interactions
+    orders = ("file", "drawn")
+    in_file, in_drawn = (load_watched(in_order(profile, each).data).interactions for each in orders)
     return TieTrial.write(
         out,
         profile=profile.name,
         settings_sha256=profile.fingerprint(),
         file_commit=file.provenance.commit.sha,
         log=profile.data.log,
-        tied=share_of_tied(watched),
+        tied=share_of_tied(in_file),
         draw=DRAW,
-        one_way=(one_way(watched), one_way(redrawn)),
+        one_way=(one_way(in_file), one_way(in_drawn)),
         frozen_ndcg10=(frozen_ndcg10(file), frozen_ndcg10(drawn)),
         in_file={name: file.metrics[name] for name in drawn.metrics},
         in_drawn=drawn.metrics,
@@ -222,17 +204,14 @@ def main() -> None:
     options = parser.parse_args()
     profile = PROFILES[options.profile]
     work = options.work or build_dir() / "trials" / profile.chapter / f"{profile.name}_ties"
-    file = load_record(profile.chapter, profile.name)
-    if file is None:
-        raise ParameterError(
-            f"No run of {profile.chapter} at {profile.name} is recorded.",
-            f"Run `okml run {profile.chapter} --profile {profile.name}` first.",
-        )
-    drawn = in_drawn_order(profile, work, options.rooms)
-    rates = []
-    if "stream" in options.rooms:
-        rates += update_rates(profile, work, "drawn") + update_rates(profile, work, "file")
-    print(beside(profile, file, drawn, options.out, rates))
+    records, rates = [], []
+    orders: tuple[Order, ...] = ("file", "drawn")
+    for order in orders:
+        ordered, folder = in_order(profile, order), work / order
+        records.append(measured(ordered, folder, options.rooms))
+        if "stream" in options.rooms:
+            rates += update_rates(ordered, folder, order)
+    print(beside(profile, *records, options.out, rates))
 
 
 if __name__ == "__main__":

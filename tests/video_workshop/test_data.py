@@ -204,3 +204,20 @@ def test_the_files_behind_a_cataloged_log_are_named_with_source_and_hash(monkeyp
     assert data.files_used("kuairand_pure") == {
         "kuairand_pure/log.csv": DataUsed(source="a mirror", sha256="9" * 64)
     }
+
+
+def test_events_of_one_second_are_drawn_where_no_finer_clock_tells_their_order():
+    rows = [("1", "10" if place % 2 else "20", 5, 1.0 + place % 4) for place in range(64)]
+    in_file = [row[3] for row in rows]
+
+    def values(kind="rating", **settings):
+        watched = of_events(events(rows, kind), WatchLogSettings(**settings))
+        return watched.interactions.values.tolist()
+
+    drawn = values()
+    assert sorted(drawn) == sorted(in_file)
+    assert drawn == values()
+    assert drawn not in (in_file, values(tie_seed=1))
+    assert values(tie_rule="file") == in_file
+    # Comments of MicroLens come in the order of the millisecond.
+    assert values("comment", log="microlens_100k") == in_file

@@ -10,16 +10,16 @@ import polars as pl
 import pytest
 
 from benchmarks.trials import ties
-from okml.errors import ParameterError
 from okml.ledger import Outcome, judge, load_claims
 from okml.paths import results_dir
-from okml.seqrec.interactions import Interactions, TieRule
+from okml.seqrec.interactions import Interactions
 from okml.steps import Steps
 from okml.video_workshop.common import study as study_module
 from okml.video_workshop.common.data import Watched
 from okml.video_workshop.config import CPU
 from okml.video_workshop.experiment import Rooms
 from okml.video_workshop.settings import VideoWorkshopProfile
+from okml.video_workshop.settings.data import WatchLogSettings
 from okml.video_workshop.stream.experiments.freshness import measure_freshness, measure_shards
 from tests.video_workshop.test_stream_experiments import DAY, EVENTS, TINY, USERS, WEEKS
 
@@ -27,7 +27,7 @@ ITEMS = 64
 CLAIMS = {claim.id: claim for claim in load_claims("video_workshop")}
 
 
-def watched(tie_rule: TieRule = "file", seed: int = 0) -> Watched:
+def watched(settings: WatchLogSettings) -> Watched:
     """Return users who walk around a ring of items."""
     rng = np.random.default_rng(0)
     steps = rng.choice([1, 2], size=(USERS, EVENTS)).cumsum(1)
@@ -39,7 +39,7 @@ def watched(tie_rule: TieRule = "file", seed: int = 0) -> Watched:
     films = pl.DataFrame(
         {"title": [f"Film {i}" for i in range(ITEMS)], "genres": [["drama"]] * ITEMS}
     )
-    interactions = Interactions.from_frame(frame, tie_rule, seed)
+    interactions = Interactions.from_frame(frame, settings.tie_rule, settings.tie_seed)
     return Watched(interactions, np.full(len(interactions), 4), films)
 
 
@@ -50,7 +50,6 @@ TIMES = np.sort(TIMES).reshape(EVENTS, USERS).T
 
 @pytest.fixture
 def profile(monkeypatch: pytest.MonkeyPatch) -> VideoWorkshopProfile:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr("okml.training.ahead.usable_cores", lambda: 1)
     weekly = TINY.weekly.model_copy(update={"more_arms": ()})
     changes = {
@@ -73,19 +72,22 @@ def test_the_order_is_drawn_for_all_and_numbers_are_the_chapters_where_no_events
 ):
     asked = []
 
-    def load(_, *rule):
-        asked.append(rule)
-        return watched(*rule)
+    def load(settings):
+        asked.append((settings.tie_rule, settings.tie_seed))
+        return watched(settings)
 
     monkeypatch.setattr(study_module, "load_watched", load)
     monkeypatch.setattr(ties, "load_watched", load)
-    drawn = ties.in_drawn_order(profile, tmp_path / "drawn", ["stream"])
-    assert asked == [("random", ties.DRAW)]
+    in_file, drawn = (
+        ties.measured(ties.in_order(profile, order), tmp_path / order, ["stream"])
+        for order in ("file", "drawn")
+    )
+    assert asked == [("file", 0), ("random", ties.DRAW)]
+    assert profile.data.tie_seed != ties.DRAW
 
-    file = Steps(profile, tmp_path / "file", "cpu")
-    file.results["freshness"] = measure_freshness(Rooms(profile, tmp_path / "file").stream)
-    in_file = file.record({})
-    assert drawn.metrics == in_file.metrics
+    own = Steps(profile, tmp_path / "own", "cpu")
+    own.results["freshness"] = measure_freshness(Rooms(profile, tmp_path / "own").stream)
+    assert drawn.metrics == in_file.metrics == own.record({}).metrics
     trial = ties.beside(profile, in_file, drawn, tmp_path / "trial.json")
     assert trial.tied == 0
     [(claim, (first, second))] = trial.outcomes.items()
@@ -98,7 +100,7 @@ def test_the_order_is_drawn_for_all_and_numbers_are_the_chapters_where_no_events
 def test_the_chosen_rate_finds_on_the_served_periods_what_the_chapter_measures(
     profile, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(study_module, "load_watched", lambda _, *rule: watched(*rule))
+    monkeypatch.setattr(study_module, "load_watched", watched)
     rates = ties.update_rates(profile, tmp_path, "file")
     tried = set(profile.stream.weekly.choice.rates)
     assert {(rate.updates, rate.factor) for rate in rates} == set(product((1.0, 2.0), tried))
@@ -135,11 +137,3 @@ def test_the_recorded_trial_is_as_the_digest_says():
         share = {"file": 0.3, "drawn": 1.0}[order]
         for updates, (_, factor) in best.items():
             assert factor == pytest.approx(share * chosen[updates], rel=0.2)
-
-
-def test_workers_are_refused_since_they_open_the_log_in_the_files_order(
-    profile, monkeypatch, tmp_path
-):
-    monkeypatch.setattr(ties, "usable_cores", lambda: 2)
-    with pytest.raises(ParameterError, match="Set OMP_NUM_THREADS=1"):
-        ties.in_drawn_order(profile, tmp_path)

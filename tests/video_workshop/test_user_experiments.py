@@ -48,8 +48,9 @@ TINY = UsersSettings(
 def study(tmp_path_factory):
     patch = pytest.MonkeyPatch()
 
-    def load(settings, ties="file", draw=1):  # the second draw is another log
-        return watched(users=50, events=8, seed=draw - 1)
+    def load(settings):  # the second draw is another log, and so is the file's order
+        seed = 2 if settings.tie_rule == "file" else max(settings.tie_seed - 1, 0)
+        return watched(users=50, events=8, seed=seed)
 
     patch.setattr(study_module, "load_watched", load)
     # In this process: two workers would spend their time on imports.
@@ -185,13 +186,15 @@ def test_bases_differ_in_what_their_names_say(study):
 
 
 def test_the_same_order_gives_the_same_number(reused):
-    before, same, other = reused.frames["order"]["NDCG@10"]
-    assert same == before
-    assert reused.values("reordered_ndcg_change") == [pytest.approx((other - before) / 2)]
+    own, same, other, file = reused.frames["order"]["NDCG@10"]
+    assert same == own
+    assert reused.values("reordered_ndcg_change") == [pytest.approx((other - own) / 2)]
+    assert file not in (own, other)
+    assert reused.values("file_order_ndcg_change") == [pytest.approx(file - own)]
 
 
 def test_a_log_with_one_order_reports_no_change(study):
-    """Impressions are ordered by the millisecond: a change of 0 would be one of nothing."""
+    """KuaiRand is ordered by the millisecond: a change of 0 would be one of nothing."""
     data = study.profile.data.model_copy(update={"log": "kuairand_1k"})
     shown = UsersStudy(study.profile.model_copy(update={"data": data}), study.run_dir)
     result = reuse.measure_reuse(shown)
@@ -199,7 +202,7 @@ def test_a_log_with_one_order_reports_no_change(study):
     assert len(result.frames["order"]) == 1
     assert "no other order" in result.notes[0]
     with pytest.raises(ParameterError, match="one order"):
-        shown.reordered(1)
+        shown.reordered("random", 1)
 
 
 def test_propagation_and_action_tokens(study):

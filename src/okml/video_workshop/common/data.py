@@ -25,7 +25,7 @@ from okml.data.logs import (
 )
 from okml.errors import DataError
 from okml.ledger import DataUsed
-from okml.seqrec.interactions import Interactions, Ints, TieRule
+from okml.seqrec.interactions import Interactions, Ints
 from okml.steps import files_used as files_of_entry
 from okml.video_workshop.common.events import first_of_items
 from okml.video_workshop.settings.data import ACTIONS, WatchLogSettings
@@ -126,35 +126,34 @@ class Watched:
 
 
 def has_tie_rule(log: str) -> bool:
-    """Return whether events of one second have no true order, so that a rule orders them."""
-    return log not in impression_names()
+    """Return whether events of one second have no known order, so that a rule orders them.
+
+    They have none in MovieLens. KuaiRand and MicroLens are in the order of the millisecond.
+    """
+    return log.startswith("ml_")
 
 
-def load_watched(settings: WatchLogSettings, tie_rule: TieRule = "file", seed: int = 0) -> Watched:
+def load_watched(settings: WatchLogSettings) -> Watched:
     """Read a log of ratings, comments or impressions.
 
     Args:
-        settings: Settings of the log and of the part to read.
-        tie_rule: Order of a user's events of the same second, 76 % of MovieLens-100K's. Impressions
-            are always ordered by the millisecond.
-        seed: Random seed of the rule ``random``.
+        settings: Settings of the log, of the part to read, and of the order of tied events.
 
     Raises:
         DataError: If the log has no titles or no stars.
     """
     if settings.log in impression_names():
         return of_impressions(load_impressions(settings.log), settings)
-    return of_events(load(settings.log), settings, tie_rule, seed)
+    return of_events(load(settings.log), settings)
 
 
-def of_events(
-    log: EventLog, settings: WatchLogSettings, tie_rule: TieRule = "file", seed: int = 0
-) -> Watched:
+def of_events(log: EventLog, settings: WatchLogSettings) -> Watched:
     """Return a log of stars or of comments; arguments and errors as in :func:`load_watched`."""
     if log.titles is None:
         raise DataError(f"{log.name} has no titles.", "Choose a log of MovieLens or MicroLens.")
     frame, dropped = _part_of(log.frame, settings, "time")
-    interactions = Interactions.from_frame(frame, tie_rule, seed)
+    tie_rule = settings.tie_rule if has_tie_rule(settings.log) else "file"
+    interactions = Interactions.from_frame(frame, tie_rule, settings.tie_seed)
     numbered = pl.DataFrame({"item": interactions.item_ids})
     films = numbered.join(log.titles, on="item", how="left", maintain_order="left")
     dated = log.clock == "unix"

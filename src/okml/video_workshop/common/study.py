@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from okml.accelerator import pick_device
 from okml.errors import ParameterError
 from okml.paths import atomic_write
+from okml.seqrec.interactions import TieRule
 from okml.video_workshop.common.content import Features, film_features
 from okml.video_workshop.common.data import Watched, has_tie_rule, load_watched
 from okml.video_workshop.settings import VideoWorkshopProfile
@@ -60,15 +61,17 @@ class Study:
         """Return another log, or the chapter's if there are no settings of another one."""
         return self.watched if data is None else load_watched(data)
 
-    def in_random_order(self, seed: int) -> Watched:
-        """Return the log of the chapter with tied events in a random order.
+    def in_order(self, tie_rule: TieRule, tie_seed: int = 0) -> Watched:
+        """Return the log of the chapter with tied events in another order.
 
         Raises:
             ParameterError: If the log has no tied events.
         """
-        if not has_tie_rule(self.profile.data.log):
-            raise ParameterError(f"The events of {self.profile.data.log} have one order only.")
-        return load_watched(self.profile.data, "random", seed)
+        data = self.profile.data
+        if not has_tie_rule(data.log):
+            raise ParameterError(f"The events of {data.log} have one order only.")
+        order = {"tie_rule": tie_rule, "tie_seed": tie_seed}
+        return load_watched(data.model_copy(update=order))
 
     @cache  # noqa: B019 - a study lives as long as its run
     def content(self, seed: int) -> Features:

@@ -15,7 +15,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from okml.kept import trainings_folder
 from okml.runtime import seed_everything
-from okml.seqrec.interactions import Ints
+from okml.seqrec.interactions import Ints, TieRule
 from okml.seqrec.losses import AnyLoss, ItemLoss, build_sampler
 from okml.seqrec.metrics import ndcg
 from okml.seqrec.popularity import item_counts
@@ -75,14 +75,14 @@ class UsersStudy(Study):
         """Folder of the trainings."""
         return trainings_folder(self, UsersStudy)
 
-    def reordered(self, seed: int) -> UsersStudy:
-        """Return a study of the log with tied events in a random order.
+    def reordered(self, tie_rule: TieRule, tie_seed: int = 0) -> UsersStudy:
+        """Return a study of the log with tied events in another order.
 
         Raises:
             ParameterError: If the log has no tied events.
         """
         found = UsersStudy(self.profile, self.run_dir)
-        found.watched = self.in_random_order(seed)
+        found.watched = self.in_order(tie_rule, tie_seed)
         return found
 
     def needs(self, job: UserJob) -> list[UserJob]:

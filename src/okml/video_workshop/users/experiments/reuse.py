@@ -109,26 +109,30 @@ def measure_reuse(study: UsersStudy) -> StepResult:
 def _order(study: UsersStudy, result: StepResult) -> pl.DataFrame:
     """Evaluate the frozen recommender on the same test with other orders of tied events.
 
-    Events of one second have no true order; a model that depends on the file's order would exploit
-    a leak. A log of impressions, ordered by the millisecond, has no other order: nothing is logged,
-    and a note says so.
+    Events of one second have no true order, so another one should change nothing; a model that
+    depends on the file's order exploits a leak. A log that is ordered by the millisecond has no
+    other order: nothing is logged, and a note says so.
     """
     settings, seed = study.settings, study.profile.seeds[0]
     arm = frozen(settings, "retrieval", the_base(settings))
     recommender = study.recommender(arm, seed).module
     if tied := has_tie_rule(study.profile.data.log):
-        orders = {"the file's": study}
-        orders |= {f"drawn, {draw}": study.reordered(draw) for draw in range(1, 1 + ORDERS)}
+        orders = {"of the training": study}
+        draws = range(1, 1 + ORDERS)
+        orders |= {f"drawn, {draw}": study.reordered("random", draw) for draw in draws}
+        orders["of the file"] = study.reordered("file")
     else:
         orders = {"by the millisecond, the only one": study}
-        result.notes.append("Impressions are ordered by the millisecond: no other order is drawn.")
+        result.notes.append("Events are ordered by the millisecond: no other order is drawn.")
     values = []
     for users in orders.values():
         judge = PairedEvaluation(users)
         judge.add("frozen", seed, recommender)
         values.append(judge.value("retrieval", "frozen", seed))
     if tied:
-        result.log("reordered_ndcg_change", float(np.mean(values[1:])) - values[0])
+        own, *drawn, file = values
+        result.log("reordered_ndcg_change", float(np.mean(drawn)) - own)
+        result.log("file_order_ndcg_change", file - own)
     return pl.DataFrame({"order inside a second": list(orders), "NDCG@10": values})
 
 
