@@ -1,23 +1,33 @@
 """Experiments in the simulator on little worlds."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
+from scipy.special import expit
 from scipy.stats import spearmanr
 
 from okml.ledger import format_estimate
 from okml.steps import StepResult
 from okml.video_workshop.config import SMOKE
 from okml.video_workshop.goals import figures
-from okml.video_workshop.goals.arms import HELD_OUT
+from okml.video_workshop.goals.arms import HELD_OUT, ROLLOUT
 from okml.video_workshop.goals.experiments import objectives as objectives_module
 from okml.video_workshop.goals.experiments.constrained import compare_constrained
 from okml.video_workshop.goals.experiments.objectives import (
     measure_objectives,
     measure_world,
 )
-from okml.video_workshop.goals.experiments.top_k import compare_corrections
+from okml.video_workshop.goals.experiments.top_k import compare_corrections, first_watch
 from okml.video_workshop.goals.gains import measure_gains
+from okml.video_workshop.goals.simulator import (
+    best_of,
+    click_score,
+    logging_policy,
+    looked_at,
+    roll_out,
+)
 from okml.video_workshop.goals.study import GoalsStudy
 from tests.video_workshop.goals_tiny import SETTINGS, watched
 
@@ -51,8 +61,7 @@ def test_the_parts_of_a_click_models_first_day(objectives):
     frame = objectives.frames["objectives"].filter(seed=0)
     assert frame["ctr, first request"].is_between(0, 1).all()
     clicks = frame.filter(objective="clicks")
-    for metric, column in (("auc_ctr_spearman", "ctr, day 1"),
-                           ("auc_first_ctr_spearman", "ctr, first request")):  # fmt: skip
+    for metric, column in objectives_module.AGREEMENTS.items():
         expected = spearmanr(clicks["auc"], clicks[column]).statistic
         assert objectives.values(metric)[0] == pytest.approx(expected)
     oracles = pl.DataFrame({"oracle": ["value", "random", "clicks"], "dau": [0.9, 0.5, 0.4]})
@@ -145,6 +154,41 @@ def test_gains_of_corrections_are_differences_of_their_rows(folder):
     assert told in figures.corrections(measured).alt
     for row in (plain, capped, full):  # a list holds its first item, and five at most
         assert row["true first watch"] < row["true list watch"] < 5 * row["true first watch"]
+    # A list earns what its places do, as often as each is looked at.
+    places = result.frames["places"]
+    looks = looked_at(SETTINGS)
+    own, other = (
+        (places.filter(arm=row["arm"])["watch"].to_numpy() * looks).mean()
+        for row in (capped, plain)
+    )
+    assert measured.metrics["first_request_watch_gain"].mean == pytest.approx(own - other)
+
+
+def test_the_true_watching_of_first_lists_by_hand(folder):
+    study, rng = study_of(folder), np.random.default_rng(3)
+    world = study.world(0)
+    served = study.serve(logging_policy(world, SETTINGS), 0, days=2)
+    watch = first_watch(world, served)
+    assert watch.shape == (world.users, SETTINGS.slate)
+    for user in rng.choice(world.users, 5, replace=False):
+        for place, item in enumerate(served.items[served.users == user][0]):
+            click = expit(-1 + 0.8 * world.affinity[user, item]
+                          + 0.9 * world.susceptibility[user] * world.bait[item])  # fmt: skip
+            assert watch[user, place] == pytest.approx(click * world.expected_watch[user, item])
+
+
+def test_users_who_never_tire_are_served_in_the_same_world_without_satiation(folder):
+    study = study_of(folder)
+    world = study.world(0)
+    policy = best_of(click_score(world, accuracy=1.0), SETTINGS.slate)  # shows what sates
+    weary, tireless = (study.serve(policy, 0, days=1, tireless=each) for each in (False, True))
+    first = weary.turns == 0
+    assert np.array_equal(weary.clicked[first], tireless.clicked[tireless.turns == 0])
+    assert weary.clicked.mean() < tireless.clicked.mean()
+    rested = roll_out(replace(world, weariness=0.0), policy, SETTINGS,
+                      np.random.default_rng([0, ROLLOUT]), days=1)  # fmt: skip
+    assert np.array_equal(tireless.items, rested.items)
+    assert world.weariness == SETTINGS.weariness
 
 
 def test_estimates_that_are_not_reported_are_not_ranked(folder):

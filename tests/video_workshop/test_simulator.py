@@ -124,6 +124,8 @@ def test_what_follows_a_click_needs_one_and_sessions_end(tiny):
     assert log.value.mean() == pytest.approx(log.summary()["value"])
     first = [log.clicked[(log.users == user) & (log.days == 0)][0].mean() for user in range(USERS)]
     assert log.summary()["ctr, first request"] == pytest.approx(np.mean(first))
+    own = [log.clicked[(log.users == user) & (log.days == 0)].mean() for user in range(USERS)]
+    assert log.summary()["ctr, day 1, by user"] == pytest.approx(np.mean(own))
     assert (log.sessions == log.days).all()
 
 

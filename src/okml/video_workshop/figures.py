@@ -22,6 +22,7 @@ RECORDED = {
     "surrogate": "objectives.surrogate",
     "corrections": "corrections.corrections",
     "corrections_gains": "corrections.measured",
+    "first_lists": "corrections.places",
     "constrained": "constrained.constrained",
     "constrained_gains": "constrained.measured",
     "traffic": "traffic.traffic",

@@ -89,10 +89,13 @@ class Rollout(Impressions):
         """Return the mean responses, and who comes back.
 
         ``value`` is a mean over impressions. ``ctr, day 1`` covers all users, while later days
-        cover the returning ones, who differ between policies. ``ctr, first request`` counts each
-        user once, because the policy also affects the length of sessions.
+        cover the returning ones, who differ between policies. A user with a long session has more
+        impressions in it, and the policy affects the length of sessions; ``ctr, first request`` and
+        ``ctr, day 1, by user``, the mean of the users' own shares, count each user once.
         """
         first_day = self.days == 0
+        users = self.users[first_day]
+        clicks, requests = np.bincount(users, self.clicked[first_day].mean(1)), np.bincount(users)
         return {
             "ctr": float(self.clicked.mean()),
             "watch": float(self.watched.mean()),
@@ -103,6 +106,7 @@ class Rollout(Impressions):
             "watch a user": float(self.watched.sum(dtype=np.float64)) / self.active.shape[1],
             "value": float(self.value.mean()),
             "ctr, day 1": float(self.clicked[first_day].mean()),
+            "ctr, day 1, by user": float((clicks / requests).mean()),
             "ctr, first request": float(self.clicked[first_day & (self.turns == 0)].mean()),
         }
 

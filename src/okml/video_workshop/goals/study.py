@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -93,10 +94,20 @@ class GoalsStudy(Study):
         length = settings.log_days if days is None else days
         return roll_out(world, policy, settings, rng, length, keep_states=True)
 
-    def serve(self, policy: Policy, seed: int, days: int | None = None) -> Rollout:
-        """Return the roll-out of a policy from the initial state of a seed's world."""
-        rng = np.random.default_rng([seed, ROLLOUT])
-        return roll_out(self.world(seed), policy, self.settings.simulator, rng, days)
+    def serve(
+        self, policy: Policy, seed: int, days: int | None = None, tireless: bool = False
+    ) -> Rollout:
+        """Return the roll-out of a policy from the initial state of a seed's world.
+
+        Args:
+            policy: Policy that answers requests.
+            seed: Seed of the world.
+            days: Number of days; None: the value of the profile.
+            tireless: Whether users never tire of what they click: the world without satiation.
+        """
+        world, rng = self.world(seed), np.random.default_rng([seed, ROLLOUT])
+        world = replace(world, weariness=0.0) if tireless else world
+        return roll_out(world, policy, self.settings.simulator, rng, days)
 
     @cached_property
     def _real_traffic(self) -> Watched | None:

@@ -47,6 +47,16 @@ CONTROLS = {
     "watching_daily_users_gain": "worst_click_daily_users_gain",
 }
 
+# Rank correlations of the AUC with click rates of the first day. A ranker that knows its users has
+# longer sessions, in which they tire of what they click: the last rates are without one or both.
+AGREEMENTS = {
+    "auc_ctr_spearman": "ctr, day 1",
+    "auc_first_ctr_spearman": "ctr, first request",
+    "auc_user_ctr_spearman": "ctr, day 1, by user",
+    "auc_tireless_ctr_spearman": "ctr, day 1, tireless",
+    "auc_tireless_user_ctr_spearman": "ctr, day 1, tireless, by user",
+}
+
 LABELS: Mapping[ClickModel, str] = {
     "popularity": "popularity",
     "regression": "logistic regression",
@@ -86,18 +96,17 @@ def measure_objectives(study: GoalsStudy) -> StepResult:
     """Compare click models of growing capacity with rankers of watching and of several goals."""
     result = study.results(objectives_jobs(study.profile))
     measure_gains(result, result.frames["gains"], CONTROLS)
-    agreement, ahead = {}, {}
+    agreement: dict[str, dict[int, float]] = {name: {} for name in AGREEMENTS}
+    ahead = {}
     for (seed,), rows in result.frames["objectives"].group_by("seed", maintain_order=True):
         clicks = rows.filter(objective="clicks")
-        agreement[seed] = _spearman(clicks, "auc", "ctr, day 1")
-        # The ranker affects the length of sessions and so a day's CTR, but all users make a first
-        # request.
-        first = _spearman(clicks, "auc", "ctr, first request")
-        result.log("auc_first_ctr_spearman", first, seed=seed)
+        for name, column in AGREEMENTS.items():
+            agreement[name][seed] = _spearman(clicks, "auc", column)
         auc = dict(clicks.select("kind", "auc").iter_rows())
         if {"transformer", "mlp"} <= auc.keys():
             ahead[seed] = auc["transformer"] - auc["mlp"]
-    result.measure("auc_ctr_spearman", estimate_over_seeds(agreement))
+    for name, correlations in agreement.items():
+        result.measure(name, estimate_over_seeds(correlations))
     known = dict(result.frames["satiation"].iter_rows())
     result.measure("satiation_auc_gain", estimate_over_seeds(known))
     if ahead:
@@ -120,11 +129,15 @@ def compare_objectives(study: GoalsStudy, seed: int) -> StepResult:
     rows, served = [], {}
 
     def serve(objective: str, kind: ClickModel, score: Score, click: Click | None) -> None:
-        outcome = study.serve(best_of(score, goals.simulator.slate), seed)
+        policy = best_of(score, goals.simulator.slate)
+        outcome = study.serve(policy, seed)
+        tireless = study.serve(policy, seed, days=1, tireless=True).summary()
         served[objective, kind] = served_users(outcome)
         judged = judge_clicks(click, held_out) if click else {"auc": None, "ne": None}
         rows.append({"objective": objective, "kind": kind, "model": LABELS[kind], "seed": seed,
-                     **judged, **outcome.summary()})  # fmt: skip
+                     **judged, **outcome.summary(),
+                     "ctr, day 1, tireless": tireless["ctr, day 1"],
+                     "ctr, day 1, tireless, by user": tireless["ctr, day 1, by user"]})  # fmt: skip
 
     for kind in goals.click_models:
         with announced(f"clicks only: {LABELS[kind]}, seed {seed}"):

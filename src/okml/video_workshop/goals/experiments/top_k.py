@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 from torch import Tensor
 
@@ -15,8 +16,9 @@ from okml.video_workshop.goals.corrections import action_weights
 from okml.video_workshop.goals.gains import gain_of_served, measure_gains, served_users
 from okml.video_workshop.goals.impressions import RESPONSES, ImpressionBatch, ImpressionBatches
 from okml.video_workshop.goals.policies import SoftmaxPolicy, evaluate, policy_score
-from okml.video_workshop.goals.simulator import Rollout, best_of
+from okml.video_workshop.goals.simulator import Rollout, best_of, looked_at
 from okml.video_workshop.goals.study import GoalsStudy
+from okml.video_workshop.goals.world import Floats, World
 from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.settings.goals import Correction
 
@@ -60,6 +62,8 @@ GAINS = {
     "capped_value_gain": ("ratio", "none", "value"),
     "top_k_value_gain": ("top_k", "ratio", "value"),
 }
+TIRELESS = "tireless_capped_watch_gain"  # of users who never tire of what they click
+FIRST = "first_request_watch_gain"  # of the true watching of the first list, in a fresh state
 
 
 def top_k_jobs(profile: VideoWorkshopProfile) -> list[GoalJob]:
@@ -83,24 +87,47 @@ def compare_corrections(study: GoalsStudy, seed: int) -> StepResult:
     log = study.impressions(seed)
     held_out = study.impressions(seed, HELD_OUT, goals.held_out_days)
     source = ImpressionBatches(log, study.device, goals.reinforce.gamma)
-    rows, users = [], {}
+    rows, places, users, tireless, first = [], [], {}, {}, {}
     for name, arm in arms(goals.simulator.slate).items():
         with announced(f"REINFORCE, {arm.name}, seed {seed}"):
             policy = _train(study, arm, source, seed)
             best = best_of(policy_score(policy), goals.simulator.slate)
             served = study.serve(best, seed, network.days)
+            unsated = study.serve(best, seed, network.days, tireless=True)
         judged = judge_policy(study, policy, held_out, seed)
         rows.append({"arm": arm.name, "k": arm.k, "correction": arm.correction, "seed": seed,
                      **served.summary(), **judged})  # fmt: skip
-        users[name] = served_users(served)
+        users[name], tireless[name] = served_users(served), served_users(unsated)
+        watch = first_watch(study.world(seed), served)
+        looks = looked_at(goals.simulator)
+        first[name] = {"watch": watch @ looks, "impressions": np.full(len(watch), len(looks))}
+        places += [{"arm": arm.name, "seed": seed, "place": place, "watch": mean}
+                   for place, mean in enumerate(watch.mean(0), 1)]  # fmt: skip
     result.frames["corrections"] = pl.DataFrame(rows, infer_schema_length=None)
+    result.frames["places"] = pl.DataFrame(places)
     result.frames["gains"] = pl.concat(
         [
             gain_of_served(metric, seed, users[new], users[old], what)
             for metric, (new, old, what) in GAINS.items()
         ]
+        + [
+            gain_of_served(TIRELESS, seed, tireless["ratio"], tireless["none"], "watch"),
+            gain_of_served(FIRST, seed, first["ratio"], first["none"], "watch"),
+        ]
     )
     return result
+
+
+def first_watch(world: World, served: Rollout) -> Floats:
+    """Return the true mean watching of each place of the users' first lists, ``[u, k]``.
+
+    It is that of a place which is looked at, by users who are not sated yet.
+    """
+    first = (served.days == 0) & (served.turns == 0)
+    users, items = served.users[first], served.items[first].astype(np.int64)
+    clicks = world.click(users, items, np.zeros((len(users), world.features.shape[1])))
+    found: Floats = clicks * world.expected_watch[users[:, None], items]
+    return found
 
 
 def judge_policy(
