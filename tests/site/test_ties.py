@@ -42,12 +42,13 @@ def test_a_row_has_number_and_verdict_in_both_orders(book):
     book.build()
     assert book.warnings == ""
     _, one_way, frozen, *_ = map(cells, book.page("book/digests/video_workshop")("tr"))
-    assert one_way[1:] == ["90 %", "60 %"]
-    assert frozen[1:] == ["0.125", "0.250"]
+    assert one_way[1:] == ["90 %", "60 %", "–"]
+    assert frozen[1:] == ["0.125", "0.250", "–"]
     freshness, hybrid = rows(book, "book/digests/video_workshop")
     assert "0.500 [0.250, 0.750]" in freshness[1]
     assert "undecided" in freshness[2]
     assert hybrid[1] == hybrid[2]
+    assert [row[3] for row in (freshness, hybrid)] == ["not run here", "not run here"]
     assert cells(book.page("book/digests/video_workshop")("tr")[-1]) == [
         "4", "0.25", "0.2500 ± 0.1768", "0.5000 ± 0.0000 chosen on early periods"
     ]  # fmt: skip

@@ -144,11 +144,12 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "killed.site": ("building the site", "сборка сайта"),
     "kills_title": ("What kills did, by signal", "Что сделали прерывания, по сигналам"),
     "ties.title": (
-        "Claims with the events of one second in two orders",
-        "Утверждения при двух порядках событий одной секунды",
+        "Claims by the order of the events of one second",
+        "Утверждения при разных порядках событий одной секунды",
     ),
     "ties.file": ("Order of the file", "Порядок файла"),
     "ties.drawn": ("Order drawn at random", "Случайный порядок"),
+    "ties.record": ("Drawn once more: the record", "Разыгран ещё раз: запись"),
     "ties.one_way": (
         "Films that ten users or more rated in one second: pairs in the order of most of them",
         "Фильмы, которые десять и более пользователей оценили в одну секунду: пары в том порядке, "

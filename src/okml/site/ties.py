@@ -1,16 +1,20 @@
-"""The claims of the video workshop with tied events in two orders."""
+"""The claims of the video workshop with tied events in other orders than that of its record."""
 
 from __future__ import annotations
 
 from okml.benchmark import TieTrial, UpdateRate
-from okml.ledger import Claim, load_claims
+from okml.ledger import Claim, Estimate, Outcome, judge, load_claims
+from okml.site import view
 from okml.site.badges import badge
 from okml.site.benchmarks import RecordTable, number, share, spread
 from okml.site.estimates import estimate_node
+from okml.site.following import note_chapters
 from okml.site.language import word
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
 from okml.site.numerals import numbers_in
 from okml.site.verdicts import claim_cell
+
+CHAPTER = "video_workshop"
 
 
 class TieTrialTable(RecordTable[TieTrial]):
@@ -19,16 +23,22 @@ class TieTrialTable(RecordTable[TieTrial]):
     file, kind, script = "tie_trial", TieTrial, "benchmarks/trials/ties.py"
 
     def table(self, record: TieTrial) -> element:
-        """Return a row for each claim, and one for each rate of updates, both in both orders."""
+        """Return a row for each claim, and one for each rate of updates, in both orders.
+
+        A claim has its verdict in the chapter's record beside them, for which the order was drawn
+        once more.
+        """
+        note_chapters(self.env, CHAPTER)
         lang = self.lang
-        header = [word(key, lang) for key in ("claim", "ties.file", "ties.drawn")]
+        header = [word(key, lang) for key in ("claim", "ties.file", "ties.drawn", "ties.record")]
+        shares = [[share(each, lang)] for each in record.one_way]
         body = [
-            row([word("ties.one_way", lang)], *([share(each, lang)] for each in record.one_way)),
-            row([word("ties.frozen", lang)], *(self._ndcg(each) for each in record.frozen_ndcg10)),
+            row([word("ties.one_way", lang)], *shares, ["–"]),
+            row([word("ties.frozen", lang)], *map(self._ndcg, record.frozen_ndcg10), ["–"]),
         ]
         body += [
             row(claim_cell(claim, lang), *self._orders(record, claim))
-            for claim in load_claims("video_workshop")
+            for claim in load_claims(CHAPTER)
             if claim.id in record.outcomes
         ]
         claims = scrolling_table(word("ties.title", lang), header, body)
@@ -57,9 +67,15 @@ class TieTrialTable(RecordTable[TieTrial]):
         return ["–" if value is None else numbers_in(f"{value:.3f}", self.lang)]
 
     def _orders(self, record: TieTrial, claim: Claim) -> list[list[Child | None]]:
+        verdict = judge(claim, view.record(CHAPTER, record.profile))
         assert claim.metric is not None  # it was judged
         measured = (record.in_file[claim.metric], record.in_drawn[claim.metric])
+        cells = zip(measured, record.outcomes[claim.id], strict=True)
         return [
-            [badge(outcome, self.lang), note(estimate_node(estimate, self.lang))]
-            for estimate, outcome in zip(measured, record.outcomes[claim.id], strict=True)
+            self._cell(outcome, estimate)
+            for estimate, outcome in (*cells, (verdict.measured, verdict.outcome))
         ]
+
+    def _cell(self, outcome: Outcome, estimate: Estimate | None) -> list[Child | None]:
+        measured = None if estimate is None else note(estimate_node(estimate, self.lang))
+        return [badge(outcome, self.lang), measured]

@@ -80,6 +80,18 @@ def warning(frame: pl.DataFrame, oracles: pl.DataFrame) -> Picture:
     )
 
 
+def agreements(objectives: Measurements) -> Picture:
+    """Draw how well the AUC of click models ranks their click rates, as users tire or do not."""
+    rows = {
+        "auc_first_ctr_spearman": "first request",
+        "auc_ctr_spearman": "whole day",
+        "auc_user_ctr_spearman": "whole day, each user once",
+        "auc_tireless_ctr_spearman": "whole day, users never tire",
+        "auc_tireless_user_ctr_spearman": "whole day, users never tire, each once",
+    }
+    return estimates({"rank correlation of AUC and click rate": rows}, objectives)
+
+
 def surrogate(objectives: Measurements) -> Picture:
     """Draw what a log says of clicks, as far as it agrees with what a click is worth."""
     row = {"surrogate_click_agreement": "clicks, with watching held fixed"}
@@ -118,10 +130,35 @@ def corrections(measured: Measurements) -> Picture:
         "gain in watching over no correction": with_control(
             "capped_watch_gain", "misplaced_ratio_watch_gain",
             "capped ratio", "ratio to the chance of another request",
-        ),
+        )
+        | {
+            "tireless_capped_watch_gain": "capped ratio, users never tire",
+            "first_request_watch_gain": "capped ratio, first lists alone",
+        },
         "gain in watching over the capped ratio": {"top_k_watch_gain": "top-K factor"},
     }  # fmt: skip
     return estimates(panels, measured)
+
+
+def first_lists(frame: pl.DataFrame) -> Picture:
+    """Draw the true watching of each place of the first lists, before anyone is sated.
+
+    Args:
+        frame: Columns ``arm``, ``seed``, ``place``, ``watch``.
+    """
+    means = frame.group_by("arm", "place", maintain_order=True).agg(pl.col("watch").mean())
+    with style():
+        figure, axes = plt.subplots(figsize=(6.5, 3.8))
+        for color, arm, rows in by_color(means, "arm"):
+            axes.plot(rows["place"], rows["watch"], color=color, marker="o", ms=5, label=arm)
+        axes.set(xlabel="place in the list", ylabel="watching if looked at, share of the video",
+                 xticks=means["place"].unique().sort().to_list())  # fmt: skip
+        axes.legend(fontsize=8)
+    facts = "; ".join(
+        f"{arm} {', '.join(f'{watch:.3f}' for watch in rows['watch'])}"
+        for (arm,), rows in means.group_by("arm", maintain_order=True)
+    )
+    return Picture(figure, f"True watching by place of the first list. {facts}.")
 
 
 def random_selections(frame: pl.DataFrame) -> Picture:
