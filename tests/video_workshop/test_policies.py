@@ -13,7 +13,7 @@ from okml.video_workshop.goals.corrections import (
     stage2_optimum,
     stage2_weights,
 )
-from okml.video_workshop.goals.critics import Critic, CriticTask, advantages, targets
+from okml.video_workshop.goals.critics import Critic, Critics, CriticTask, advantages, targets
 from okml.video_workshop.goals.impressions import ImpressionBatches
 from okml.video_workshop.goals.policies import (
     ChaosFreeCell,
@@ -230,7 +230,7 @@ def test_targets_and_advantages_by_hand(log):
 
 
 def test_a_target_network_lags(log):
-    critics = nn.ModuleDict({"watch": Critic(USERS, ITEMS, 4, 8)})
+    critics = Critics({"watch": Critic(USERS, ITEMS, 4, 8)})
     target = copy.deepcopy(critics).requires_grad_(False)
     optimizer = torch.optim.Adam(critics.parameters(), 1e-2)
     task = CriticTask(critics, {"watch": {"watch": 1.0}}, {"watch": 0.9}, target, 0.25, optimizer)

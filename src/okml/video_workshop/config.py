@@ -442,8 +442,7 @@ GPU = VideoWorkshopProfile(
         ),
     ),
     mixed_precision="bf16",
-    # Compiled, the critics of an actor could not be looked up by name in their dictionary.
-    compile=False,
+    compile=True,
 )
 
 PROFILES = by_name(SMOKE, CPU, NIGHT, GPU)

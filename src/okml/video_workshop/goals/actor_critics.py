@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from okml.runtime import seed_everything
 from okml.video_workshop.common.training import train
 from okml.video_workshop.goals.corrections import actor_weights, stage2_weights
-from okml.video_workshop.goals.critics import Critic, CriticTask, advantages
+from okml.video_workshop.goals.critics import Critic, Critics, CriticTask, advantages
 from okml.video_workshop.goals.impressions import (
     RESPONSES,
     Audience,
@@ -146,11 +146,11 @@ class ActorCritics:
 
     def _critics(
         self, name: str, rewards: Mapping[str, Mapping[str, float]], gammas: Mapping[str, float]
-    ) -> nn.ModuleDict:
+    ) -> Critics:
         study, settings = self.study, self.settings
         seed_everything(self.seed)
         width, audience = settings.network.width, self.audience
-        critics = nn.ModuleDict(
+        critics = Critics(
             {
                 part: Critic(audience.users, audience.items, width, settings.hidden)
                 for part in rewards

@@ -47,6 +47,14 @@ class Critic(nn.Module):
         return found
 
 
+class Critics(nn.ModuleDict):
+    """Critics by name, called together: a compiled module has no items, only a ``forward``."""
+
+    def forward(self, users: Tensor, recent: Tensor, turns: Tensor) -> dict[str, Tensor]:
+        """Return the values of each critic, ``[b]``; see :meth:`Critic.forward`."""
+        return {name: critic(users, recent, turns) for name, critic in self.items()}
+
+
 def rewards_of(batch: ImpressionBatch, weights: Mapping[str, float]) -> Tensor:
     """Return a weighted sum of responses to each shown item, ``[b, k]``."""
     return torch.stack([weight * batch.response(name) for name, weight in weights.items()]).sum(0)
@@ -66,10 +74,10 @@ class CriticTask(TrainingTask):
 
     def __init__(
         self,
-        critics: nn.ModuleDict,
+        critics: Critics,
         rewards: Mapping[str, Mapping[str, float]],
         gammas: Mapping[str, float],
-        target: nn.ModuleDict,
+        target: Critics,
         rate: float,
         optimizer: torch.optim.Optimizer,
     ) -> None:
@@ -92,12 +100,11 @@ class CriticTask(TrainingTask):
                 slow.lerp_(fast, self.rate)
 
     def _losses(self, batch: ImpressionBatch) -> Losses:
-        found = {}
-        for name in self.rewards:
-            critic, target = self.modules["critics"][name], self.modules["target"][name]  # type: ignore[index]
-            aim = targets(target, batch, self.rewards[name], self.gammas[name]).mean(1)
-            value = critic(batch.users, batch.recent, batch.turns)
-            found[name] = functional.huber_loss(value, aim)
+        values, found = self.modules["critics"](batch.users, batch.recent, batch.turns), {}
+        for name, rewards in self.rewards.items():
+            target = self.modules["target"][name]  # type: ignore[index]
+            aim = targets(target, batch, rewards, self.gammas[name]).mean(1)
+            found[name] = functional.huber_loss(values[name], aim)
         return {"loss": torch.stack(list(found.values())).sum(), **found}
 
 

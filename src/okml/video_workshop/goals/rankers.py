@@ -221,14 +221,25 @@ def labels_of(batch: ImpressionBatch) -> tuple[dict[str, Tensor], dict[str, Tens
     return labels, spaces
 
 
+class RankerLoss(nn.Module):
+    """The loss of a ranker over shown items; its tasks are the ranker's outputs.
+
+    It is a module because parallel and compiled modules replace ``forward`` alone.
+    """
+
+    def __init__(self, ranker: Ranker) -> None:
+        super().__init__()
+        self.ranker = ranker
+
+    def forward(self, batch: ImpressionBatch) -> Mapping[str, Tensor]:
+        """Return the mean loss of each task, and ``loss``, their sum."""
+        logits = self.ranker.shown(batch.users, batch.items, batch.recent)
+        return multitask_loss(logits, *labels_of(batch))
+
+
 def ranker_task(ranker: Ranker, settings: RankerSettings) -> SupervisedTask:
-    """Return the training of a ranker, whose outputs determine the tasks."""
-
-    def loss(model: Any, batch: ImpressionBatch) -> Mapping[str, Tensor]:
-        labels, spaces = labels_of(batch)
-        return multitask_loss(model.shown(batch.users, batch.items, batch.recent), labels, spaces)
-
-    return task_of(ranker, settings, loss)
+    """Return the training of a ranker."""
+    return task_of(RankerLoss(ranker), settings)
 
 
 @torch.inference_mode()
