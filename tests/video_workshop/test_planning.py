@@ -8,7 +8,14 @@ from okml.errors import ParameterError
 from okml.plan import over_budget
 from okml.video_workshop.config import PROFILES
 from okml.video_workshop.goals import actor_critics
-from okml.video_workshop.planning import SIZES, item_bound, parameters, plan
+from okml.video_workshop.planning import (
+    ACTIVATIONS,
+    SIZES,
+    events_before,
+    item_bound,
+    parameters,
+    plan,
+)
 from okml.video_workshop.settings.data import WatchLogSettings
 from okml.video_workshop.settings.users import UserModelSettings
 from okml.video_workshop.stream.arms import (
@@ -17,6 +24,7 @@ from okml.video_workshop.stream.arms import (
     shard_jobs,
     shock_jobs,
 )
+from okml.video_workshop.stream.distillation import chunk_bytes
 from tests.scales import beyond_scale
 
 
@@ -82,7 +90,10 @@ def test_the_plan_counts_the_runs_over_the_stream(name):
 
 
 def test_the_plan_counts_the_runs_over_sessions():
-    """By hand: four periods of 500 sessions, 12 epochs, 32 sessions a step, three seeds."""
+    """By hand: four periods of 500 sessions, 12 epochs, 32 sessions a step, three seeds.
+
+    In the three served ones 600 clicks are ranked.
+    """
     found = {
         item.what.removeprefix("ader_diginetica: "): item.follows_from.split(" · (")[0]
         for item in plan(PROFILES["cpu"]).items
@@ -93,6 +104,7 @@ def test_the_plan_counts_the_runs_over_sessions():
         "bases": "3 trainings · 188 steps",
         "updates of all periods": "9 trainings · 563 steps",
         "retrainings": "9 trainings · 469 steps",
+        "rankings": "9 rankings · 1,800 rows",
     }
 
 
@@ -210,3 +222,54 @@ def test_the_largest_training_in_memory_is_not_one_on_last_items(name):
     assert tokens[0] * last.model.layers * last.model.width <= (
         tokens[1] * base.layers * base.width
     )
+
+
+def test_rankings_by_hand():
+    # All of the 17 served days have 20,000 drawn requests. Of launched items come besides 15 % of
+    # the later events: a thirteenth of them on the first day, all from the thirteenth day on.
+    profile = PROFILES["gpu"]
+    found = {item.what: item for item in plan(profile).items}["stream: rankings"]
+    rows = math.ceil(17 * 20_000 + 0.15 * 11_756_073 / 31 * (13 * 14 / 2 / 13 + 4))
+    model, items = profile.stream.weekly.training.model, 11_756_073 // 10
+    history = 200 * 6 * (24 * model.width**2 + 2 * 200 * model.width) / 30e12
+    score = 2 * model.width / 30e12 + 4e-11
+    jobs = int(found.follows_from.split()[0])
+    assert found.value == pytest.approx(jobs * rows * (history + items * score) / 3600)
+    # Both tasks are validated after 28 parts of 125 steps from random weights, and retrieval on
+    # liked rows alone: 10 rows of a tenth of 1,000 users.
+    first, second = (
+        next(item.follows_from for item in plan(profile).items
+             if item.what == f"validations of {task}, d = 512")
+        for task in ("retrieval", "ranking")
+    )  # fmt: skip
+    assert " · 570 rows · " in first
+    assert " · 1,000 rows · " in second
+    assert " 0 scores" in second
+
+
+def test_most_events_of_movielens_1m_are_early():
+    early = WatchLogSettings(log="ml_1m")
+    assert events_before(early, 224) == pytest.approx(0.81 * 1_000_209)
+    assert events_before(early, 112) == pytest.approx(0.405 * 1_000_209)
+    assert events_before(early, 2_000) == 1_000_209
+    assert events_before(WatchLogSettings(), 43) == pytest.approx(100_000 / 5)
+
+
+def test_the_largest_step_in_memory_is_not_one_with_distillation():
+    # Beside its own step it holds a part of the exemplars with six matrices of logits, a teacher,
+    # and four arrays like the item rows: student's, teacher's, a part's gradient, their sum.
+    profile = PROFILES["gpu"]
+    training, items = profile.stream.weekly.training, item_bound(profile.data)
+    model, part = training.model, chunk_bytes(training.loss)
+    rows = training.update_batch + part // (4 * items)
+    activations = 2 * ACTIVATIONS * rows * model.length * model.layers * model.width
+    sampled = 3 * 4 * training.update_batch * model.length * (training.loss.negatives + 1)
+    rows_of_items = (4 + 1) * 4 * items * model.width  # the teacher besides
+    weights = 16 * parameters(model, items)
+    held = weights + rows_of_items + activations + sampled + 6 * part
+    planned = sum(
+        item.value
+        for item in plan(profile).items
+        if item.what.endswith(" of a step") or item.what.endswith(" of the largest training")
+    )
+    assert held / 2**30 < planned  # 18 and 31 GiB

@@ -414,6 +414,64 @@ def test_distillation_is_least_for_the_teacher_itself() -> None:
     assert distill(other, old) > entropy
 
 
+@pytest.fixture
+def taught(stream: Stream, base: UserModel) -> tuple[Any, UserModel]:
+    """Return a distillation term on 24 exemplars, and a student without dropout."""
+    strategy = ExemplarDistillation(0.8, 24, FIRST)
+    strategy.exemplars = stream.targets(0).take(np.arange(24))
+    term = strategy.penalty(trainer_of(stream), base, 3)
+    student = copy.deepcopy(base)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return term, student.eval()
+
+
+@pytest.mark.parametrize("height", [1, 5, 24])
+def test_distillation_in_parts_is_that_of_all_exemplars(
+    height: int, taught: tuple[Any, UserModel]
+) -> None:
+    term, student = taught
+    term.batch, term.chunk_bytes = 24, 4 * len(term.items) * height
+    rows = copy.deepcopy(term.rng).choice(24, 24, replace=False)
+    batch = term.source.batch(rows, term.rng)
+
+    def logits(model: UserModel) -> Tensor:
+        return model.last(batch.items, padded=batch.padded) @ model.item_matrix()[term.items].T
+
+    def gradients(loss: Tensor) -> list[Tensor]:
+        named = dict(student.named_parameters()).values()
+        return [grad for grad in torch.autograd.grad(loss, named, allow_unused=True)
+                if grad is not None]  # fmt: skip
+
+    expected = term.weight * distill(logits(student), logits(term.teacher).detach())
+    found = term(student)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(gradients(found), gradients(expected))
+
+
+def test_distillation_keeps_no_logits_of_more_exemplars(taught: tuple[Any, UserModel]) -> None:
+    """Of further parts the backward pass has their numbers and no activations."""
+    term, student = taught
+    row = 4 * len(term.items)
+
+    def kept(exemplars: int, chunk_bytes: int) -> int:
+        saved: dict[int, int] = {}
+
+        def note(tensor: Tensor) -> Tensor:
+            saved[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        term.batch, term.chunk_bytes = exemplars, chunk_bytes
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            term(student).backward()
+        return sum(saved.values())
+
+    assert kept(24, 4 * row) - kept(8, 4 * row) < row
+    assert kept(24, 24 * row) - kept(8, 24 * row) > 16 * row  # at once
+
+
 def test_herding_keeps_the_mean() -> None:
     """The best pair of four points, by hand: (1, 0) alone is closest to the mean (0.5, 0)."""
     vectors = np.array([[1, 0], [0, 1], [0, -1], [1, 0.0]], np.float32)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import get_args
 
+import numpy as np
+
 from okml.data import catalog
 from okml.errors import ParameterError
 from okml.plan import LOGS, PASSES, Item, LogSize, Plan, downloads, in_gib, in_hours, reading
@@ -41,6 +43,9 @@ SIZES = {
     "microlens_100k": LogSize(719_000, 19_738, 100_000, days=365),
     "microlens_1m": LogSize(9_100_000, 91_402, 1_000_000, days=365),
 }
+# Days from the start, and the share of the events in them, where events are not uniform in time;
+# counted.
+FIRST_DAYS = {"ml_1m": (224, 0.81)}
 # Bytes of the unpacked files, from the release's own list.
 UNPACKED = {"kuairand_pure": 185_000_000, "kuairand_1k": 1_220_000_000,
             "kuairand_27k": 25_500_000_000}  # fmt: skip
@@ -52,6 +57,12 @@ GPU_FLOPS = {"bf16": 150e12, "no": 30e12}  # one H100, a seventh of its peak in 
 GPU_STEP_SECONDS = 0.04
 CPU_FLOPS = 0.06e12  # two cores, a training on each
 CPU_STEP_SECONDS = 0.003  # two trainings side by side
+# A ranking masks and compares a score and finds the items that users have seen, beside the product,
+# which is in float32: measured on two cores of a CPU, assumed for a GPU, about 80 bytes at 2 TB/s.
+GPU_SCORE_SECONDS = 4e-11
+CPU_SCORE_SECONDS = 3e-9
+TEST_USERS = {"ml_100k": 301, "ml_1m": 1_783}  # with events after the cut; counted, else all
+LIKED = 0.57  # share of the events that are liked; counted on MovieLens
 REQUESTS = 4.5  # a user makes so many a day on average, those who stay away included
 DAY_SECONDS = 9e-5  # a user's day in the simulator, on one core
 LOADING_BYTES = 240  # an event takes them while a log is read, sorted and numbered
@@ -80,11 +91,36 @@ class Work:
     checkpoint: int = 0
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """Evaluations of the same cost.
+
+    Attributes:
+        what: Description in words.
+        count: Number of evaluations.
+        rows: Number of rows of each.
+        forward: FLOPs of the history of a row.
+        scores: Number of items that a row is scored against.
+        width: Dimension of the vectors.
+        autocast: Whether histories are read in the precision of the training.
+    """
+
+    what: str
+    count: float
+    rows: int
+    forward: float
+    scores: int
+    width: int
+    autocast: bool = False
+
+
 def plan(profile: VideoWorkshopProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with their derivation."""
     works = [*_users(profile), *_items(profile), *_stream(profile), *_goals(profile)]
     logs, data = profile.logs, _archives(profile)
-    hours = [*(_hours(profile, work) for work in works), _rollouts(profile)]
+    rankings = (*_user_rankings(profile), *_item_rankings(profile), *_stream_rankings(profile))
+    hours = [*(_hours(profile, work) for work in works), _rollouts(profile),
+             *(_ranking_hours(profile, ranking) for ranking in rankings)]  # fmt: skip
     memory = [*_memory(profile)]
     loading = reading(max(size_of(log).events for log in logs), LOADING_BYTES)
     names = tuple(name for name in data if name in catalog())
@@ -135,6 +171,13 @@ def events_of(data: WatchLogSettings) -> float:
     return size.events * (data.users or size.users) / size.users
 
 
+def events_before(data: WatchLogSettings, days: float) -> float:
+    """Return the expected number of events of the first days."""
+    last = size_of(data.log).days
+    bend, share = FIRST_DAYS.get(data.log, (last, 1.0))
+    return events_of(data) * float(np.interp(days, (0, bend, last), (0, share, 1)))
+
+
 def flops(model: UserModelSettings, loss: AnyLoss, items: int) -> float:
     """Return the FLOPs of one event in the blocks and of its scores, two per multiply-add."""
     return _blocks(model) + 2.0 * model.width * _classes(loss, items)
@@ -183,20 +226,42 @@ def _users(profile: VideoWorkshopProfile) -> Iterator[Work]:
             work = Work(f"recommenders, {mode}, d = {model.width}", 1, steps,
                         chosen.batch * model.length, position,
                         2 * (4 if mode == "frozen" else 12) * weights)  # fmt: skip
-            counted[_validations(profile, job.what, steps)] += 1
         counted[work] += 1
     yield from (replace(work, count=count) for work, count in counted.items())
 
 
-def _validations(profile: VideoWorkshopProfile, arm: users.UserArm, steps: int) -> Work:
-    """Return the validations of a recommender: forward passes alone, and scores after the last."""
-    settings, model = profile.users, arm.base.model
-    labeled = arm.share * (profile.data.users or size_of(profile.data.log).users)
-    rows = settings.valid_rows * min(settings.valid_users, math.ceil(labeled))
-    position = _blocks(model) + 2.0 * model.width * item_bound(profile.data) / model.length
-    return Work(f"validations of recommenders, d = {model.width}", 1,
-                math.ceil(steps / settings.downstream.evaluate_every), rows * model.length,
-                position / PASSES)  # fmt: skip
+def _user_rankings(profile: VideoWorkshopProfile) -> Iterator[Ranking]:
+    """Yield validations and tests of recommenders, grouped by size.
+
+    Retrieval scores all items, in a test also as related ones, and ranking the target alone.
+    """
+    settings, chosen, data = profile.users, profile.users.downstream, profile.data
+    people = data.users or size_of(data.log).users
+    tables = (users.reuse_rows(profile), users.size_rows(profile), users.ablation_rows(profile))
+    tests = [row.job for rows in tables for row in rows]  # some in several tables, each time anew
+    counted: Counter[Ranking] = Counter()
+
+    def add(what: str, arm: users.UserArm, times: int, most: float, lists: int) -> None:
+        model, retrieval = arm.base.model, arm.task == "retrieval"
+        counted[Ranking(
+            f"{what} of {arm.task}, d = {model.width}", 1,
+            math.ceil(most * (LIKED if retrieval else 1)), model.length * _blocks(model),
+            lists * item_bound(data) if retrieval else 0, model.width, what == "validations",
+        )] += times  # fmt: skip
+
+    for job in users.all_jobs(profile):
+        arm = job.what
+        assert isinstance(arm, users.UserArm)
+        steps = chosen.steps if arm.share < 1 else chosen.steps_all_labels
+        steps += arm.base.pretraining.steps if arm.mode == "scratch" else 0
+        labeled = min(settings.valid_users, math.ceil(arm.share * people))
+        add("validations", arm, math.ceil(steps / chosen.evaluate_every),
+            labeled * settings.valid_rows, 1)  # fmt: skip
+    for job in tests:
+        assert isinstance(job.what, users.UserArm)
+        tested = min(TEST_USERS.get(data.log, people), people)
+        add("tests", job.what, 1, tested * settings.test_rows, 2)
+    yield from (replace(ranking, count=count) for ranking, count in counted.items())
 
 
 def _items(profile: VideoWorkshopProfile) -> Iterator[Work]:
@@ -221,41 +286,106 @@ def _items(profile: VideoWorkshopProfile) -> Iterator[Work]:
         )  # fmt: skip
 
 
+def _item_rankings(profile: VideoWorkshopProfile) -> Iterator[Ranking]:
+    """Yield the tests of item representations, and the validations and tests on last items."""
+    data, settings = profile.cold_data or profile.data, profile.items
+    last, items = settings.leave_one_out, item_bound(data)
+    cold = settings.held_out * settings.test_share * events_of(data)
+    warm = settings.test_share * events_of(data) - cold
+    rows = math.ceil(cold + min(settings.warm_targets or warm, warm))
+    people = data.users or size_of(data.log).users
+    for what, count, asked, model in (
+        ("tests of item representations", len(new_item_jobs(profile)), rows, settings.model),
+        ("rankings of everybody's last item", len(last_item_jobs(profile)) * (last.epochs + 1),
+         people, last.model),
+    ):  # fmt: skip
+        yield Ranking(what, count, asked, model.length * _blocks(model), items, model.width)
+
+
+def _stream_rankings(profile: VideoWorkshopProfile) -> Iterator[Ranking]:
+    """Yield the rankings of all served periods.
+
+    On the chapter's log, requests of launched items are ranked besides the drawn ones.
+    """
+    weekly, data, jobs = profile.stream.weekly, profile.data, stream.all_jobs(profile)
+    launches, choice = weekly.launches, weekly.choice
+    periods, before, events = _periods(profile)
+    span = launches.last - launches.first + 1
+    late = range(launches.first, periods)
+    launched = launches.share * events * sum(
+        min((period - launches.first + 1) / span, 1) for period in late
+    )  # fmt: skip
+    mine = [job for job in jobs if job.arm.log is None]
+    tried = {early for job in mine for early in stream.choice_jobs(profile, job.arm)}
+    served = (periods - weekly.first) * min(weekly.rows, events) + launched
+    early = choice.periods * min(weekly.rows, choice.users * before)
+    runs: list[tuple[str, int, float, WeeklySettings | SessionSettings, int]] = [
+        ("stream", len(mine), served, weekly, item_bound(data)),
+        ("choice of rates", len(tried), early, weekly, item_bound(data)),
+    ]
+    for number, shop in enumerate(profile.stream.sessions):
+        size, count = size_of(shop.log), sum(job.arm.log == number for job in jobs)
+        share = (shop.sessions or math.inf) / (size.users / size.days)
+        clicks = min(shop.rows, min(share, 1) * size.events / size.days)
+        runs.append((shop.log, count, (shop.periods - 1) * clicks, shop, shop.items or size.items))
+    for what, count, rows, settings, items in runs:
+        model = settings.training.model
+        yield Ranking(f"{what}: rankings", count, math.ceil(rows),
+                      model.length * _blocks(model), items, model.width)  # fmt: skip
+
+
 def _stream(profile: VideoWorkshopProfile) -> Iterator[Work]:
-    """Yield the trainings on streams, with events uniform in time.
+    """Yield the trainings on streams.
 
     A session takes one window, which is mostly padding.
     """
     weekly, data, jobs = profile.stream.weekly, profile.data, stream.all_jobs(profile)
-    periods = max(math.ceil(size_of(data.log).days / weekly.days), weekly.first + 1)
-    windows = events_of(data) / periods / weekly.training.model.length
+    periods, *events = _periods(profile)
+    before, windows = (number / weekly.training.model.length for number in events)
     mine = [job for job in jobs if job.arm.log is None]
-    yield from _prequential("stream", weekly, mine, windows, weekly.first, periods,
+    yield from _prequential("stream", weekly, mine, before, windows, weekly.first, periods,
                             item_bound(data))  # fmt: skip
     tried = {early for job in mine for early in stream.choice_jobs(profile, job.arm)}
-    yield from _prequential("choice of rates", weekly, [*tried], windows,
-                            weekly.first - weekly.choice.periods, weekly.first, item_bound(data),
-                            weekly.choice.users)  # fmt: skip
+    yield from _prequential("choice of rates", weekly, [*tried], before,
+                            weekly.choice.users * before, weekly.first - weekly.choice.periods,
+                            weekly.first, item_bound(data))  # fmt: skip
     for number, shop in enumerate(profile.stream.sessions):
         size = size_of(shop.log)
+        sessions = shop.sessions or size.users / size.days
         mine = [job for job in jobs if job.arm.log == number]
-        yield from _prequential(shop.log, shop, mine, shop.sessions or size.users / size.days, 1,
-                                shop.periods, shop.items or size.items)  # fmt: skip
+        yield from _prequential(shop.log, shop, mine, sessions, sessions, 1, shop.periods,
+                                shop.items or size.items)  # fmt: skip
+
+
+def _periods(profile: VideoWorkshopProfile) -> tuple[int, float, float]:
+    """Return the number of periods, and the events of one before and after the first served."""
+    weekly, data = profile.stream.weekly, profile.data
+    periods = max(math.ceil(size_of(data.log).days / weekly.days), weekly.first + 1)
+    early = events_before(data, weekly.first * weekly.days)
+    return periods, early / weekly.first, (events_of(data) - early) / (periods - weekly.first)
 
 
 def _prequential(
     what: str,
     settings: WeeklySettings | SessionSettings,
     jobs: list[stream.StreamJob],
+    before: float,
     windows: float,
     first: int,
     periods: int,
     items: int,
-    share: float = 1.0,
 ) -> Iterator[Work]:
-    """Yield the trainings of one stream with a number of windows in each period.
+    """Yield the trainings of one stream.
 
-    Updates see the windows of a share of the users.
+    Args:
+        what: Name of the stream.
+        settings: Its settings.
+        jobs: Its runs.
+        before: Number of windows of a period before the first served one.
+        windows: Number of windows of a served period.
+        first: Number of the first served period.
+        periods: Number of all periods.
+        items: Number of items.
     """
     training, model, served = settings.training, settings.training.model, periods - first
     strategies = Counter(job.arm.strategy for job in jobs)
@@ -268,12 +398,13 @@ def _prequential(
     retrainings = strategies["retrain"] * (served // settings.strategies.retrain_every)
     position, kept = flops(model, training.loss, items), 12 * parameters(model, items)
     for name, count, epochs, seen, batch in (
-        ("bases", bases, training.base_epochs, first, training.batch),
-        ("updates of all periods", updates, training.update_epochs, share * served,
+        ("bases", bases, training.base_epochs, first * before, training.batch),
+        ("updates of all periods", updates, training.update_epochs, served * windows,
          training.update_batch),
-        ("retrainings", retrainings, training.base_epochs, first + served / 2, training.batch),
+        ("retrainings", retrainings, training.base_epochs, first * before + served * windows / 2,
+         training.batch),
     ):  # fmt: skip
-        steps = math.ceil(epochs * seen * windows / batch)
+        steps = math.ceil(epochs * seen / batch)
         stored = kept if name == "bases" else 0
         yield Work(f"{what}: {name}", count, steps, batch * model.length, position, stored)
 
@@ -351,6 +482,20 @@ def _hours(profile: VideoWorkshopProfile, work: Work) -> Item:
         f"{work.count} trainings · {work.steps:,} steps · ({PASSES} · "
         f"{work.positions:,} positions · {work.flops / 1e6:.2f} MFLOP at {rate / 1e12:g} TFLOP/s "
         f"+ {1000 * step:g} ms)",
+    )
+
+
+def _ranking_hours(profile: VideoWorkshopProfile, ranking: Ranking) -> Item:
+    """Return the hours of forward passes and scores; a score is a product, and a comparison."""
+    exact = GPU_FLOPS["no"] if profile.for_gpu else CPU_FLOPS
+    rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu and ranking.autocast else exact
+    compared = GPU_SCORE_SECONDS if profile.for_gpu else CPU_SCORE_SECONDS
+    score = 2 * ranking.width / exact + compared
+    return in_hours(
+        ranking.what,
+        ranking.count * ranking.rows * (ranking.forward / rate + ranking.scores * score),
+        f"{ranking.count} rankings · {ranking.rows:,} rows · ({ranking.forward / 1e6:.2f} MFLOP at "
+        f"{rate / 1e12:g} TFLOP/s + {ranking.scores:,} scores · {1e9 * score:.3g} ns)",
     )
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, partial, reduce
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from okml.seqrec.batches import LastTargetBatch, LastTargetBatches
 from okml.seqrec.interactions import Ints
+from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings
 from okml.seqrec.rows import Rows
 from okml.video_workshop.common.training import batches_of
 from okml.video_workshop.common.user_model import UserModel
@@ -22,6 +24,7 @@ from okml.video_workshop.stream.strategies import Incremental
 from okml.video_workshop.stream.trainer import Effort, Penalty, StreamTrainer
 
 Vectors = NDArray[np.float32]
+CHUNK_BYTES = 2**28  # memory of a part's logits where the loss states none; for a GPU
 
 
 def herd(vectors: Vectors, amount: int) -> Ints:
@@ -135,6 +138,7 @@ class ExemplarDistillation(Incremental):
             weight,
             math.ceil(len(self.exemplars) / steps),  # an epoch contains each exemplar about once
             np.random.default_rng([trainer.seed, period]),
+            chunk_bytes(settings.loss),
         )
 
     def _choose(self, trainer: StreamTrainer, model: UserModel, pool: Rows, period: int) -> Rows:
@@ -151,6 +155,14 @@ def distillation_weight(base: float, old_items: int, items: int, exemplars: int,
     return base * math.sqrt((old_items / items) * (exemplars / new))
 
 
+def chunk_bytes(loss: AnyLoss) -> int:
+    """Return the memory of logits that the distillation term holds at a time, in bytes.
+
+    It is that of the loss beside it, if that is computed in chunks too.
+    """
+    return loss.chunk_bytes if isinstance(loss, ChunkedSoftmaxSettings) else CHUNK_BYTES
+
+
 def distill(new: Tensor, old: Tensor) -> Tensor:
     """Return the mean cross-entropy of ``softmax(new)`` to ``softmax(old)``, logits ``[b, k]``."""
     return functional.cross_entropy(new, old.softmax(1))
@@ -158,7 +170,11 @@ def distill(new: Tensor, old: Tensor) -> Tensor:
 
 @dataclass(eq=False)
 class _OnExemplars:
-    """Cross-entropy to a teacher on exemplars, over the items that existed before the period."""
+    """Cross-entropy to a teacher on exemplars, over the items that existed before the period.
+
+    It is computed a few exemplars at a time. If there are several parts, the backward pass computes
+    each again: the activations and logits of one are held, not those of all.
+    """
 
     teacher: UserModel
     source: LastTargetBatches
@@ -166,6 +182,7 @@ class _OnExemplars:
     weight: float
     batch: int
     rng: np.random.Generator
+    chunk_bytes: int
 
     @property
     def samples(self) -> int:
@@ -173,16 +190,34 @@ class _OnExemplars:
 
     def __call__(self, model: UserModel) -> Tensor:
         rows = self.rng.choice(len(self.source), min(self.batch, len(self.source)), replace=False)
-        batch = self.source.batch(rows, self.rng)
-        scores = self._scores(model, batch)
-        with torch.no_grad():
-            old = self._scores(self.teacher, batch)
-        return self.weight * distill(scores, old)
+        height = max(self.chunk_bytes // (4 * len(self.items)), 1)
+        term = self._term
+        if len(rows) > height:
+            term = partial(checkpoint, self._term, use_reentrant=False)
+        matrix = model.item_matrix()[self.items]  # [k, d], a copy, which all parts share
+        total = matrix.new_zeros(())
+        for start in range(0, len(rows), height):
+            part = rows[start : start + height]
+            mean = term(model, matrix, self.source.batch(part, self.rng))
+            total = total + len(part) / len(rows) * mean
+        return self.weight * total
 
-    def _scores(self, model: UserModel, batch: LastTargetBatch) -> Tensor:
-        """Return the scores ``[b, k]`` of the old items."""
-        query = model.last(batch.items, batch.times, batch.padded)
-        return (query @ model.item_matrix()[self.items].T).float()
+    def _term(self, model: UserModel, matrix: Tensor, batch: LastTargetBatch) -> Tensor:
+        """Return the mean over a batch, by the student's vectors ``[k, d]`` of the old items."""
+        with torch.no_grad():
+            old = _scores(self.teacher, self._known, batch)
+        return distill(_scores(model, matrix, batch), old)
+
+    @cached_property
+    def _known(self) -> Tensor:
+        """The teacher's vectors of the old items, ``[k, d]``, the same in each step."""
+        with torch.no_grad():
+            return self.teacher.item_matrix()[self.items]
+
+
+def _scores(model: UserModel, matrix: Tensor, batch: LastTargetBatch) -> Tensor:
+    """Return the scores ``[b, k]`` of the items whose vectors ``[k, d]`` are given."""
+    return (model.last(batch.items, batch.times, batch.padded) @ matrix.T).float()
 
 
 @torch.no_grad()

@@ -82,9 +82,10 @@ def measure_world(study: GoalsStudy) -> StepResult:
     for seed in range(goals.oracle_worlds):
         world = study.world(seed)
         worth = {f"worth of {name}": value for name, value in world.worth._asdict().items()}
-        for name in ORACLES:
-            outcome = study.serve(oracle(world, name, goals.simulator), seed).summary()
-            rows.append({"world": seed, "oracle": name, **outcome, **worth})
+        with announced(f"oracles, world {seed + 1} of {goals.oracle_worlds}"):
+            for name in ORACLES:
+                outcome = study.serve(oracle(world, name, goals.simulator), seed).summary()
+                rows.append({"world": seed, "oracle": name, **outcome, **worth})
     result.frames["oracles"] = frame = pl.DataFrame(rows)
     users = frame.pivot("oracle", index="world", values="dau")
     result.log("oracle_worlds", goals.oracle_worlds)
