@@ -2,6 +2,8 @@
 
 import warnings
 
+from okml import quiet as quiet
+
 __version__ = "0.1.0"
 
 # tqdm warns on import where notebook widgets are missing; the chapters use none. The filter must

@@ -21,8 +21,9 @@ WHOLE = ".*"  # suffix of the name of a class: all of its methods count
 # Modules, and parts of modules, that compute no result: they draw, print, or store results.
 NO_NUMBERS = frozenset({
     "chapters", "cli", "clock", "code_key", "errors", "experiment", "kept", "lifeline", "locks",
-    "notebooks", "paths", "plotting", "runlog", "runtime.progress", "runtime.show_progress", "site",
-    "status", "steps.Steps", "steps.announced", "tables", "training.events", "warm",
+    "notebooks", "paths", "plotting", "quiet", "runlog", "runtime.progress",
+    "runtime.show_progress", "site", "status", "steps.Steps", "steps.announced", "tables",
+    "training.events", "warm",
 })  # fmt: skip
 DRAWING = "figures"  # a package of each chapter
 NUMBERS_IN_DATA = frozenset({"logs", "models"})  # the rest of `data` fetches and verifies files
