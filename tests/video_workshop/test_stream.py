@@ -45,6 +45,7 @@ from okml.video_workshop.stream.strategies import (
     Incremental,
     NoUpdate,
     Rehearsal,
+    Repeat,
     Replay,
     train_base,
 )
@@ -322,8 +323,10 @@ def test_retraining_waits_for_its_turn(stream: Stream) -> None:
     [
         Incremental(),
         Replay(1.0),
+        Repeat(1.0),
         Rehearsal(FIRST),
         ExemplarDistillation(0.8, 30, FIRST),
+        ExemplarDistillation(0.8, None, FIRST),
     ],
     ids=lambda strategy: type(strategy).__name__,
 )
@@ -365,6 +368,8 @@ def test_efforts_count_targets_and_epochs(stream: Stream) -> None:
     assert plain.steps == 2 * -(-len(of_period(stream, 3, MODEL.length)) // 4)
     _, replay = Replay(1.0).update(trainer, model, 3)
     assert replay.steps == 2 * -(-2 * len(of_period(stream, 3, MODEL.length)) // 4)
+    _, repeat = Repeat(1.0).update(trainer, model, 3)
+    assert (repeat.steps, repeat.samples) == (replay.steps, 2 * plain.samples)
     _, rehearsal = Rehearsal(FIRST).update(trainer, model, 3)
     assert rehearsal.steps == plain.steps
 

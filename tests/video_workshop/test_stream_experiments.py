@@ -56,7 +56,7 @@ TINY = StreamSettings(
     sessions=(
         SessionSettings(
             log="ader_diginetica", items=12, sessions=12, periods=3, training=TRAINING,
-            strategies=STRATEGIES,
+            more_arms=("replay", "repeat", "distillation_all"), strategies=STRATEGIES,
         ),
     ),
 )  # fmt: skip
@@ -351,17 +351,22 @@ def test_the_first_period_trains_the_base_and_every_later_one_is_asked_about(stu
 
 
 def test_sessions(study):
+    (settings,) = study.profile.stream.sessions
     result = experiments.measure_sessions(study)
     frame = result.frames["sessions"]
     assert set(frame["period"]) == {1, 2}
     ranks = {name: study.passage(StreamJob(StreamArm(name, log=0), 0)).ranks
-             for name in ("distillation", "incremental", "retrain")}  # fmt: skip
+             for name in (*settings.arms, *settings.more_arms)}  # fmt: skip
     recall = {name: (found <= 20).mean() for name, found in ranks.items()}
     gain, plain = (f"ader_diginetica_{name}_recall20_gain" for name in ("distillation", "update"))
     lacks = recall["distillation"] - recall["retrain"]
     assert result.metrics[gain].mean == pytest.approx(lacks)
     beyond = recall["distillation"] - recall["incremental"]
     assert result.differences[gain][plain].mean == pytest.approx(beyond)
+    for name in settings.more_arms:
+        lacks = recall[name] - recall["retrain"]
+        found = result.metrics[f"ader_diginetica_{name}_recall20_gain"]
+        assert found.mean == pytest.approx(lacks)
     assert frame["Recall@20"].is_between(0, 1).all()
     assert "ader_diginetica" in figures.sessions(frame).alt
     assert "no log" in figures.sessions(frame.clear()).alt

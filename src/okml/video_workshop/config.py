@@ -138,7 +138,8 @@ def _few_sessions(items: int, sessions: int, periods: int) -> SessionSettings:
         periods=periods,
         rows=600,
         training=SESSION_TRAINING,
-        strategies=StrategySettings(retrain_every=1, exemplars=sessions),
+        more_arms=("replay", "repeat", "distillation_all"),  # they tell what updates lack
+        strategies=StrategySettings(retrain_every=1, exemplars=sessions, replay_ratio=6.0),
     )
 
 

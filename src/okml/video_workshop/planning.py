@@ -67,7 +67,6 @@ REQUESTS = 4.5  # a user makes so many a day on average, those who stay away inc
 DAY_SECONDS = 9e-5  # a user's day in the simulator, on one core
 LOADING_BYTES = 240  # an event takes them while a log is read, sorted and numbered
 ACTIVATIONS = 34  # numbers that a block keeps for a token and a unit of width, as in GPT-2
-TWICE = ("replay", "distillation")  # strategies whose updates read about as much old as new
 
 
 @dataclass(frozen=True)
@@ -390,11 +389,12 @@ def _prequential(
     training, model, served = settings.training, settings.training.model, periods - first
     strategies = Counter(job.arm.strategy for job in jobs)
     bases = len({(job.arm.table, job.seed) for job in jobs})
-    updates = sum(
-        count * (2 if name in TWICE else 1)
-        for name, count in strategies.items()
-        if name not in ("stale", "retrain")
-    )
+    # Events that an update reads, for each new one. Exemplars come in few large batches: all old
+    # ones took about two plain updates more, measured.
+    old = settings.strategies.replay_ratio
+    read = {"stale": 0, "retrain": 0, "replay": 1 + old, "repeat": 1 + old, "distillation": 2,
+            "distillation_all": 3}  # fmt: skip
+    updates = round(sum(count * read.get(name, 1) for name, count in strategies.items()))
     retrainings = strategies["retrain"] * (served // settings.strategies.retrain_every)
     position, kept = flops(model, training.loss, items), 12 * parameters(model, items)
     for name, count, epochs, seen, batch in (

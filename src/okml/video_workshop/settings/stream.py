@@ -23,7 +23,10 @@ from okml.settings import (
 )
 from okml.video_workshop.settings.users import UserModelSettings, UserTable
 
-StrategyName = Literal["stale", "incremental", "replay", "rehearsal", "distillation", "retrain"]
+StrategyName = Literal[
+    "stale", "incremental", "replay", "repeat", "rehearsal", "distillation", "distillation_all",
+    "retrain",
+]  # fmt: skip
 
 
 class StreamTrainingSettings(Settings):
@@ -133,7 +136,10 @@ class SessionSettings(Settings):
     training: StreamTrainingSettings = StreamTrainingSettings()
     update_rate: Positive = 1.0  # factor of the learning rate in updates, as in ADER
     arms: AtLeastOne[StrategyName] = ("incremental", "distillation", "retrain")
+    more_arms: Distinct[StrategyName] = ()  # arms that run with the first seed alone
     strategies: StrategySettings = StrategySettings(retrain_every=1, exemplars=30_000)
+
+    _once = compared_once("arms", "more_arms")
 
 
 class StreamSettings(Settings):

@@ -14,11 +14,13 @@ LABELS: dict[StrategyName, str] = {
     "stale": "left alone",
     "incremental": "updated",
     "replay": "updated, with replay",
+    "repeat": "updated, new events again",
     "rehearsal": "old events again",
     "distillation": "updated, with distillation",
+    "distillation_all": "updated, with distillation on all old events",
     "retrain": "retrained",
 }
-LONG: tuple[StrategyName, ...] = ("retrain", "distillation")
+LONG: tuple[StrategyName, ...] = ("retrain", "distillation", "distillation_all")
 FIXED: tuple[StrategyName, ...] = ("stale", "retrain")  # strategies without updates
 
 
@@ -125,10 +127,13 @@ def shard_jobs(profile: VideoWorkshopProfile) -> list[StreamJob]:
 
 
 def session_jobs(profile: VideoWorkshopProfile) -> list[StreamJob]:
-    """Return ADER's strategies on each log of sessions."""
-    logs = enumerate(profile.stream.sessions)
-    arms = (StreamArm(name, log=number) for number, settings in logs for name in settings.arms)
-    return _with_every_seed(profile, arms)
+    """Return the strategies on each log of sessions, some of them with the first seed alone."""
+    jobs = []
+    for number, settings in enumerate(profile.stream.sessions):
+        jobs += _with_every_seed(profile, (StreamArm(name, log=number) for name in settings.arms))
+        jobs += [StreamJob(StreamArm(name, log=number), profile.seeds[0])
+                 for name in settings.more_arms]  # fmt: skip
+    return jobs
 
 
 def all_jobs(profile: VideoWorkshopProfile) -> list[StreamJob]:

@@ -97,11 +97,11 @@ class ExemplarDistillation(Incremental):
 
     Args:
         base: ``lambda_base``; see :func:`distillation_weight`.
-        exemplars: Number of kept exemplars.
+        exemplars: Number of kept exemplars; None: all past examples are.
         first: First served period, before which the first exemplars are chosen.
     """
 
-    def __init__(self, base: float, exemplars: int, first: int) -> None:
+    def __init__(self, base: float, exemplars: int | None, first: int) -> None:
         self.base = base
         self.amount = exemplars
         self.first = first
@@ -142,6 +142,8 @@ class ExemplarDistillation(Incremental):
         )
 
     def _choose(self, trainer: StreamTrainer, model: UserModel, pool: Rows, period: int) -> Rows:
+        if self.amount is None:
+            return pool
         rng = np.random.default_rng([trainer.seed, period, 1])
         if len(pool) > 4 * self.amount:  # bounds the cost of herding
             pool = pool.take(np.sort(rng.choice(len(pool), 4 * self.amount, replace=False)))

@@ -75,6 +75,22 @@ class Replay(Incremental):
         return new.join(_draw_old(trainer, period, round(self.ratio * len(new))))
 
 
+class Repeat(Incremental):
+    """A control of :class:`Replay`: as many windows, all of them new.
+
+    Args:
+        ratio: Number of repeated windows for each new one.
+    """
+
+    def __init__(self, ratio: float = 1.0) -> None:
+        self.ratio = ratio
+
+    def slices(self, trainer: StreamTrainer, period: int) -> TargetWindows:
+        """Return the period's windows, over and over."""
+        new = super().slices(trainer, period)
+        return new.join(new.take(np.resize(np.arange(len(new)), round(self.ratio * len(new)))))
+
+
 class Rehearsal(Incremental):
     """A control: as many windows as in an update, all from before the first served period.
 

@@ -24,6 +24,7 @@ from okml.video_workshop.stream.strategies import (
     Incremental,
     NoUpdate,
     Rehearsal,
+    Repeat,
     Replay,
     train_base,
 )
@@ -45,10 +46,14 @@ def build_strategy(name: StrategyName, first: int, settings: StrategySettings) -
             return Incremental()
         case "replay":
             return Replay(settings.replay_ratio)
+        case "repeat":
+            return Repeat(settings.replay_ratio)
         case "rehearsal":
             return Rehearsal(first)
         case "distillation":
             return ExemplarDistillation(settings.distillation_base, settings.exemplars, first)
+        case "distillation_all":
+            return ExemplarDistillation(settings.distillation_base, None, first)
         case "retrain":
             return FullRetrain(settings.retrain_every, first)
 

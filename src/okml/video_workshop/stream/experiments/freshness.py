@@ -104,7 +104,11 @@ def measure_sessions(study: StreamStudy) -> StepResult:
 
 
 def _measure_log(result: StepResult, study: StreamStudy, jobs: list[StreamJob], log: str) -> None:
-    """Measure on one log what distillation and plain updates lack against retraining."""
+    """Measure on one log what distillation and plain updates lack against retraining.
+
+    So are arms that tell why: old events with their clicks, as many steps on new events, and
+    distillation on all old events.
+    """
     served = study.served(jobs[0].arm.log)
     compared = compare(study, served, jobs, np.ones(len(served.rows), bool))
     if {"distillation", "incremental", "retrain"} <= {*compared.arms}:
@@ -113,3 +117,7 @@ def _measure_log(result: StepResult, study: StreamStudy, jobs: list[StreamJob], 
         result.measure(plain, compared.difference("incremental", "retrain", RECALL))
         beyond = compared.difference("distillation", "incremental", RECALL)
         result.compare(distilled, plain, beyond)
+    for arm in ("replay", "repeat", "distillation_all"):
+        if {arm, "retrain"} <= {*compared.arms}:
+            lacking = compared.difference(arm, "retrain", RECALL)
+            result.measure(f"{log}_{arm}_recall20_gain", lacking)
