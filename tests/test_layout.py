@@ -110,6 +110,7 @@ SHARED_NAMES = {
     "Job": OWN,
     "Study": OWN,
     "Block": "layers with a residual connection, here of a transformer and there of a ResNet",
+    "Critics": "the critics of a chapter as one module, whose forward calls all of them",
     "Images": "pixels and labels, which one chapter draws anew and another classifies",
 }
 

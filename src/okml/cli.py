@@ -1,4 +1,4 @@
-"""The command line: ``okml run | book | data | report | plan | doctor | export | refresh | new``.
+"""The command line: ``okml run``, ``book``, ``data``, ``status`` and others.
 
 Every command ends with 0, or prints one message on standard error and ends with the exit code of
 its :class:`okml.errors.OkmlError`. Heavy imports happen inside the commands, so that ``--help``
