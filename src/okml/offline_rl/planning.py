@@ -224,9 +224,10 @@ def _training(
 def _ranking(profile: OfflineRLProfile, trainings: Counter[Kind]) -> Item:
     """Return the hours of three rankings of the test for each training.
 
-    They are by the best weights with both rules on seen items, and by the last weights.
+    They are by the best weights with both rules on seen items, and by the last weights, and read in
+    float32.
     """
-    rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu else CPU_RANKING_FLOPS
+    rate = GPU_FLOPS["no"] if profile.for_gpu else CPU_RANKING_FLOPS
     total = 0.0
     for (data, _, _), count in trainings.items():
         size = size_of(data)

@@ -271,11 +271,11 @@ def _items(profile: VideoWorkshopProfile) -> Iterator[Work]:
     """
     data, settings = profile.cold_data or profile.data, profile.items
     last, items = settings.leave_one_out, item_bound(data)
+    people = data.users or size_of(data.log).users
     parts: tuple[tuple[str, ItemsSettings | LeaveOneOutSettings, int, int], ...] = (
         ("item representations", settings, len(new_item_jobs(profile)),
-         math.ceil(events_of(data) / settings.model.length)),
-        ("everybody's last item", last, len(last_item_jobs(profile)),
-         data.users or size_of(data.log).users),
+         max(people, math.ceil(events_of(data) / settings.model.length))),  # one a user or more
+        ("everybody's last item", last, len(last_item_jobs(profile)), people),
     )  # fmt: skip
     for what, how, count, seen in parts:
         yield Work(
