@@ -39,15 +39,18 @@ def commands() -> Iterator[list[str]]:
     for block in re.findall(r"```bash\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL):
         for line in block.splitlines():
             words = shlex.split(line, comments=True)
+            parts = [words]
             if words[:1] == ["tmux"]:
-                words = shlex.split(words[-1].partition("2>&1")[0])
-            while words and re.match(r"[A-Z_]+=", words[0]):
-                words = words[1:]
-            if words[:1] == ["okml"]:
-                yield words
-            for place, word in enumerate(words):
-                if word == "-m" and words[place + 1].startswith("okml."):
-                    yield words[place:]
+                shell = words[-1].partition("2>&1")[0].split("&&")
+                parts = [shlex.split(part) for part in shell]
+            for words in parts:
+                while words and re.match(r"[A-Z_]+=", words[0]):
+                    words = words[1:]
+                if words[:1] == ["okml"]:
+                    yield words
+                for place, word in enumerate(words):
+                    if word == "-m" and words[place + 1].startswith("okml."):
+                        yield words[place:]
 
 
 ALL = list(commands())
