@@ -77,8 +77,11 @@ def test_every_picture_of_a_russian_page_is_described_in_russian(path, monkeypat
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_what_tooltips_say_of_the_number_of_a_claim_is_translated(chapter):
     metrics = {claim.metric for claim in load_claims(chapter)} - {None}
+    records = [*filter(None, (load_record(chapter, name) for name in RECORDED))]
+    if not records:
+        pytest.skip("nothing is recorded of the chapter yet")
     said = set()
-    for record in filter(None, (load_record(chapter, name) for name in RECORDED)):
+    for record in records:
         for metric in metrics & record.metrics.keys():
             estimates = [record.metrics[metric], *record.differences.get(metric, {}).values()]
             said |= {text for e in estimates for text in (e.unit, e.over, e.estimator)}

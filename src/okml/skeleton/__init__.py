@@ -92,6 +92,10 @@ def _listed(name: str, title: str, root: Path) -> dict[Path, str]:
     digest = f"      - file: book/digests/{name}\n        sections:\n"
     digest += f"          - file: notebooks/{name}\n"
     sections = r"(        sections:\n(          - file: \S+\n)+)?"
+    guides = ("book/guides/gpu.md", "book/ru/guides/gpu.md")
+    device = rf"\| `{last}` \| (?:[^|\n]*\|){{5}}\n"
+    made = f"| `{name}` | `smoke`, `cpu` | `make test` | `make nightly` |"
+    alone = 'next(job for job in all_jobs(profile) if job.arm == "line")'
     additions = (
         ("src/okml/chapters.py", f'    "{last}",\n', f'    "{name}",\n'),
         ("_toc.yml", f"- file: notebooks/{Chapter(last).notebooks[-1].stem}\n", digest),
@@ -103,6 +107,15 @@ def _listed(name: str, title: str, root: Path) -> dict[Path, str]:
             rf"\| `{last}` \| `arms\.[^\n]*\n",
             f"| `{name}` | `arms.ARMS` | `arms` | `study.Study.train` |\n",
         ),
+        (
+            "CONTRIBUTING.md",
+            rf"   \| `{last}` \| `next\([^\n]*\n",
+            f"   | `{name}` | `{alone}` | `study.train(job).state_dict()` | `errors` |\n",
+        ),
+        (guides[0], device, f"{made} no | never |\n"),
+        (guides[1], device, f"{made} нет | никогда |\n"),
+        (guides[0], rf"`{last}`(?=\s+offer\s+no\s+networks)", f" and `{name}`"),
+        (guides[1], rf"`{last}`(?=\s+сетей\s+для\s+экспорта)", f" и `{name}`"),
     )
     found: dict[Path, str] = {}
     for file, anchor, addition in additions:
