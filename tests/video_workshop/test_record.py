@@ -1,0 +1,85 @@
+"""What pages say of the record of night without a number of their own."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from okml.ledger import read_record
+from okml.paths import repository_root
+
+FOUND = read_record(repository_root() / "results/video_workshop/night.json")
+TABLES = {
+    name: pl.DataFrame(table.columns, strict=False, infer_schema_length=None)
+    for name, table in FOUND.tables.items()
+}
+
+
+def ends(metric: str) -> tuple[float, float]:
+    """Return the interval of a metric."""
+    interval = FOUND.metrics[metric].interval
+    assert interval is not None
+    return interval
+
+
+def test_satiation_is_what_parts_accuracy_from_the_clicks_of_a_day():
+    clicks = TABLES["objectives"].filter(objective="clicks")
+    for column, least in (("auc", "logistic regression"), ("ctr, day 1", "logistic regression")):
+        worlds = clicks.pivot("model", index="seed", values=column).drop("seed")
+        assert (worlds.select(pl.concat_list(pl.all()).list.arg_min()).to_series()
+                == worlds.columns.index(least)).all()  # fmt: skip
+    day = clicks.pivot("model", index="seed", values="ctr, day 1").drop("seed")
+    assert (day["popularity"] == day.select(pl.max_horizontal(pl.all())).to_series()).all()
+    others = clicks.filter(pl.col("kind") != "regression")
+    auc = others.pivot("model", index="seed", values="auc").drop("seed")
+    assert (auc["popularity"] == auc.select(pl.min_horizontal(pl.all())).to_series()).all()
+    # Without satiation the order of a day is that of accuracy; each user once is not enough.
+    assert ends("auc_ctr_spearman")[1] < ends("auc_user_ctr_spearman")[1] < 0.5
+    assert min(ends("auc_tireless_ctr_spearman")[0], ends("auc_first_ctr_spearman")[0]) > 0.8
+
+
+def test_corrected_policies_lose_by_satiation_and_by_what_they_put_first():
+    frame = TABLES["corrections"]
+    own, plain = (frame.filter(arm=arm) for arm in ("capped ratio", "no correction"))
+    for column in ("true first watch", "true list watch"):
+        assert (own[column] > plain[column]).all()
+    assert (own["watch"] < plain["watch"]).all()
+    # The interval of users who never tire lies above that of the others.
+    assert ends("capped_watch_gain")[1] < ends("tireless_capped_watch_gain")[0]
+    places = TABLES["first_lists"].pivot("arm", index=["seed", "place"], values="watch")
+    assert len(places) == 5 * own.height
+    assert (places["capped ratio"] < places["no correction"]).all()
+    lost, cheap = FOUND.metrics["capped_watch_gain"], FOUND.metrics["misplaced_ratio_watch_gain"]
+    assert cheap.mean < 0.5 * lost.mean < 0
+
+
+def test_one_base_for_all_recommenders():
+    rows = TABLES["reuse"].filter(arm="full")
+    assert rows["task"].to_list() == ["retrieval", "ranking", "related"]
+    assert (rows["low"] > 0).all()
+    late = TABLES["reuse"].filter(arm="scratch, all labels").select("task", "still rising")
+    assert dict(late.iter_rows()) == {"retrieval": True, "ranking": False, "related": True}
+    low, high = ends("reuse_single_task_smallest_gain")
+    assert low < 0 < high
+
+
+def test_the_plain_sum_with_content_loses_related_items_alone():
+    read = TABLES["ablations"].filter(pl.col("arm").is_in(["content", "content_sum"]))
+    best = read.filter(task="retrieval").sort("validation")["arm"][-1]
+    assert best == "content_sum"
+    found = {row["task"]: row for row in read.filter(arm=best).iter_rows(named=True)}
+    assert found["related"]["high"] < 0
+    for task in ("retrieval", "ranking"):
+        assert found[task]["low"] < 0 < found[task]["high"]
+
+
+def test_what_updates_of_sessions_lack_are_the_clicks_of_old_ones():
+    arms = ("update", "distillation", "replay", "repeat", "distillation_all")
+    gains = {arm: ends(f"ader_diginetica_{arm}_recall20_gain") for arm in arms}
+    assert max(gains["distillation"][1], gains["distillation_all"][1]) < gains["replay"][0]
+    assert gains["repeat"][1] < gains["replay"][0]
+
+
+def test_neither_training_nor_draw_leans_on_the_file():
+    _, *others = TABLES["order"]["NDCG@10"]
+    assert others == pytest.approx([TABLES["order"]["NDCG@10"][0]] * 3, abs=0.002)
