@@ -188,11 +188,14 @@ def test_early_stopping_keeps_the_best_weights(tmp_path):
     assert (history.best_step, history.stopped_by) == (20, "early_stopping")
 
 
-@pytest.mark.parametrize(("schedule", "last"), [("cosine", 0.0), ("constant", 1.0)])
-def test_the_rate_rises_and_then_follows_its_schedule(schedule, last):
+@pytest.mark.parametrize(
+    ("schedule", "quarter", "last"), [("cosine", (2 + 2**0.5) / 4, 0.0), ("constant", 1.0, 1.0)]
+)
+def test_the_rate_rises_and_then_follows_its_schedule(schedule, quarter, last):
     rate = _share_of_rate(recipe(steps=20, warmup_steps=4, schedule=schedule))
     assert [rate(step) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
     assert rate(4) == 1
+    assert rate(8) == pytest.approx(quarter)  # a line would have fallen to 0.75
     assert rate(20) == pytest.approx(last, abs=1e-12)
 
 

@@ -67,17 +67,25 @@ def test_what_training_must_not_see_ends_no_episode():
     assert batch.has_next[0].tolist() == [True, False, False, False]
 
 
-def test_jittered_windows_keep_every_transition_of_their_users():
-    made = episodes([list(range(1, 12))], [np.arange(11) / 10])
-    batches = source(made, 4, jitter=True)
-    rewards_of = dict(zip(range(1, 12), np.arange(11) / 10, strict=True))
+def test_jittered_windows_tell_the_transitions_of_the_episode():
+    """Items 1 to 11 in turn, item i with the reward (i - 1) / 10."""
+    batches = source(episodes([range(1, 12)], [np.arange(11) / 10]), 4, jitter=True)
+    told, first = {}, set()
     for seed in range(5):
         batch = batches.batch(np.arange(len(batches)), np.random.default_rng(seed))
-        real = batch.targets > 0
-        for item, reward in zip(
-            batch.targets[real].tolist(), batch.rewards[real].tolist(), strict=True
-        ):
-            assert reward == pytest.approx(rewards_of[item])
+        for row, column in batch.targets.nonzero().tolist():
+            item = int(batch.targets[row, column])
+            assert batch.items[row, column] == item - 1
+            inside = column < 3 and bool(batch.targets[row, column + 1])
+            assert batch.has_next[row, column] == inside
+            fields = (batch.rewards, batch.returns, batch.ends)
+            told.setdefault(item, set()).add(tuple(float(each[row, column]) for each in fields))
+        first |= set(batch.targets[:, 0].tolist())
+    assert len(first) > len(batches)  # they moved
+    assert sorted(told) == list(range(2, 12))
+    for item, [found] in told.items():
+        to_go = sum(0.9 ** (i - item) * (i - 1) / 10 for i in range(item, 12))
+        assert found == pytest.approx(((item - 1) / 10, to_go, float(item == 11)), rel=1e-5)
 
 
 def test_rewards_by_hand():

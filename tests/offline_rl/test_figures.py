@@ -1,10 +1,27 @@
 """What the figure of the cells says, against rows that are worked by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import polars as pl
+import pytest
 
 from okml.offline_rl.experiments import cells
 from okml.offline_rl.figures import draw_cells
+
+
+def test_a_cell_has_the_mean_and_the_spread_of_its_seeds():
+    """By hand: 0.3 and 0.1 are 0.2 in the mean, and their standard deviation is 0.2 / √2."""
+    arms = SimpleNamespace(
+        arms=["crr"],
+        seeds=lambda arm: [3, 7],
+        metric=lambda arm, cell, seed: {3: 0.3, 7: 0.1}[seed],
+    )
+    frame = cells._cells(arms, "no log of the paper")
+    assert len(frame) == 6
+    assert frame["CRR-Transformer"].to_list() == pytest.approx([0.2] * 6)
+    assert frame["CRR-Transformer sd"].to_list() == pytest.approx([0.02**0.5] * 6)
+    assert frame["SASRec"].is_null().all()
 
 
 def test_cells_of_a_constant_reward_do_not_count():

@@ -255,7 +255,8 @@ def test_two_seeds_give_the_cells_a_spread(study):
     result = measure_cells(made, train_everything(made).frames["seen"])
     cells = result.frames["cells"]
     assert len(cells) == 12
-    assert (cells["CRR-Transformer sd"] >= 0).all()
+    assert cells["CRR-Transformer sd"].null_count() == 0
+    assert cells["CRR-Transformer sd"].max() > 0
     assert cells["Caser"].is_null().all()
     assert 0 <= result.metrics["experiments_won_share"].mean <= 1
 

@@ -172,10 +172,16 @@ def test_draws_follow_their_probabilities():
 
 def test_the_log_has_the_common_form_and_sessions_end_when_visitors_leave():
     sessions = simulate(logging_policy, 50, np.random.default_rng(0))
-    frame = sessions.frame()
-    assert len(frame) == sessions.lengths.sum()
-    assert set(frame["kind"].unique()) <= {"click", "purchase"}
     over = sessions.items < 0
+    expected = [
+        (str(user), str(sessions.items[user, step]), step, *said)
+        for user, step in np.argwhere(~over)
+        for said in [("purchase", 1.0) if sessions.bought[user, step] else ("click", 0.2)]
+    ]
+    assert {row[3] for row in expected} == {"click", "purchase"}
+    assert len(expected) == sessions.lengths.sum()
+    for row, wanted in zip(sessions.frame().rows(), expected, strict=True):
+        assert row == (*wanted[:4], pytest.approx(wanted[4]))
     assert (sessions.rewards[over] == 0).all()
     # Once over, a session stays over.
     assert (np.diff(over.astype(int), axis=1) >= 0).all()

@@ -83,6 +83,15 @@ def test_windows_are_counted_from_the_newest_event() -> None:
     assert newest.slack[0] == 2
 
 
+def test_windows_move_by_each_number_of_places_up_to_the_slack() -> None:
+    found = of_lengths([8])
+    windows = cut_windows(found, found.offsets[1:], length=3)
+    # Targets 2 to 4 of 7, which two others precede or not: from 5 the end moves by 0, 1 or 2.
+    _, stop = windows.bounds(found, np.ones(3_000, np.int64), np.random.default_rng(0))
+    counts = np.bincount(stop).tolist()
+    assert counts == pytest.approx([0] * 5 + [1_000] * 3, abs=130)  # five standard deviations
+
+
 def test_bad_numbers_are_refused() -> None:
     found = of_lengths([3])
     with pytest.raises(ParameterError, match="at least 1"):

@@ -117,10 +117,8 @@ def test_steps_are_those_of_plain_torch(tmp_path: Path) -> None:
 def test_accumulation_is_the_big_batch(tmp_path: Path) -> None:
     # The last batch of an epoch has 2 examples: with two micro-batches it is one each.
     whole = train(tmp_path / "whole")
-    for parts in (2, 3):
-        split = train(tmp_path / str(parts), gradient_accumulation=parts, batch_size=8)
-        if parts == 2:
-            torch.testing.assert_close(split.weight, whole.weight)
+    split = train(tmp_path / "split", gradient_accumulation=2)
+    torch.testing.assert_close(split.weight, whole.weight)
     # Batches of 14 divide 42, and 14 into 4 is uneven: 4, 4, 3, 3.
     even = train(tmp_path / "even", batch_size=14)
     uneven = train(tmp_path / "uneven", batch_size=14, gradient_accumulation=4)

@@ -138,9 +138,13 @@ def test_an_item_played_new_is_one_that_was_never_seen(maker):
 def test_a_batch_plays_its_share_of_items_new_and_evaluation_none(maker):
     table = maker.make("hybrid_content", 0).train()
     torch.manual_seed(0)
-    table.redraw()
+    shares = []
+    for _ in range(200):
+        table.redraw()
+        shares.append(table.played.float().mean())
+    # Of 200 draws of 61 items: 0.15, with a standard deviation of 0.0032.
+    assert np.mean(shares) == pytest.approx(0.15, abs=0.016)
     played = table.played.clone()
-    assert 0 < played.sum() < ITEMS // 2
     torch.testing.assert_close(table.lookup(torch.arange(ITEMS + 1)), table())  # one draw for both
     table.redraw()
     assert (table.played != played).any()

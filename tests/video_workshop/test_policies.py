@@ -120,10 +120,18 @@ def test_a_drawn_slate_follows_the_softmax(log):
                     np.full((3000, 2), -1), np.zeros((3000, 4)))  # fmt: skip
     with torch.no_grad():
         policy.bias.weight[1:7, 0] = torch.tensor([0.0, 1.0, 2.0, 0.0, -1.0, 0.5])
+        policy.user.weight[0] = torch.tensor([0.5, -1.0, 0.3, 0.8])
+        vectors = policy.item.weight[1:7] + policy.content[1:7] @ policy.about.weight.T
+        # Nothing was clicked, so the state is the user.
+        logits = vectors @ policy.user.weight[0] + policy.bias.weight[1:7, 0]
+        chance = logits.double().softmax(0).numpy()
     slates = drawn_from(policy, 2)(one, rng)
-    first = np.bincount(slates.places[:, 0], minlength=6) / 3000
-    chance = dict(zip(slates.places[:, 0], slates.propensity[:, 0], strict=True))
-    assert first == pytest.approx([chance[place] for place in range(6)], abs=0.03)
+    assert slates.propensity == pytest.approx(chance[slates.places], rel=1e-4)
+    first, second = (np.bincount(of, minlength=6) / 3000 for of in slates.places.T)
+    assert first == pytest.approx(chance, abs=0.03)
+    # The next one is drawn among the others (Plackett and Luce).
+    others = np.outer(chance / (1 - chance), chance) * (1 - np.eye(6))
+    assert second == pytest.approx(others.sum(0), abs=0.03)
     assert (slates.places[:, 0] != slates.places[:, 1]).all()
 
 
@@ -224,9 +232,9 @@ def test_targets_and_advantages_by_hand(log):
     )
     source = ImpressionBatches(log, CPU)
     found = advantages(Constant(), source, rewards["hate"], 0.5)
-    assert found.shape == log.items.shape
-    assert found.mean().item() == pytest.approx(0, abs=1e-4)
-    assert found.std().item() == pytest.approx(1, abs=1e-4)
+    after = 0.5 * (10 * batch.next_turns + 1) * batch.continued
+    raw = -batch.response("hate") + (after - 10 * batch.turns - 1)[:, None]
+    torch.testing.assert_close(found, (raw - raw.mean()) / raw.std())
 
 
 def test_a_target_network_lags(log):

@@ -44,29 +44,29 @@ def log(tiny):
     return roll_out(tiny, logging_policy(tiny, SETTINGS), SETTINGS, rng, 6, keep_states=True)
 
 
-def test_tasks_with_the_same_gate_read_the_same_mixture():
+def test_each_task_mixes_the_experts_by_a_gate_of_its_own():
+    """By hand: the mean of the experts by the shares of the gate, and a tower on it."""
     torch.manual_seed(0)
-    heads = MMoE(("a", "b"), 7, HEADS).eval()
-    heads.gates["b"].load_state_dict(heads.gates["a"].state_dict())
-    heads.towers["b"].load_state_dict(heads.towers["a"].state_dict())
-    hidden = torch.randn(6, 7)
+    heads, hidden = MMoE(("a", "b"), 7, HEADS).eval(), torch.randn(6, 7)
     found = heads(hidden)
-    assert torch.equal(found["a"], found["b"])
-    # By hand: one shared bottom, the mean of the experts by the gate's shares.
-    share = (hidden @ heads.gates["a"].linear.weight.T).softmax(1)
+    assert list(found) == ["a", "b"]
     experts = (hidden @ heads.experts.linear.weight.T + heads.experts.linear.bias).relu()
-    bottom = (share[..., None] * experts.view(6, 3, 5)).sum(1)
-    assert torch.allclose(heads.towers["a"](bottom)[:, 0], found["a"], atol=1e-6)
+    for task, logit in found.items():
+        share = (hidden @ heads.gates[task].linear.weight.T).softmax(1)
+        bottom = (share[..., None] * experts.view(6, 3, 5)).sum(1)
+        torch.testing.assert_close(logit, heads.towers[task](bottom)[:, 0])
 
 
-@pytest.mark.parametrize("kind", [SharedBottom, MMoE])
-def test_all_heads_have_one_signature(kind):
-    heads = kind(("click", "watch"), 7, HEADS)
-    found = heads(torch.randn(4, 7))
-    assert {task: logit.shape for task, logit in found.items()} == {
-        "click": (4,),
-        "watch": (4,),
-    }
+def test_a_shared_bottom_is_one_layer_as_wide_as_all_experts():
+    torch.manual_seed(0)
+    heads, hidden = SharedBottom(("a", "b"), 7, HEADS), torch.randn(6, 7)
+    found = heads(hidden)
+    assert list(found) == ["a", "b"]
+    layer = heads.bottom.linear
+    bottom = (hidden @ layer.weight.T + layer.bias).relu()
+    assert bottom.shape == (6, 3 * 5)
+    for task, logit in found.items():
+        torch.testing.assert_close(logit, heads.towers[task](bottom)[:, 0])
 
 
 def test_gate_dropout_closes_one_expert_in_training_and_never_the_only_one():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import polars as pl
 import pytest
@@ -126,7 +128,9 @@ def test_an_arm_that_stopped_too_early_is_told(study):
 def test_a_finished_training_is_loaded(study):
     again = UsersStudy(study.profile, study.run_dir)
     base = the_base(TINY)
-    first, second = (s.pretrained(base, 0).module.state_dict() for s in (study, again))
+    first = study.pretrained(base, 0).module.state_dict()
+    with mock.patch("okml.training.loop._Run._take", side_effect=AssertionError("trained again")):
+        second = again.pretrained(base, 0).module.state_dict()
     assert all((value == second[name]).all() for name, value in first.items())
 
 
