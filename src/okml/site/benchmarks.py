@@ -14,7 +14,7 @@ from okml.paths import repository_root, results_dir
 from okml.runtime import commits_since
 from okml.site.directives import PageDirective
 from okml.site.labels import label_in
-from okml.site.language import Lang, counted, word
+from okml.site.language import NO_BREAK_SPACE, Lang, counted, numbers_in, word
 from okml.site.markup import (
     element,
     missing,
@@ -25,7 +25,6 @@ from okml.site.markup import (
     tag,
     with_code,
 )
-from okml.site.numerals import NO_BREAK_SPACE, numbers_in
 from okml.site.provenance import hardware, short_hash, when
 
 

@@ -30,9 +30,8 @@ from okml.site.drawing import Place
 from okml.site.estimates import estimate_in, prose
 from okml.site.feed import VerdictChange, verdict_changes
 from okml.site.following import note_chapters
-from okml.site.language import LANGUAGES, in_language, said, word
+from okml.site.language import LANGUAGES, in_language, numbers_in, said, word
 from okml.site.markup import Child, definitions, element, note, paragraph, row, scrolling_table, tag
-from okml.site.numerals import numbers_in
 from okml.site.opening import one_figure
 from okml.site.pages import digest_docname, doc_link
 from okml.site.pictures import claim_figure, figure_of_claim

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 from okml.benchmark import Kills, Survival
 from okml.site.benchmarks import RecordTable
-from okml.site.language import Lang, word
+from okml.site.language import Lang, numbers_in, word
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
-from okml.site.numerals import numbers_in
 
 
 class KillsTable(RecordTable[Survival]):

@@ -6,9 +6,8 @@ from okml.errors import OkmlError
 from okml.ledger import RunRecord, load_record
 from okml.runtime import Environment
 from okml.site.labels import label_in
-from okml.site.language import Lang, counted, word
+from okml.site.language import Lang, counted, numbers_in, word
 from okml.site.markup import Child, abbreviation, definitions, element, tag
-from okml.site.numerals import numbers_in
 from okml.site.runs import NotebookRun
 
 SHORT_HASH = 10

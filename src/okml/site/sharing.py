@@ -23,8 +23,7 @@ from okml.site.badges import counts
 from okml.site.domain import is_digest
 from okml.site.estimates import estimate_in
 from okml.site.labels import label_in
-from okml.site.language import Lang, in_language, page_language, said
-from okml.site.numerals import numbers_in
+from okml.site.language import Lang, in_language, numbers_in, page_language, said
 from okml.site.pages import HOME, site_address
 from okml.site.share_pictures import HEIGHT, WIDTH, Card, draw
 

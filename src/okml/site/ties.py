@@ -9,9 +9,8 @@ from okml.site.badges import badge
 from okml.site.benchmarks import RecordTable, number, share, spread
 from okml.site.estimates import estimate_node
 from okml.site.following import note_chapters
-from okml.site.language import word
+from okml.site.language import numbers_in, word
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
-from okml.site.numerals import numbers_in
 from okml.site.verdicts import claim_cell
 
 CHAPTER = "video_workshop"

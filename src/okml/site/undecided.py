@@ -8,8 +8,7 @@ from okml.ledger import ClaimRow
 from okml.ledger.deciding import OpenComparison, open_comparisons
 from okml.site import view
 from okml.site.labels import label_in
-from okml.site.language import Lang, word
-from okml.site.numerals import numbers_in
+from okml.site.language import Lang, numbers_in, word
 
 
 def what_would_decide(found: ClaimRow, lang: Lang) -> list[str]:
