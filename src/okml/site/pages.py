@@ -104,7 +104,6 @@ def page_context(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
 ) -> None:
     """Add the page's language, its translation and its scripts to the template."""
-    assert app.env is not None
     lang = page_language(pagename)
     context["language"] = lang
     if lang == "ru":  # the book's language is English, and so are the words of its theme
@@ -194,7 +193,6 @@ def keep_to_the_language(
 
     A part is in the language of its caption; one with a caption in both is shown everywhere.
     """
-    assert app.env is not None
     lang = page_language(pagename)
     generate = context.get("generate_toctree_html")
     if generate is None:  # a theme without

@@ -43,7 +43,6 @@ def source_link(env: BuildEnvironment, path: str, line: int, text: str = "") -> 
 
 def source_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield a page for each file to which a page links: its name, its context, its template."""
-    assert app.env is not None
     noted = {Path(file) for files in app.env.dependencies.values() for file in files}
     for file in sorted(file for file in noted if file.is_relative_to(SOURCES)):
         name = file.relative_to(SOURCES).as_posix()

@@ -83,7 +83,6 @@ def _is_empty(output: NotebookNode) -> bool:
 
 def frame_scales(app: Sphinx, doctree: nodes.document) -> None:
     """Caption what each cell shows with its scale, and fold the other scales away."""
-    assert app.env is not None
     page = app.env.docname
     chapter = view.chapter_of_notebook(page)
     if chapter is None:
