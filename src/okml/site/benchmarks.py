@@ -14,7 +14,7 @@ from okml.paths import repository_root, results_dir
 from okml.runtime import commits_since
 from okml.site.directives import PageDirective
 from okml.site.labels import label_in
-from okml.site.language import NO_BREAK_SPACE, Lang, counted, numbers_in, word
+from okml.site.language import NO_BREAK_SPACE, Lang, counted, numbers_in, word, words
 from okml.site.markup import (
     element,
     missing,
@@ -135,8 +135,7 @@ def _table(record: BenchmarkRecord, lang: Lang) -> element:
             )
         )
     # A phone shows the first columns, and what counts is the ratio.
-    keys = ("quantity", "ratio", "okml", "peer", "repeats")
-    header = [word(key, lang) for key in keys]
+    header = words(lang, "quantity", "ratio", "okml", "peer", "repeats")
     return scrolling_table(label_in(record.title, lang), header, rows)
 
 

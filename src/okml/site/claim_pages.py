@@ -30,7 +30,7 @@ from okml.site.drawing import Place
 from okml.site.estimates import estimate_in, prose
 from okml.site.feed import VerdictChange, verdict_changes
 from okml.site.following import note_chapters
-from okml.site.language import LANGUAGES, in_language, numbers_in, said, word
+from okml.site.language import LANGUAGES, in_language, numbers_in, said, word, words
 from okml.site.markup import Child, definitions, element, note, paragraph, row, scrolling_table, tag
 from okml.site.opening import one_figure
 from okml.site.pages import digest_docname, doc_link
@@ -142,7 +142,7 @@ class ClaimPage(PageDirective):
             seeds = share_of_seeds(found.claim, verdict, self.lang)
             scale: list[Child | None] = [name, note(word(f"scale.{name}", self.lang))]
             rows.append(row(scale, [shown, seeds, run], measured_cell(found, name, self.lang)))
-        header = [word(key, self.lang) for key in ("profile", "verdict", "measured")]
+        header = words(self.lang, "profile", "verdict", "measured")
         return [scrolling_table(word("by_scale", self.lang), header, rows)]
 
     def _history(self, found: ClaimRow) -> list[nodes.Node]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from okml.benchmark import GpuCheck, GpuNumber
 from okml.errors import RecordError
 from okml.site.benchmarks import RecordTable, number
-from okml.site.language import Lang, word
+from okml.site.language import Lang, word, words
 from okml.site.markup import element, row, scrolling_table, tag
 from okml.site.provenance import duration_in
 
@@ -36,8 +36,7 @@ class GpuCheckTable(RecordTable[GpuCheck]):
                 row([each.what], [_value(each, lang)], [_beside(each, lang)])
                 for each in part.measured
             ]
-        keys = ("quantity", "measured", "beside")
-        header = [word(key, lang) for key in keys]
+        header = words(lang, "quantity", "measured", "beside")
         return scrolling_table(word("gpu_check_title", lang), header, rows)
 
 

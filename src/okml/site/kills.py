@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from okml.benchmark import Kills, Survival
 from okml.site.benchmarks import RecordTable
-from okml.site.language import Lang, numbers_in, word
+from okml.site.language import Lang, numbers_in, word, words
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
 
 
@@ -29,8 +29,8 @@ class KillsTable(RecordTable[Survival]):
                 row([word(f"killed.{work}", lang), note(roles)], *_cells(found, signals, lang))
             )
         rows.append(row([tag("strong", word("total", lang))], *_cells(record.kills, signals, lang)))
-        keys = ("gone", "whole", "equal", "slowest")
-        header = [word("killed", lang), *signals, *(word(key, lang) for key in keys)]
+        columns = words(lang, "gone", "whole", "equal", "slowest")
+        header = [word("killed", lang), *signals, *columns]
         return scrolling_table(word("kills_title", lang), header, rows)
 
 

@@ -381,6 +381,11 @@ def word(key: str, lang: Lang) -> str:
     return _WORDS[key][LANGUAGES.index(lang)]
 
 
+def words(lang: Lang, *keys: str) -> list[str]:
+    """Return some of the site's own words, such as the titles of a table's columns."""
+    return [word(key, lang) for key in keys]
+
+
 def place_in_paper(source: str, lang: Lang) -> str:
     """Return the source of a claim, such as ``Table 2``, in the words of a language."""
     if lang == "en":
