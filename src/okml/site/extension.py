@@ -21,7 +21,6 @@ from okml.site import (
     claim_pages,
     data_names,
     domain,
-    drawing,
     feed,
     following,
     labels,
@@ -171,7 +170,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # Before Sphinx collects titles, tables of contents and images, at the default priority of 500.
     app.connect("doctree-read", finish_marks, priority=400)
     app.connect("doctree-read", scales.frame_scales, priority=300)
-    app.connect("doctree-read", drawing.link_sources)
+    app.connect("doctree-read", repository.link_sources)
     app.connect("doctree-read", data_names.name_data)
     app.connect("doctree-read", pictures.move_figures_out, priority=400)
     app.connect("doctree-read", opening.frame_notebook)
