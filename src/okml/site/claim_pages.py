@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from operator import itemgetter
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sphinx.application import Sphinx
 from okml.chapters import CHAPTERS
 from okml.errors import OkmlError
 from okml.ledger import ClaimRow, load_claims
+from okml.ledger.deciding import OpenComparison, open_comparisons
 from okml.ledger.export import Ledger, citation, claim_page, export_ledger
 from okml.ledger.quoting import plain
 from okml.ledger.report import RECORDED
@@ -24,7 +26,8 @@ from okml.site.domain import IN_ONE_LANGUAGE, PAGE, domain_of, link
 from okml.site.estimates import estimate_in, prose
 from okml.site.feed import VerdictChange, verdict_changes
 from okml.site.following import note_chapters
-from okml.site.language import LANGUAGES, in_language, numbers_in, said, word, words
+from okml.site.labels import label_in
+from okml.site.language import LANGUAGES, Lang, in_language, numbers_in, said, word, words
 from okml.site.markup import Child, definitions, element, note, paragraph, row, scrolling_table, tag
 from okml.site.opening import one_figure
 from okml.site.pages import digest_docname, doc_link
@@ -32,7 +35,6 @@ from okml.site.pictures import claim_figure, figure_of_claim
 from okml.site.repository import measured_at, source_link, stated_at
 from okml.site.scales import caption, made_by
 from okml.site.tables import change_note, control_cell, measured_cell, paper_cell, rests_on_cell
-from okml.site.undecided import what_would_decide
 from okml.site.verdicts import share_of_seeds
 
 LEDGER, SCHEMA = "ledger.json", "ledger.schema.json"
@@ -177,6 +179,44 @@ class ClaimPage(PageDirective):
             "p", tag("strong", word("cite", self.lang)), " ", cited, " ", data,
             classes=["okml-cite"],
         )  # fmt: skip
+
+
+def what_would_decide(found: ClaimRow, lang: Lang) -> list[str]:
+    """Return what a sample larger than that of the largest scale that was run would show.
+
+    Mean and spread are taken to stay the same.
+    """
+    profile = found.best.profile
+    record = view.record(found.claim.chapter, profile) if profile else None
+    if record is None:
+        return []
+    return [_sentence(each, lang) for each in open_comparisons(found.claim, record)]
+
+
+def _sentence(comparison: OpenComparison, lang: Lang) -> str:
+    number, needed = comparison.number, comparison.needed
+    counts = (
+        (label_in(number.over, lang), number.n, needed.n),
+        (word("seeds", lang).lower(), number.seeds, needed.seeds),
+    )
+    more = [
+        word("open.more", lang).format(name, f"{_rounded_up(new):,}", f"{old:,}")
+        for name, old, new in counts
+        if new > old
+    ]
+    sentence = word("open.clears" if comparison.clears else "open.misses", lang).format(
+        against=word(f"open.{comparison.against}", lang),
+        end=word(f"open.{comparison.end}", lang),
+        by=f"{Decimal(f'{comparison.by:.2g}'):,f}",
+        sample=", ".join(more),
+    )
+    return numbers_in(sentence, lang)
+
+
+def _rounded_up(count: int) -> int:
+    """Return a count rounded up to two significant digits."""
+    step: int = 10 ** max(0, len(str(count)) - 2)
+    return -(-count // step) * step
 
 
 def write_ledger(app: Sphinx) -> None:

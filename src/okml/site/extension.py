@@ -139,8 +139,7 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
         mathjax.copy_mathjax(app)
         claim_pages.write_ledger(app)
         feed.write_feeds(app)
-        sharing.write_sitemap(app)
-        sharing.write_lost_page(app)
+        sharing.write_files_for_hosts(app)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -67,6 +67,12 @@ def _link(kind: str, target: str, text: str | None) -> pending_xref:
     )  # fmt: skip
 
 
+def digest_title(env: BuildEnvironment, chapter: str, lang: Lang) -> Child:
+    """Return a chapter's title, a link to its digest, or the chapter's name without a digest."""
+    docname = digest_docname(chapter, lang)
+    return doc_link(docname) if docname in env.found_docs else chapter
+
+
 def chapter_link(env: BuildEnvironment, chapter: str, lang: Lang) -> Child:
     """Return a link to a chapter's digest, or the chapter's name without a digest."""
     docname = digest_docname(chapter, lang)
