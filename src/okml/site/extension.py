@@ -35,10 +35,8 @@ from okml.site import (
     view,
 )
 from okml.site import status as run_status
-from okml.site.benchmarks import Benchmarks
+from okml.site.benchmarks import Benchmarks, GpuCheckTable, KillsTable
 from okml.site.findings import Findings
-from okml.site.gpu_check import GpuCheckTable
-from okml.site.kills import KillsTable
 from okml.site.roles import ROLES, finish_marks
 from okml.site.search import setup_search
 from okml.site.tables import ClaimsTable, Scoreboard
