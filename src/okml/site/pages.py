@@ -14,7 +14,6 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import docname_join
 
 from okml.ledger.export import CLAIM_PAGES
-from okml.site.feed import feed_name
 from okml.site.language import (
     LANGUAGES,
     NOTEBOOK_PAGES,
@@ -139,6 +138,11 @@ def page_context(
 def site_address(app: Sphinx) -> str:
     """Return the address of the site without a slash at the end; empty if it is not known."""
     return str(app.config.html_baseurl or "").rstrip("/")
+
+
+def feed_name(lang: Lang) -> str:
+    """Return the path of the feed in a language, from the root of the site."""
+    return f"verdicts.{lang}.atom"
 
 
 def _kinds(pagename: str) -> list[str]:
