@@ -11,6 +11,7 @@ from okml.ledger import judge, load_claims, record_path
 from okml.ledger.findings import Finding, load_findings
 from okml.site import claim_pages, findings
 from okml.site.feed import VerdictChange
+from okml.site.repository import measured_at
 from tests.site.conftest import CLAIMS, LONG_WHY, NOTEBOOK, page_of, record, save, small_book
 
 PAGE = "book/claims/space_time/map"
@@ -233,7 +234,7 @@ def test_the_ledger_is_valid_by_its_own_schema_and_holds_every_claim(built):
     ],
 )
 def test_a_metric_is_found_where_the_code_names_it_or_most_of_it(chapter, metric, named):
-    [(path, line), *_] = claim_pages.measured_at(chapter, metric)
+    [(path, line), *_] = measured_at(chapter, metric)
     text = (claim_pages.repository_root() / path).read_text("utf-8").splitlines()[line - 1]
     assert named in text
 
@@ -241,8 +242,8 @@ def test_a_metric_is_found_where_the_code_names_it_or_most_of_it(chapter, metric
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_every_metric_has_a_place_in_the_code(chapter):
     metrics = {claim.metric for claim in load_claims(chapter)} - {None}
-    assert [name for name in metrics if not claim_pages.measured_at(chapter, name)] == []
-    assert claim_pages.measured_at(chapter, "a_metric_of_no_name") == []
+    assert [name for name in metrics if not measured_at(chapter, name)] == []
+    assert measured_at(chapter, "a_metric_of_no_name") == []
 
 
 def test_the_page_of_an_undecided_claim_says_what_a_larger_sample_would_show(book):

@@ -77,7 +77,7 @@ def test_the_newest_change_comes_first_and_leads_to_its_claim(history):
     commit(gain=[0.1, 0.2])
     for lang, base, page in (
         ("en", "", "book/claims/space_time/size.html"),
-        ("ru", "https://example.org/", "https://example.org/book/ru/claims/space_time/size.html"),
+        ("ru", "https://example.org", "https://example.org/book/ru/claims/space_time/size.html"),
     ):
         written = feed._feed(feed.verdict_changes(root), lang, base).writeString("utf-8")
         atom = ElementTree.fromstring(written)

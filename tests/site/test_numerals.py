@@ -2,7 +2,7 @@
 
 import pytest
 
-from okml.site.numerals import numbers_in
+from okml.site.language import numbers_in
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ from okml.ledger import RecordedTable
 from okml.live_source import show_source
 from okml.paths import repository_root
 from okml.profile import canonical_hash
-from okml.site.drawing import drawn_by, imported, link_sources, place_of
 from okml.site.markup import element
 from okml.site.replay import recorded_experiment, replay
+from okml.site.repository import drawn_by, imported, link_sources, place_of
 from okml.site.scales import frame_scales, show_records
 from tests.site.conftest import record, save
 

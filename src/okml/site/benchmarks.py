@@ -1,21 +1,32 @@
-"""The page of recorded benchmarks."""
+"""The page of recorded benchmarks: speed, what one card has shown, and what kills did."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from docutils import nodes
 
-from okml.benchmark import BenchmarkRecord, MachineRecord, mean_sd
+from okml.benchmark import (
+    BenchmarkRecord,
+    GpuCheck,
+    GpuNumber,
+    Kills,
+    MachineRecord,
+    Survival,
+    mean_sd,
+)
+from okml.errors import RecordError
 from okml.paths import repository_root, results_dir
 from okml.runtime import commits_since
 from okml.site.directives import PageDirective
 from okml.site.labels import label_in
-from okml.site.language import Lang, counted, word
+from okml.site.language import NO_BREAK_SPACE, Lang, counted, numbers_in, word, words
 from okml.site.markup import (
+    Child,
     element,
     missing,
     note,
@@ -25,8 +36,7 @@ from okml.site.markup import (
     tag,
     with_code,
 )
-from okml.site.numerals import NO_BREAK_SPACE, numbers_in
-from okml.site.provenance import hardware, short_hash, when
+from okml.site.provenance import duration_in, hardware, short_hash, when
 
 
 class RecordDirective(PageDirective):
@@ -136,9 +146,85 @@ def _table(record: BenchmarkRecord, lang: Lang) -> element:
             )
         )
     # A phone shows the first columns, and what counts is the ratio.
-    keys = ("quantity", "ratio", "okml", "peer", "repeats")
-    header = [word(key, lang) for key in keys]
+    header = words(lang, "quantity", "ratio", "okml", "peer", "repeats")
     return scrolling_table(label_in(record.title, lang), header, rows)
+
+
+class GpuCheckTable(RecordTable[GpuCheck]):
+    """``{gpu-check}``: the record of ``make gpu-check``."""
+
+    file, kind, script = "gpu_check", GpuCheck, "benchmarks/gpu"
+    unrecorded = "gpu_check_missing"
+
+    def table(self, record: GpuCheck) -> element:
+        """Return a row for each part, and below it a row for each number.
+
+        Raises:
+            RecordError: If the record is of the smallest sizes.
+        """
+        if record.tiny:
+            place = self.path_of(self.file)
+            raise RecordError(
+                f"{place} is of the smallest sizes.", "Run `make gpu-check` on a GPU."
+            )
+        lang = self.lang
+        rows = []
+        for part in record.parts:
+            state = part.failed or word("done", lang)
+            rows.append(row([tag("strong", part.what)], [duration_in(part.seconds, lang)], [state]))
+            rows += [
+                row([each.what], [_value(each, lang)], [_beside(each, lang)])
+                for each in part.measured
+            ]
+        header = words(lang, "quantity", "measured", "beside")
+        return scrolling_table(word("gpu_check_title", lang), header, rows)
+
+
+def _value(each: GpuNumber, lang: Lang) -> str:
+    return "—" if each.value is None else f"{number(each.value, lang)} {each.unit}".strip()
+
+
+def _beside(each: GpuNumber, lang: Lang) -> str:
+    if each.beside is None:
+        return ""
+    return f"{number(each.beside, lang)} {each.unit}, {each.beside_is}"
+
+
+class KillsTable(RecordTable[Survival]):
+    """``{kills}``: the record of ``make kills``."""
+
+    file, kind, script = "survival", Survival, "tests/survival"
+
+    def table(self, record: Survival) -> element:
+        """Return a row for each kind of work, with its kills by signal, and a row of sums."""
+        lang = self.lang
+        signals = sorted({each.signal for each in record.kills})
+        rows = []
+        for work in dict.fromkeys(each.work for each in record.kills):
+            found = [each for each in record.kills if each.work == work]
+            hit = sum((Counter(each.processes) for each in found), Counter[str]())
+            roles = ", ".join(f"{role} {count}" for role, count in sorted(hit.items()))
+            rows.append(
+                row([word(f"killed.{work}", lang), note(roles)], *_sums(found, signals, lang))
+            )
+        rows.append(row([tag("strong", word("total", lang))], *_sums(record.kills, signals, lang)))
+        columns = words(lang, "gone", "whole", "equal", "slowest")
+        header = [word("killed", lang), *signals, *columns]
+        return scrolling_table(word("kills_title", lang), header, rows)
+
+
+def _sums(found: Sequence[Kills], signals: Sequence[str], lang: Lang) -> list[list[Child]]:
+    kills = sum(each.kills for each in found)
+    well = (
+        sum(each.gone for each in found),
+        sum(each.whole for each in found),
+        sum(each.equal for each in found),
+    )
+    return [
+        *([str(sum(e.kills for e in found if e.signal == signal))] for signal in signals),
+        *([f"{count} / {kills}"] for count in well),
+        [numbers_in(f"{max(each.slowest_s for each in found):.1f} {word('unit.s', lang)}", lang)],
+    ]
 
 
 def share(value: float | None, lang: Lang) -> str:

@@ -14,8 +14,8 @@ from okml.site.badges import count_badges, spaced, verdict_badge
 from okml.site.directives import PageDirective
 from okml.site.following import note_chapters
 from okml.site.language import said, word
-from okml.site.markup import Child, element, tag
-from okml.site.pages import digest_docname, doc_link, page_in
+from okml.site.markup import element, tag
+from okml.site.pages import digest_title, doc_link, page_in
 from okml.site.pictures import cover, picture
 
 
@@ -30,15 +30,13 @@ class ChapterCards(PageDirective):
 
     def _card(self, chapter: str) -> element:
         rows = view.rows(chapter)
-        docname = digest_docname(chapter, self.lang)
-        title: Child = doc_link(docname) if docname in self.env.found_docs else chapter
         english = view.notebook_docnames(chapter)
         pages = [page_in(self.env, page, self.lang) for page in english]
         run = [page for page in pages if page in self.env.found_docs]
         verdicts = count_badges((row.best for row in rows), self.lang)
         return tag(
             "article",
-            tag("p", title, classes=["okml-card-title"]),
+            tag("p", digest_title(self.env, chapter, self.lang), classes=["okml-card-title"]),
             *self._picture(pages),
             self._claim(rows[0]) if rows else None,
             tag("p", *verdicts, classes=["okml-card-verdicts"]),

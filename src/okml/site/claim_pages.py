@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import json
-import re
-from fnmatch import fnmatchcase
-from functools import lru_cache
+from decimal import Decimal
 from operator import itemgetter
 from pathlib import Path
 
@@ -14,9 +11,9 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from okml.chapters import CHAPTERS
-from okml.code_key.reach import DRAWING
 from okml.errors import OkmlError
 from okml.ledger import ClaimRow, load_claims
+from okml.ledger.deciding import OpenComparison, open_comparisons
 from okml.ledger.export import Ledger, citation, claim_page, export_ledger
 from okml.ledger.quoting import plain
 from okml.ledger.report import RECORDED
@@ -26,24 +23,21 @@ from okml.site import view
 from okml.site.badges import badge, verdict_badge
 from okml.site.directives import PageDirective, warn
 from okml.site.domain import IN_ONE_LANGUAGE, PAGE, domain_of, link
-from okml.site.drawing import Place
 from okml.site.estimates import estimate_in, prose
 from okml.site.feed import VerdictChange, verdict_changes
 from okml.site.following import note_chapters
-from okml.site.language import LANGUAGES, in_language, said, word
+from okml.site.labels import label_in
+from okml.site.language import LANGUAGES, Lang, in_language, numbers_in, said, word, words
 from okml.site.markup import Child, definitions, element, note, paragraph, row, scrolling_table, tag
-from okml.site.numerals import numbers_in
 from okml.site.opening import one_figure
 from okml.site.pages import digest_docname, doc_link
 from okml.site.pictures import claim_figure, figure_of_claim
-from okml.site.repository import source_link
+from okml.site.repository import measured_at, source_link, stated_at
 from okml.site.scales import caption, made_by
 from okml.site.tables import change_note, control_cell, measured_cell, paper_cell, rests_on_cell
-from okml.site.undecided import what_would_decide
 from okml.site.verdicts import share_of_seeds
 
 LEDGER, SCHEMA = "ledger.json", "ledger.schema.json"
-NAME = re.compile(r"[\w*]*[^\W_][\w*]*")  # it has a letter or a digit; a star stands for a field
 
 
 def claim_sources(chapter: str) -> dict[str, bytes]:
@@ -143,7 +137,7 @@ class ClaimPage(PageDirective):
             seeds = share_of_seeds(found.claim, verdict, self.lang)
             scale: list[Child | None] = [name, note(word(f"scale.{name}", self.lang))]
             rows.append(row(scale, [shown, seeds, run], measured_cell(found, name, self.lang)))
-        header = [word(key, self.lang) for key in ("profile", "verdict", "measured")]
+        header = words(self.lang, "profile", "verdict", "measured")
         return [scrolling_table(word("by_scale", self.lang), header, rows)]
 
     def _history(self, found: ClaimRow) -> list[nodes.Node]:
@@ -187,53 +181,48 @@ class ClaimPage(PageDirective):
         )  # fmt: skip
 
 
-@lru_cache(maxsize=16)
-def _names(chapter: str) -> dict[str, list[Place]]:
-    """Return where a chapter's code has each name as a string; a star stands for a field.
+def what_would_decide(found: ClaimRow, lang: Lang) -> list[str]:
+    """Return what a sample larger than that of the largest scale that was run would show.
 
-    Figures draw what other code measures.
+    Mean and spread are taken to stay the same.
     """
-    package = view.claims_file(chapter).parent
-    found: dict[str, list[Place]] = {}
-    for path in sorted(package.rglob("*.py")):
-        within = path.relative_to(package)
-        if DRAWING in within.with_suffix("").parts:
-            continue
-        file = f"src/okml/{chapter}/{within.as_posix()}"
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Constant | ast.JoinedStr):
-                continue
-            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
-            name = "".join(str(p.value) if isinstance(p, ast.Constant) else "*" for p in parts)
-            if NAME.fullmatch(name):
-                found.setdefault(name, []).append((file, node.lineno))
-    return found
+    profile = found.best.profile
+    record = view.record(found.claim.chapter, profile) if profile else None
+    if record is None:
+        return []
+    return [_sentence(each, lang) for each in open_comparisons(found.claim, record)]
 
 
-def measured_at(chapter: str, metric: str) -> list[Place]:
-    """Return the files and lines of a chapter's code that name a metric, two at most.
+def _sentence(comparison: OpenComparison, lang: Lang) -> str:
+    number, needed = comparison.number, comparison.needed
+    counts = (
+        (label_in(number.over, lang), number.n, needed.n),
+        (word("seeds", lang).lower(), number.seeds, needed.seeds),
+    )
+    more = [
+        word("open.more", lang).format(name, f"{_rounded_up(new):,}", f"{old:,}")
+        for name, old, new in counts
+        if new > old
+    ]
+    sentence = word("open.clears" if comparison.clears else "open.misses", lang).format(
+        against=word(f"open.{comparison.against}", lang),
+        end=word(f"open.{comparison.end}", lang),
+        by=f"{Decimal(f'{comparison.by:.2g}'):,f}",
+        sample=", ".join(more),
+    )
+    return numbers_in(sentence, lang)
 
-    A name that is made of parts is found by the string that says most of it, or by its last words.
-    """
-    names = _names(chapter)
-    made = [name for name in names if "*" in name and fnmatchcase(metric, name)]
-    ends = [name for name in names if "_" in name and metric.endswith(f"_{name}")]
-    best = metric if metric in names else max(made or ends, key=len, default="")
-    return names.get(best, [])[:2]
 
-
-def stated_at(chapter: str, claim: str) -> Place:
-    """Return the file and the line where a claim is stated."""
-    path = view.claims_file(chapter)
-    lines = path.read_text(encoding="utf-8").splitlines()
-    line = next((n for n, text in enumerate(lines, 1) if text.strip() == f"- id: {claim}"), 1)
-    return f"src/okml/{chapter}/claims.yml", line
+def _rounded_up(count: int) -> int:
+    """Return a count rounded up to two significant digits."""
+    step: int = 10 ** max(0, len(str(count)) - 2)
+    return -(-count // step) * step
 
 
 def write_ledger(app: Sphinx) -> None:
     """Write the ledger as data, and its schema, beside the pages."""
     try:
-        ledger = export_ledger([name for name in CHAPTERS if view.claims_file(name).exists()])
+        ledger = export_ledger([*CHAPTERS])
     except OkmlError as error:
         warn(error, None, LEDGER)
         return

@@ -10,9 +10,8 @@ from okml.ledger.quoting import Quote, parts
 from okml.ledger.staleness import Staleness
 from okml.site import view
 from okml.site.labels import label_in
-from okml.site.language import Lang, counted, said, word
+from okml.site.language import Lang, counted, numbers_in, said, word
 from okml.site.markup import Child, abbreviation, element, missing, note, tag, with_code
-from okml.site.numerals import numbers_in
 
 
 def estimate_in(estimate: Estimate | None, lang: Lang, digits: int | None = None) -> str:

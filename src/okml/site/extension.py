@@ -21,7 +21,6 @@ from okml.site import (
     claim_pages,
     data_names,
     domain,
-    drawing,
     feed,
     following,
     labels,
@@ -36,10 +35,8 @@ from okml.site import (
     view,
 )
 from okml.site import status as run_status
-from okml.site.benchmarks import Benchmarks
+from okml.site.benchmarks import Benchmarks, GpuCheckTable, KillsTable
 from okml.site.findings import Findings
-from okml.site.gpu_check import GpuCheckTable
-from okml.site.kills import KillsTable
 from okml.site.roles import ROLES, finish_marks
 from okml.site.search import setup_search
 from okml.site.tables import ClaimsTable, Scoreboard
@@ -140,8 +137,7 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
         mathjax.copy_mathjax(app)
         claim_pages.write_ledger(app)
         feed.write_feeds(app)
-        sharing.write_sitemap(app)
-        sharing.write_lost_page(app)
+        sharing.write_files_for_hosts(app)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -171,7 +167,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # Before Sphinx collects titles, tables of contents and images, at the default priority of 500.
     app.connect("doctree-read", finish_marks, priority=400)
     app.connect("doctree-read", scales.frame_scales, priority=300)
-    app.connect("doctree-read", drawing.link_sources)
+    app.connect("doctree-read", repository.link_sources)
     app.connect("doctree-read", data_names.name_data)
     app.connect("doctree-read", pictures.move_figures_out, priority=400)
     app.connect("doctree-read", opening.frame_notebook)

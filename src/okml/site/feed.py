@@ -29,6 +29,7 @@ from okml.paths import atomic_write, repository_root
 from okml.profile import PROFILE_NAMES
 from okml.site.estimates import estimate_in
 from okml.site.language import LANGUAGES, Lang, in_language, said, word
+from okml.site.pages import feed_name, site_address
 from okml.yaml_text import parse_yaml
 
 SHOWN = 60  # entries; the newest
@@ -53,22 +54,17 @@ class VerdictChange:
     date: datetime.datetime
 
 
-def feed_name(lang: Lang) -> str:
-    """Return the path of the feed in a language, from the root of the site."""
-    return f"verdicts.{lang}.atom"
-
-
 def write_feeds(app: Sphinx) -> None:
     """Write the feed in each language beside the pages; without a history it has no entries."""
     changes = verdict_changes(repository_root())[-SHOWN:]
     for lang in LANGUAGES:
         with atomic_write(Path(app.outdir) / feed_name(lang)) as handle:
-            handle.write(_feed(changes, lang, app.config.html_baseurl or "").writeString("utf-8"))
+            handle.write(_feed(changes, lang, site_address(app)).writeString("utf-8"))
 
 
 def _feed(changes: Sequence[VerdictChange], lang: Lang, base: str) -> Atom1Feed:
     """Return the feed; its addresses are relative to its own, unless the site's is known."""
-    root = f"{base.rstrip('/')}/" if base else ""
+    root = f"{base}/" if base else ""
     feed = Atom1Feed(
         title=word("feed", lang),
         link=f"{root}{in_language('book/scoreboard', lang)}.html",

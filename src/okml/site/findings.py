@@ -15,7 +15,7 @@ from okml.site.estimates import estimate_node, prose, stale_note
 from okml.site.following import note_chapters
 from okml.site.language import said, word
 from okml.site.markup import Child, element, note, tag
-from okml.site.pages import digest_docname, doc_link
+from okml.site.pages import digest_title
 from okml.site.pictures import figure_of_claim, picture
 from okml.site.scales import caption
 
@@ -42,15 +42,10 @@ class Findings(PageDirective):
             return [self._list(found[chapter])]
         parts = []
         for chapter, its in found.items():
-            shown = [each for each in its if not each.digest_only]
-            parts += [self._heading(chapter), self._list(shown)] if shown else []
+            if shown := [each for each in its if not each.digest_only]:
+                title = digest_title(self.env, chapter, self.lang)
+                parts += [tag("h3", title, classes=["okml-findings-of"]), self._list(shown)]
         return parts
-
-    def _heading(self, chapter: str) -> element:
-        """Return the title of a chapter's digest, which leads to it."""
-        docname = digest_docname(chapter, self.lang)
-        title: Child = doc_link(docname) if docname in self.env.found_docs else chapter
-        return tag("h3", title, classes=["okml-findings-of"])
 
     def _list(self, findings: list[Finding]) -> element:
         findings.sort(key=lambda each: view.find(each.claim).best.outcome is Outcome.UNDECIDED)

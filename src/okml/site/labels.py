@@ -18,8 +18,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from okml.paths import repository_root
-from okml.site.language import Lang
-from okml.site.numerals import numbers_in
+from okml.site.language import Lang, numbers_in
 from okml.yaml_text import parse_yaml
 
 LISTED = "book/ru/labels.yml"

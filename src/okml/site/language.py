@@ -1,10 +1,12 @@
-"""The two languages of the book: the language of a page, and the site's own words in both."""
+"""The two languages of the book: of a page, the site's own words in both, numbers in both."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from typing import Literal, get_args
+
+from babel import Locale
 
 from okml.ledger import Text
 
@@ -343,6 +345,17 @@ _THEME = {
     "Link to this image": "Ссылка на этот рисунок",
     "Link to this term": "Ссылка на этот термин",
 }
+# The forms of a noun after a number, in the order in which a phrase has them.
+_PLURALS: Mapping[Lang, tuple[str, ...]] = {"en": ("one", "other"), "ru": ("one", "few", "many")}
+_BEFORE_VERSION = "".join(f"(?<!{name} )" for name in ("BY", "SD", "Diffusion", "Python", "torch"))
+# A number as Python formats it, which is no part of a name, an address, a range, a date, a version
+# or a tuple of one.
+_NUMBER = (
+    rf"{_BEFORE_VERSION}(?<![\w.,:@/+-])"
+    r"[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]\d+)?(?![.,]?\d|,\)|/)"
+)
+_LIST = re.compile(rf"{_NUMBER}(?:, {_NUMBER})*")
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
 def page_language(docname: str) -> Lang:
@@ -368,6 +381,11 @@ def word(key: str, lang: Lang) -> str:
     return _WORDS[key][LANGUAGES.index(lang)]
 
 
+def words(lang: Lang, *keys: str) -> list[str]:
+    """Return some of the site's own words, such as the titles of a table's columns."""
+    return [word(key, lang) for key in keys]
+
+
 def place_in_paper(source: str, lang: Lang) -> str:
     """Return the source of a claim, such as ``Table 2``, in the words of a language."""
     if lang == "en":
@@ -385,14 +403,30 @@ def counted(n: int, key: str, lang: Lang) -> str:
 
     English has two forms; Russian has three: 1 ядро, 2 ядра, 5 ядер, but 11 ядер, 21 ядро.
     """
-    forms = word(key, lang).split("|")
-    if lang == "en":
-        return f"{n} {forms[n != 1]}"
-    teen = 11 <= n % 100 <= 14
-    index = 2 if teen or n % 10 in (0, 5, 6, 7, 8, 9) else 0 if n % 10 == 1 else 1
-    return f"{n} {forms[index]}"
+    forms = dict(zip(_PLURALS[lang], word(key, lang).split("|"), strict=True))
+    return f"{n} {forms[Locale(lang).plural_form(n)]}"
 
 
 def said(text: Text, lang: Lang) -> str:
     """Return a bilingual text in one language."""
     return text.ru if lang == "ru" else text.en
+
+
+def numbers_in(text: str, lang: Lang) -> str:
+    """Return a text with the numbers that Python has formatted in it as a language writes them.
+
+    Russian has a comma before the decimals, so a semicolon stands between two such numbers, and
+    spaces in integers of five digits or more. A text must not be passed twice.
+    """
+    return text if lang == "en" else _LIST.sub(_russian_list, text)
+
+
+def _russian_list(found: re.Match[str]) -> str:
+    apart = "; " if "." in found[0] else ", "
+    return apart.join(map(_russian, found[0].split(", ")))
+
+
+def _russian(number: str) -> str:
+    whole, point, decimals = number.partition(".")
+    spaced = whole.replace(",", NO_BREAK_SPACE if len(whole.lstrip("+-")) > len("9,999") else "")
+    return re.sub("^-", "−", spaced) + point.replace(".", ",") + decimals

@@ -16,9 +16,8 @@ from okml.site.following import note_chapters
 from okml.site.language import Lang, counted, page_language, word
 from okml.site.markup import Child, definitions, element, paragraph, tag
 from okml.site.pages import doc_link, page_in, section_link
-from okml.site.provenance import duration_in, footer, memory
+from okml.site.provenance import duration_in, footer, memory, notebook_run
 from okml.site.roles import MARK
-from okml.site.runs import notebook_run
 
 SCOREBOARD = "book/scoreboard"
 GUIDE = "book/guides/gpu"
@@ -28,7 +27,6 @@ ONE_FIGURE: dict[Lang, str] = {"en": "run-one-figure", "ru": "run-one-figure-ru"
 def frame_notebook(app: Sphinx, doctree: nodes.document) -> None:
     """Put the opening of a notebook before its first section, and its provenance at its end."""
     env = app.env
-    assert env is not None
     chapter = view.chapter_of_notebook(env.docname)
     top = next(iter(doctree.findall(nodes.section)), None)
     if chapter is None or top is None:

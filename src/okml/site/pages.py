@@ -14,7 +14,6 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import docname_join
 
 from okml.ledger.export import CLAIM_PAGES
-from okml.site.feed import feed_name
 from okml.site.language import (
     LANGUAGES,
     NOTEBOOK_PAGES,
@@ -67,6 +66,12 @@ def _link(kind: str, target: str, text: str | None) -> pending_xref:
     )  # fmt: skip
 
 
+def digest_title(env: BuildEnvironment, chapter: str, lang: Lang) -> Child:
+    """Return a chapter's title, a link to its digest, or the chapter's name without a digest."""
+    docname = digest_docname(chapter, lang)
+    return doc_link(docname) if docname in env.found_docs else chapter
+
+
 def chapter_link(env: BuildEnvironment, chapter: str, lang: Lang) -> Child:
     """Return a link to a chapter's digest, or the chapter's name without a digest."""
     docname = digest_docname(chapter, lang)
@@ -104,7 +109,6 @@ def page_context(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
 ) -> None:
     """Add the page's language, its translation and its scripts to the template."""
-    assert app.env is not None
     lang = page_language(pagename)
     context["language"] = lang
     if lang == "ru":  # the book's language is English, and so are the words of its theme
@@ -134,6 +138,11 @@ def page_context(
 def site_address(app: Sphinx) -> str:
     """Return the address of the site without a slash at the end; empty if it is not known."""
     return str(app.config.html_baseurl or "").rstrip("/")
+
+
+def feed_name(lang: Lang) -> str:
+    """Return the path of the feed in a language, from the root of the site."""
+    return f"verdicts.{lang}.atom"
 
 
 def _kinds(pagename: str) -> list[str]:
@@ -194,7 +203,6 @@ def keep_to_the_language(
 
     A part is in the language of its caption; one with a caption in both is shown everywhere.
     """
-    assert app.env is not None
     lang = page_language(pagename)
     generate = context.get("generate_toctree_html")
     if generate is None:  # a theme without

@@ -32,10 +32,10 @@ from sphinx.environment import BuildEnvironment
 from okml.paths import atomic_write
 from okml.site import view
 from okml.site.data_names import TABLE, named
-from okml.site.drawing import Place
 from okml.site.language import page_language
 from okml.site.markup import element, scrolling, tag
 from okml.site.pages import LETTERS, page_in
+from okml.site.repository import Place
 
 KEY = "okml"  # key of the metadata of a cell that shows several scales
 BUILD = "smoke"  # the scale that each build runs

@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
+from sphinx.environment import BuildEnvironment
+
 from okml.errors import OkmlError
-from okml.ledger import RunRecord, load_record
+from okml.ledger import RunRecord
+from okml.profile import PROFILE_NAMES, ProfileName
 from okml.runtime import Environment
+from okml.site import view
 from okml.site.labels import label_in
-from okml.site.language import Lang, counted, word
+from okml.site.language import Lang, counted, numbers_in, word
 from okml.site.markup import Child, abbreviation, definitions, element, tag
-from okml.site.numerals import numbers_in
-from okml.site.runs import NotebookRun
 
 SHORT_HASH = 10
 
 Fact = tuple[str, list[Child | None]]
+
+
+@dataclass(frozen=True)
+class NotebookRun:
+    """The last execution of a notebook, from the metadata that papermill leaves in it."""
+
+    profile: ProfileName
+    started: str | None  # UTC, ISO 8601; None for a committed notebook that this build did not run
+    seconds: float | None
+    failed: bool
+    cells: int  # code cells
+
+
+def notebook_run(env: BuildEnvironment, page: str) -> NotebookRun | None:
+    """Return the run behind the page of a notebook; None without such a page.
+
+    A committed notebook counts as ``smoke``.
+    """
+    path = Path(env.srcdir) / f"{page}.ipynb"
+    if not path.exists():
+        return None
+    notebook = view.notebook(path)
+    papermill = notebook["metadata"].get("papermill", {})
+    profile = notebook["metadata"].get("okml", {}).get("profile", PROFILE_NAMES[0])
+    return NotebookRun(
+        profile=profile,
+        started=papermill.get("start_time"),
+        seconds=papermill.get("duration"),
+        failed=bool(papermill.get("exception")),
+        cells=sum(cell["cell_type"] == "code" for cell in notebook["cells"]),
+    )
 
 
 def footer(chapter: str, run: NotebookRun, lang: Lang) -> element:
@@ -22,7 +58,7 @@ def footer(chapter: str, run: NotebookRun, lang: Lang) -> element:
     Raises:
         OkmlError: If the notebook was executed and no record of the run exists.
     """
-    record = load_record(chapter, run.profile)
+    record = view.record(chapter, run.profile)
     if record is None and run.started:
         raise OkmlError(
             f"The notebook of {chapter} ran at {run.profile} but left no record; "

@@ -85,7 +85,6 @@ class TestsRole(LedgerRole):
 
 def finish_marks(app: Sphinx, doctree: nodes.document) -> None:
     """Add the texts of the marks, and move marks in a heading into a line below it."""
-    assert app.env is not None
     lang = page_language(app.env.docname)
     for mark in [found for found in doctree.findall(element) if MARK in found["classes"]]:
         mark.extend(_mark_text(mark["claim"], lang))

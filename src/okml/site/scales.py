@@ -15,14 +15,13 @@ from okml.ledger.report import RECORDED
 from okml.plotting import EMPTY
 from okml.profile import ProfileName
 from okml.site import view
-from okml.site.drawing import drawn_by, imported
 from okml.site.estimates import stale_note
 from okml.site.language import Lang, page_language, word
 from okml.site.markup import Child, element, tag
 from okml.site.pictures import BUILD, FOLDED, KEY
 from okml.site.provenance import hardware, short_hash, when
 from okml.site.replay import Shown, replay
-from okml.site.repository import source_link
+from okml.site.repository import drawn_by, imported, source_link
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +82,6 @@ def _is_empty(output: NotebookNode) -> bool:
 
 def frame_scales(app: Sphinx, doctree: nodes.document) -> None:
     """Caption what each cell shows with its scale, and fold the other scales away."""
-    assert app.env is not None
     page = app.env.docname
     chapter = view.chapter_of_notebook(page)
     if chapter is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape as xml
 
 from bs4 import BeautifulSoup
 from docutils import nodes
@@ -23,8 +22,7 @@ from okml.site.badges import counts
 from okml.site.domain import is_digest
 from okml.site.estimates import estimate_in
 from okml.site.labels import label_in
-from okml.site.language import Lang, in_language, page_language, said
-from okml.site.numerals import numbers_in
+from okml.site.language import Lang, in_language, numbers_in, page_language, said
 from okml.site.pages import HOME, site_address
 from okml.site.share_pictures import HEIGHT, WIDTH, Card, draw
 
@@ -140,26 +138,22 @@ def _description(doctree: nodes.document) -> str:
     return ""
 
 
-def write_sitemap(app: Sphinx) -> None:
-    """Write ``sitemap.xml`` with all pages, if the site's address is known."""
+def write_files_for_hosts(app: Sphinx) -> None:
+    """Write ``sitemap.xml`` with all pages and ``404.html``, if the site's address is known."""
     base = site_address(app)
     if not base:
         return
     rows = "".join(
-        f"<url><loc>{xml(f'{base}/{page}.html')}</loc></url>\n"
+        f"<url><loc>{escape(f'{base}/{page}.html')}</loc></url>\n"
         for page in sorted(app.env.found_docs)
     )
-    with atomic_write(Path(app.outdir) / "sitemap.xml") as handle:
-        handle.write(
+    files = {
+        "sitemap.xml": (
             '<?xml version="1.0" encoding="UTF-8"?>\n'
             f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{rows}</urlset>\n'
-        )
-
-
-def write_lost_page(app: Sphinx) -> None:
-    """Write ``404.html``, if the site's address is known."""
-    base = site_address(app)
-    if not base:
-        return
-    with atomic_write(Path(app.outdir) / "404.html") as handle:
-        handle.write(LOST.format(site=escape(base), home=HOME, russian=in_language(HOME, "ru")))
+        ),
+        "404.html": LOST.format(site=escape(base), home=HOME, russian=in_language(HOME, "ru")),
+    }
+    for name, content in files.items():
+        with atomic_write(Path(app.outdir) / name) as handle:
+            handle.write(content)

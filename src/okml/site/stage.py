@@ -178,10 +178,9 @@ def _configuration(path: Path) -> bytes:
     repository, site = os.environ.get(REPOSITORY_VARIABLE), os.environ.get(SITE_VARIABLE)
     if not repository and not site:
         return path.read_bytes()
-    if repository:
-        check_repository(repository)
     config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     if repository:
+        check_repository(repository)
         config["repository"]["url"] = repository
         config["html"] |= {"use_repository_button": True, "use_edit_page_button": True}
     if site:

@@ -11,11 +11,18 @@ from okml.site import view
 from okml.site.directives import PageDirective
 from okml.site.estimates import stale_note
 from okml.site.following import note_chapters
-from okml.site.language import Lang, counted, word
+from okml.site.language import Lang, counted, word, words
 from okml.site.markup import Child, abbreviation, element, missing, row, scrolling_table, tag
 from okml.site.pages import chapter_link, doc_link, page_in
-from okml.site.provenance import commit_node, duration_in, hardware, memory, software, when
-from okml.site.runs import notebook_run
+from okml.site.provenance import (
+    commit_node,
+    duration_in,
+    hardware,
+    memory,
+    notebook_run,
+    software,
+    when,
+)
 
 
 class RunStatus(PageDirective):
@@ -24,10 +31,10 @@ class RunStatus(PageDirective):
     def render(self) -> list[nodes.Node]:
         """Return both tables."""
         note_chapters(self.env)
-        return [self._recorded(self.lang), self._executed(self.lang)]
+        return [self._recorded(), self._executed()]
 
-    def _recorded(self, lang: Lang) -> element:
-        body = []
+    def _recorded(self) -> element:
+        lang, body = self.lang, []
         for chapter in CHAPTERS:
             records = {profile: view.record(chapter, profile) for profile in PROFILE_NAMES}
             for profile, record in records.items():
@@ -41,16 +48,19 @@ class RunStatus(PageDirective):
                 name = chapter_link(self.env, chapter, lang)
                 head = [name, " ", tag("code", ", ".join(lacking))]
                 body.append(row(head, [missing(word("not_run", lang))], *([["—"]] * 5)))
-        keys = ("run", "started", "duration", "seeds", "code", "hardware", "peak_memory")
-        return scrolling_table(word("recorded", lang), [word(key, lang) for key in keys], body)
+        header = words(
+            lang, "run", "started", "duration", "seeds", "code", "hardware", "peak_memory"
+        )
+        return scrolling_table(word("recorded", lang), header, body)
 
-    def _executed(self, lang: Lang) -> element:
+    def _executed(self) -> element:
         pages = [page for chapter in CHAPTERS for page in view.notebook_docnames(chapter)]
-        body = [self._notebook(page, lang) for page in pages]
-        keys = ("chapter", "profile", "started", "duration", "state")
-        return scrolling_table(word("executed", lang), [word(key, lang) for key in keys], body)
+        body = [self._notebook(page) for page in pages]
+        header = words(self.lang, "chapter", "profile", "started", "duration", "state")
+        return scrolling_table(word("executed", self.lang), header, body)
 
-    def _notebook(self, docname: str, lang: Lang) -> element:
+    def _notebook(self, docname: str) -> element:
+        lang = self.lang
         name, run = docname.rpartition("/")[2], notebook_run(self.env, docname)
         if run is None or run.started is None:
             state = missing(word("not_executed", lang))

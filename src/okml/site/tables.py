@@ -18,9 +18,8 @@ from okml.site.domain import ROW, domain_of, link
 from okml.site.estimates import estimate_node, prose, sampled, stale_note
 from okml.site.following import note_chapters
 from okml.site.labels import label_in
-from okml.site.language import Lang, counted, place_in_paper, said, word
+from okml.site.language import Lang, counted, numbers_in, place_in_paper, said, word, words
 from okml.site.markup import Child, element, missing, note, row, scrolling_table, tag
-from okml.site.numerals import numbers_in
 from okml.site.pages import chapter_link
 from okml.site.verdicts import share_of_seeds
 
@@ -34,8 +33,7 @@ class ClaimsTable(ChapterDirective):
         """Return the table of one chapter; what a claim rests on stands below its verdict."""
         rows, lang = view.rows(chapter), self.lang
         scales = shown_scales(rows)
-        titles = (word(key, lang) for key in ("claim", "verdict", "paper"))
-        header = [*titles, *scales, word("less_control", lang)]
+        header = [*words(lang, "claim", "verdict", "paper"), *scales, word("less_control", lang)]
         body = [
             row(
                 _claim(found, lang),

@@ -10,7 +10,7 @@ from docutils import nodes
 
 from okml.benchmark import BenchmarkRecord, PeerComparison
 from okml.site.benchmarks import RecordDirective, number
-from okml.site.language import Lang, word
+from okml.site.language import Lang, word, words
 from okml.site.markup import element, missing, note, row, scrolling_table, tag
 
 RECBOLE, FLOOR = "RecBole", "arithmetic floor"
@@ -108,8 +108,7 @@ class SpeedTargets(RecordDirective):
 
     def render(self) -> list[nodes.Node]:
         """Return the table."""
-        keys = ("target", "recorded_value", "state")
-        header = [word(key, self.lang) for key in keys]
+        header = words(self.lang, "target", "recorded_value", "state")
         return [scrolling_table(word("targets", self.lang), header, map(self._row, TARGETS))]
 
     def _row(self, target: Target) -> element:

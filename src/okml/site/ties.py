@@ -9,9 +9,8 @@ from okml.site.badges import badge
 from okml.site.benchmarks import RecordTable, number, share, spread
 from okml.site.estimates import estimate_node
 from okml.site.following import note_chapters
-from okml.site.language import word
+from okml.site.language import numbers_in, word, words
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
-from okml.site.numerals import numbers_in
 from okml.site.verdicts import claim_cell
 
 CHAPTER = "video_workshop"
@@ -30,7 +29,7 @@ class TieTrialTable(RecordTable[TieTrial]):
         """
         note_chapters(self.env, CHAPTER)
         lang = self.lang
-        header = [word(key, lang) for key in ("claim", "ties.file", "ties.drawn", "ties.record")]
+        header = words(lang, "claim", "ties.file", "ties.drawn", "ties.record")
         shares = [[share(each, lang)] for each in record.one_way]
         body = [
             row([word("ties.one_way", lang)], *shares, ["–"]),
@@ -52,8 +51,7 @@ class TieTrialTable(RecordTable[TieTrial]):
             cells = [self._hits(found[updates, factor, order]) for order in ("file", "drawn")]
             names = [[number(each, self.lang)] for each in (updates, factor)]
             body.append(row(*names, *cells))
-        keys = ("ties.updates", "ties.factor", "ties.file", "ties.drawn")
-        header = [word(key, self.lang) for key in keys]
+        header = words(self.lang, "ties.updates", "ties.factor", "ties.file", "ties.drawn")
         seeds = len(record.rates[0].hr10)
         return scrolling_table(word("ties.rates", self.lang).format(seeds), header, body)
 

@@ -15,9 +15,8 @@ from okml.benchmark import HEADS_SHOWN, AddTrials, TrialResult
 from okml.plotting import INK, PALETTE, Picture, style
 from okml.site.benchmarks import RecordTable, number, share, spread
 from okml.site.labels import label_in
-from okml.site.language import Lang, word
+from okml.site.language import Lang, numbers_in, word
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
-from okml.site.numerals import numbers_in
 from okml.site.pictures import picture
 
 COLUMNS = 3  # of panels at most

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import okml
-from okml.chapters import CHAPTERS, Chapter
+from okml.chapters import CHAPTERS, Chapter, chapter
 from okml.errors import OkmlError, ParameterError
 from okml.ledger import ClaimRow, RunRecord, chapter_rows, load_record
 from okml.ledger.staleness import Staleness, staleness
@@ -18,7 +18,7 @@ from okml.site.language import NOTEBOOK_PAGES, Lang, in_language, page_language
 
 def forget() -> None:
     """Read all files again from here on; a build begins with this."""
-    for read in (notebook, _rows, record, stale_since):
+    for read in (notebook, rows, record, stale_since):
         read.cache_clear()
 
 
@@ -33,22 +33,14 @@ def claims_file(chapter: str) -> Path:
     return Path(okml.__file__).parent / chapter / "claims.yml"
 
 
-def rows(chapter: str) -> list[ClaimRow]:
-    """Return the claims of a chapter with their verdicts; an empty list without claims.
+@cache
+def rows(name: str) -> list[ClaimRow]:
+    """Return the claims of a chapter with their verdicts, which nobody may change.
 
     Raises:
         ParameterError: If there is no such chapter.
     """
-    if chapter not in CHAPTERS:
-        raise ParameterError(f"Unknown chapter {chapter!r}.", f"Chapters: {', '.join(CHAPTERS)}.")
-    if not claims_file(chapter).exists():
-        return []
-    return list(_rows(chapter))
-
-
-@cache
-def _rows(chapter: str) -> tuple[ClaimRow, ...]:
-    return tuple(chapter_rows(chapter))
+    return chapter_rows(chapter(name).name)
 
 
 @cache
