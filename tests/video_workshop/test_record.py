@@ -5,8 +5,10 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from okml.ledger import read_record
+from okml.benchmark import TieTrial
+from okml.ledger import Outcome, judge, load_claims, read_record
 from okml.paths import repository_root
+from okml.video_workshop.config import NIGHT
 
 FOUND = read_record(repository_root() / "results/video_workshop/night.json")
 TABLES = {
@@ -83,3 +85,32 @@ def test_what_updates_of_sessions_lack_are_the_clicks_of_old_ones():
 def test_neither_training_nor_draw_leans_on_the_file():
     _, *others = TABLES["order"]["NDCG@10"]
     assert others == pytest.approx([TABLES["order"]["NDCG@10"][0]] * 3, abs=0.002)
+
+
+def test_two_draws_of_the_order_of_ties_agree_within_their_intervals():
+    trial = TieTrial.read(repository_root() / "results/benchmarks/tie_trial.json")
+    claims = {claim.id: claim for claim in load_claims("video_workshop")}
+    apart, flipped, held = set(), {}, set()
+    for name, (file, drawn) in trial.outcomes.items():
+        metric, now = claims[name].metric, judge(claims[name], FOUND).outcome
+        assert metric is not None
+        one, other = trial.in_drawn[metric].interval, ends(metric)
+        assert one is not None
+        short = name.removeprefix("video_workshop.")
+        if one[0] > other[1] or other[0] > one[1]:
+            apart.add(short)
+        if now is not drawn:
+            flipped[short] = (drawn, now)
+        if {file, drawn, now} == {Outcome.DIRECTION_HOLDS}:
+            held.add(short)
+        elif file is Outcome.DIRECTION_HOLDS:
+            assert short == "shift"
+    assert apart == {"update_frequency"}
+    opened, closed = Outcome.UNDECIDED, Outcome.DIRECTION_HOLDS
+    assert flipped == {
+        "reuse": (opened, closed), "propagation": (opened, closed), "shift": (closed, opened),
+        "semantic_id_base": (Outcome.NOT_REPRODUCED, opened),
+    }  # fmt: skip
+    assert len(held) == 4
+    seldom = TABLES["update_intervals"].sort("days between updates")["rate"][-1]
+    assert seldom == min(NIGHT.stream.weekly.choice.rates)
