@@ -55,6 +55,19 @@ def test_corrected_policies_lose_by_satiation_and_by_what_they_put_first():
     assert cheap.mean < 0.5 * lost.mean < 0
 
 
+def test_at_cpu_a_correction_gains_where_users_never_tire():
+    cpu = read_record(repository_root() / "results/video_workshop/cpu.json").metrics
+    gain, first = (cpu[f"{name}_watch_gain"] for name in ("tireless_capped", "first_request"))
+    assert min(gain.numbers) > 0 > max(first.numbers)
+    assert max(cpu["capped_watch_gain"].numbers) < 0
+    late = ("auc_tireless_ctr_spearman", "auc_user_ctr_spearman")
+    assert all(interval is not None and interval[1] < 0.5
+               for interval in (cpu[name].interval for name in late))  # fmt: skip
+    both = cpu["auc_tireless_user_ctr_spearman"].interval
+    assert both is not None
+    assert both[0] < 0 < 1 < both[1]
+
+
 def test_one_base_for_all_recommenders():
     rows = TABLES["reuse"].filter(arm="full")
     assert rows["task"].to_list() == ["retrieval", "ranking", "related"]

@@ -12,7 +12,18 @@ import numpy as np
 
 from okml.data import catalog
 from okml.errors import ParameterError
-from okml.plan import LOGS, PASSES, Item, LogSize, Plan, downloads, in_gib, in_hours, reading
+from okml.plan import (
+    CPU_WORKERS,
+    LOGS,
+    PASSES,
+    Item,
+    LogSize,
+    Plan,
+    downloads,
+    in_gib,
+    in_hours,
+    summed,
+)
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.training.recent import RECENT
@@ -66,6 +77,9 @@ LIKED = 0.57  # share of the events that are liked; counted on MovieLens
 REQUESTS = 4.5  # a user makes so many a day on average, those who stay away included
 DAY_SECONDS = 9e-5  # a user's day in the simulator, on one core
 LOADING_BYTES = 240  # an event takes them while a log is read, sorted and numbered
+# What processes of the simulator hold, by the runs of `cpu` and `night`, two of them workers: their
+# roll-outs and scores, tables of users and items of each world, and a request of each kept log.
+SIMULATING_BYTES, WORLD_TABLES, REQUEST_BYTES = 0.53 * GIB, 6, 212
 ACTIVATIONS = 34  # numbers that a block keeps for a token and a unit of width, as in GPT-2
 
 
@@ -116,12 +130,12 @@ class Ranking:
 def plan(profile: VideoWorkshopProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with their derivation."""
     works = [*_users(profile), *_items(profile), *_stream(profile), *_goals(profile)]
-    logs, data = profile.logs, _archives(profile)
+    data = _archives(profile)
     rankings = (*_user_rankings(profile), *_item_rankings(profile), *_stream_rankings(profile))
     hours = [*(_hours(profile, work) for work in works), _rollouts(profile),
              *(_ranking_hours(profile, ranking) for ranking in rankings)]  # fmt: skip
     memory = [*_memory(profile)]
-    loading = reading(max(size_of(log).events for log in logs), LOADING_BYTES)
+    loading = _host_memory(profile)
     names = tuple(name for name in data if name in catalog())
     checkpoints = in_gib(
         "checkpoints on disk", sum(work.count * work.checkpoint for work in works),
@@ -502,6 +516,20 @@ def _ranking_hours(profile: VideoWorkshopProfile, ranking: Ranking) -> Item:
 def _data(profile: VideoWorkshopProfile) -> tuple[WatchLogSettings, ...]:
     found = (profile.data, profile.cold_data, profile.world_data, profile.traffic_data)
     return tuple(dict.fromkeys(data for data in found if data is not None))
+
+
+def _host_memory(profile: VideoWorkshopProfile) -> Item:
+    """Return what processes hold beside trainings: a log while it is read, and the simulator."""
+    goals, worlds = profile.goals, len(profile.worlds)
+    rated, simulator = size_of((profile.world_data or profile.data).log), goals.simulator
+    days = worlds * (simulator.outcome_days + simulator.log_days + goals.held_out_days)
+    return summed(
+        "the largest log while it is read, and the simulator",
+        events=LOADING_BYTES * max(size_of(log).events for log in profile.logs),
+        worlds=8 * WORLD_TABLES * rated.users * rated.items * (worlds + goals.oracle_worlds),
+        their_logs=REQUEST_BYTES * days * rated.users * REQUESTS,
+        processes=SIMULATING_BYTES * (1 + CPU_WORKERS),
+    )
 
 
 def _memory(profile: VideoWorkshopProfile) -> Iterator[Item]:
