@@ -180,7 +180,7 @@ def test_the_true_watching_of_first_lists_by_hand(folder):
 def test_users_who_never_tire_are_served_in_the_same_world_without_satiation(folder):
     study = study_of(folder)
     world = study.world(0)
-    policy = best_of(click_score(world, accuracy=1.0), SETTINGS.slate)  # shows what sates
+    policy = best_of(click_score(world, accuracy=1.0), SETTINGS.slate)  # shows what tires them
     weary, tireless = (study.serve(policy, 0, days=1, tireless=each) for each in (False, True))
     first = weary.turns == 0
     assert np.array_equal(weary.clicked[first], tireless.clicked[tireless.turns == 0])
