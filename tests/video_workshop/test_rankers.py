@@ -166,7 +166,8 @@ def test_a_place_explains_what_is_not_looked_at(tiny):
     shift = ranker.place.weight[:, 0].detach().numpy()
     assert shift - shift[0] == pytest.approx(logit - logit[0], abs=0.25)
     asked = torch.tensor([0]), torch.tensor([[5, 5, 5, 5, 5]]), torch.zeros(1, 0, dtype=int)
-    assert len(ranker.eval()(*asked)["click"].unique()) == 1
+    own = ranker.eval()(*asked)["click"].ravel()  # a product may round equal rows differently
+    assert own.tolist() == pytest.approx([own[0].item()] * SETTINGS.slate)
     assert (ranker.shown(*asked)["click"].diff() < 0).all()
 
 
