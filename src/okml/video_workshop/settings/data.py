@@ -9,7 +9,7 @@ from pydantic import Field
 from okml.data.logs import SIGNALS, impression_names, names
 from okml.data.logs.microlens import Modality
 from okml.seqrec.interactions import TieRule
-from okml.settings import Count, Distinct, Settings, one_of, rule
+from okml.settings import Count, Distinct, Settings, Whole, one_of, rule
 
 # Actions of MovieLens, which has ratings and no impressions or clicks.
 ACTIONS = ("dislike", "neutral", "like", "love")
@@ -41,7 +41,7 @@ class WatchLogSettings(Settings):
     # Order of a user's events of one second, where the log has no finer clock. All seeds of a run
     # share a draw: orders of users are independent, so an interval over users includes it.
     tie_rule: TieRule = "random"
-    tie_seed: int = Field(default=0, ge=0)
+    tie_seed: Whole = 0
     text: TextEncoder = "minilm"  # encoder of titles and genres
     # Released vectors of MicroLens instead of encoded titles: text, image, video.
     features: Distinct[Modality] = ()
