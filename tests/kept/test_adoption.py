@@ -68,7 +68,9 @@ def test_what_is_adopted_is_shown_used_and_recorded(package, run, profile, run_d
     assert record.provenance.adopted == {
         "Study.train": (SCALED,), "quality": (SCALED,), "serving": (SHIFTED,),
     }  # fmt: skip
-    assert record.notes[-1] == "Adopted from runs of other code: Study.train, quality, serving."
+    assert record.notes[-1] == (
+        f"3 results are adopted from runs of other code, which differs in {SCALED}, {SHIFTED}."
+    )
     offer(profile, run_dir, adopt=True)
     assert capsys.readouterr().out == ""  # nothing is left
 

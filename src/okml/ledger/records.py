@@ -234,7 +234,11 @@ class Run(Measurements):
         """Record the results adopted from other code, and the functions in which it differs."""
         self._adopted = dict(differences)
         if differences:
-            self.note(f"Adopted from runs of other code: {', '.join(differences)}.")
+            names = dict.fromkeys(name for each in differences.values() for name in each)
+            self.note(
+                f"{len(differences)} results are adopted from runs of other code, which differs in "
+                f"{', '.join(names)}."
+            )
 
     def kept(self, run_dir: Path) -> None:
         """Count the memory of the run that computed what this one finds kept in their folder."""
