@@ -34,23 +34,27 @@ H100_GIB = 78  # of the 80 GB, what a process can have
 GUIDE = repository_root() / "book" / "guides" / "gpu.md"
 
 
+def programs(line: str) -> list[list[str]]:
+    """Return the words of each program that a line of a shell starts, in `tmux` or without it."""
+    words = shlex.split(line, comments=True)
+    if words[:1] != ["tmux"]:
+        return [words]
+    return [shlex.split(part) for part in words[-1].partition("2>&1")[0].split("&&")]
+
+
 def commands() -> Iterator[list[str]]:
     """Yield the words of each command of okml's, without what starts it."""
-    for block in re.findall(r"```bash\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL):
-        for line in block.splitlines():
-            words = shlex.split(line, comments=True)
-            parts = [words]
-            if words[:1] == ["tmux"]:
-                shell = words[-1].partition("2>&1")[0].split("&&")
-                parts = [shlex.split(part) for part in shell]
-            for words in parts:
-                while words and re.match(r"[A-Z_]+=", words[0]):
-                    words = words[1:]
-                if words[:1] == ["okml"]:
-                    yield words
-                for place, word in enumerate(words):
-                    if word == "-m" and words[place + 1].startswith("okml."):
-                        yield words[place:]
+    blocks = re.findall(r"```bash\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
+    for words in (
+        each for block in blocks for line in block.splitlines() for each in programs(line)
+    ):
+        while words and re.match(r"[A-Z_]+=", words[0]):
+            words = words[1:]
+        if words[:1] == ["okml"]:
+            yield words
+        for place, word in enumerate(words):
+            if word == "-m" and words[place + 1].startswith("okml."):
+                yield words[place:]
 
 
 ALL = list(commands())

@@ -178,10 +178,15 @@ def item_bound(data: WatchLogSettings) -> int:
     return min(size.items, size.events // (data.least_item_events or 1))
 
 
+def users_of(data: WatchLogSettings) -> int:
+    """Return the number of users of the part that is read."""
+    return data.users or size_of(data.log).users
+
+
 def events_of(data: WatchLogSettings) -> float:
     """Return the expected number of events of the log's part that is read."""
     size = size_of(data.log)
-    return size.events * (data.users or size.users) / size.users
+    return size.events * users_of(data) / size.users
 
 
 def events_before(data: WatchLogSettings, days: float) -> float:
@@ -249,7 +254,7 @@ def _user_rankings(profile: VideoWorkshopProfile) -> Iterator[Ranking]:
     Retrieval scores all items, in a test also as related ones, and ranking the target alone.
     """
     settings, chosen, data = profile.users, profile.users.downstream, profile.data
-    people = data.users or size_of(data.log).users
+    people = users_of(data)
     tables = (users.reuse_rows(profile), users.size_rows(profile), users.ablation_rows(profile))
     tests = [row.job for rows in tables for row in rows]  # some in several tables, each time anew
     counted: Counter[Ranking] = Counter()
@@ -285,7 +290,7 @@ def _items(profile: VideoWorkshopProfile) -> Iterator[Work]:
     """
     data, settings = profile.cold_data or profile.data, profile.items
     last, items = settings.leave_one_out, item_bound(data)
-    people = data.users or size_of(data.log).users
+    people = users_of(data)
     parts: tuple[tuple[str, ItemsSettings | LeaveOneOutSettings, int, int], ...] = (
         ("item representations", settings, len(new_item_jobs(profile)),
          max(people, math.ceil(events_of(data) / settings.model.length))),  # one a user or more
@@ -306,7 +311,7 @@ def _item_rankings(profile: VideoWorkshopProfile) -> Iterator[Ranking]:
     cold = settings.held_out * settings.test_share * events_of(data)
     warm = settings.test_share * events_of(data) - cold
     rows = math.ceil(cold + min(settings.warm_targets or warm, warm))
-    people = data.users or size_of(data.log).users
+    people = users_of(data)
     for what, count, asked, model in (
         ("tests of item representations", len(new_item_jobs(profile)), rows, settings.model),
         ("rankings of everybody's last item", len(last_item_jobs(profile)) * (last.epochs + 1),
@@ -427,7 +432,7 @@ def _goals(profile: VideoWorkshopProfile) -> Iterator[Work]:
     """Yield the trainings on impressions, without the cost of importance weights."""
     goals, worlds, real = profile.goals, len(profile.worlds), profile.traffic_data
     simulator, rated = goals.simulator, profile.world_data or profile.data
-    daily = REQUESTS * (rated.users or size_of(rated.log).users)
+    daily = REQUESTS * users_of(rated)
     nets = len({*goals.click_models} - {"popularity", "regression"}) + len(goals.several_goals) + 1
     yield _rankers("rankers", worlds * nets, goals.ranker, daily * simulator.log_days,
                    simulator.slate)  # fmt: skip
@@ -469,7 +474,7 @@ def _rollouts(profile: VideoWorkshopProfile) -> Item:
     """Return the hours of roll-outs, which run on the CPU."""
     goals, simulator = profile.goals, profile.goals.simulator
     rated = profile.world_data or profile.data
-    people = rated.users or size_of(rated.log).users
+    people = users_of(rated)
     served = len(goals.click_models) + len(goals.several_goals) + 1
     policies, methods = len(reinforce_arms(simulator.slate)), _methods(profile)
     of_world = (
