@@ -526,13 +526,14 @@ def _data(profile: VideoWorkshopProfile) -> tuple[WatchLogSettings, ...]:
 def _host_memory(profile: VideoWorkshopProfile) -> Item:
     """Return what processes hold beside trainings: a log while it is read, and the simulator."""
     goals, worlds = profile.goals, len(profile.worlds)
-    rated, simulator = size_of((profile.world_data or profile.data).log), goals.simulator
+    rated, simulator = profile.world_data or profile.data, goals.simulator
+    users, items = users_of(rated), size_of(rated.log).items
     days = worlds * (simulator.outcome_days + simulator.log_days + goals.held_out_days)
     return summed(
         "the largest log while it is read, and the simulator",
         events=LOADING_BYTES * max(size_of(log).events for log in profile.logs),
-        worlds=8 * WORLD_TABLES * rated.users * rated.items * (worlds + goals.oracle_worlds),
-        their_logs=REQUEST_BYTES * days * rated.users * REQUESTS,
+        worlds=8 * WORLD_TABLES * users * items * (worlds + goals.oracle_worlds),
+        their_logs=REQUEST_BYTES * days * users * REQUESTS,
         processes=SIMULATING_BYTES * (1 + CPU_WORKERS),
     )
 
