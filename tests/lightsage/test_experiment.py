@@ -14,6 +14,7 @@ from okml.errors import ParameterError
 from okml.lightsage import study
 from okml.lightsage.arms import (
     BY_FEATURES,
+    CUTS,
     FEATURES,
     OWN,
     TREATMENTS,
@@ -22,12 +23,12 @@ from okml.lightsage.arms import (
     Job,
     all_jobs,
     baseline_arm,
+    graph_jobs,
     variant_arm,
 )
 from okml.lightsage.config import PROFILES
 from okml.lightsage.experiment import Experiment
 from okml.lightsage.experiments.graphs import GAINS, REACHING
-from okml.lightsage.graph import edges_of
 from okml.lightsage.graph.ablation import GRAPHS
 from okml.lightsage.network.encoder import VARIANTS
 from okml.lightsage.settings import BaselineName, TailSettings
@@ -65,36 +66,35 @@ def test_the_graph_ablation_has_every_graph_and_its_differences(experiment):
     frames = experiment.graphs.frames
     assert frames["summary"]["arm"].to_list() == [*GRAPHS, FEATURES, TRUTH]
     hits = {(r["arm"], r["seed"]): r["hr@10"] for r in frames["seeds"].to_dicts()}
+    study, jobs = experiment.study, dict(graph_jobs(experiment.profile))
     for gain in GAINS:
-        arms = gain.graphs if gain.control is None else (*gain.graphs, gain.control[1])
-        arm, less, *control = [hits[name, 0] for name in arms]
+        arm, less = (hits[name, 0] for name in gain.graphs)
         assert experiment.graphs.values(gain.metric) == pytest.approx([arm - less])
-        if gain.control is not None:
-            assert experiment.graphs.values(gain.control[0]) == pytest.approx([control[0] - less])
-            difference = experiment.graphs.differences[gain.metric][gain.control[0]]
-            assert difference.numbers == pytest.approx([arm - control[0]])
+        if gain.controls:
+            chosen = max(gain.controls, key=lambda name: study.validation(jobs[name]))
+            control = hits[chosen, 0]
+            assert experiment.graphs.values(gain.control) == pytest.approx([control - less])
+            difference = experiment.graphs.differences[gain.metric][gain.control]
+            assert difference.numbers == pytest.approx([arm - control])
     covered = dict(frames["summary"].select("arm", "items with an edge").iter_rows())
     for metric, name in REACHING.items():
         gain = covered[name] - covered["strong"]
         assert experiment.graphs.values(metric) == pytest.approx([gain])
 
 
-def test_rivals_of_a_kind_of_edges_have_as_many(experiment):
+def test_rivals_of_a_graph_have_as_many_edges(experiment):
     study = experiment.study
     data = study.data(experiment.profile.data, 0)
-    log, settings = data.shop.train, data.settings.graph
-    strong = edges_of("strong", log, settings).height
-    few = study.graph(data, "weak, as few edges", 0)
-    weak = study.graph(data, "weak", 0)
-    assert 0 < few.directed.height <= strong < weak.directed.height
-    # Nothing is added to strong and search edges but what is counted as Swing's.
-    most = edges_of("swing", log, settings).height
-    for name in ("full, cosine for swing", "full, swing of all clicks"):
-        graph = study.graph(data, name, 0)
-        added = graph.directed.join(
-            study.graph(data, "strong + search", 0).directed, on=["item", "neighbor"], how="anti"
-        )
-        assert added.height <= most, name
+
+    def size(name):
+        return study.graph(data, name, 0).edges.height
+
+    assert size("weak") > size("strong") + 1
+    for name in CUTS:
+        assert size("strong") - 1 <= size(name) <= size("strong"), name
+    assert size("full") - 1 <= size("full, cosine for swing") <= size("full")
+    assert size("full, swing of all clicks") <= size("full")
+    assert size("full, swing of all clicks") <= size("full, all swing of all clicks")
 
 
 def test_intervals_hold_their_means(experiment):
@@ -190,8 +190,10 @@ def test_an_arm_without_a_curve_may_still_rise_and_one_without_a_training_does_n
     for history, expected in ((flat, False), (rising, True)):
         with mock.patch.dict(study._histories, {job: history, Job(data, 0, "item2vec"): None}):
             assert study.rising([job]) is expected
-            arms = [[job], [Job(data, 0, "popularity")], [Job(data, 0, "item2vec")]]
-            assert study.not_flat(arms) == expected + 1
+            others = [Job(data, 0, "popularity"), Job(data, 0, "item2vec")]
+            rows = [("network", job), *((str(other.arm), other) for other in others)]
+            assert study.not_flat(rows, ("network", "popularity", "item2vec")) == expected + 1
+            assert study.not_flat(rows, ("popularity", "item2vec")) == 1
 
 
 def test_lightgcn_learns_from_users_or_from_the_item_graph_as_its_name_says(tmp_path):
@@ -290,8 +292,9 @@ def test_two_workers_leave_what_the_run_finds(tmp_path):
     opened, jobs = Study(profile, tmp_path), all_jobs(profile)
     with mock.patch("okml.training.ahead.usable_cores", return_value=2):
         train_ahead(opened, jobs)
-    # Alone, edge left in, pooled in two ways, without a graph; four where search is scarce.
-    assert len(jobs) == 9
+    # Alone, edge left in, pooled in two ways, without a graph, with item vectors; two where search
+    # is scarce.
+    assert len(jobs) == 8
     with mock.patch("okml.training.loop._Run._take", side_effect=AssertionError("trained again")):
         for job in jobs:
             opened.train(job)

@@ -182,7 +182,7 @@ def test_every_arm_of_every_table_is_trained_and_ranked(experiment: Any) -> None
         "graphs": {*GRAPHS, "features alone"},
         "networks": set(VARIANTS),
         "losses": {"V0", "edge not left out", *profile.losses},
-        "baselines": {"LightSAGE", *profile.data.baselines},
+        "baselines": {"LightSAGE", "LightSAGE and item vectors", *profile.data.baselines},
         "tail": {*(row.name for row in TREATMENTS), "no graph, own vectors"},
         "scarce_search": set(SCARCE),
         "in_view": set(IN_VIEW),

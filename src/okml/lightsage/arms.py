@@ -27,8 +27,10 @@ NO_GRAPH = "V5"
 OF_VARIANTS = {"graphsage": "V4", "trained features": NO_GRAPH}
 SIGN_HOPS = 2
 BY_FEATURES = "no graph, own vectors"  # the vector of an isolated item without a group
-SCARCE: tuple[GraphName, ...] = ("strong", "strong + swing", "strong + search", "full")
-IN_VIEW: tuple[GraphName, ...] = ("weak", "weak, as few edges", "strong")
+SCARCE: tuple[GraphName, ...] = ("strong + search", "full")
+# Cuts of consecutive clicks to as many edges as the graph of strong actions has.
+CUTS: tuple[GraphName, ...] = ("weak, as few edges", "weak, few of each item")
+IN_VIEW: tuple[GraphName, ...] = ("weak", *CUTS, "strong")
 TRAINED = ("item2vec", "lightgcn users", "lightgcn items", "pinsage")
 # GraphSAGE with its own loss: walk pairs, popularity negatives, logistic. Negatives have the weight
 # of the pair: with the paper's Q = 20, the unit vectors spread until no two are close, and the
@@ -112,6 +114,9 @@ RANDOM_SERVED = TailTreatment(
     "trained alone, random groups of a type served", "no", "isolated", "random"
 )
 KEY_SERVED = TailTreatment("trained alone, one group a type served", "no", "isolated", "key")
+LARGE_SERVED = TailTreatment(
+    "trained alone, larger similar groups served", "no", "isolated", "large"
+)
 JOINED_SERVED = TailTreatment("trained alone, new items join groups", "no", "isolated", "joined")
 RANDOM = TailTreatment(
     "trained pooled at random in a type, similar groups served", "random", "isolated"
@@ -126,10 +131,13 @@ TREATMENTS = (
     RANDOM,
     RANDOM_SERVED,
     KEY_SERVED,
+    LARGE_SERVED,
     JOINED_SERVED,
     TailTreatment("trained with hidden neighborhoods, own vectors", "no", "own", hidden=True),
 )
-FEW_TREATMENTS = (OWN, DIGEST, SERVED, RANDOM, RANDOM_SERVED, KEY_SERVED, JOINED_SERVED)
+FEW_TREATMENTS = (
+    OWN, DIGEST, SERVED, RANDOM, RANDOM_SERVED, KEY_SERVED, LARGE_SERVED, JOINED_SERVED,
+)  # fmt: skip
 
 Rows = list[tuple[str, Job]]  # the name of a row of a table, and its job
 
@@ -191,13 +199,12 @@ def no_graph_jobs(profile: LightsageProfile) -> Rows:
 
 
 def baseline_jobs(profile: LightsageProfile, data: TaskSettings | None = None) -> Rows:
-    """Return LightSAGE and the baselines; on a real log also with item vectors and other graphs."""
+    """Return LightSAGE, also with item vectors and on the data's other graphs, and baselines."""
     data = data or profile.data
     rows: Rows = []
     for seed in profile.seeds:
         rows.append((NETWORK, network_job(profile, data, seed)))
-        if data in profile.real:
-            rows.append((WITH_IDS, network_job(profile, data, seed, item_vectors=True)))
+        rows.append((WITH_IDS, network_job(profile, data, seed, item_vectors=True)))
         for graph in data.graphs:
             arm = variant_arm(profile, "V0", data).model_copy(update={"graph": graph})
             rows.append((on_graph(graph), Job(data, seed, arm)))

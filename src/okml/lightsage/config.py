@@ -68,10 +68,10 @@ SMOKE = LightsageProfile(
             baselines=("popularity", "features", "swing"),
         ),
     ),
-    graphs=("weak", "weak, as few edges", "strong", "strong + swing", "strong + search",
-            "strong + shuffled search", "full"),
+    graphs=("weak", "weak, as few edges", "weak, few of each item", "strong", "strong + swing",
+            "strong + search", "strong + shuffled search", "full"),
     variants=("V0", "V4", "V5"),
-    recipe=Hyperparameters(steps=60),
+    recipe=Hyperparameters(steps=80, schedule="constant", evaluate_every=8, patience=5),
     tail_rows="few",
     indices=_INDICES,
     gallery=GallerySettings(titles=_FILMS[:2], shown=5),
@@ -91,14 +91,16 @@ CPU = LightsageProfile(
         # The newest weeks only, to save time.
         TaskSettings(
             name="diginetica", main_graph="strong + swing", tail_clicks=5, train_weeks=4,
-            test_pairs=2_000, valid_pairs=2_000,
+            test_pairs=2_000, valid_pairs=1_500,
             baselines=("popularity", "features", "cosine", "swing", "item2vec"),
         ),
     ),
     # Five seeds; slow arms and the shop whose feed follows the item are in larger profiles only.
     graphs=tuple(name for name in GRAPHS if name != "everything"),
     variants=("V0", "V4", "V5"),
-    recipe=Hyperparameters(steps=400),
+    # Each training keeps the weights of its best validation, which most have early, and ends once
+    # half of its steps bring no better one.
+    recipe=Hyperparameters(steps=200, schedule="constant", evaluate_every=20, patience=5),
     losses={"no log q": _LOSSES["no log q"]},
     # A small log has few pairs, hence many epochs, a high rate and little subsampling.
     item2vec=Item2VecSettings(epochs=20, learning_rate=0.1, subsample=1e-3),
@@ -107,8 +109,11 @@ CPU = LightsageProfile(
 )  # fmt: skip
 
 # The largest logs that package indexes hold. Every training may take the same steps at a
-# constant rate, is validated ten times, and keeps its best weights; two rates are tried for each.
-_NIGHT_RECIPE = Hyperparameters(steps=1_600, schedule="constant", evaluate_every=160)
+# constant rate, is validated ten times, keeps its best weights, and ends once half of its steps
+# bring no better ones; two rates are tried for each.
+_NIGHT_RECIPE = Hyperparameters(
+    steps=1_600, schedule="constant", evaluate_every=160, patience=5
+)  # fmt: skip
 
 NIGHT = LightsageProfile(
     name="night",

@@ -66,6 +66,7 @@ GRAPHS = {"weak": "all consecutive clicks", "full": "strong, search and Swing"}
 ARMS = {
     "weak": "weak (all consecutive clicks)",
     "weak, as few edges": "weak, as few edges (most frequent clicks)",
+    "weak, few of each item": "weak, as few edges (most frequent clicks of each item)",
     "strong": "strong (one page led to the other)",
     "full": "full (strong, search and Swing)",
     "swing": "Swing",

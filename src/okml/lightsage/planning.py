@@ -296,7 +296,7 @@ def _checkpoints(profile: LightsageProfile, trainings: list[Trainings]) -> Item:
         each = (2 * tables * size.features + 2 * profile.width) * profile.width
         if "lightgcn" in how:
             each = _lightgcn_graph(data, how)[0] * profile.width
-        elif how == "of sampled hops" and data in profile.real:
+        elif how == "of sampled hops":
             each += size.items * profile.width  # some have a vector of each item
         numbers += count * each
     why = f"2 checkpoints · 12 bytes a parameter, {numbers:,} parameters"

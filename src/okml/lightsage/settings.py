@@ -74,6 +74,7 @@ class TailSettings(Settings):
     """The grouping and serving of tail items."""
 
     group_size: Count = 12  # most members
+    large_size: Count = 48  # most members of the larger groups that one of the arms serves
     blend: Probability = 0.1  # share of the own vector, λ
     hidden_share: Fraction = 0.1  # share of rows whose neighborhood one of the arms hides
 

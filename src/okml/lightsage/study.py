@@ -18,7 +18,7 @@ from okml.accelerator import pick_device
 from okml.errors import ParameterError
 from okml.kept import trainings_folder
 from okml.lightsage.adjacency import Adjacency
-from okml.lightsage.arms import Arm, Job, tries
+from okml.lightsage.arms import Arm, Job, Rows, tries
 from okml.lightsage.baselines.item2vec import by_epoch, item2vec
 from okml.lightsage.baselines.lightgcn import IdGraph, lightgcn
 from okml.lightsage.baselines.pinsage import (
@@ -168,7 +168,9 @@ class Study:
         """Return the groups of tail items of one kind."""
         features = data.shop.features
         tail = data.tail & ~data.cold if kind == "joined" else data.tail
-        size = data.items if kind == "key" else self.profile.tail.group_size
+        settings = self.profile.tail
+        sizes = {"key": data.items, "large": settings.large_size}
+        size = sizes.get(kind, settings.group_size)
         groups = group_tail(tail, data.category, data.kind, features, size)
         if kind == "random":
             return groups.shuffled(np.random.default_rng([seed, 1]), data.key)
@@ -221,9 +223,22 @@ class Study:
             return None
         return bool(curves) and still_rising(curves)
 
-    def not_flat(self, arms: Iterable[Iterable[Job]]) -> int:
-        """Count the arms that were still rising at their ends, or of which nothing tells."""
-        return sum(self.rising(jobs) is not False for jobs in arms)
+    def not_flat(self, rows: Rows, arms: Iterable[str]) -> int:
+        """Count the arms of a table that were still rising when their trainings ended.
+
+        An arm counts, too, of which nothing tells.
+        """
+        return sum(
+            self.rising(job for name, job in rows if name == arm) is not False for arm in arms
+        )
+
+    def best(self, rows: Rows, arms: Iterable[str]) -> str:
+        """Return the arm of a table with the best validation for the first seed."""
+        seed, chosen = self.profile.seeds[0], set(arms)
+        found = {
+            name: self.validation(job) for name, job in rows if job.seed == seed and name in chosen
+        }
+        return max(found, key=lambda name: found[name])
 
     def _history(self, job: Job) -> History | None:
         if job not in self._histories:

@@ -27,8 +27,9 @@ Policy = Literal["own", "isolated", "all", "query"]
 # similar: runs of near features within a category and type
 # random:  groups of the same sizes with members drawn within a category and type
 # key:     one group for each category and type, all that the catalog knows
+# large:   as similar, with more members
 # joined:  similar items that somebody opened in training; new ones join the nearest group
-Grouping = Literal["similar", "random", "key", "joined"]
+Grouping = Literal["similar", "random", "key", "large", "joined"]
 
 
 @dataclass(frozen=True, eq=False)

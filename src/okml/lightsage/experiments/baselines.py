@@ -44,6 +44,9 @@ def measure_real(study: Study) -> StepResult:
             measure_gain(result, comparison, "swing_hr10_gain_on_sessions", (NETWORK, alone))
             name = "swing_hr10_gain_over_cosine_on_sessions"
             measure_gain(result, comparison, name, (NETWORK, cosine), control)
+            if alone in comparison.arms:
+                rising = study.not_flat(rows, (NETWORK, alone, cosine))
+                result.log("rising_graphs_on_sessions", rising, exact=True)
         summary = comparison.summary().join(_budgets(study, rows), on="arm", maintain_order="left")
         for name, frame in (("summary", summary), ("seeds", comparison.per_seed())):
             frames[name].append(frame.select(pl.lit(label).alias("data"), pl.all()))
@@ -63,20 +66,20 @@ def measure_rival(
     """Measure the gain of LightSAGE over its best rival, and whether one of them still rose.
 
     The rival is the baseline with the best validation for the first seed, so that the test does
-    not choose it.
+    not choose it. The gain is measured with a learned vector of each item, too.
     """
     if not settings.baselines:
         return
-    seed = study.profile.seeds[0]
-    first = {name: job for name, job in rows if job.seed == seed and name in settings.baselines}
-    rival = max(first, key=lambda name: study.validation(first[name]))
+    rival = study.best(rows, settings.baselines)
     for part, suffix in PARTS.items():
         if all(slices(data)[part].any() for data in comparison.data.values()):
             name = f"{prefix}hr10_gain_over_best_rival{suffix}"
             measure_gain(result, comparison, name, (NETWORK, rival), part=part)
-    compared = [[job for name, job in rows if name == arm] for arm in (NETWORK, rival)]
-    result.log(f"{prefix}rising_rivals", study.not_flat(compared), exact=True)
-    label = study.data(settings, seed).label
+    name = f"{prefix}hr10_gain_over_best_rival_with_item_vectors"
+    measure_gain(result, comparison, name, (WITH_IDS, rival))
+    for metric, network in (("rising_rivals", NETWORK), ("rising_with_item_vectors", WITH_IDS)):
+        result.log(f"{prefix}{metric}", study.not_flat(rows, (network, rival)), exact=True)
+    label = study.data(settings, study.profile.seeds[0]).label
     result.notes.append(f"the best rival on {label}, by validation: {rival}")
 
 

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import polars as pl
 
 from okml.ledger import Estimate, estimate_difference, estimate_over_seeds
-from okml.lightsage.arms import graph_jobs, in_view_jobs, scarce_search_jobs
-from okml.lightsage.comparison import measure_gain, share_a_log
+from okml.lightsage.arms import CUTS, Rows, graph_jobs, in_view_jobs, scarce_search_jobs
+from okml.lightsage.comparison import PairedComparison, measure_gain, share_a_log
 from okml.lightsage.experiments.protocol import share_within
 from okml.lightsage.graph.ablation import GraphName
+from okml.lightsage.settings import TaskSettings
 from okml.lightsage.study import Study
 from okml.steps import StepResult
 
@@ -18,50 +19,63 @@ STRONG: GraphName = "strong"
 
 
 class Gain(NamedTuple):
-    """The gain of one graph over another, and its control."""
+    """The gain of one graph over another, and its control: the best of some graphs."""
 
     metric: str
     graphs: tuple[GraphName, GraphName]
-    control: tuple[str, GraphName] | None = None  # metric and graph
+    control: str = ""  # metric of the control
+    controls: tuple[GraphName, ...] = ()  # validation chooses one
 
 
 GAINS = (
     Gain(
         "strong_hr10_gain_over_weak_graph",
         ("strong", "weak"),
-        ("fewer_edges_hr10_gain_over_weak_graph", "weak, as few edges"),
+        "fewer_edges_hr10_gain_over_weak_graph",
+        CUTS,
     ),
     Gain(
         "search_edges_hr10_gain",
         ("strong + search", "strong"),
-        ("shuffled_within_types_hr10_gain", "strong + shuffled search"),
+        "shuffled_within_types_hr10_gain",
+        ("strong + shuffled search",),
     ),
     Gain("swing_hr10_gain", ("full", "strong + search")),
     Gain("swing_hr10_gain_over_strong", ("strong + swing", "strong")),
     Gain(
         "swing_hr10_gain_over_cosine",
         ("full", "full, cosine for swing"),
-        ("neither_hr10_gain_over_cosine", "strong + search"),
+        "neither_hr10_gain_over_cosine",
+        ("strong + search",),
     ),
     Gain("strong_input_hr10_gain", ("full", "full, swing of all clicks")),
+    Gain("strong_input_hr10_gain_over_all", ("full", "full, all swing of all clicks")),
 )
+IN_VIEW = Gain(
+    "strong_hr10_gain_in_view", ("strong", "weak"), "fewer_edges_hr10_gain_in_view", CUTS
+)
+WHERE_SEARCH_IS_SCARCE = Gain("swing_hr10_gain_where_search_is_scarce", ("full", "strong + search"))
 # Graphs whose coverage is compared with that of strong edges alone.
 REACHING: dict[str, GraphName] = {
     "search_coverage_gain": "strong + search",
     "swing_coverage_gain": "strong + swing",
 }
+LONGER = 3  # sessions of a longer log, in multiples
 
 
 def measure_graphs(study: Study) -> StepResult:
     """Train LightSAGE on every graph of the ablation."""
-    profile, result = study.profile, StepResult()
-    comparison = study.compare(graph_jobs(profile), "full")
+    profile, result, jobs = study.profile, StepResult(), graph_jobs(study.profile)
+    comparison = study.compare(jobs, "full")
     for gain in GAINS:
-        measure_gain(result, comparison, gain.metric, gain.graphs, gain.control)
+        _measure(result, study, comparison, jobs, gain)
     result.measure("hr10", comparison.estimate("full"))
     for metric, name in REACHING.items():
         if {name, STRONG} <= set(profile.graphs):
-            result.measure(metric, coverage_gain(study, name))
+            result.measure(metric, coverage_gain(study, profile.data, name))
+    if profile.data.name == "synthetic":
+        for metric, settings in _reaching_further(profile.data).items():
+            result.measure(metric, coverage_gain(study, settings, "strong + swing"))
     rows = []
     for seed, data in comparison.data.items():
         for name in profile.graphs:
@@ -82,10 +96,9 @@ def measure_graphs(study: Study) -> StepResult:
 
 def measure_scarce_search(study: Study) -> StepResult:
     """Train on some graphs on a shop with few searches."""
-    result = StepResult()
-    comparison = study.compare(scarce_search_jobs(study.profile), "full")
-    graphs = ("full", "strong + search")
-    measure_gain(result, comparison, "swing_hr10_gain_where_search_is_scarce", graphs)
+    rows, result = scarce_search_jobs(study.profile), StepResult()
+    comparison = study.compare(rows, "full")
+    _measure(result, study, comparison, rows, WHERE_SEARCH_IS_SCARCE)
     result.frames = {"summary": comparison.summary(), "seeds": comparison.per_seed()}
     return result
 
@@ -95,16 +108,40 @@ def measure_in_view(study: Study) -> StepResult:
     rows, result = in_view_jobs(study.profile), StepResult(frames={"summary": pl.DataFrame()})
     if rows:
         comparison = study.compare(rows, STRONG)
-        control = "fewer_edges_hr10_gain_in_view", "weak, as few edges"
-        name = "strong_hr10_gain_in_view"
-        measure_gain(result, comparison, name, (STRONG, "weak"), control)
+        _measure(result, study, comparison, rows, IN_VIEW)
         result.frames = {"summary": comparison.summary()}
     return result
 
 
-def coverage_gain(study: Study, name: GraphName) -> Estimate:
+def _measure(
+    result: StepResult, study: Study, comparison: PairedComparison, rows: Rows, gain: Gain
+) -> None:
+    """Measure a gain and its control, and count the arms of both that were still rising."""
+    if not set(gain.graphs) <= set(comparison.arms):
+        return
+    arms: list[str] = [*gain.graphs]
+    control = None
+    if set(gain.controls) & set(comparison.arms):
+        control = gain.control, study.best(rows, gain.controls)
+        arms.append(control[1])
+    measure_gain(result, comparison, gain.metric, gain.graphs, control)
+    result.log(f"rising_in_{gain.metric}", study.not_flat(rows, arms), exact=True)
+
+
+def _reaching_further(data: TaskSettings) -> dict[str, TaskSettings]:
+    """Return shops where Swing may reach more items: edges of a single pair, or a longer log."""
+    swing = data.graph.swing.model_copy(update={"least_pairs": 1, "least_score": 0.0})
+    graph = data.graph.model_copy(update={"swing": swing})
+    shop = data.shop.model_copy(update={"sessions": LONGER * data.shop.sessions})
+    return {
+        "swing_coverage_gain_of_single_pairs": data.model_copy(update={"graph": graph}),
+        "swing_coverage_gain_of_a_longer_log": data.model_copy(update={"shop": shop}),
+    }
+
+
+def coverage_gain(study: Study, settings: TaskSettings, name: GraphName) -> Estimate:
     """Return the gain in the share of items with an edge over strong edges alone."""
-    data = {seed: study.data(study.profile.data, seed) for seed in study.profile.seeds}
+    data = {seed: study.data(settings, seed) for seed in study.profile.seeds}
     reached, alone = (
         {
             seed: (~study.graph(data[seed], graph, seed).adjacency.isolated).double().numpy()

@@ -24,8 +24,7 @@ def measure_networks(study: Study) -> StepResult:
         result.measure(loss, comparison.difference("V4", "V0"))
         result.measure(control, comparison.difference("V4", NO_GRAPH))
         result.compare(loss, control, comparison.difference(NO_GRAPH, "V0"))
-        ends = [[job for name, job in rows if name == arm] for arm in ("V0", "V4")]
-        result.log("rising_networks", study.not_flat(ends), exact=True)
+        result.log("rising_networks", study.not_flat(rows, ("V0", "V4")), exact=True)
     seconds = []
     for name, job in rows:
         trained = study.encoder(job)
@@ -120,6 +119,7 @@ def measure_losses(study: Study) -> StepResult:
     for part, metric in (("hr@10", "hr10"), ("tail", "tail"), ("head", "head")):
         name = f"leave_edge_out_{metric}_gain"
         measure_gain(result, comparison, name, ("V0", LEAKING), part=part)
+    result.log("rising_losses", study.not_flat(rows, ("V0", LEAKING)), exact=True)
     result.frames = {
         "summary": comparison.summary(),
         "seeds": comparison.per_seed(),

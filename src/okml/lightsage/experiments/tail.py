@@ -11,8 +11,10 @@ import polars as pl
 from okml.lightsage.arms import (
     BY_FEATURES,
     DIGEST,
+    FEW_TREATMENTS,
     JOINED_SERVED,
     KEY_SERVED,
+    LARGE_SERVED,
     OWN,
     RANDOM,
     RANDOM_SERVED,
@@ -40,8 +42,12 @@ def measure_tail(study: Study) -> StepResult:
         clicks = pl.Series(data.clicks[data.test.target])
         hits = pl.DataFrame({"clicks": clicks, "hit": found.hits})
         buckets.append(hits.with_columns(arm=pl.lit(row.name)))
-    comparison.outcomes |= study.compare(no_graph_jobs(profile), BY_FEATURES).outcomes
+    rows = no_graph_jobs(profile)
+    comparison.outcomes |= study.compare(rows, BY_FEATURES).outcomes
     _measure(result, comparison)
+    rows += [(row.name, job) for row, job in tail_jobs(profile)]
+    claimed = *(row.name for row in FEW_TREATMENTS), BY_FEATURES
+    result.log("rising_tail", study.not_flat(rows, claimed), exact=True)
     result.frames = {
         "summary": comparison.summary(),
         "seeds": comparison.per_seed(),
@@ -66,6 +72,8 @@ def _measure(result: StepResult, comparison: PairedComparison) -> None:
     gain("served_cold_hr10_gain", (SERVED, OWN), "cold")
     by_key = "one_group_a_type_cold_hr10_gain", KEY_SERVED.name
     gain("similar_groups_cold_hr10_gain", (SERVED, RANDOM_SERVED), "cold", by_key)
+    gain("larger_groups_cold_hr10_gain", (LARGE_SERVED, RANDOM_SERVED), "cold")
+    gain("larger_groups_cold_hr10_gain_over_a_type", (LARGE_SERVED, KEY_SERVED), "cold")
     gain("joined_cold_hr10_gain", (JOINED_SERVED, OWN), "cold")
     over_features = comparison.difference(JOINED_SERVED.name, BY_FEATURES, "cold")
     result.compare("joined_cold_hr10_gain", no_graph[0], over_features)

@@ -14,14 +14,16 @@ from okml.lightsage.graph.graph import ItemGraph, edges_of, graph_of
 from okml.lightsage.graph.settings import GraphSettings, Part
 
 GraphName = Literal[
-    "weak", "weak, as few edges", "everything", "strong", "strong + swing", "strong + search",
-    "strong + shuffled search", "full", "full, swing of all clicks", "full, cosine for swing",
+    "weak", "weak, as few edges", "weak, few of each item", "everything", "strong",
+    "strong + swing", "strong + search", "strong + shuffled search", "full",
+    "full, swing of all clicks", "full, all swing of all clicks", "full, cosine for swing",
 ]  # fmt: skip
 GRAPHS: tuple[GraphName, ...] = get_args(GraphName)
 
 _PARTS: dict[GraphName, tuple[Part, ...]] = {
     "weak": ("weak",),
     "weak, as few edges": ("weak",),
+    "weak, few of each item": ("weak",),
     "everything": ("strong", "search", "swing", "weak"),
     "strong": ("strong",),
     "strong + swing": ("strong", "swing"),
@@ -29,16 +31,18 @@ _PARTS: dict[GraphName, tuple[Part, ...]] = {
     "strong + shuffled search": ("strong", "search"),
     "full": ("strong", "search", "swing"),
     "full, swing of all clicks": ("strong", "search", "swing"),
+    "full, all swing of all clicks": ("strong", "search", "swing"),
     "full, cosine for swing": ("strong", "search", "cosine"),
 }
-# Kinds cut to their heaviest edges, to the number of edges of another kind.
-_AS_MANY: dict[GraphName, tuple[Part, Part]] = {
+# Graphs of which one kind is cut to its heaviest edges, so that the graph is as large as another.
+_AS_LARGE: dict[GraphName, tuple[Part, GraphName]] = {
     "weak, as few edges": ("weak", "strong"),
-    "full, swing of all clicks": ("swing", "swing"),
-    "full, cosine for swing": ("cosine", "swing"),
+    "weak, few of each item": ("weak", "strong"),
+    "full, swing of all clicks": ("swing", "full"),
+    "full, cosine for swing": ("cosine", "full"),
 }
 # Graphs that depend on the seed: by a shuffle, or by ties at the last edge.
-DRAWN = frozenset({*_AS_MANY, "strong + shuffled search"})
+DRAWN = frozenset({*_AS_LARGE, "strong + shuffled search"})
 
 
 def graph_by_name(
@@ -60,24 +64,64 @@ def graph_by_name(
         key: Key of each item, ``[N]``; shuffled searches stay among items of one key.
     """
     changed = settings
-    if name == "full, swing of all clicks":
+    if name in ("full, swing of all clicks", "full, all swing of all clicks"):
         every = ("pdp_rec", "search", "other", "feed")
         swing = settings.swing.model_copy(update={"sources": every})
         changed = settings.model_copy(update={"swing": swing})
     if name == "strong + shuffled search":
         log = shuffled_queries(log, seed, key)
     edges = {part: edges_of(part, log, changed) for part in _PARTS[name]}
-    if name in _AS_MANY:
-        part, like = _AS_MANY[name]
-        edges[part] = heaviest(edges[part], edges_of(like, log, settings).height, seed)
-    return graph_of(edges, items, settings.merge.model_copy(update={"parts": _PARTS[name]}))
+    merged = settings.merge.model_copy(update={"parts": _PARTS[name]})
+    if name in _AS_LARGE:
+        part, like = _AS_LARGE[name]
+        most = graph_by_name(like, log, items, settings, seed, key).edges.height
+        ordered = heaviest_first(edges[part], seed, of_each_item=name == "weak, few of each item")
+        rest = graph_of(edges | {part: edges[part].clear()}, items, merged)
+        edges[part] = in_order(ordered.head(how_many(ordered, rest, most, merged.most_neighbors)))
+    return graph_of(edges, items, merged)
 
 
-def heaviest(edges: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
-    """Return the ``most`` heaviest edges, with ties broken at random."""
+def heaviest_first(edges: pl.DataFrame, seed: int, *, of_each_item: bool = False) -> pl.DataFrame:
+    """Sort edges by descending weight, with ties in random order.
+
+    Args:
+        edges: Edge frame.
+        seed: Random seed of the order of ties.
+        of_each_item: Each item's heaviest edge comes before any item's second, and so on.
+    """
     drawn = pl.Series(np.random.default_rng(seed).permutation(edges.height), dtype=pl.Int64)
     ordered = edges.with_columns(drawn=drawn).sort("weight", "drawn", descending=[True, False])
-    return in_order(ordered.head(most).drop("drawn"))
+    if of_each_item:
+        ordered = ordered.sort(pl.int_range(pl.len()).over("item"), maintain_order=True)
+    return ordered.drop("drawn")
+
+
+def how_many(ordered: pl.DataFrame, rest: ItemGraph, most: int, most_neighbors: int) -> int:
+    """Return how many edges may join a graph until its merge is as large as another graph.
+
+    A merge has both directions of a pair, a pair that several kinds have once, and at most K
+    neighbors of an item.
+
+    Args:
+        ordered: Edges of one kind; the first ones join first.
+        rest: Merge of the other kinds.
+        most: Largest number of merged edges.
+        most_neighbors: K of the merge.
+
+    Returns:
+        The largest number of edges with which the merge has at most ``most``, if ``rest`` has.
+    """
+    ends = pl.col("item"), pl.col("neighbor")
+    there = ordered.select(*ends, place=pl.int_range(pl.len()))
+    back = there.select(item="neighbor", neighbor="item", place="place")
+    pairs = pl.concat([there, back]).group_by("item", "neighbor").agg(pl.col("place").min())
+    new = pairs.join(rest.edges, on=["item", "neighbor"], how="anti").sort("place")
+    degrees = np.bincount(rest.edges["item"].to_numpy(), minlength=rest.items)
+    known = degrees[new["item"].to_numpy()]
+    nth = new.select(pl.int_range(1, pl.len() + 1).over("item")).to_series().to_numpy()
+    places = new["place"].to_numpy()[known + nth <= most_neighbors]
+    room = max(0, most - rest.edges.height)
+    return ordered.height if len(places) <= room else int(places[room])
 
 
 def shuffled_queries(log: pl.DataFrame, seed: int, key: NDArray[np.integer]) -> pl.DataFrame:
