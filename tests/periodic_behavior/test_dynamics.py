@@ -41,7 +41,7 @@ def task(arm: str, decay: float = DECAY, rate: float = RATE, exact: bool = True)
     for layer in network.modules():
         if exact and isinstance(layer, nn.BatchNorm2d):
             layer.eps = 1e-30
-    return DynamicsTask(network, rate, decay, ARMS[arm].fixed_norm)
+    return DynamicsTask(network, rate, decay, ARMS[arm].sphere is not None)
 
 
 def settings(epochs: int, **changes: object) -> TrainingSettings:

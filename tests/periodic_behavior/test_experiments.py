@@ -57,11 +57,12 @@ def courses(**changed: np.ndarray) -> pl.DataFrame:
     return pl.concat(rows, how="vertical_relaxed")
 
 
-def test_one_arm_leaves_weight_decay_out_and_the_others_have_all_of_it() -> None:
-    assert {job.arm for job in all_jobs(PROFILE) if job.decay == 0} == {"no_decay"}
+def test_two_arms_leave_weight_decay_out_and_the_others_have_all_of_it() -> None:
+    without = {"no_decay", "all_no_decay"}
+    assert {job.arm for job in all_jobs(PROFILE) if job.decay == 0} == without
     assert {job.arm for job in all_jobs(PROFILE) if job.decay == job.rates.weight_decay} == {
         *ARMS
-    } - {"no_decay"}
+    } - without
 
 
 def test_peaks_count_after_the_transient() -> None:
@@ -72,6 +73,16 @@ def test_peaks_count_after_the_transient() -> None:
     assert result.differences["periods"]["periods_no_decay"].mean == 5
     assert result.differences["periods_all_weights"]["periods_plain"].mean == 5
     assert result.values("lowest_loss_plain") == [0.01, 0.01]
+
+
+def test_late_losses_on_spheres_are_medians_after_the_transient() -> None:
+    early = np.arange(EPOCHS) < EPOCHS / 2
+    high, low = np.where(early, 0.001, 3.0), np.where(early, 9.0, 0.05)
+    low[-1] = 100.0  # one epoch does not move the median
+    result = measure_periods(STUDY, courses(smallest_sphere=high, fixed_norm=low))
+    assert result.values("late_loss_orders_smallest_sphere") == pytest.approx([np.log10(60)] * 2)
+    rows = result.frames["periods"].filter(arm="norm held at 0.35 of the initial")
+    assert rows.select("lowest loss", "median loss").rows() == [(0.001, 3.0)] * 2
 
 
 def test_the_growth_is_from_the_low_norm_to_that_of_the_peak() -> None:

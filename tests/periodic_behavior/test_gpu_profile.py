@@ -8,7 +8,7 @@ import pytest
 from okml.errors import ParameterError
 from okml.ledger import load_claims
 from okml.periodic_behavior import figures
-from okml.periodic_behavior.arms import ARMS, all_jobs
+from okml.periodic_behavior.arms import DRAWN, all_jobs
 from okml.periodic_behavior.config import PROFILES
 from okml.periodic_behavior.experiment import Experiment
 from okml.periodic_behavior.planning import plan, step_flops
@@ -55,10 +55,14 @@ def test_courses_have_an_epoch_a_row_and_figures_say_what_they_show(experiment):
     assert len(courses) == len(all_jobs(profile)) * profile.main.epochs
     assert courses.null_count().sum_horizontal()[0] == 0
     shown = experiment.training.frames["shown"]
-    assert shown["arm"].unique(maintain_order=True).to_list() == [*ARMS]
+    assert shown["arm"].unique(maintain_order=True).to_list() == [*DRAWN]
     drawn = figures.draw_course(shown, experiment.periods.frames["phases"])
     assert "0 whole periods" in drawn.alt
     assert "no weight decay" in figures.draw_controls(shown).alt
+    first = courses.filter(epoch=1, seed=profile.seeds[0], problem=0)
+    norms = dict(first.filter(rate=profile.rates.learning_rate).select("arm", "norm").iter_rows())
+    assert norms["smaller_sphere"] == pytest.approx(0.7 * norms["fixed_norm"])
+    assert norms["smallest_sphere"] == pytest.approx(0.35 * norms["fixed_norm"])
     assert "means: " in figures.draw_frequency(experiment.frequency.frames["frequency"]).alt
 
 

@@ -25,23 +25,30 @@ class Arm:
         normalization: The kind of batch normalization.
         all_weights: Whether the last layer, whose scale matters, is trained too.
         decays: Whether there is weight decay.
-        fixed_norm: Whether each step ends on the sphere of the initial norm.
+        sphere: Factor of the initial norm; each step ends on the sphere of this norm. None: the
+            norm is free.
     """
 
     label: str
     normalization: Normalization = "fixed"
     all_weights: bool = False
     decays: bool = True
-    fixed_norm: bool = False
+    sphere: float | None = None
 
 
 ARMS = {
     "invariant": Arm("scale-invariant weights"),
     "all_weights": Arm("all weights", normalization="affine", all_weights=True),
     "no_decay": Arm("no weight decay", decays=False),
-    "fixed_norm": Arm("norm held fixed", fixed_norm=True),
+    "fixed_norm": Arm("norm held fixed", sphere=1.0),
     "plain": Arm("no batch normalization", normalization="none", all_weights=True),
+    "all_no_decay": Arm(
+        "all weights, no weight decay", normalization="affine", all_weights=True, decays=False
+    ),
+    "smaller_sphere": Arm("norm held at 0.7 of the initial", sphere=0.7),
+    "smallest_sphere": Arm("norm held at 0.35 of the initial", sphere=0.35),
 }
+DRAWN = ("invariant", "all_weights", "no_decay", "fixed_norm", "plain")  # arms with a course shown
 OF_OTHERS = ("invariant", "all_weights")  # arms of the problems after the first
 
 

@@ -75,7 +75,7 @@ class DynamicsTask(TrainingTask):
         network: The network; weights that need no gradient are not trained.
         rate: The learning rate.
         decay: The weight decay of all trained weights.
-        fixed_norm: Whether each step ends on the sphere of the initial norm.
+        fixed_norm: Whether each step ends on the sphere on which the training begins.
     """
 
     def __init__(self, network: nn.Module, rate: float, decay: float, fixed_norm: bool) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from okml.ledger import Estimate, estimate_over_seeds
-from okml.periodic_behavior.arms import ARMS, Job, all_jobs, arms_of
+from okml.periodic_behavior.arms import ARMS, DRAWN, Job, all_jobs, arms_of
 from okml.periodic_behavior.dynamics import equilibrium_angle
 from okml.periodic_behavior.images import CLASSES
 from okml.periodic_behavior.networks import invariant_weights
@@ -58,7 +58,7 @@ def train_everything(study: Study) -> StepResult:
     jobs = all_jobs(profile)
     train_ahead(study, jobs)
     courses = pl.concat([_course(study, job) for job in jobs])
-    firsts = [Job(profile.main, arm, profile.rates, profile.seeds[0]) for arm in ARMS]
+    firsts = [Job(profile.main, arm, profile.rates, profile.seeds[0]) for arm in DRAWN]
     shown = pl.concat(_course(study, job).tail(SHOWN) for job in firsts)
     result = StepResult(frames={"courses": courses, "shown": shown})
     result.log("trainings", len(jobs), exact=True)
@@ -98,23 +98,28 @@ def measure_periods(study: Study, courses: pl.DataFrame) -> StepResult:
     """Count the destabilizations of every arm, and how far each throws the norm outward."""
     profile, result, rows = study.profile, StepResult(), []
     counts: dict[str, BY_SEED] = {}
+    late: dict[str, BY_SEED] = {}
     for number, problem in enumerate(profile.problems):
         for arm in arms_of(profile, problem):
             own = of(courses, profile.rates, arm, number)
             found = by_seed(own, lambda course: count(profile, course))
+            losses = by_seed(own, lambda course: _late_loss(profile, course))
             rows += [
                 {"images": problem.images, "network": problem.network, "arm": ARMS[arm].label,
                  "seed": seed, "destabilizations": value,
-                 "lowest loss": own.filter(seed=seed)["loss"].min()}
+                 "lowest loss": own.filter(seed=seed)["loss"].min(), "median loss": losses[seed]}
                 for seed, value in found.items()
             ]  # fmt: skip
             if number == 0:
-                counts[arm] = found
+                counts[arm], late[arm] = found, losses
                 name = "periods" if arm == "invariant" else f"periods_{arm}"
                 result.measure(name, estimate_over_seeds(found), "destabilizations")
     result.compare("periods", "periods_no_decay", _less(counts["invariant"], counts["no_decay"]))
     with_all = _less(counts["all_weights"], counts["plain"])
     result.compare("periods_all_weights", "periods_plain", with_all)
+    small, initial = late["smallest_sphere"], late["fixed_norm"]
+    orders = {seed: math.log10(small[seed] / initial[seed]) for seed in profile.seeds}
+    result.measure("late_loss_orders_smallest_sphere", estimate_over_seeds(orders))
     plain = of(courses, profile.rates, "plain")
     learned = by_seed(plain, lambda course: float(course["loss"].to_numpy().min()))
     result.measure("lowest_loss_plain", estimate_over_seeds(learned))
@@ -126,6 +131,11 @@ def measure_periods(study: Study, courses: pl.DataFrame) -> StepResult:
     result.measure("norm_growth", estimate_over_seeds(growth))
     result.frames = {"periods": pl.DataFrame(rows), "phases": phases}
     return result
+
+
+def _late_loss(profile: PeriodicBehaviorProfile, course: pl.DataFrame) -> float:
+    """Return the median loss of a course after its transient."""
+    return float(np.median(course["loss"].to_numpy()[int(profile.transient * len(course)) :]))
 
 
 def _less(values: BY_SEED, control: BY_SEED) -> Estimate:

@@ -15,7 +15,7 @@ from okml.kept import distinct, trainings_folder
 from okml.periodic_behavior.arms import ARMS, Job
 from okml.periodic_behavior.dynamics import MEASURED, DynamicsTask
 from okml.periodic_behavior.images import Images, load
-from okml.periodic_behavior.networks import build
+from okml.periodic_behavior.networks import build, invariant_weights
 from okml.periodic_behavior.settings import PeriodicBehaviorProfile, ProblemSettings
 from okml.runtime import seed_everything
 from okml.training import TensorBatches, TrainingSettings, fit
@@ -52,9 +52,13 @@ class Study:
         return load(problem)
 
     def untrained(self, job: Job) -> nn.Module:
-        """Return the network of a job with initial weights."""
+        """Return the network of a job with initial weights, on the sphere of its arm."""
         seed_everything(job.seed)
-        return build(job.problem, ARMS[job.arm], self.profile.last_norm)
+        network = build(job.problem, ARMS[job.arm], self.profile.last_norm)
+        with torch.no_grad():
+            for weight in invariant_weights(network):
+                weight.mul_(ARMS[job.arm].sphere or 1.0)
+        return network
 
     def needs(self, job: Job) -> list[Job]:
         """Return the jobs that a job starts from: none."""
@@ -65,7 +69,7 @@ class Study:
         """Return the finished training of a job."""
         images, network = self.data(job.problem), self.untrained(job)
         arm, rate = ARMS[job.arm], job.rates.learning_rate
-        task = DynamicsTask(network, rate, job.decay, arm.fixed_norm)
+        task = DynamicsTask(network, rate, job.decay, arm.sphere is not None)
         settings = TrainingSettings(
             batch_size=min(job.problem.batch, job.problem.examples),
             max_epochs=job.problem.epochs,
