@@ -368,13 +368,16 @@ def edge_gains(*measured: Measurements) -> Picture:
         "gain in the share of items with an edge": {
             "search_coverage_gain": "search edges",
             "swing_coverage_gain": "Swing edges",
+            "swing_coverage_gain_of_single_pairs": "Swing edges of a single pair of users",
+            "swing_coverage_gain_of_a_longer_log": "Swing edges, three times as many sessions",
         },
         "gain in HR@10": {
             "swing_hr10_gain": "Swing added to strong and search edges",
             cosine: "Swing in place of cosine edges",
             neither: "no edges in place of cosine edges",
             f"{cosine}-{neither}": "Swing in place of no edges",
-            "strong_input_hr10_gain": "Swing of strong actions in place of all clicks",
+            "strong_input_hr10_gain": "Swing of strong actions in place of as many of all clicks",
+            "strong_input_hr10_gain_over_all": "Swing of strong actions in place of all clicks",
         },
         "gain in HR@10 where the feed follows the item": with_control(
             "strong_hr10_gain_in_view", "fewer_edges_hr10_gain_in_view",
