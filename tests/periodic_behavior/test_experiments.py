@@ -163,3 +163,10 @@ def test_errors_of_the_equation_are_those_of_the_worst_step() -> None:
     assert result.differences["norm_error"]["norm_error_plain"].mean == pytest.approx(
         -0.5, rel=1e-4
     )
+
+
+def test_rates_that_are_no_others_are_refused() -> None:
+    with pytest.raises(ValueError, match="are others than those of rates"):
+        tiny(**{"rates.weight_decay": PROFILE.decays[0]})
+    with pytest.raises(ValueError, match="are others than those of rates"):
+        tiny(**{"rates.learning_rate": PROFILE.learning_rates[0]})

@@ -61,6 +61,14 @@ class PeriodicBehaviorProfile(Profile):
     jump: Annotated[Positive, Field(gt=1)] = 5.0  # factor of the loss that is a destabilization
     transient: BelowOne = 0.2  # share of the epochs before the first that counts
 
+    _others = rule(
+        lambda profile: (
+            profile.rates.weight_decay not in profile.decays
+            and profile.rates.learning_rate not in profile.learning_rates
+        ),
+        "decays {decays} and learning_rates {learning_rates} are others than those of rates",
+    )
+
     @property
     def main(self) -> ProblemSettings:
         """The first problem, on which claims are decided."""
