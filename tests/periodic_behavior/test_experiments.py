@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from okml.errors import ParameterError
 from okml.periodic_behavior.arms import ARMS, all_jobs
 from okml.periodic_behavior.dynamics import equilibrium_angle
 from okml.periodic_behavior.experiments import (
@@ -166,7 +167,7 @@ def test_errors_of_the_equation_are_those_of_the_worst_step() -> None:
 
 
 def test_rates_that_are_no_others_are_refused() -> None:
-    with pytest.raises(ValueError, match="are others than those of rates"):
+    with pytest.raises(ParameterError, match="repeat what all arms have"):
         tiny(**{"rates.weight_decay": PROFILE.decays[0]})
-    with pytest.raises(ValueError, match="are others than those of rates"):
+    with pytest.raises(ParameterError, match="repeat what all arms have"):
         tiny(**{"rates.learning_rate": PROFILE.learning_rates[0]})

@@ -66,7 +66,7 @@ class PeriodicBehaviorProfile(Profile):
             profile.rates.weight_decay not in profile.decays
             and profile.rates.learning_rate not in profile.learning_rates
         ),
-        "decays {decays} and learning_rates {learning_rates} are others than those of rates",
+        "decays {decays} or learning_rates {learning_rates} repeat what all arms have",
     )
 
     @property
