@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from okml.plotting import INK, PALETTE, Picture, by_color, dots, line_beside_rows, style
 
-PAPER_MARKS = (0.42, 0.69, 0.77)  # values of sparsity in the paper's text
+PAPER_MARKS = (0.42, 0.69, 0.77)  # values of sparsity that a review of the paper names
 
 
 def arms(summary: pl.DataFrame, data: str) -> Picture:
