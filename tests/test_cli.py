@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from okml import cli
 from okml.cli import app
 from okml.errors import ResourceError
+from okml.paths import repository_root
 from okml.runtime import commit
 
 
@@ -62,9 +64,38 @@ def test_plan_as_json_matches_the_table(monkeypatch):
     for item in plan["items"]:
         assert item["what"] in table
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines()]
-    assert ["time", f"{plan['hours']:,.4g} h", "the sum"] in rows
+    assert ["time", f"{plan['hours']:,.4g} h", "the sum, with one card"] in rows
     memory = f"{plan['memory_gib']:,.4g} GiB"
-    assert ["memory", memory, "the largest held at a time"] in rows
+    assert ["memory", memory, "the largest held at a time, with one card"] in rows
+    assert not any("workers" in row[0] for row in rows if row)
+
+
+def test_plan_says_what_the_cards_of_this_machine_take(monkeypatch):
+    monkeypatch.setattr(cli, "out", Console(width=200))
+    cards = (SimpleNamespace(memory_gib=80.0),) * 8
+    machine = SimpleNamespace(memory_gib=2000.0, gpus=cards)
+    monkeypatch.setattr("okml.resources.environment", lambda: machine)
+    plan = json.loads(CliRunner().invoke(app, ["plan", "lightsage", "--json"]).stdout)
+    assert plan["jobs"] > 16
+    for per_card, count in ((None, 8), ("2", 16)):
+        if per_card:
+            monkeypatch.setenv("OKML_PER_CARD", per_card)
+        table = CliRunner().invoke(app, ["plan", "lightsage"]).stdout
+        rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in table.splitlines()]
+        memory = f"{count * plan['memory_gib']:,.4g} GiB"
+        assert [f"memory of {count} workers", memory] in rows
+        hours = f"at least {plan['hours'] / count:,.4g} h"
+        assert [f"time of {count} workers", hours] in rows
+
+
+def test_plan_marks_upper_bounds(monkeypatch):
+    monkeypatch.setattr(cli, "out", Console(width=200))
+    table = CliRunner().invoke(app, ["plan", "strec"]).stdout
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in table.splitlines()]
+    bounds = {row[0] for row in rows if len(row) == 2 and row[1].startswith("at most ")}
+    logs = ("gowalla_merged", "amazon_electronics")
+    rows_of_logs = {f"training rows of {name}" for name in logs}
+    assert bounds == {*rows_of_logs, "checkpoints on disk", "disk"}
 
 
 def test_plan_says_what_exceeds_the_budget(monkeypatch):
@@ -100,7 +131,16 @@ def test_where_data_come_from_by_hand_is_said_in_one_line(monkeypatch, tmp_path,
     monkeypatch.setenv("OKML_DATA", str(tmp_path))
     shown = at_80_columns(monkeypatch, *arguments).splitlines()
     (line,) = (line for line in shown if name in line and "by hand: http" in line)
-    assert line.endswith(f" → {tmp_path / name}")
+    assert f" → {tmp_path / name} (" in line
+
+
+@pytest.mark.parametrize("folder", ["", "ru/"])
+def test_the_guide_lists_the_variables_that_the_code_reads(folder):
+    root = repository_root()
+    sources = "".join(path.read_text("utf-8") for path in (root / "src/okml").rglob("*.py"))
+    page = (root / f"book/{folder}guides/laptop.md").read_text("utf-8")
+    listed = re.findall(r"^\| `(OKML_\w+)` \|", page, re.MULTILINE)
+    assert sorted(listed) == sorted({*re.findall(r'"(OKML_[A-Z_]+[A-Z])"', sources)})
 
 
 def test_the_doctor_says_which_commit_records_would_name(monkeypatch, tmp_path):

@@ -12,6 +12,7 @@ from okml.plan import (
     CPU_WORKERS,
     Item,
     Plan,
+    checkpoints,
     over_budget,
     processes_gib,
     product,
@@ -39,6 +40,16 @@ def test_a_plan_is_the_sum_of_its_items(profile: Profile, gpu_gib: float) -> Non
     assert (found.hours, found.disk_gib, found.memory_gib) == (1.5, 11, 5)
     assert found.gpu_memory_gib == (4 if gpu_gib else 0)
     assert [item.value for item in found.items] == [7, 1, 0.5, 3, 4, 5, 6, 8]
+
+
+def test_upper_bounds_of_the_disk_are_added_up_apart(profile: Profile) -> None:
+    data = Item(what="data", value=2, unit="GiB", follows_from="a test")
+    stored = checkpoints(2**30, at_most=True)
+    found = Plan.of(
+        profile, hours=[], memory=[stored], disk=[data, stored, checkpoints(2**30)],
+        device_gib=0, memory_gib=0, data=(),
+    )  # fmt: skip
+    assert (found.disk_gib, found.disk_bound_gib) == (18, 8)
 
 
 def test_a_formula_names_what_its_amount_is_made_of() -> None:

@@ -50,6 +50,20 @@ def test_every_workflow_states_its_rights_and_a_limit(name):
         assert "timeout-minutes" in job
 
 
+def test_docker_leaves_out_what_podman_does():
+    """Each looks for a file of its own name."""
+    ignored = (ROOT / name for name in (".containerignore", "Containerfile.dockerignore"))
+    podman, docker = (path.read_text("utf-8") for path in ignored)
+    assert docker == podman
+
+
+@pytest.mark.parametrize("folder", ["", "ru/"])
+def test_the_guide_starts_the_checks_in_a_container_as_make_does(folder):
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    made = re.search(r"^gpu-check:.*\n\t\$\(BIN\)/(.+)$", makefile, re.MULTILINE)
+    assert f"`{made[1]}`" in (ROOT / f"book/{folder}guides/gpu.md").read_text("utf-8")
+
+
 def test_the_container_installs_extras_that_exist():
     file = (ROOT / "Containerfile").read_text("utf-8")
     [extras] = re.findall(r"--editable '\.\[([\w,]+)\]'", file)

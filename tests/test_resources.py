@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from okml import resources
+from okml.chapters import Chapter, chapter
 from okml.data import CatalogEntry
+from okml.errors import ResourceError
 from okml.lightsage.datasets.coveo import COLUMNS, WHERE
-from okml.plan import Item
+from okml.plan import Item, Plan
 from okml.profile import Profile
-from okml.resources import shortfalls
+from okml.resources import require, require_all, shortfalls, workers
 from okml.runtime import on_one_disk
 from tests.plans import made
 
@@ -73,6 +75,84 @@ def test_a_container_without_shared_memory_is_named(
     assert shortfalls(plan, profile, tmp_path) == [
         f"shared memory ({shared}): 6.0 GiB needed, 0.1 GiB here"
     ]
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize(
+    ("jobs", "per_card", "changes", "sentences"),
+    [
+        (3, "1", {"memory_gib": 33.0}, ["memory of 2 workers: 66.0 GiB needed, 64.0 GiB here"]),
+        (1, "2", {"memory_gib": 33.0}, []),
+        (3, "2", {"memory_gib": 33.0}, ["memory of 3 workers: 99.0 GiB needed, 64.0 GiB here"]),
+        (9, "2", {"gpu_memory_gib": 25.0}, ["memory of one GPU: 50.0 GiB needed, 48.0 GiB here"]),
+    ],
+)
+def test_each_card_has_workers_as_long_as_there_are_trainings(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    jobs: int,
+    per_card: str,
+    changes: dict[str, float],
+    sentences: list[str],
+) -> None:
+    monkeypatch.setenv("OKML_PER_CARD", per_card)
+    stated = chapter("space_time").profile("gpu")
+    planned = made(**{"memory_gib": 1.0, "gpu_memory_gib": 1.0} | changes, jobs=jobs)
+    assert shortfalls(planned, stated, tmp_path) == sentences
+    on_cpu = stated.model_copy(update={"device": "cpu"})
+    assert workers(planned, on_cpu) == 1
+
+
+@pytest.mark.usefixtures("machine")
+def test_workers_share_the_memory_of_a_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "SHARED", tmp_path)
+    stated = chapter("space_time").profile("gpu")
+    planned = made(memory_gib=1.0, disk_gib=1.0, shared_gib=151.0, jobs=2)
+    assert shortfalls(planned, stated, tmp_path) == [
+        f"shared memory of 2 workers ({tmp_path}): 302.0 GiB needed, 300.0 GiB here"
+    ]
+
+
+@pytest.fixture
+def plans(machine: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Plan]:
+    """Plans of chapters that a test states; each fits the machine alone."""
+    stated: dict[str, Plan] = {}
+    monkeypatch.setattr(Chapter, "plan", lambda self, profile: stated[self.name])
+    return stated
+
+
+def test_chapters_of_one_command_share_a_disk(plans: dict[str, Plan], tmp_path: Path) -> None:
+    names = ("space_time", "strec", "add")
+    plans.update({name: made(chapter=name, disk_gib=140.0, data=()) for name in names})
+    runs = [(chapter(name).profile("gpu"), tmp_path / name) for name in names]
+    said: list[str] = []
+    require_all(runs[:2], said.append)
+    with pytest.raises(ResourceError, match="space_time, strec, add take together") as error:
+        require_all(runs, said.append)
+    assert "free disk: 420.0 GiB needed, 300.0 GiB here" in error.value.message
+    # Those of the smallest scale fit any machine.
+    smoke = [(chapter(name).profile("smoke"), folder) for name, folder in zip(
+        names, (folder for _, folder in runs), strict=True)]  # fmt: skip
+    require_all([*runs[:2], smoke[2]], said.append)
+    assert said == []
+
+
+def test_a_disk_that_only_a_bound_exceeds_is_warned_of(
+    plans: dict[str, Plan], tmp_path: Path
+) -> None:
+    plans["strec"] = made(chapter="strec", disk_gib=310.0, disk_bound_gib=20.0, data=())
+    stated = chapter("strec").profile("gpu")
+    said: list[str] = []
+    require(stated, tmp_path, said.append)
+    sentence = "free disk: at most 310.0 GiB needed, 300.0 GiB here"
+    assert shortfalls(plans["strec"], stated, tmp_path) == [sentence]
+    assert sentence in said[0]
+    plans["strec"] = made(chapter="strec", disk_gib=310.0, disk_bound_gib=9.0, data=())
+    with pytest.raises(ResourceError, match=r"at most 310\.0 GiB"):
+        require(stated, tmp_path, said.append)
+    assert len(said) == 1
 
 
 @pytest.mark.usefixtures("machine")
@@ -166,7 +246,8 @@ def test_data_that_a_person_has_to_fetch_are_missed_until_they_are_here(
     profile: Profile, tmp_path: Path
 ) -> None:
     plan, place = made(data=("coveo",)), tmp_path / "data" / "coveo"
-    assert shortfalls(plan, profile, tmp_path) == [f"coveo, by hand: {WHERE} → {place}"]
+    told = f"coveo, by hand: {WHERE} → {place} ({', '.join(COLUMNS)})"
+    assert shortfalls(plan, profile, tmp_path) == [told]
     for file in COLUMNS:
         sparse(place / file, 1)
     assert shortfalls(plan, profile, tmp_path) == []

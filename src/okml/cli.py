@@ -167,9 +167,9 @@ def run(
     if wait:
         os.environ[locks.WAIT_VARIABLE] = "1"  # kernels inherit the environment
     stale = [job for job in jobs if force or not notebooks.is_current(job)]
-    for job in () if force else _one_a_run(stale):
-        resources.require(job.settings, job.run_dir)
     choose_workers(engine, per_card)
+    if not force:
+        resources.require_all([(job.settings, job.run_dir) for job in _one_a_run(stale)], say)
     with notebooks.reserved(stale, say):
         # Another command may have executed the chapters while this one waited.
         stale = [job for job in stale if force or not notebooks.is_current(job)]
@@ -253,7 +253,7 @@ def plan(
     """Show what a run takes: parameters, memory, disk, data and hours, before it starts."""
     from okml.data import listed
     from okml.plan import over_budget
-    from okml.resources import shortfalls
+    from okml.resources import shortfalls, workers
 
     found = chapter(name)
     settings = found.profile(profile, pairs(parameter))
@@ -263,15 +263,23 @@ def plan(
         return
     table = Table("what", "value", "follows from", title=f"{name} at {profile}")
     for item in made.items:
-        table.add_row(item.what, f"{item.value:,.4g} {item.unit}", item.follows_from)
+        value = f"{'at most ' * item.at_most}{item.value:,.4g} {item.unit}"
+        table.add_row(item.what, value, item.follows_from)
     table.add_section()
+    disk = f"{'at most ' * (made.disk_bound_gib > 0)}{made.disk_gib:,.4g} GiB"
+    alone = ", with one card" * settings.for_gpu
     for what, value, follows_from in (
         ("memory of one GPU", f"{made.gpu_memory_gib:,.4g} GiB", "the largest held at a time"),
-        ("memory", f"{made.memory_gib:,.4g} GiB", "the largest held at a time"),
-        ("disk", f"{made.disk_gib:,.4g} GiB", "the sum, at the end"),
-        ("time", f"{made.hours:,.4g} h", "the sum"),
+        ("memory", f"{made.memory_gib:,.4g} GiB", f"the largest held at a time{alone}"),
+        ("disk", disk, "the sum, at the end"),
+        ("time", f"{made.hours:,.4g} h", f"the sum{alone}"),
     ):
         table.add_row(what, value, follows_from)
+    if (count := workers(made, settings)) > 1:
+        memory = f"{count * made.memory_gib:,.4g} GiB"
+        table.add_row(f"memory of {count} workers", memory, "as much for each")
+        why = "an equal share for each; what follows the trainings has one card"
+        table.add_row(f"time of {count} workers", f"at least {made.hours / count:,.4g} h", why)
     out.print(table)
     data = {name: listed(name) for name in made.data}
     states = (f"{name} ({row.state})" if row else name for name, row in data.items())

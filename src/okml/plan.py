@@ -70,12 +70,20 @@ class Item(Frozen):
     unit: str
     follows_from: str  # the formula with its numbers
     in_data_folder: bool = False  # whether files are in the data folder, not in the run's
+    at_most: bool = False  # whether it is an upper bound, which a run may stay far below
 
 
-def in_gib(what: str, size: float, follows_from: str, *, in_data_folder: bool = False) -> Item:
+def in_gib(
+    what: str,
+    size: float,
+    follows_from: str,
+    *,
+    in_data_folder: bool = False,
+    at_most: bool = False,
+) -> Item:
     """Return an amount of memory or disk, of a size in bytes, as an item."""
     return Item(what=what, value=size / GIB, unit="GiB", follows_from=follows_from,
-                in_data_folder=in_data_folder)  # fmt: skip
+                in_data_folder=in_data_folder, at_most=at_most)  # fmt: skip
 
 
 def in_hours(what: str, seconds: float, follows_from: str) -> Item:
@@ -83,9 +91,11 @@ def in_hours(what: str, seconds: float, follows_from: str) -> Item:
     return Item(what=what, value=seconds / 3600, unit="h", follows_from=follows_from)
 
 
-def counted(what: str, value: float, follows_from: str, unit: str = "") -> Item:
+def counted(
+    what: str, value: float, follows_from: str, unit: str = "", *, at_most: bool = False
+) -> Item:
     """Return a number, such as that of parameters or of rows, as an item."""
-    return Item(what=what, value=value, unit=unit, follows_from=follows_from)
+    return Item(what=what, value=value, unit=unit, follows_from=follows_from, at_most=at_most)
 
 
 def product(what: str, **factors: float) -> Item:
@@ -116,6 +126,9 @@ class Plan(Frozen):
     ``shared_gib`` is the part of the memory in which processes hand each other tensors, which a
     container may bound; ``hours`` assumes the sustained throughput that its item names;
     ``filled_first`` are folders that a person fills before, each with the command that does it.
+    On a GPU memory and hours are those of one card; ``jobs`` trainings can be shared out to more,
+    and each worker then takes as much memory again. ``disk_bound_gib`` is the part of the disk of
+    which only an upper bound is known.
     """
 
     chapter: str
@@ -128,6 +141,8 @@ class Plan(Frozen):
     data: tuple[str, ...]  # names of the catalog, of data fetched by hand, or of local folders
     shared_gib: float = 0.0
     filled_first: dict[str, str] = Field(default_factory=dict)
+    jobs: int = 1
+    disk_bound_gib: float = 0.0
 
     @classmethod
     def of(
@@ -144,6 +159,7 @@ class Plan(Frozen):
         first: Sequence[Item] = (),
         shared_gib: float = 0.0,
         filled_first: Mapping[Path, str] | None = None,
+        jobs: int = 1,
     ) -> Self:
         """Return the plan that items add up to.
 
@@ -153,12 +169,13 @@ class Plan(Frozen):
             memory: What is held, on a card or beside it; not all of it at one time.
             disk: What is on disk at the end.
             device_gib: The memory of one GPU, which counts if the profile is meant for one.
-            memory_gib: The memory of all processes.
+            memory_gib: The memory of all processes; with a GPU, of one card's.
             data: Names of the catalog, of data fetched by hand, or of local folders.
             sizes: The sizes that the items follow from, such as parameters.
             first: What a person has to do before.
             shared_gib: The memory in which processes hand each other tensors.
             filled_first: Folders that a person fills before, and the command for each.
+            jobs: The number of trainings, which several cards share.
         """
         return cls(
             chapter=profile.chapter,
@@ -171,6 +188,8 @@ class Plan(Frozen):
             data=tuple(data),
             shared_gib=shared_gib,
             filled_first={str(folder): how for folder, how in (filled_first or {}).items()},
+            jobs=jobs,
+            disk_bound_gib=sum_of(item for item in disk if item.at_most),
         )
 
     @classmethod
@@ -183,6 +202,7 @@ class Plan(Frozen):
         loading: Item,
         disk: Sequence[Item],
         data: Sequence[str],
+        jobs: int,
         sizes: Sequence[Item] = (),
     ) -> Self:
         """Return the plan of a run whose processes train on logs of events.
@@ -201,6 +221,7 @@ class Plan(Frozen):
             device_gib=held,
             memory_gib=processes_gib(profile, held) + loading.value,
             data=data,
+            jobs=jobs,
         )
 
 
@@ -233,12 +254,13 @@ def training_memory(parameters: int, *, copies: int = 4, finished: int, chunk: i
     ]
 
 
-def checkpoints(numbers: int) -> Item:
+def checkpoints(numbers: int, *, at_most: bool = False) -> Item:
     """Return the disk space of the newest and the best checkpoint of all trainings.
 
     One checkpoint of each holds so many numbers together: parameters and the moments of Adam.
     """
-    return product("checkpoints on disk", checkpoints=2, bytes=4, numbers=numbers)
+    space = product("checkpoints on disk", checkpoints=2, bytes=4, numbers=numbers)
+    return space.model_copy(update={"at_most": at_most})
 
 
 def over_budget(plan: Plan, profile: Profile) -> list[str]:

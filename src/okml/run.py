@@ -55,9 +55,9 @@ def main(name: str) -> None:
         _refuse_several_processes(name)
         found = chapter(name)
         settings = found.profile(profile, pairs(parameter, device))
-        if not force:
-            require(settings, folder)
         choose_workers(engine, per_card)
+        if not force:
+            require(settings, folder, say)
         folder = writable(folder or folder_of(settings, found.profile(profile)))
         runlog.echo(say)
         if wait:

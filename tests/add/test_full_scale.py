@@ -724,6 +724,17 @@ def test_memory_of_the_sdxl_student() -> None:
     assert passing == pytest.approx(4.78 + 8 * (0.14 + 0.40 + 0.65) + 1.31, abs=0.01)
 
 
+def test_processes_hold_shares_or_one_more_copy_of_the_gradients() -> None:
+    settings = FullScaleSettings(student="sdxl", teacher="sdxl")
+    weights = 2_567_463_684 / 2**30
+    one, each = (sum_of(planning.card_memory(settings, count)) for count in (1, 8))
+    assert each - one == pytest.approx(4 * weights)
+    sharded = settings.model_copy(update={"shard_student": True})
+    shares = [sum_of(planning.card_memory(sharded, count)) for count in (1, 8)]
+    assert shares[0] == one
+    assert shares[0] - shares[1] == pytest.approx(20 * weights * 7 / 8)
+
+
 @pytest.mark.parametrize("row", TABLE_1)
 def test_every_row_fits_one_h100(row: str) -> None:
     """Of 80 GB, about 78 GiB can be had."""

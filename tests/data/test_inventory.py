@@ -64,7 +64,7 @@ def test_manual_sources_alone_are_by_hand(use_catalog):
         "both": {"files": files, "sources": [source, manual]},
     })  # fmt: skip
     assert listed("form").by_hand == "https://form.example"
-    assert listed("form").instruction.endswith(str(data_roots()[0] / "form"))
+    assert listed("form").instruction.endswith(f" → {data_roots()[0] / 'form'} (a)")
     assert listed("both").by_hand == ""
 
 
@@ -96,7 +96,7 @@ def test_the_files_named_for_microlens_are_those_that_are_read(name, page, tmp_p
     for file in (*pairs, *titles):
         (tmp_path / name / file).touch()
     read = [path.name for path in microlens.files_of(name)]
-    assert read == [pairs[0], titles[0]]
+    assert read == [pairs[0], titles[0]] == list(listed(name).names[:2])
     assert UNVOUCHED[name].url == f"https://recsys.westlake.edu.cn/{page}/"
 
 

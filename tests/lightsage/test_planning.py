@@ -27,6 +27,20 @@ def test_the_scores_of_a_batch_by_hand():
     assert item.value == pytest.approx(4 * 4 * 8192 * (8192 + 2048) / 2**30)
 
 
+def test_weeks_without_a_limit_are_ranked_whole():
+    """DIGINETICA's validations: 20 of 55,000 pairs against 43,105 items, at 31.25e9 a second."""
+    profile = PROFILES["gpu"]
+    few = changed(profile, real=[
+        changed(data, valid_pairs=1) if data.name == "diginetica" else data
+        for data in profile.real
+    ])  # fmt: skip
+    what = "trainings of item2vec on diginetica"
+    whole, none = (next(i for i in plan(p).items if i.what == what) for p in (profile, few))
+    seconds = 20 * (55_000 - 1) * 43_105 / 31.25e9
+    count = int(whole.follows_from.split()[0])
+    assert whole.value - none.value == pytest.approx(count * seconds / 3600)
+
+
 def test_more_seeds_take_more_hours_and_the_same_memory():
     profile = PROFILES["gpu"]
     one, five = plan(changed(profile, seeds=(0,))), plan(profile)

@@ -28,6 +28,14 @@ def test_hours_of_stage_1_follow_from_parameters():
     assert item.value == pytest.approx(by_hand, rel=0.01)
 
 
+def test_a_step_takes_as_long_as_its_loop():
+    """Stage 1 of the simulator's log: 6,400 rows in batches of 64, of hardly any arithmetic."""
+    item = next(i for i in plan(PROFILES["gpu"]).items if i.what == "funnel: stage 1 alone")
+    trainings, epochs = item.follows_from.split(" · ")[:2]
+    steps = int(trainings.split()[0]) * int(epochs.split()[0]) * 100
+    assert item.value == pytest.approx(steps * 0.02 / 3600)
+
+
 def test_every_training_and_every_fit_is_counted():
     """By hand for cpu: an arm has three seeds, and two learning rates with the first one.
 

@@ -1,8 +1,8 @@
 import pytest
 
-from okml.plan import over_budget
+from okml.plan import LOGS, over_budget
 from okml.strec.config import PROFILES
-from okml.strec.planning import plan
+from okml.strec.planning import plan, size_of
 from tests.profiles import changed
 from tests.scales import beyond_scale
 
@@ -25,6 +25,24 @@ def test_hours_follow_from_the_arithmetic_of_the_spec():
     epochs, runs, rows = 160, 2 + len(PROFILES["gpu"].recipes[1].learning_rates), 10_000_000
     by_hand = runs * epochs * rows * 3 * (150.2e6 + 6.85e6) / 60e12 / 3600
     assert item.value == pytest.approx(by_hand, rel=0.01)
+
+
+def test_a_filter_bounds_rows_and_items_by_hand():
+    _, gowalla, amazon = PROFILES["gpu"].datasets
+    # The published 5-core of Amazon Electronics; of Gowalla's 1,280,969 places each that is dropped
+    # has an event, and each that is kept five: 5 n + (1,280,969 - n) <= 3,981,334.
+    assert size_of(amazon).items == 63_001
+    assert size_of(amazon).rows == 1_689_188 * 8 // 11
+    kept = (3_981_334 - 1_280_969) // 4
+    assert size_of(gowalla).items == kept
+    assert size_of(gowalla).kept == 3_981_334 - (1_280_969 - kept)
+    for data in (gowalla, amazon):
+        assert size_of(data).events == size_of(changed(data, k_core=None)).kept
+        assert size_of(changed(data, k_core=(4, 4))).items == LOGS[data.log].items
+    items = {item.what: item for item in plan(PROFILES["gpu"]).items}
+    bounds = ("training rows of gowalla_merged", "checkpoints on disk")
+    assert all(items[what].at_most for what in bounds)
+    assert not items["training rows of ml_20m"].at_most
 
 
 def test_more_seeds_take_more_hours_and_the_same_memory():

@@ -117,7 +117,9 @@ def test_every_arm_of_the_profile_is_in_the_table_of_its_step(run):
         for labels in ("", ", all labels")
     }
     assert column(record, "reuse", "arm") == modes
-    of_shops = {(shop.log, arm) for shop in stated.stream.sessions for arm in shop.arms}
+    of_shops = {
+        (shop.log, arm) for shop in stated.stream.sessions for arm in (*shop.arms, *shop.more_arms)
+    }
     columns = record.tables["sessions"].columns
     assert {*zip(columns["log"], columns["arm"], strict=True)} == of_shops
     arms = {*stated.stream.weekly.arms, *stated.stream.weekly.more_arms}

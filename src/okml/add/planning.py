@@ -93,6 +93,7 @@ def plan(profile: AddProfile) -> Plan:
             settings.shard_folder: f"{PREPARE} --row {name}"
             for name, settings in reversed(rows.items())
         },
+        jobs=len(rows) or len(jobs),  # memory is that of a row, if any
     )
 
 

@@ -6,9 +6,10 @@ here: no hash of their files is published, and the catalog needs one for every f
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from okml.data.catalog import CatalogEntry
+from okml.data.catalog import CatalogEntry, File
 from okml.data.sources import ManualSource
 
 MICROLENS = "https://recsys.westlake.edu.cn/"
@@ -79,8 +80,18 @@ UNVOUCHED = {
 
 def manual_url(found: CatalogEntry) -> str:
     """Return the page of an entry that only a person can fetch; empty for other entries."""
+    return next((pages[0] for _, pages in _by_hand(found)), "")
+
+
+def manual_files(found: CatalogEntry) -> tuple[str, ...]:
+    """Return the files of an entry that only a person can fetch."""
+    return tuple(file.name for file, _ in _by_hand(found))
+
+
+def _by_hand(found: CatalogEntry) -> Iterator[tuple[File, list[str]]]:
+    """Yield the files whose sources are all manual, each with the pages of these."""
     for file in found.files:
         sources = file.sources or found.sources
-        if all(isinstance(source, ManualSource) for source in sources):
-            return next(source.url for source in sources if isinstance(source, ManualSource))
-    return ""
+        pages = [source.url for source in sources if isinstance(source, ManualSource)]
+        if len(pages) == len(sources):
+            yield file, pages

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from okml.data.by_hand import UNVOUCHED, Unvouched, manual_url
+from okml.data.by_hand import UNVOUCHED, Unvouched, manual_files, manual_url
 from okml.data.cache import expected_files, read_notes
 from okml.data.catalog import CatalogEntry, catalog, entry
 from okml.data.digests import Expected, digest_of, remember
@@ -34,12 +34,15 @@ class Listed(Frozen):
     folder: Path | None  # the folder that holds its files
     bytes_here: int
     by_hand: str  # the page from which a person fetches it; empty where `fetch` does
+    names: tuple[str, ...]  # the files that a person brings
     target: Path  # the folder for fetched files
 
     @property
     def instruction(self) -> str:
         """The instruction to fetch it by hand; empty where `fetch` does."""
-        return f"by hand: {self.by_hand} → {self.target}" if self.by_hand else ""
+        if not self.by_hand:
+            return ""
+        return f"by hand: {self.by_hand} → {self.target} ({', '.join(self.names)})"
 
 
 class FileCheck(Frozen):
@@ -94,6 +97,7 @@ def _listed_entry(found: CatalogEntry) -> Listed:
         bytes=found.bytes,
         files=len(files),
         by_hand=manual_url(found),
+        names=manual_files(found),
         target=roots[0] / found.folder,
         **_presence(places),
     )
@@ -113,6 +117,7 @@ def _listed_by_hand(found: Unvouched) -> Listed:
         bytes=found.bytes,
         files=len(found.files),
         by_hand=found.url,
+        names=tuple(name for name, *_ in found.files),
         target=roots[0] / found.name,
         **_presence([next(filter(Path.is_file, paths), None) for paths in choices]),
     )

@@ -66,7 +66,10 @@ RANKED_PER_SECOND = 2e8
 WORDS_PER_SECOND = 120_000.0  # item2vec reads sessions at this rate, in one thread
 INDEXED_PER_SECOND = 2_500.0  # vectors of a large index, HNSW and IVF-PQ together
 KEPT = 4  # trained networks whose vectors stay in memory
-PAIRS = 5_000  # a test without a limit has about so many
+# Pairs of a week that is validated or tested without a limit: counted in DIGINETICA's last week; an
+# estimate for Coveo, by as many pairs an event. Those of the other shops are a few thousand.
+PAIRS = {"diginetica": 55_000, "coveo": 800_000}
+FEW_PAIRS = 5_000
 RUN_GIB = 1.6  # the run's own process: interpreter, torch, faiss and frames
 EVENT_BYTES = 260  # while a log is read, cleaned and joined
 PAIRS_A_PURCHASE = 4  # an order's pairs of products, each as large as an event
@@ -99,6 +102,7 @@ def plan(profile: LightsageProfile) -> Plan:
         device_gib=1.0 + device,  # 1 GiB: the driver's context
         memory_gib=memory,
         data=(*by_hand, *data),
+        jobs=sum(count for *_, count in trainings),
     )
 
 
@@ -113,6 +117,10 @@ def size_of(data: TaskSettings) -> LogSize:
     rings = shop.rings * shop.ring_accounts * shop.ring_items * shop.ring_share
     events = share * (shop.sessions * (1 + shop.mean_extra_steps) + rings)
     return LogSize(round(events), shop.items, shop.users, features=shop.features)
+
+
+def _pairs(data: TaskSettings) -> int:
+    return PAIRS.get(data.name, FEW_PAIRS)
 
 
 def _rows(data: TaskSettings) -> int:
@@ -164,7 +172,7 @@ def _hours(
         checks = recipe.steps // recipe.evaluate_every if recipe.evaluate_every else 0
         seconds = recipe.steps * step
         why = f"{recipe.steps:,} steps, {1e3 * step:.0f} ms each: {why}"
-    scores = checks * (data.valid_pairs or PAIRS) * size_of(data).items
+    scores = checks * (data.valid_pairs or _pairs(data)) * size_of(data).items
     seconds += scores / _ranked_per_second(profile)
     why = f"{why}; {checks} validations"
     cores = 1 if profile.for_gpu else CPU_WORKERS
@@ -239,7 +247,7 @@ def _ranking(profile: LightsageProfile) -> Item:
     tables += [baseline_jobs(profile, data) for data in (profile.data, *profile.real)]
     ranked = dict.fromkeys(job for rows in tables for _, job in rows)
     rows = [job.data for job in [*ranked, *(job for _, job in tail_jobs(profile))]]
-    scores = sum(3 * (data.test_pairs or PAIRS) * size_of(data).items for data in rows)
+    scores = sum(3 * (data.test_pairs or _pairs(data)) * size_of(data).items for data in rows)
     rate = _ranked_per_second(profile)
     why = f"{scores:,} scores of {len(rows)} arms and seeds, {rate:,.0f} a second"
     return in_hours("ranking", scores / rate, why)

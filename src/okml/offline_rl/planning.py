@@ -51,6 +51,7 @@ GPU_FLOPS = {"bf16": 200e12, "no": 30e12}  # one H100, a fifth of its peak in bf
 GPU_MEANS_FLOPS = 80e12  # products in TF32, for means of Q
 CPU_FLOPS = 0.1e12  # two cores with one training each
 CPU_RANKING_FLOPS = 0.025e12
+GPU_STEP = 0.02  # seconds that the loop of a step takes at least on a GPU: an assumption
 # Seconds of a core beside the products, by the records of `cpu` and `night`: for a step, what an
 # LSTM's steps or Caser's convolutions add to it, and for the softmax of each score.
 CPU_STEP, CPU_STEP_MORE, CPU_SCORE = 0.005, 0.005, 2.2e-9
@@ -105,6 +106,7 @@ def plan(profile: OfflineRLProfile) -> Plan:
         loading=loading,
         disk=[downloads(names), checkpoints(stored)],
         data=names,
+        jobs=len(jobs),
     )
 
 
@@ -203,9 +205,11 @@ def _training(
     rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu else CPU_FLOPS
     means_rate = GPU_MEANS_FLOPS if profile.for_gpu else CPU_FLOPS
     seconds = epochs * positions * (flops / rate + means / means_rate)
-    beside = ""
-    if not profile.for_gpu:
-        steps = epochs * -(-size_of(data).rows // data.stage2.batch)
+    steps = epochs * -(-size_of(data).rows // data.stage2.batch)
+    if profile.for_gpu:
+        seconds = max(seconds, steps * GPU_STEP)
+        beside = f", at least {steps:,} steps · {1000 * GPU_STEP:g} ms"
+    else:
         of_step = CPU_STEP + (CPU_STEP_MORE if slow else 0.0)
         seconds += (steps * of_step + epochs * positions * scores * CPU_SCORE) / CPU_WORKERS
         beside = (

@@ -48,6 +48,7 @@ def plan(profile: PeriodicBehaviorProfile) -> Plan:
         device_gib=largest,
         memory_gib=processes_gib(profile, largest),
         data=names,
+        jobs=len(jobs),
     )
 
 

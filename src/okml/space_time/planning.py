@@ -83,6 +83,7 @@ def plan(profile: SpaceTimeProfile) -> Plan:
         device_gib=working,
         memory_gib=PROCESS_GIB + (largest if profile.for_gpu else max(working, largest)),
         data=counts.data(),
+        jobs=len(counts.passes),
     )
 
 

@@ -14,6 +14,7 @@ from okml.plan import (
     LOGS,
     PASSES,
     Item,
+    LogSize,
     Plan,
     checkpoints,
     counted,
@@ -32,17 +33,20 @@ from okml.strec.settings import DataSettings, Recipe, StrecProfile, WindowSettin
 from okml.strec.timing import saved_bytes
 
 # Users, training rows and test rows with a full history, counted under the protocols of `cpu` and
-# `night`, or bounds, since counts after the paper's filter are not published. Users of
-# MovieLens-20M have 144 ratings on average, so 13 to 15 million rows have a full history, of which
-# 8 in 11 train.
+# `night`. Users of MovieLens-20M have 144 ratings on average, so 13 to 15 million rows have a full
+# history, of which 8 in 11 train.
 SIZES = {
     "ml_100k": replace(LOGS["ml_100k"], users=494, rows=16_654, tests=2_470),
     "ml_1m": replace(LOGS["ml_1m"], users=4_205, rows=720_169, tests=4_247),
     "ml_20m": replace(LOGS["ml_20m"], rows=10_000_000, tests=1_300_000, exact=False),
-    "gowalla_merged": replace(LOGS["gowalla_merged"], rows=2_900_000, tests=362_000, exact=False),
-    "amazon_electronics": replace(
-        LOGS["amazon_electronics"], rows=5_700_000, tests=712_000, exact=False
-    ),
+}
+# Upper bounds of events and items once users and items have these least numbers of events; counts
+# after the paper's filter, (8, 5), are not published.
+# - Amazon: its 5-core, as https://cseweb.ucsd.edu/~jmcauley/datasets/amazon/links.html counts it.
+# - Gowalla: each of its items has an event, those with fewer than five included.
+BOUNDS = {
+    "amazon_electronics": ((5, 5), 1_689_188, 63_001),
+    "gowalla_merged": ((1, 5), 3_375_456, 675_091),
 }
 
 # Assumed sustained floating-point operations per second.
@@ -58,6 +62,17 @@ LOADING_BYTES = 180  # bytes for each event while a log is read, sorted and spli
 ORDER_BYTES = 40  # bytes for each event, and its rows, in the order of one seed
 
 
+def size_of(data: DataSettings) -> LogSize:
+    """Return the size of a log after its filter, or an upper bound: 8 of 11 events train."""
+    if data.log in SIZES:
+        return SIZES[data.log]
+    whole, (least, kept, items) = LOGS[data.log], BOUNDS[data.log]
+    if data.k_core is None or any(n < m for n, m in zip(data.k_core, least, strict=True)):
+        kept, items = whole.events, whole.items
+    return replace(whole, kept=kept, items=items, rows=kept * 8 // 11, tests=kept // 11,
+                   exact=False)  # fmt: skip
+
+
 def plan(profile: StrecProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with their formulas."""
     trainings = Counter(_group(profile, job) for job in _trainings(profile))
@@ -70,7 +85,7 @@ def plan(profile: StrecProfile) -> Plan:
     stored = sum(n * 3 * _parameters(profile, group.data) for group, n in trainings.items())
     names = tuple(dict.fromkeys(entry_of(data.log) for data in profile.datasets))
     loading = reading(
-        max(SIZES[data.log].events for data in profile.datasets),
+        max(size_of(data).events for data in profile.datasets),
         LOADING_BYTES + ORDER_BYTES * len(profile.seeds),
     )
     return Plan.of_logs(
@@ -79,8 +94,12 @@ def plan(profile: StrecProfile) -> Plan:
         hours=hours,
         device=[*memory, _activations(profile)],
         loading=loading,
-        disk=[downloads(names), checkpoints(stored)],
+        disk=[
+            downloads(names),
+            checkpoints(stored, at_most=any(data.log in BOUNDS for data in profile.datasets)),
+        ],
         data=names,
+        jobs=trainings.total(),
     )
 
 
@@ -121,10 +140,10 @@ class Group:
 
 def _group(profile: StrecProfile, job: Job) -> Group:
     data = job.data.model_copy(update={"tie_rule": "random"})  # the order costs nothing
-    size = SIZES[data.log]
+    size = size_of(data)
     full = full_schedule(data.length, profile.network.layers)
     every = (data.length,) * profile.network.layers
-    windows = -(-size.events // data.length)
+    windows = -(-(size.kept or size.events) // data.length)
     if job.arm.training == "windows":
         layers = job.arm.layers or profile.causal.layers[0]
         causal = _costs(profile, data, (data.length,) * layers)
@@ -158,7 +177,7 @@ def _group(profile: StrecProfile, job: Job) -> Group:
 
 def _training_rows(data: DataSettings) -> int:
     """Return the number of training rows of an epoch, or an upper bound."""
-    size = SIZES[data.log]
+    size = size_of(data)
     most = data.rows_per_user * size.users if data.rows_per_user else 0
     return min(size.rows, most or size.rows)
 
@@ -179,7 +198,7 @@ def _costs(
 
 def _hours(profile: StrecProfile, group: Group, count: int) -> Item:
     rate = _rate(profile)
-    scoring = 2 * SIZES[group.data.log].items * profile.network.width * group.targets
+    scoring = 2 * size_of(group.data).items * profile.network.width * group.targets
     flops = PASSES * (group.encoder + scoring)
     return in_hours(
         f"{group.data.log}: {group.what}",
@@ -196,7 +215,7 @@ def _rate(profile: StrecProfile) -> float:
 
 def _ranking(profile: StrecProfile, trainings: Counter[Group]) -> Item:
     """Return the hours of all validations, and of ranking the test with and without seen items."""
-    main, size = profile.main, SIZES[profile.main.log]
+    main, size = profile.main, size_of(profile.main)
     full = _costs(profile, main, full_schedule(main.length, profile.network.layers)).encoder
     flops = full + 2 * size.items * profile.network.width
     tests, rows = 2 * trainings.total(), min(main.validation_rows or size.tests, size.tests)
@@ -210,21 +229,23 @@ def _ranking(profile: StrecProfile, trainings: Counter[Group]) -> Item:
 
 
 def _rows(data: DataSettings) -> Item:
-    size = SIZES[data.log]
+    size, bound = size_of(data), data.log in BOUNDS
     if not size.exact:
-        why = f"{size.events:,} events; windows of {data.length}; 8 of 11 rows train"
+        events = size.kept or size.events
+        why = f"{events:,} events; windows of {data.length}; 8 of 11 rows train"
     elif data.rows_per_user:
         why = f"counted; at most {data.rows_per_user} of each of {size.users} users"
     else:
         why = "counted"
-    unit = "rows" if size.exact else "rows, an estimate"
-    return counted(f"training rows of {data.log}", _training_rows(data), why, unit)
+    unit = "rows" if size.exact or bound else "rows, an estimate"
+    what = f"training rows of {data.log}"
+    return counted(what, _training_rows(data), why, unit, at_most=bound)
 
 
 def _parameters(profile: StrecProfile, data: DataSettings) -> int:
     network = profile.network
     blocks = network.layers * (4 * network.width**2 + 2 * network.width * network.hidden)
-    return SIZES[data.log].items * network.width + blocks
+    return size_of(data).items * network.width + blocks
 
 
 def _activations(profile: StrecProfile) -> Item:

@@ -120,6 +120,11 @@ SMOKE = VideoWorkshopProfile(
     ),
 )
 
+MORE_SESSION_ARMS: tuple[StrategyName, ...] = (  # they tell what updates lack
+    "replay", "repeat", "distillation_all",
+)  # fmt: skip
+OLD_SESSIONS = 6.0  # that replay reads for each new one
+
 SESSION_TRAINING = StreamTrainingSettings(
     model=UserModelSettings(length=10, width=32, layers=1, heads=1, dropout=0.3),
     batch=32,
@@ -138,8 +143,8 @@ def _few_sessions(items: int, sessions: int, periods: int) -> SessionSettings:
         periods=periods,
         rows=600,
         training=SESSION_TRAINING,
-        more_arms=("replay", "repeat", "distillation_all"),  # they tell what updates lack
-        strategies=StrategySettings(retrain_every=1, exemplars=sessions, replay_ratio=6.0),
+        more_arms=MORE_SESSION_ARMS,
+        strategies=StrategySettings(retrain_every=1, exemplars=sessions, replay_ratio=OLD_SESSIONS),
     )
 
 
@@ -305,8 +310,8 @@ ADER_TRAINING = StreamTrainingSettings(
 
 GPU = VideoWorkshopProfile(
     name="gpu",
-    # The plan has 35 hours, four of them for rankings of all requests among over a million videos.
-    # It does not count what small trainings write, or what compiling them takes.
+    # The plan has 39 hours, three of them for rankings of all requests among at most 820,000
+    # videos. It does not count what small trainings write, or what compiling them takes.
     budget=Budget(minutes=44 * 60, memory_gib=64, disk_gib=1_000, gpu_memory_gib=80),
     seeds=(0, 1, 2),
     # The impressions of 1,000 users in a month. The row of a video with fewer than ten impressions
@@ -436,12 +441,23 @@ GPU = VideoWorkshopProfile(
             shards=(0.25, 4.0, 24.0),
         ),
         sessions=(
-            SessionSettings(log="ader_diginetica", training=ADER_TRAINING),
+            SessionSettings(
+                log="ader_diginetica",
+                training=ADER_TRAINING,
+                more_arms=MORE_SESSION_ARMS,
+                strategies=StrategySettings(
+                    retrain_every=1, exemplars=30_000, replay_ratio=OLD_SESSIONS
+                ),
+            ),
             SessionSettings(
                 log="ader_yoochoose",
                 training=ADER_TRAINING.model_copy(update={"batch": 512, "update_batch": 512}),
+                more_arms=MORE_SESSION_ARMS,
                 strategies=StrategySettings(
-                    retrain_every=1, exemplars=30_000, distillation_base=1.0
+                    retrain_every=1,
+                    exemplars=30_000,
+                    distillation_base=1.0,
+                    replay_ratio=OLD_SESSIONS,
                 ),
             ),
         ),

@@ -139,7 +139,8 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
     names = tuple(name for name in data if name in catalog())
     checkpoints = in_gib(
         "checkpoints on disk", sum(work.count * work.checkpoint for work in works),
-        "12 bytes a parameter with Adam's moments, 4 if frozen"
+        "12 bytes a parameter with Adam's moments, 4 if frozen",
+        at_most=profile.data.least_item_events is not None,
     )  # fmt: skip
     return Plan.of_logs(
         profile,
@@ -148,6 +149,7 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
         loading=loading,
         disk=[downloads(names), _files(profile), checkpoints],
         data=data,
+        jobs=round(sum(work.count for work in works)),
     )
 
 
@@ -173,9 +175,12 @@ def size_of(log: str) -> LogSize:
 
 
 def item_bound(data: WatchLogSettings) -> int:
-    """Return an upper bound of the number of items after the log's filter."""
-    size = size_of(data.log)
-    return min(size.items, size.events // (data.least_item_events or 1))
+    """Return an upper bound of the number of items after the log's filter.
+
+    Every item of a log has an event, those that the filter drops included.
+    """
+    size, least = size_of(data.log), data.least_item_events or 1
+    return size.items if least == 1 else min(size.items, (size.events - size.items) // (least - 1))
 
 
 def users_of(data: WatchLogSettings) -> int:

@@ -64,14 +64,23 @@ INDEX_BYTES = 1300
 EXAMPLE_BYTES = 190_000
 
 
-def card_memory(settings: FullScaleSettings) -> list[Item]:
-    """Return what one distillation holds on its GPU at its peak."""
+def card_memory(settings: FullScaleSettings, processes: int = 1) -> list[Item]:
+    """Return what one distillation holds on a GPU at its peak.
+
+    Args:
+        settings: The settings, as one process would have them.
+        processes: The processes that share its micro-batches, each with a GPU. Without shards each
+            has a second copy of the gradients, the buckets of DDP.
+    """
+    student = _unet(settings.student)
+    shares = processes if settings.shard_student else 1
+    copies = [product("gradients that processes exchange", parameters=student, bytes=4)]
     # AdamW works on all weights of a GPU at once.
     roots = product(
-        "passing: roots of AdamW's second moments", parameters=_unet(settings.student), bytes=4
+        "passing: roots of AdamW's second moments", parameters=student // shares, bytes=4
     )
     passing = max(_gradient(settings), roots, key=lambda item: item.value)
-    return [*_static(settings), passing, _context()]
+    return [*_static(settings, shares), *copies * (processes > shares), passing, _context()]
 
 
 def drawing_memory(name: Backbone, settings: FullScaleSettings) -> list[Item]:
@@ -115,8 +124,8 @@ def _unet(name: Backbone) -> int:
     return PUBLISHED_PARAMETERS[f"unet.{name}"]
 
 
-def _static(settings: FullScaleSettings) -> list[Item]:
-    student, teacher = _unet(settings.student), _unet(settings.teacher)
+def _static(settings: FullScaleSettings, shares: int) -> list[Item]:
+    student, teacher = _unet(settings.student) // shares, _unet(settings.teacher)
     averaged = settings.training.ema_decay is not None
     half = _frozen_bytes(settings)
     towers, autoencoders = text_towers(settings), len({settings.student, settings.teacher})
