@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from okml import cli, notebooks, resources, run
 from okml.chapters import CHAPTERS, Chapter
 from okml.data.catalog import entry
 from tests.notebooks import write_notebook
+from tests.plans import made
 
 Okml = Callable[..., tuple[int, str]]
 
@@ -42,11 +42,12 @@ def okml(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Okml:
     """Run the command line as the console script does; return its exit code and its words."""
-    made = SimpleNamespace(items=[], data=[], gpu_memory_gib=0, memory_gib=0, disk_gib=0, hours=0)
+    plan = made()
     monkeypatch.setattr(notebooks, "execute_all", lambda *_, **__: [])
     monkeypatch.setattr(resources, "require", lambda *_: None)
+    monkeypatch.setattr(resources, "require_all", lambda *_: None)
     monkeypatch.setattr(resources, "shortfalls", lambda *_: [])
-    monkeypatch.setattr(Chapter, "plan", lambda *_: made)
+    monkeypatch.setattr(Chapter, "plan", lambda *_: plan)
     monkeypatch.setenv("OKML_ROOT", str(checkout))
     monkeypatch.setenv("OKML_DATA", str(checkout / "data"))
     monkeypatch.setenv("OKML_OFFLINE", "1")
