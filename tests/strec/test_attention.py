@@ -55,6 +55,19 @@ def test_random_attention_against_numpy():
     assert found["top5_mass"] == pytest.approx(mass[-5:].sum())
 
 
+def test_shuffled_rows_agree_as_far_as_their_own_unevenness_makes_them():
+    rng = np.random.default_rng(1)
+    a = rng.dirichlet(np.full(8, 0.3), size=8)
+    drawn = [statistics(rng.permuted(a, axis=1))["row_cosine"] for _ in range(4000)]
+    error = 5 * np.std(drawn) / len(drawn) ** 0.5
+    assert statistics(a)["shuffled_cosine"] == pytest.approx(np.mean(drawn), abs=error)
+    assert statistics(np.full((5, 5), 0.2))["shuffled_cosine"] == pytest.approx(1)
+    # Rows that all look at one item agree by more than their unevenness.
+    same = np.zeros((8, 8))
+    same[:, 3] = 1
+    assert statistics(same)["shuffled_cosine"] == pytest.approx(1 / 8)
+
+
 def test_statistics_are_means_over_heads():
     heads = torch.stack([torch.eye(6), torch.full((6, 6), 1 / 6)]).double()
     assert of_each_history(heads[None])["row_cosine"].tolist() == [pytest.approx(0.5)]

@@ -80,6 +80,31 @@ def test_a_start_with_an_average_is_the_average_of_its_best_validation(tmp_path)
         torch.testing.assert_close(again.encoder.state_dict()[name], weight, rtol=0, atol=0)
 
 
+def test_fine_tuning_that_only_spoils_returns_its_start(tmp_path):
+    small = PROFILES["smoke"].override(
+        {"datasets.0.k_core": (5, 200), "network.width": 8, "network.hidden": 8}
+    )
+    kept = {}
+    for rate in (10.0, 1e-12):  # one that spoils all, and one that changes no weight
+        recipe = changed(
+            small.recipe, learning_rates=(rate,), hard_epochs=2, evaluate_every=1, patience=2
+        )
+        profile = changed(small, recipes=(recipe, *small.recipes[1:]))
+        study = Study(profile, tmp_path)
+        job = Job(profile.main, BACKBONE, 0, recipe)
+        start, trained = study.train(warm_start(profile, job)), study.train(job)
+        kept[rate] = trained.start_kept
+        assert trained.validation == pytest.approx(start.validation, rel=1e-6)
+        before, after = start.encoder.state_dict(), trained.encoder.state_dict()
+        for name in after:
+            torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-6)
+        # One that is finished is read and judged again.
+        again = Study(profile, tmp_path).train(job)
+        assert again.start_kept == trained.start_kept
+        assert again.validation == trained.validation
+    assert kept[10.0]
+
+
 def test_an_arm_is_still_rising_where_it_or_its_warm_start_is():
     profile = PROFILES["smoke"]
     curves = {"flat": history([0.3] * 6), "rises": history([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])}

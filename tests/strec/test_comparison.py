@@ -57,7 +57,13 @@ def test_the_cost_of_a_training_by_hand():
     job = SimpleNamespace(arm=arm, seed=3, data=SimpleNamespace(log="ml_100k", length=16))
     encoder = SimpleNamespace(flops=lambda length: 1_000_000 * length)
     trained = SimpleNamespace(
-        rate=1.0, seconds=4.0, targets=600, validation=0.1, slope=None, encoder=encoder
+        rate=1.0,
+        seconds=4.0,
+        targets=600,
+        validation=0.1,
+        slope=None,
+        start_kept=False,
+        encoder=encoder,
     )
     found = cost_row(job, trained)
     assert found["targets/s"] == 150

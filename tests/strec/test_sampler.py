@@ -136,3 +136,27 @@ def test_the_released_steps():
     gap = np.array([0, 69, 70, 149, 399, 999, 1000, 10**8])
     expected = [0.037, 0.037, -0.163, -0.163, -0.553, -0.7674, -0.7824, -0.7824]
     assert released_scores(gap).tolist() == expected
+
+
+def test_a_mirrored_sampler_ranks_the_other_way_round():
+    times = NOW + torch.tensor([[0, 5, 60, 4_000, 90_000, 90_000]])
+    tokens = torch.zeros(1, 6, 4)
+    plain, mirrored = (sampler(mirrored=turned)(tokens, times, None) for turned in (False, True))
+    torch.testing.assert_close(mirrored[:, :-1], -plain[:, :-1])
+    assert mirrored[0, -1] == plain[0, -1] == LAST
+
+
+def test_shuffled_scores_are_those_of_other_items_of_the_history():
+    times = NOW + torch.tensor([1, 1, 5, 60, 4_000, 90_000, 90_001]).cumsum(0).expand(2000, 7)
+    padding = torch.zeros(2000, 7, dtype=torch.bool)
+    padding[:, :2] = True
+    tokens = torch.zeros(2000, 7, 4)
+    plain, shuffled = (sampler(shuffled=turned)(tokens, times, padding) for turned in (False, True))
+    assert (shuffled[:, :2] == PADDED).all()
+    assert (shuffled[:, -1] == LAST).all()
+    torch.testing.assert_close(shuffled.sort(1).values, plain.sort(1).values)
+    # Each place has each score equally often: a mean over 2,000 histories is within five
+    # standard errors of the mean of the scores.
+    real = plain[0, 2:-1]
+    error = 5 * real.std(correction=0) / 2000**0.5
+    assert (shuffled[:, 2:-1].mean(0) - real.mean()).abs().max() < error

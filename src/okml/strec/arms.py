@@ -118,6 +118,9 @@ def sampled(name: str, data: DataSettings, recipe: Recipe) -> Arm:
         "content": {"ranking": "content"},
         "uniform": {"ranking": "uniform"},
         "no_noise": {"noise": "none"},  # the paper's STRec-1
+        "mirrored": {"mirrored": True},
+        "shuffled": {"shuffled": True},
+        "mirrored, shuffled": {"mirrored": True, "shuffled": True},
     }
     if name not in changes:
         raise ParameterError(f"There is no ranking {name!r}.", f"Known: {', '.join(changes)}.")
@@ -144,8 +147,8 @@ def quality_arms(profile: StrecProfile, data: DataSettings) -> list[Arm]:
 
 
 def short_arms(data: DataSettings) -> list[Arm]:
-    """Return the backbones that read only the newest items."""
-    return [Arm(f"newest {length}", length=length) for length in data.short_lengths]
+    """Return the backbones that read only the newest items, the shortest first."""
+    return [Arm(f"newest {length}", length=length) for length in sorted(data.short_lengths)]
 
 
 def mixer_arms(profile: StrecProfile) -> list[Arm]:
@@ -238,6 +241,20 @@ def stage_jobs(profile: StrecProfile, seed: int) -> dict[str, Job]:
     }
 
 
+# By what is measured: the arms whose samplers start from mirror images of each other.
+STARTS = {"learned": ("strec", "mirrored"), "shuffled": ("shuffled", "mirrored, shuffled")}
+
+
+def curve_job(profile: StrecProfile, name: str, seed: int) -> Job:
+    """Return the training of a sampler whose curve is measured.
+
+    Only stage 1 trains it, at a rate of its own, so that of the other weights is not chosen.
+    """
+    arm, recipe = sampled(name, profile.main, profile.recipe), profile.recipe
+    rate = recipe.learning_rates[0]
+    return Job(profile.main, arm, seed, recipe, epochs=(recipe.relaxed_epochs, 0), rate=rate)
+
+
 def trained_by(profile: StrecProfile, job: Job) -> Recipe | WindowSettings:
     """Return the settings of a training."""
     if job.arm.training == "rows":
@@ -261,6 +278,7 @@ def all_jobs(profile: StrecProfile) -> list[Job]:
     jobs += sweep_jobs(profile)
     for seed in profile.seeds:
         jobs += stage_jobs(profile, seed).values()
+        jobs += [curve_job(profile, name, seed) for names in STARTS.values() for name in names]
     return sorted(dict.fromkeys(jobs), key=lambda job: job.arm.training == "rows")
 
 

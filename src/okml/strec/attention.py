@@ -48,6 +48,8 @@ def history_statistics(weights: Tensor, sigma: Tensor) -> dict[str, Tensor]:
     * ``top5_mass``: sum of the five largest ``c_j``;
     * ``last5_mass``: sum of the last five ``c_j``;
     * ``row_cosine``: mean cosine similarity of two different rows;
+    * ``shuffled_cosine``: the same if the keys of each row are in a random order of its own, in
+      expectation: ``1 / (n |a_i| |a_j|)`` for rows ``a_i`` and ``a_j``;
     * ``first_energy``: ``σ_1² / Σ σ²``; 1 for rank one;
     * ``effective_rank``: ``exp`` of the entropy of ``σ / Σ σ``.
 
@@ -59,14 +61,17 @@ def history_statistics(weights: Tensor, sigma: Tensor) -> dict[str, Tensor]:
     sigma = sigma.flatten(0, 1)  # [m, n]
     n = a.shape[-1]
     mass = a.mean(1)  # [m, n]
-    unit = torch.nn.functional.normalize(a, dim=2)
+    lengths = a.norm(dim=2, keepdim=True)  # [m, n, 1]
     # The sum of all cosines is the squared length of the summed unit rows.
-    pairs = unit.sum(1).square().sum(1) - n
+    pairs = (a / lengths).sum(1).square().sum(1) - n
+    inverse = 1 / lengths[..., 0]
+    shuffled = (inverse.sum(1).square() - inverse.square().sum(1)) / n
     share = sigma / sigma.sum(1, keepdim=True)
     values = {
         "top5_mass": mass.topk(min(5, n)).values.sum(1),
         "last5_mass": mass[:, -5:].sum(1),
         "row_cosine": pairs / (n * (n - 1)),
+        "shuffled_cosine": shuffled / (n * (n - 1)),
         "first_energy": sigma[:, 0].square() / sigma.square().sum(1),
         "effective_rank": torch.special.entr(share).sum(1).exp(),
     }

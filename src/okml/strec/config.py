@@ -157,10 +157,10 @@ NIGHT = StrecProfile(
         epochs=24, batch=32, learning_rates=(2e-3,), ema_decay=0.9995,
         evaluate_every=1, patience=5,
     ),
-    extra_rankings=("content", "uniform"),
+    extra_rankings=("uniform",),
     mixers=("informer",),
     sweep=((50, 20, 5, 1), (20, 20, 5, 1), (5, 5, 5, 1), (1, 1, 1, 1)),
-    sweep_learned=((50, 20, 5, 1), (20, 20, 5, 1)),
+    sweep_learned=((50, 20, 5, 1), (20, 20, 5, 1), (5, 5, 5, 1)),
     efficiency=EfficiencySettings(
         batch=128, repeats=24, serving_calls=40, lengths=(50, 100, 200, 500), tokens=6400
     ),

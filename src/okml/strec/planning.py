@@ -104,14 +104,19 @@ def plan(profile: StrecProfile) -> Plan:
 
 
 def _trainings(profile: StrecProfile) -> list[Job]:
-    """Return every training, warm starts and those that choose learning rates included."""
+    """Return every training, warm starts and those that choose learning rates included.
+
+    A first stage of which a training of both stages goes on is that training's.
+    """
     jobs = all_jobs(profile)
+    passed = {replace(job, epochs=(job.stages[0], 0), rate=None) for job in jobs if job.stages[1]}
+    jobs = [job for job in jobs if replace(job, rate=None) not in passed]
     starts = [start for job in jobs if (start := warm_start(profile, job)) is not None]
     first = profile.seeds[0]
     return [
         training
         for job in dict.fromkeys([*jobs, *starts])
-        for training in (tries(profile, job) if job.seed == first else [job])
+        for training in (tries(profile, job) if job.rate is None and job.seed == first else [job])
     ]
 
 

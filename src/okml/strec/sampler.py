@@ -34,6 +34,8 @@ class SamplerSettings(Settings):
     )  # standard deviations of the two weight matrices; released: 0.02
     noise: Noise = "normal"  # R of Eq. 6: uniform in the paper, normal in the authors' code
     noise_at_evaluation: bool = False  # the paper's is on: its predictions are random
+    mirrored: bool = False  # the MLP starts from minus its initial scores: what fell rises
+    shuffled: bool = False  # items get the scores of others of their history: gaps tell nothing
 
     @property
     def is_learned(self) -> bool:
@@ -71,6 +73,8 @@ class Sampler(nn.Module):
             for layer, std in zip((first, second), settings.initial_std, strict=True):
                 nn.init.normal_(layer.weight, std=std)
                 nn.init.zeros_(layer.bias)
+            if settings.mirrored:
+                second.weight.data.neg_()
         elif settings.ranking == "content":
             self.mlp = nn.Sequential(nn.Linear(width, 1))
 
@@ -100,6 +104,8 @@ class Sampler(nn.Module):
         else:
             with torch.autocast(tokens.device.type, enabled=False):
                 scores = standardize(self.raw_scores(tokens, times), real)
+            if settings.shuffled:
+                scores = shuffle(scores, real)
             if self.training or self.noise_at_evaluation:
                 scores = scores + draw_noise(settings.noise, scores)
         newest = torch.arange(n, device=tokens.device) == n - 1
@@ -168,6 +174,21 @@ def standardize(scores: Tensor, real: Tensor) -> Tensor:
     centered = torch.where(real, scores - mean, 0)
     variance = centered.square().sum(1, keepdim=True) / count
     return centered * torch.rsqrt(variance + 1e-10)
+
+
+def shuffle(scores: Tensor, real: Tensor) -> Tensor:
+    """Return each history's scores in a random order; the newest item and padding keep theirs.
+
+    Args:
+        scores: The scores of the items, ``[b, n]``.
+        real: Bool ``[b, n]``, false at padding, which is on the left.
+    """
+    n = scores.shape[1]
+    places = torch.arange(n, device=scores.device).expand_as(scores)
+    among = torch.rand(scores.shape, device=scores.device)  # in [0, 1)
+    among = torch.where(real, among, (places - n).float())  # padding stays first, in its order
+    among = torch.where(places == n - 1, 1.0, among)
+    return scores.gather(1, among.argsort(1))
 
 
 def draw_noise(kind: Noise, like: Tensor) -> Tensor:

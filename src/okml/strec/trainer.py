@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import time
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import polars as pl
 import torch
 from torch import nn
 
+from okml.accelerator import forked_rng
 from okml.kept import distinct
 from okml.seqrec.batches import CausalBatches, LastTargetBatches
 from okml.seqrec.convergence import MONITOR, last_slope, validations
@@ -46,7 +48,8 @@ class TrainedEncoder:
     """An encoder after its training.
 
     Attributes:
-        encoder: The encoder with the weights of the last step, or of the best validation.
+        encoder: The encoder with the weights of the last step, or of the best validation, which
+            may be that before the first step.
         history: The history of each of its trainings but the warm start.
         targets: The number of predicted targets over all epochs.
         rate: The learning rate.
@@ -69,6 +72,11 @@ class TrainedEncoder:
         """NDCG@10 on the validation rows with the weights that the training returned."""
         best = self.history[-1].best_value
         return float(validations(self.history[-1])[1][-1]) if best is None else best
+
+    @property
+    def start_kept(self) -> bool:
+        """Whether no validation was ahead of that before the first step."""
+        return self.history[-1].best_step == 0
 
     @property
     def slope(self) -> float | None:
@@ -139,6 +147,8 @@ class EncoderTrainer:
     def stages(self, job: Job, data: SplitLog, encoder: Encoder) -> TrainedEncoder:
         """Train on rows with one target, in two stages if the arm learns a sample.
 
+        A stage 2 whose validations are all behind that of its start returns the start.
+
         Args:
             job: The training, whose :attr:`Job.stages` are the numbers of epochs.
             data: The data set.
@@ -165,9 +175,10 @@ class EncoderTrainer:
             settings = self._settings(job, epochs, stops=stage == "hard")
             history.append(
                 self._fit(
-                    data, objective, optimizer, source, length, settings, place, recipe.warmup_steps
+                    data, objective, optimizer, source, length, settings, place,
+                    recipe.warmup_steps, keeps_start=settings.monitor is not None,
                 )
-            )
+            )  # fmt: skip
         steps = sum(part.steps for part in history)
         targets = min(steps * recipe.batch, (relaxed + hard) * len(source))
         return TrainedEncoder(encoder, tuple(history), targets, rate)
@@ -182,6 +193,8 @@ class EncoderTrainer:
         settings: TrainingSettings,
         folder: Path,
         warmup_steps: int,
+        *,
+        keeps_start: bool = False,
     ) -> History:
         rows = LastTargetBatches(
             data.interactions, data.valid, length,
@@ -189,7 +202,23 @@ class EncoderTrainer:
         )  # fmt: skip
         evaluate = self._timed(validation(rows, batch_size=self.profile.evaluation_batch))
         task = objective_task(objective, optimizer, evaluate, warmup_steps)
-        return fit(task, source, settings, folder)
+        if not keeps_start:
+            return fit(task, source, settings, folder)
+        start = copy.deepcopy(objective.state_dict())
+        before = self._validated(objective, evaluate)
+        history = fit(task, source, settings, folder)
+        if history.best_value is None or history.best_value > before:
+            return history
+        objective.load_state_dict(start)
+        return replace(history, best_step=0, best_value=before)
+
+    def _validated(self, objective: Objective, evaluate: Evaluation) -> float:
+        """Return NDCG@10 on the validation rows, as a training computes it."""
+        bf16 = self.profile.mixed_precision == "bf16"
+        objective.eval()
+        with forked_rng(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            torch.manual_seed(self.profile.seeds[0])
+            return evaluate(objective)[MONITOR]
 
     def _timed(self, evaluate: Evaluation) -> Evaluation:
         """Add the seconds since now to an evaluation: of the processor, where it computes."""

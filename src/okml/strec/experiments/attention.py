@@ -21,6 +21,7 @@ METRICS = {
     "top5_column_mass": ("top5_mass", "bidirectional"),
     "top5_column_mass_untrained": ("top5_mass", "untrained"),
     "row_cosine": ("row_cosine", "bidirectional"),
+    "row_cosine_shuffled": ("shuffled_cosine", "bidirectional"),
     "row_cosine_untrained": ("row_cosine", "untrained"),
     "row_cosine_causal": ("row_cosine", "causal"),
     "first_singular_energy": ("first_energy", "bidirectional"),
@@ -28,7 +29,7 @@ METRICS = {
 }
 CONTROLS = {
     "top5_column_mass": "top5_column_mass_untrained",
-    "row_cosine": "row_cosine_untrained",
+    "row_cosine": "row_cosine_shuffled",
 }
 BINS = np.linspace(0, 1.5, 46)  # edges of the histogram of singular values
 

@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from okml.ledger import estimate_over_seeds
 from okml.seqrec.mixers import Attention, Context
 from okml.steps import StepResult
-from okml.strec.arms import recipe_jobs, stage_jobs
+from okml.strec.arms import STARTS, curve_job, recipe_jobs, stage_jobs
 from okml.strec.model import STRec
 from okml.strec.sampler import draw_noise, gaps, keep_order
 from okml.strec.study import Study
@@ -42,8 +42,6 @@ def measure_sampling(study: Study) -> StepResult:
     profile, data = study.profile, study.data(study.profile.main)
     result = StepResult()
     curves, kept = [], []
-    trends: dict[int, float] = {}
-    untrained: dict[int, float] = {}
     batch = study.rows_source(data, data.test, data.settings.length).batch(
         np.arange(min(HISTORIES, len(data.test))), np.random.default_rng(0)
     )
@@ -54,16 +52,19 @@ def measure_sampling(study: Study) -> StepResult:
             scores = _scores(model)
             curves.append(pl.DataFrame({"gap": GRID, "score": scores, **key}, strict=False))
             kept.append(_inclusion(model, batch.items, batch.times, key))
-            if recipe.name == profile.recipe.name:
-                trends[seed] = _trend(scores)
-                untrained[seed] = _trend(_scores(cast(STRec, study.untrained(job))))
-    trend, control = "gap_score_spearman", "gap_score_spearman_untrained"
-    result.measure(trend, estimate_over_seeds(trends))
-    result.measure(control, estimate_over_seeds(untrained))
-    learned = {seed: trends[seed] - untrained[seed] for seed in trends}
+    starts = _starts(study)
+    means = starts.group_by("gaps", "seed", maintain_order=True).agg(pl.col("after").mean())
+    trends = {
+        kind: dict(means.filter(gaps=kind).select("seed", "after").iter_rows()) for kind in STARTS
+    }
+    trend, control = "gap_score_spearman", "gap_score_spearman_shuffled"
+    result.measure(trend, estimate_over_seeds(trends["learned"]))
+    result.measure(control, estimate_over_seeds(trends["shuffled"]))
+    learned = {seed: value - trends["shuffled"][seed] for seed, value in trends["learned"].items()}
     result.compare(trend, control, estimate_over_seeds(learned))
     result.frames = {
         "curves": pl.concat(curves),
+        "starts": starts,
         "released": pl.DataFrame({"gap": GRID, "score": released_scores(GRID)}),
         "kept": pl.concat(kept),
     }
@@ -76,6 +77,19 @@ def _scores(model: STRec) -> NDArray[np.float32]:
     grid = torch.from_numpy(GRID).to(model.item_matrix().device)
     scores: NDArray[np.float32] = model.sampler.score_gaps(grid).cpu().numpy()
     return scores
+
+
+def _starts(study: Study) -> pl.DataFrame:
+    """Return the trend of each sampler before and after stage 1, from mirrored starts."""
+    rows = []
+    for kind, names in STARTS.items():
+        for seed in study.profile.seeds:
+            for name in names:
+                job = curve_job(study.profile, name, seed)
+                before = _trend(_scores(cast(STRec, study.untrained(job))))
+                after = _trend(_scores(cast(STRec, study.train(job).encoder).eval()))
+                rows.append({"gaps": kind, "seed": seed, "before": before, "after": after})
+    return pl.DataFrame(rows)
 
 
 def _trend(scores: NDArray[np.float32]) -> float:

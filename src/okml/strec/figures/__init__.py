@@ -24,6 +24,7 @@ RECORDED = {
     "mixers": "mixers.mixers",
     "mixer_trainings": "mixers.costs",
     "sampling_curves": "sampling.curves",
+    "sampling_starts": "sampling.starts",
     "kept": "sampling.kept",
     "released": "sampling.released",
     "case": "case.case",
