@@ -35,7 +35,11 @@ def test_the_rate_with_the_best_validation_of_the_first_seed_is_for_all_seeds(tm
     study = Study(profile, tmp_path)
     job = Job(profile.main, sampled("strec", profile.main, profile.recipe), 5, profile.recipe)
     found = {1e-3: 0.1, 4e-3: 0.3, 2e-3: 0.2}
-    assert study.needs(job) == tries(profile, job)
+    start = warm_start(profile, job)
+    assert study.needs(job) == [*tries(profile, job), start]
+    # What may be the first stage of the same training waits for it.
+    first = replace(job, epochs=(profile.recipe.relaxed_epochs, 0))
+    assert study.needs(first) == [*tries(profile, first), start, job]
     assert {trial.seed for trial in tries(profile, job)} == {3}
     with mock.patch.object(
         study, "train", lambda trial: SimpleNamespace(validation=found[trial.rate])

@@ -246,10 +246,12 @@ STARTS = {"learned": ("strec", "mirrored"), "shuffled": ("shuffled", "mirrored, 
 
 
 def curve_job(profile: StrecProfile, name: str, seed: int) -> Job:
-    """Return the training of a sampler whose curve is measured.
+    """Return the training of a sampler whose curve is measured: stage 1, which alone trains it.
 
-    Only stage 1 trains it, at a rate of its own, so that of the other weights is not chosen.
+    Samplers have a rate of their own, so that of the other weights is chosen for STRec alone.
     """
+    if name == "strec":
+        return stage_jobs(profile, seed)["after stage 1"]
     arm, recipe = sampled(name, profile.main, profile.recipe), profile.recipe
     rate = recipe.learning_rates[0]
     return Job(profile.main, arm, seed, recipe, epochs=(recipe.relaxed_epochs, 0), rate=rate)

@@ -79,15 +79,18 @@ class Study:
         return build(job.arm, data.items, self.profile, job.data, job.recipe).to(self.device)
 
     def needs(self, job: Job) -> list[Job]:
-        """Return what a job starts from: its choice of a rate, stage 1, or the warm start."""
-        trials = tries(self.profile, job)
-        if job.rate is None and len(trials) > 1:
-            return trials
+        """Return what a job starts from: its choice of a rate, stage 1, or the warm start.
+
+        A job whose rate is open may turn out to be stage 1 of a training of both stages, so it
+        waits for that.
+        """
+        trials, start = tries(self.profile, job), warm_start(self.profile, job)
+        starts = [] if start is None else [start]
         relaxed, hard = job.stages
-        if relaxed and hard:
-            return [replace(job, epochs=(relaxed, 0))]
-        start = warm_start(self.profile, job)
-        return [] if start is None else [start]
+        if job.rate is None and len(trials) > 1:
+            is_first = not hard and relaxed == job.recipe.relaxed_epochs
+            return [*trials, *starts, *([replace(job, epochs=None)] if is_first else [])]
+        return [replace(job, epochs=(relaxed, 0))] if relaxed and hard else starts
 
     def train(self, job: Job) -> TrainedEncoder:
         """Return the finished training of a job."""
