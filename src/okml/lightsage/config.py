@@ -14,6 +14,7 @@ from okml.lightsage.settings import (
     BaselineName,
     GallerySettings,
     LightsageProfile,
+    TailSettings,
     TaskSettings,
 )
 from okml.lightsage.shop import ShopSettings
@@ -27,8 +28,9 @@ _ALL = get_args(BaselineName)
 _FILMS_BASELINES: tuple[BaselineName, ...] = (
     "random", "popularity", "features", "cosine", "swing", "item2vec", "lightgcn users",
 )  # fmt: skip
-_SHORT: tuple[BaselineName, ...] = (  # none but item2vec is trained
+_SHORT: tuple[BaselineName, ...] = (
     "random", "popularity", "popularity in category", "features", "cosine", "swing", "item2vec",
+    "trained features", "graphsage",  # rows of the ablation of networks, trained there already
 )  # fmt: skip
 _WITHOUT_USERS = tuple(name for name in _ALL if name != "lightgcn users")
 _WITHOUT_CATEGORIES = tuple(name for name in _ALL if name != "popularity in category")
@@ -56,7 +58,7 @@ SMOKE = LightsageProfile(
     data=TaskSettings(
         name="synthetic",
         shop=_SMALL,
-        baselines=("popularity", "features", "swing"),
+        baselines=("popularity", "features", "swing", "trained features", "graphsage"),
     ),
     scarce_search=TaskSettings(
         name="synthetic", shop=_SMALL.model_copy(update={"p_search": 0.04})
@@ -102,6 +104,7 @@ CPU = LightsageProfile(
     # half of its steps bring no better one.
     recipe=Hyperparameters(steps=200, schedule="constant", evaluate_every=20, patience=5),
     losses={"no log q": _LOSSES["no log q"]},
+    tail=TailSettings(large_size=24),  # a type has at most about forty items in the tail
     # A small log has few pairs, hence many epochs, a high rate and little subsampling.
     item2vec=Item2VecSettings(epochs=20, learning_rate=0.1, subsample=1e-3),
     indices=_INDICES,
