@@ -46,13 +46,29 @@ def test_corrected_policies_lose_by_satiation_and_by_what_they_put_first():
     for column in ("true first watch", "true list watch"):
         assert (own[column] > plain[column]).all()
     assert (own["watch"] < plain["watch"]).all()
-    # The interval of users who never tire lies above that of the others.
+    # The interval of users who never tire lies above that of the others, that of first lists below.
     assert ends("capped_watch_gain")[1] < ends("tireless_capped_watch_gain")[0]
+    assert ends("first_request_watch_gain")[1] < ends("capped_watch_gain")[0]
     places = TABLES["first_lists"].pivot("arm", index=["seed", "place"], values="watch")
     assert len(places) == 5 * own.height
     assert (places["capped ratio"] < places["no correction"]).all()
     lost, cheap = FOUND.metrics["capped_watch_gain"], FOUND.metrics["misplaced_ratio_watch_gain"]
     assert cheap.mean < 0.5 * lost.mean < 0
+
+
+def test_logs_tell_the_sign_of_clicks_which_one_world_punishes_and_not_always_of_watching():
+    signs = TABLES["surrogate"].with_columns(pl.col("weight", "worth").sign())
+    clicks, watching = (signs.filter(response=name) for name in ("click", "watch"))
+    assert len(clicks) == 8
+    assert (clicks["weight"] == clicks["worth"]).all()
+    assert (clicks["worth"] < 0).sum() == 1
+    assert (watching["weight"] != watching["worth"]).sum() == 3
+
+
+def test_a_plain_sum_orders_new_items_as_well_as_the_gated_one_but_does_not_find_them():
+    low, high = ends("naive_hybrid_among_cold_hr10")
+    assert low < FOUND.metrics["hybrid_among_cold_hr10"].mean < high
+    assert ends("naive_hybrid_cold_hr10")[1] < 0.1 * ends("hybrid_cold_hr10")[0]
 
 
 def test_at_cpu_a_correction_gains_where_users_never_tire():
@@ -88,10 +104,12 @@ def test_the_plain_sum_with_content_loses_related_items_alone():
         assert found[task]["low"] < 0 < found[task]["high"]
 
 
-def test_what_updates_of_sessions_lack_are_the_clicks_of_old_ones():
+def test_a_part_of_what_updates_of_sessions_lack_is_the_clicks_of_old_ones():
     arms = ("update", "distillation", "replay", "repeat", "distillation_all")
     gains = {arm: ends(f"ader_diginetica_{arm}_recall20_gain") for arm in arms}
     assert max(gains["distillation"][1], gains["distillation_all"][1]) < gains["replay"][0]
+    assert gains["distillation_all"][1] < gains["distillation"][0]
+    assert gains["replay"][1] < 0
     assert gains["repeat"][1] < gains["replay"][0]
 
 
