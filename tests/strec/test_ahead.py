@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from graphlib import TopologicalSorter
-from itertools import combinations
+from functools import partial
 from unittest import mock
 
 import pytest
@@ -15,7 +14,8 @@ from okml.strec.config import PROFILES
 from okml.strec.settings import StrecProfile
 from okml.strec.study import Study
 from okml.training import ahead
-from okml.training.ahead import train_ahead, with_needs
+from okml.training.ahead import train_ahead
+from tests.folders import check_folders_apart
 from tests.profiles import changed
 from tests.second_device.smallest import small_strec
 from tests.strec.tiny import put_logs
@@ -53,26 +53,17 @@ def test_trained_ahead_is_as_trained_in_turn(own_data, tmp_path):
 def test_no_two_trainings_that_may_run_at_a_time_are_in_one_folder(name, tmp_path):
     """A worker that finds a folder in use gives up, and with it the run."""
     profile = PROFILES[name]
-    graph = with_needs(Study(profile, tmp_path), all_jobs(profile))
-    before: dict[Job, set[Job]] = {}  # all that is finished when a job starts
-    done: dict[Job, set[Hashable]] = {}  # the folders in which a job or what it needs may train
-    own: dict[Job, set[Hashable]] = {}
-    for job in TopologicalSorter(graph).static_order():
-        before[job] = {each for need in graph[job] for each in (need, *before[need])}
-        finished = {folder for need in graph[job] for folder in done[need]}
-        own[job] = _may_train_in(profile, job) - finished
-        done[job] = finished | own[job]
-    for one, other in combinations(graph, 2):
-        if one not in before[other] and other not in before[one]:
-            assert not own[one] & own[other], (one.arm.name, other.arm.name, one.seed)
+    study = Study(profile, tmp_path)
+    check_folders_apart(study, all_jobs(profile), partial(_may_train_in, profile))
 
 
 def _may_train_in(profile: StrecProfile, job: Job) -> set[Hashable]:
     """Return the folders in which a job may train, with any rate if that is not chosen."""
-    trials = tries(profile, job)
+    trials, start = tries(profile, job), warm_start(profile, job)
     rates = [trial.rate for trial in trials] if job.rate is None else [job.rate]
+    before = [*(trials if len(rates) > 1 else []), *([] if start is None else [start])]
     relaxed, hard = job.stages
-    start = warm_start(profile, job)
     stages = [(relaxed, 0)] * bool(relaxed) + [(relaxed, hard)] * bool(hard)
-    found = {(job.data, job.arm, job.recipe, job.seed, rate, s) for rate in rates for s in stages}
-    return found if start is None else found | _may_train_in(profile, start)
+    part = (job.data.log, job.data.tie_rule, job.recipe.name, job.arm, job.seed)
+    own: set[Hashable] = {(*part, rate, stage) for rate in rates for stage in stages}
+    return own.union(*(_may_train_in(profile, each) for each in before))
