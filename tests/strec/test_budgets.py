@@ -14,6 +14,7 @@ from okml.seqrec.convergence import MONITOR, validations
 from okml.seqrec.metrics import mean_metrics
 from okml.seqrec.ranking import rank_rows
 from okml.seqrec.scorers import encoder_scorer
+from okml.seqrec.tasks import LastTarget
 from okml.strec.arms import BACKBONE, WARM_START, Arm, Job, jobs_of, sampled, tries, warm_start
 from okml.strec.config import PROFILES
 from okml.strec.experiments.quality import rising
@@ -84,11 +85,19 @@ def test_a_start_with_an_average_is_the_average_of_its_best_validation(tmp_path)
         torch.testing.assert_close(again.encoder.state_dict()[name], weight, rtol=0, atol=0)
 
 
+one_target = LastTarget.forward
+
+
 def test_fine_tuning_that_only_spoils_returns_its_start(tmp_path):
     small = PROFILES["smoke"].override(
         {"datasets.0.k_core": (5, 200), "network.width": 8, "network.hidden": 8}
     )
-    kept = {}
+    kept, modes = {}, []
+
+    def forward(self: LastTarget, *batch: object) -> torch.Tensor:
+        modes.append({module.training for module in self.modules()})
+        return one_target(self, *batch)
+
     for rate in (10.0, 1e-12):  # one that spoils all, and one that changes no weight
         recipe = changed(
             small.recipe, learning_rates=(rate,), hard_epochs=2, evaluate_every=1, patience=2
@@ -96,7 +105,9 @@ def test_fine_tuning_that_only_spoils_returns_its_start(tmp_path):
         profile = changed(small, recipes=(recipe, *small.recipes[1:]))
         study = Study(profile, tmp_path)
         job = Job(profile.main, BACKBONE, 0, recipe)
-        start, trained = study.train(warm_start(profile, job)), study.train(job)
+        start = study.train(warm_start(profile, job))
+        with mock.patch.object(LastTarget, "forward", forward):
+            trained = study.train(job)
         kept[rate] = trained.start_kept
         assert trained.validation == pytest.approx(start.validation, rel=1e-6)
         before, after = start.encoder.state_dict(), trained.encoder.state_dict()
@@ -107,6 +118,8 @@ def test_fine_tuning_that_only_spoils_returns_its_start(tmp_path):
         assert again.start_kept == trained.start_kept
         assert again.validation == trained.validation
     assert kept[10.0]
+    assert modes
+    assert all(mode == {True} for mode in modes)  # with dropout and noise
 
 
 def test_an_arm_is_still_rising_where_it_or_its_warm_start_is():

@@ -38,6 +38,7 @@ from okml.strec.prefixes import AfterPrefix, PrefixBackbone, PrefixBatches
 from okml.strec.references import REFERENCES
 from okml.strec.settings import Recipe, StrecProfile, WindowSettings
 from okml.training import BatchSource, History, TrainingSettings, fit
+from okml.training.ema import evaluating
 
 SPENT = "seconds spent"  # the column of a history
 AVERAGED = "ema/"  # prefix of the metrics of averaged weights
@@ -205,7 +206,8 @@ class EncoderTrainer:
         if not keeps_start:
             return fit(task, source, settings, folder)
         start = copy.deepcopy(objective.state_dict())
-        before = self._validated(objective, evaluate)
+        with evaluating(task):
+            before = self._validated(objective, evaluate)
         history = fit(task, source, settings, folder)
         if history.best_value is None or history.best_value > before:
             return history
@@ -215,7 +217,6 @@ class EncoderTrainer:
     def _validated(self, objective: Objective, evaluate: Evaluation) -> float:
         """Return NDCG@10 on the validation rows, as a training computes it."""
         bf16 = self.profile.mixed_precision == "bf16"
-        objective.eval()
         with forked_rng(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             torch.manual_seed(self.profile.seeds[0])
             return evaluate(objective)[MONITOR]
