@@ -72,12 +72,20 @@ def test_the_digest_says_what_the_record_of_night_found():
     assert 0 < max(gain.low, lost.low) < min(gain.high, lost.high)
     drawn = metrics["literature_ndcg_drawn"].values.values()
     assert max(drawn) < LITERATURE < metrics["literature_ndcg"].mean
-    # Backbone and STRec are ahead of causal SASRec, by much the same.
+    # STRec is ahead of causal SASRec; chance could explain the lead of the backbone, and STRec's
+    # over the backbone.
     behind = summary.filter(arm="causal SASRec")
-    assert behind["difference high"].item() < 0 < metrics["ndcg_gain_over_causal"].low
-    assert -behind["difference"].item() == pytest.approx(
-        metrics["ndcg_gain_over_causal"].mean, rel=0.5
-    )
+    assert metrics["ndcg_gain_over_causal"].low > 0
+    assert behind["difference"].item() < 0 < behind["difference high"].item()
+    assert metrics["ndcg_gain_over_backbone"].low < 0 < metrics["ndcg_gain_over_backbone"].high
+    # By the means the newest items are the better sample in two metrics of three, and with seen
+    # items hidden so is the backbone.
+    for table, arm in (("summary", "recency"), ("seen_hidden", "backbone")):
+        ours, theirs = (
+            tables[table].filter(arm=name).select("hr@10", "mrr@10", "ndcg@10").row(0)
+            for name in ("strec", arm)
+        )
+        assert sum(x < y for x, y in zip(ours, theirs, strict=True)) == 2
     cells = metrics["cells_won"]
     assert (cells.low, cells.mean) == (0, 3)
 
@@ -94,3 +102,15 @@ def test_more_epochs_of_either_stage_neither_help_nor_harm_with_every_seed():
         for later, earlier in ((more, before), (by_kind["both stages"], more)):
             assert (later > earlier).any()
             assert (later < earlier).any()
+
+
+@pytest.mark.parametrize("profile", ["cpu", "night"])
+def test_the_digest_says_where_fine_tuning_kept_its_start_and_where_curves_ended(profile):
+    found = read_record(repository_root() / f"results/strec/{profile}.json")
+    tables = {name: pl.DataFrame(t.columns, strict=False) for name, t in found.tables.items()}
+    assert tables["summary"].filter(arm="backbone")["starts kept"].item() == 1
+    starts = tables["sampling_starts"]
+    assert (starts.filter(gaps="learned")["after"] < 0).all()
+    shuffled = starts.filter(gaps="shuffled")
+    kept = (shuffled["before"].sign() == shuffled["after"].sign()).all()
+    assert kept if profile == "night" else not kept
