@@ -99,6 +99,7 @@ class Picture:
             tooltips[f"points{number}"] = labels
         svg = _accessible(_render(figure, "svg").decode(), alt, tooltips)
         self.svg = svg.replace("<svg ", f"<svg {EMPTY} ", 1) if empty else svg
+        figure.set_layout_engine("none")  # the PNG has the same layout, which takes long to find
         self._figure = figure
         plt.close(figure)
 
