@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -92,16 +92,11 @@ class DynamicsTask(TrainingTask):
         decay: The weight decay of all trained weights.
         held: What keeps the norm with which the training begins: each weight tensor of a
             convolution, or all of them together; nothing if it is None.
-
-    Raises:
-        ValueError: If ``held`` is something else.
     """
 
     def __init__(
         self, network: nn.Module, rate: float, decay: float, held: Held | None = None
     ) -> None:
-        if held is not None and held not in get_args(Held):
-            raise ValueError(f"held is {held!r}, not one of {get_args(Held)} or None")
         trained = [weight for weight in network.parameters() if weight.requires_grad]
         sgd = torch.optim.SGD(trained, lr=rate, weight_decay=decay)
         super().__init__({"network": network}, {"sgd": sgd}, identity={"held": held})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import zip_longest
 
 import numpy as np
@@ -163,7 +164,7 @@ def _spheres(profile: PeriodicBehaviorProfile, courses: pl.DataFrame) -> pl.Data
     return pl.DataFrame(rows).sort("held", "factor", "seed", descending=[False, True, False])
 
 
-def _in_1000(profile: PeriodicBehaviorProfile, destabilizations: int) -> float:
+def _in_1000(profile: PeriodicBehaviorProfile, destabilizations: float) -> float:
     """Return the frequency of the destabilizations that count, in 1000 epochs."""
     return 1000 * destabilizations / ((1 - profile.transient) * profile.main.epochs)
 
@@ -314,17 +315,18 @@ def measure_norms(study: Study, courses: pl.DataFrame) -> StepResult:
     for arm, of_arm in (("invariant", ""), ("plain", "_plain")):
         own = of(courses, profile.rates, arm)
         orders = {
-            name: by_seed(own, lambda course, to=share: _orders(course["norm_error"], to))
+            name: by_seed(own, partial(_orders, column="norm_error", share=share))
             for name, share in (("median", 0.5), ("p99", 0.99), ("max", 1.0))
         }
         for name in ("median", "p99"):
             metric = f"norm_error_orders_{name}{of_arm}"
             result.measure(metric, estimate_over_seeds(orders[name]))
         for column in ("norm_error", "layer_error"):
-            errors = by_seed(own, lambda course, of=column: float(course[of].to_numpy().max()))
+            errors = by_seed(own, partial(_largest, column=column))
             worst[column + of_arm] = errors
             result.measure(column + of_arm, estimate_over_seeds(errors))
-        orders["max of a layer"] = by_seed(own, lambda course: _orders(course["layer_error"], 1.0))
+        of_layer = partial(_orders, column="layer_error", share=1.0)
+        orders["max of a layer"] = by_seed(own, of_layer)
         columns = {name: list(values.values()) for name, values in orders.items()}
         tables.append(
             pl.DataFrame({"network": ARMS[arm].label, "seed": list(orders["max"]), **columns})
@@ -336,6 +338,11 @@ def measure_norms(study: Study, courses: pl.DataFrame) -> StepResult:
     return result
 
 
-def _orders(errors: pl.Series, share: float) -> float:
-    """Return a quantile of the base-10 logarithm of errors."""
-    return float(np.quantile(np.log10(np.maximum(errors.to_numpy(), LEAST_ERROR)), share))
+def _largest(course: pl.DataFrame, column: str) -> float:
+    return float(course[column].to_numpy().max())
+
+
+def _orders(course: pl.DataFrame, column: str, share: float) -> float:
+    """Return a quantile of the base-10 logarithm of the errors of a course."""
+    errors = np.maximum(course[column].to_numpy(), LEAST_ERROR)
+    return float(np.quantile(np.log10(errors), share))

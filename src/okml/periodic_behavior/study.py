@@ -71,9 +71,9 @@ class Study:
     def train(self, job: Job) -> Trained:
         """Return the finished training of a job."""
         images, network = self.data(job.problem), self.untrained(job)
-        # Pooling of small maps is several times as fast with the channels last.
-        network = network.to(memory_format=torch.channels_last)
-        pixels = images.pixels.to(self.device, memory_format=torch.channels_last)
+        for weight in invariant_weights(network):
+            # Pooling of small maps is several times as fast with the channels last.
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         arm, rate = ARMS[job.arm], job.rates.learning_rate
         task = DynamicsTask(network, rate, job.decay, arm.held)
         settings = TrainingSettings(
@@ -85,7 +85,7 @@ class Study:
             log_every=2**31 - 1,  # rows of epochs alone
             checkpoint_minutes=5,
         )
-        source = TensorBatches(pixels, images.labels.to(self.device))
+        source = TensorBatches(images.pixels.to(self.device), images.labels.to(self.device))
         folder = trainings_folder(self, Study.train, Study.data) / distinct(job.arm, job)
         history = fit(task, source, settings, folder)
         rows = history.frame.filter(pl.col("loss").is_not_null())
