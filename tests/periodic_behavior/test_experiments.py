@@ -110,9 +110,9 @@ def test_the_growth_of_the_beginning_does_not_count() -> None:
     assert result.values("norm_growth") == pytest.approx([1.5, 1.5])
     phases = result.frames["phases"].filter(seed=0)
     assert phases["growth"].max() == pytest.approx(15)
-    assert phases.filter("counts")["next_peak"].min() == 70
-    assert phases.filter(~pl.col("counts"))["next_peak"].max() == 60
-    kept = result.frames["phases"].filter("counts")
+    assert phases.filter("late")["next_peak"].min() == 70
+    assert phases.filter(~pl.col("late"))["next_peak"].max() == 60
+    kept = result.frames["phases"].filter("late")
     assert len(kept) == sum(result.values("periods"))
 
 

@@ -32,7 +32,7 @@ def test_the_figure_of_the_angle_counts_epochs_near_the_equilibrium():
 def test_the_figure_of_the_norm_tells_the_middle_period_and_the_largest_growth():
     rows = [(4.0, 3.0, 2.0, 1.5, True), (8.0, 5.0, 1.0, 7.25, True), (5.0, 4.0, 3.0, None, True),
             (9.0, 9.0, 9.0, 99.0, False)]  # fmt: skip
-    columns = ("norm at A", "norm at B", "norm at C", "growth", "counts")
+    columns = ("norm at A", "norm at B", "norm at C", "growth", "late")
     alt = draw_norms(pl.DataFrame(rows, schema=columns, orient="row")).alt
     assert "each of 3 periods" in alt
     assert alt.endswith("medians: A 5.00, B 4.00, C 2.00; the largest growth is 7.25.")
@@ -48,7 +48,7 @@ def test_the_figure_of_the_equation_tells_the_errors_of_each_network():
 def test_the_figure_of_the_norm_is_drawn_of_no_and_of_one_period(growth):
     row = {name: [math.e] * len(growth) for name, _ in PHASES[5:8]}
     schema = dict(PHASES[5:])
-    row |= {"growth": growth, "counts": [True] * len(growth)}
+    row |= {"growth": growth, "late": [True] * len(growth)}
     assert "growth is" not in draw_norms(pl.DataFrame(row, schema)).alt
 
 

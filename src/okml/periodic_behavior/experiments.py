@@ -26,7 +26,7 @@ SHOWN = 400  # last epochs of a course in figures; a peak is a few wide, so none
 PHASES = [
     *((name, pl.Int64) for name in ("seed", "peak", "low", "rise", "next_peak")),
     *((name, pl.Float64) for name in ("norm at A", "norm at B", "norm at C", "growth")),
-    ("counts", pl.Boolean),
+    ("late", pl.Boolean),
 ]
 LAYERS = [
     *((name, pl.Int64) for name in ("layer", "periods")),
@@ -135,7 +135,7 @@ def measure_periods(study: Study, courses: pl.DataFrame) -> StepResult:
     phases = _phases(profile, of(courses, profile.rates, "invariant"))
     # NaN where no destabilization of a seed counts, or its growth is not known.
     growth = dict.fromkeys(profile.seeds, math.nan) | by_seed(
-        phases.filter("counts").drop_nulls("growth"),
+        phases.filter("late").drop_nulls("growth"),
         lambda own: float(own["growth"].to_numpy().mean()),
     )
     result.measure("norm_growth", estimate_over_seeds(growth))
@@ -181,7 +181,7 @@ def _layers(
     """
     initial = _norms(of(courses, profile.rates, "fixed_norm").filter(epoch=1)).mean(0)  # [layers]
     ends = phases.with_columns(until=pl.col("low").shift(-1).over("seed"))
-    ends = ends.filter("counts").drop_nulls("until")
+    ends = ends.filter("late").drop_nulls("until")
     found = []  # of each period: the norms at B and at C, and the largest before the next B
     for (seed,), course in of(courses, profile.rates, "invariant").group_by("seed"):
         norms = _norms(course)
@@ -232,7 +232,7 @@ def _phases(profile: PeriodicBehaviorProfile, courses: pl.DataFrame) -> pl.DataF
                 {"seed": seed, **{name: at + 1 for name, at in each._asdict().items()},
                  "norm at A": norm[each.peak], "norm at B": norm[each.low], "norm at C": start,
                  "growth": norm[each.rise : after.low + 1].max() / start if after else None,
-                 "counts": each.next_peak >= profile.transient * len(course)}
+                 "late": each.next_peak >= profile.transient * len(course)}
             )  # fmt: skip
     return pl.DataFrame(rows, schema=PHASES)
 

@@ -147,10 +147,10 @@ def draw_norms(phases: pl.DataFrame) -> Picture:
 
     Args:
         phases: Columns ``norm at A``, ``norm at B``, ``norm at C``, ``growth``, null in the last
-            period of a seed, and ``counts``; a row for each whole period. Those that count are
+            period of a seed, and ``late``; a row for each whole period. Those that count are
             drawn.
     """
-    phases = phases.filter("counts")
+    phases = phases.filter("late")
     norms = phases.select("norm at A", "norm at B", "norm at C").to_numpy()  # [periods, 3]
     medians = np.median(norms, axis=0) if len(norms) else np.full(3, np.nan)
     growth = phases["growth"].drop_nulls().to_numpy()
