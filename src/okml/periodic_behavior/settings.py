@@ -11,6 +11,7 @@ from okml.settings import (
     AtLeastOne,
     BelowOne,
     Count,
+    Distinct,
     LearningRate,
     Positive,
     Settings,
@@ -61,7 +62,7 @@ class PeriodicBehaviorProfile(Profile):
     learning_rates: AtLeastOne[LearningRate]
     crossed: bool = False  # whether each of the decays is taken with each of the learning rates
     # Arms whose layers are held on spheres between and below those that every profile has.
-    spheres: tuple[SphereName, ...] = ()
+    spheres: Distinct[SphereName] = ()
     last_norm: Positive = 10.0  # norm of the fixed last layer's weights, as in the authors' code
     jump: Annotated[Positive, Field(gt=1)] = 5.0  # factor of the loss that is a destabilization
     transient: BelowOne = 0.2  # share of the epochs before the first that counts
