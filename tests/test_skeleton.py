@@ -129,10 +129,10 @@ def test_the_chapter_of_a_skeleton_measures_what_its_claims_say(
 def test_the_guide_counts_what_the_smallest_chapter_has() -> None:
     name = "periodic_behavior"
     files = (ROOT / "src/okml" / name).glob("*.py"), (ROOT / "tests" / name).glob("test_*.py")
-    assert [*(len([*each]) for each in files), len(load_claims(name))] == [14, 7, 13]
+    assert [*(len([*each]) for each in files), len(load_claims(name))] == [14, 7, 15]
     for page, counts in (
-        ("book/guides", ("fourteen modules", "seven files of tests", "thirteen claims")),
-        ("book/ru/guides", ("четырнадцать модулей", "семь файлов тестов", "тринадцать утвержд")),
+        ("book/guides", ("fourteen modules", "seven files of tests", "fifteen claims")),
+        ("book/ru/guides", ("четырнадцать модулей", "семь файлов тестов", "пятнадцать утвержд")),
     ):
         text = (ROOT / page / "add_a_digest.md").read_text("utf-8")
         assert [count for count in counts if count not in text] == []

@@ -10,11 +10,13 @@ from torch import nn
 
 from okml.periodic_behavior.arms import ARMS
 from okml.periodic_behavior.dynamics import (
+    LAYER,
     MEASURED,
     DynamicsTask,
     angle_between,
     equilibrium_angle,
     inner,
+    inner_by_tensor,
     norm_after,
 )
 from okml.periodic_behavior.networks import build, invariant_weights
@@ -41,7 +43,7 @@ def task(arm: str, decay: float = DECAY, rate: float = RATE, exact: bool = True)
     for layer in network.modules():
         if exact and isinstance(layer, nn.BatchNorm2d):
             layer.eps = 1e-30
-    return DynamicsTask(network, rate, decay, ARMS[arm].sphere is not None)
+    return DynamicsTask(network, rate, decay, ARMS[arm].held)
 
 
 def settings(epochs: int, **changes: object) -> TrainingSettings:
@@ -82,13 +84,28 @@ def test_a_step_by_the_angle_of_the_equilibrium_leaves_the_norm() -> None:
     assert equilibrium_angle(0.01, 1e-3) == pytest.approx(math.sqrt(2e-5), rel=1e-5)
 
 
-def test_scale_invariant_weights_obey_the_equation_and_plain_ones_do_not() -> None:
+@pytest.mark.parametrize("column", ["norm_error", "layer_error"])
+def test_scale_invariant_weights_obey_the_equation_and_plain_ones_do_not(column: str) -> None:
     errors = {}
     for arm in ("invariant", "plain"):
         frame = fit(task(arm), source(), settings(3)).frame
-        errors[arm] = max(frame["norm_error"].drop_nulls())
+        errors[arm] = max(frame[column].drop_nulls())
     assert errors["invariant"] < 1e-4
     assert errors["plain"] > 1e-2
+
+
+def test_errors_of_layers_that_cancel_in_the_sum_are_those_of_a_layer() -> None:
+    trained = task("invariant", rate=0.5, decay=0.2)
+    before, gradient = torch.tensor([4.0, 4.0, 1.0, 1.0]), torch.tensor([2.0, 2.0, 4.0, 4.0])
+    exact = 0.9**2 * before + 0.25 * gradient
+    after = exact + torch.tensor([0.3, -0.3, 0.0, 0.0])
+    squares = [each.double() for each in (before, gradient, after, after)]
+    trained.steps = [torch.cat([torch.tensor([1.0, 0.1]).double(), *squares])]
+    found = trained.evaluate()
+    assert found["norm_error"] == pytest.approx(0, abs=1e-6)
+    # The outward part is 0.25 · 2 and the inward one 0.19 · 4, in the first layer as in the second.
+    assert found["layer_error"] == pytest.approx(0.3 / (0.5 + 0.76), rel=1e-5)
+    assert found[f"{LAYER}0"] == pytest.approx(math.sqrt(float(after[0])))
 
 
 def test_the_columns_of_an_epoch_follow_from_its_weights() -> None:
@@ -113,12 +130,48 @@ def test_the_angle_of_a_long_step_is_not_the_length_of_its_gradient() -> None:
     assert 1.3 < row["angle"] < math.pi / 2
 
 
-def test_a_fixed_norm_is_held() -> None:
-    held = task("fixed_norm")
+def norms_by_layer(trained: DynamicsTask) -> list[float]:
+    weights = invariant_weights(trained.modules["network"])
+    return inner_by_tensor(weights, weights).sqrt().tolist()
+
+
+@pytest.mark.parametrize("arm", ["fixed_norm", "total_norm"])
+def test_a_fixed_norm_is_held(arm: str) -> None:
+    held = task(arm)
     start = norm_of(held)
     norms = fit(held, source(), settings(4)).frame["norm"].drop_nulls()
     assert norm_of(held) == pytest.approx(start, rel=1e-5)
     assert norms.to_list() == pytest.approx([start] * 4, rel=1e-5)
+
+
+def test_each_layer_keeps_its_norm_and_on_the_common_sphere_they_part() -> None:
+    by_layer, together = task("fixed_norm"), task("total_norm")
+    start = norms_by_layer(by_layer)
+    assert start == norms_by_layer(together)
+    frame = fit(by_layer, source(), settings(4)).frame
+    fit(together, source(), settings(4))
+    assert norms_by_layer(by_layer) == pytest.approx(start, rel=1e-5)
+    for number, norm in enumerate(start):
+        held = frame[f"{LAYER}{number}"].drop_nulls().to_list()
+        assert held == pytest.approx([norm] * 4, rel=1e-5)
+    # Two layers that differ in their relative gradients cannot both keep their norms here.
+    changes = [
+        after / before for after, before in zip(norms_by_layer(together), start, strict=True)
+    ]
+    assert min(changes) < 0.99
+    assert max(changes) > 1.01
+
+
+def test_the_angle_on_spheres_is_that_between_the_weights_that_are_kept() -> None:
+    trained = task("fixed_norm", rate=2.0)
+    start = [weight.detach().clone() for weight in invariant_weights(trained.modules["network"])]
+    row = fit(trained, source(8), settings(1)).frame.row(0, named=True)
+    end = invariant_weights(trained.modules["network"])
+    first, last = (
+        torch.cat([w.detach().flatten() for w in each]).double() for each in (start, end)
+    )
+    cosine = torch.cosine_similarity(first, last, dim=0)
+    assert row["angle"] == pytest.approx(math.acos(float(cosine)), rel=1e-3)
 
 
 def test_only_the_product_of_rate_and_decay_counts() -> None:

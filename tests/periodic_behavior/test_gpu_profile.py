@@ -19,7 +19,9 @@ from tests.periodic_behavior.tiny import put_images, tiny
 from tests.scales import beyond_scale
 
 # Of networks that learned for three steps nothing need be defined.
-MAY_BE_UNDEFINED = {"norm_growth", "frequency_exponent", "rate_exponent"}
+MAY_BE_UNDEFINED = {
+    "norm_growth", "frequency_exponent", "rate_exponent", "exponent_difference"
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def test_every_step_leaves_numbers_and_every_claim_has_its_metric(experiment):
 @pytest.mark.slow
 def test_sizes_are_all_that_differs_from_the_profile(experiment):
     ours, theirs = experiment.profile, PROFILES["gpu"]
-    for name in ("rates", "decays", "learning_rates", "last_norm", "jump"):
+    for name in ("rates", "decays", "learning_rates", "crossed", "spheres", "last_norm", "jump"):
         assert getattr(ours, name) == getattr(theirs, name)
     assert [(p.images, p.network) for p in ours.problems] == [
         (p.images, p.network) for p in theirs.problems
@@ -61,8 +63,13 @@ def test_courses_have_an_epoch_a_row_and_figures_say_what_they_show(experiment):
     assert "no weight decay" in figures.draw_controls(shown).alt
     first = courses.filter(epoch=1, seed=profile.seeds[0], problem=0)
     norms = dict(first.filter(rate=profile.rates.learning_rate).select("arm", "norm").iter_rows())
-    assert norms["smaller_sphere"] == pytest.approx(0.7 * norms["fixed_norm"])
+    assert norms["total_norm"] == pytest.approx(norms["fixed_norm"])
+    assert norms["sphere_70"] == pytest.approx(0.7 * norms["fixed_norm"])
     assert norms["smallest_sphere"] == pytest.approx(0.35 * norms["fixed_norm"])
+    spheres = experiment.periods.frames["spheres"]
+    assert f"factor 0.25: angle {spheres.filter(factor=0.25)['angle'].median():.2g}" in (
+        figures.draw_spheres(spheres).alt
+    )
     assert "means: " in figures.draw_frequency(experiment.frequency.frames["frequency"]).alt
 
 

@@ -39,6 +39,25 @@ def test_the_scale_of_all_convolutions_does_not_matter(problem: ProblemSettings,
     torch.testing.assert_close(network(images()), before)
 
 
+def test_each_layer_of_the_convnet_is_scale_invariant_by_itself() -> None:
+    network = exact(CONVNET, ARMS["invariant"])
+    before = network(images())
+    for number, weight in enumerate(invariant_weights(network)):
+        with torch.no_grad():
+            weight *= 3 + number
+        torch.testing.assert_close(network(images()), before)
+
+
+def test_without_normalization_weights_begin_with_the_variance_of_he() -> None:
+    """Its variance is 2 / (inputs of a unit); torch's default, with normalization, is a sixth."""
+    wide = CONVNET.model_copy(update={"channels": 32})
+    for arm, variance in (("plain", 2.0), ("invariant", 1 / 3)):
+        seed_everything(0)
+        for weight in invariant_weights(build(wide, ARMS[arm], 10.0))[1:]:
+            fan_in = weight[0].numel()
+            assert weight.var().item() * fan_in == pytest.approx(variance, rel=0.1)
+
+
 def test_without_normalization_it_does() -> None:
     network = exact(CONVNET, ARMS["plain"])
     before = network(images()) - network.last.bias

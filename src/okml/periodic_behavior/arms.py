@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from okml.periodic_behavior.dynamics import Held
     from okml.periodic_behavior.settings import (
         PeriodicBehaviorProfile,
         ProblemSettings,
@@ -25,29 +26,37 @@ class Arm:
         normalization: The kind of batch normalization.
         all_weights: Whether the last layer, whose scale matters, is trained too.
         decays: Whether there is weight decay.
-        sphere: Factor of the initial norm; each step ends on the sphere of this norm. None: the
-            norm is free.
+        sphere: Factor of the initial norm, with which the training begins.
+        held: Whether each step leaves the norm of each weight tensor as it was, or that of all of
+            them together. None: the norm is free.
     """
 
     label: str
     normalization: Normalization = "fixed"
     all_weights: bool = False
     decays: bool = True
-    sphere: float | None = None
+    sphere: float = 1.0
+    held: Held | None = None
 
 
 ARMS = {
     "invariant": Arm("scale-invariant weights"),
     "all_weights": Arm("all weights", normalization="affine", all_weights=True),
     "no_decay": Arm("no weight decay", decays=False),
-    "fixed_norm": Arm("norm held fixed", sphere=1.0),
+    "fixed_norm": Arm("norm of each layer held fixed", held="layers"),
     "plain": Arm("no batch normalization", normalization="none", all_weights=True),
     "all_no_decay": Arm(
         "all weights, no weight decay", normalization="affine", all_weights=True, decays=False
     ),
-    "smaller_sphere": Arm("norm held at 0.7 of the initial", sphere=0.7),
-    "smallest_sphere": Arm("norm held at 0.35 of the initial", sphere=0.35),
+    "total_norm": Arm("norm of all layers together held fixed", held="total"),
+    "smallest_sphere": Arm("norms held at 0.35 of the initial", sphere=0.35, held="layers"),
+    "sphere_85": Arm("norms held at 0.85 of the initial", sphere=0.85, held="layers"),
+    "sphere_70": Arm("norms held at 0.7 of the initial", sphere=0.7, held="layers"),
+    "sphere_60": Arm("norms held at 0.6 of the initial", sphere=0.6, held="layers"),
+    "sphere_50": Arm("norms held at 0.5 of the initial", sphere=0.5, held="layers"),
+    "sphere_25": Arm("norms held at 0.25 of the initial", sphere=0.25, held="layers"),
 }
+CHOSEN = tuple(name for name in ARMS if name.startswith("sphere_"))  # where a profile lists them
 DRAWN = ("invariant", "all_weights", "no_decay", "fixed_norm", "plain")  # arms with a course shown
 OF_OTHERS = ("invariant", "all_weights")  # arms of the problems after the first
 
@@ -75,8 +84,13 @@ class Job:
 
 
 def arms_of(profile: PeriodicBehaviorProfile, problem: ProblemSettings) -> tuple[str, ...]:
-    """Return the names of the arms of a problem: all of the first, on which claims are decided."""
-    return tuple(ARMS) if problem == profile.main else OF_OTHERS
+    """Return the names of the arms of a problem.
+
+    The first, on which claims are decided, has all but the spheres that the profile leaves out.
+    """
+    if problem != profile.main:
+        return OF_OTHERS
+    return tuple(name for name in ARMS if name not in CHOSEN or name in profile.spheres)
 
 
 def all_jobs(profile: PeriodicBehaviorProfile) -> list[Job]:
@@ -89,7 +103,7 @@ def all_jobs(profile: PeriodicBehaviorProfile) -> list[Job]:
     ]
     others = [
         Job(profile.main, "invariant", rates, seed)
-        for rates in (*profile.other_decays, *profile.other_rates)
+        for rates in profile.compared_rates
         for seed in profile.seeds
     ]
     return list(dict.fromkeys([*arms, *others]))

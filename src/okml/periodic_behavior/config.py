@@ -28,6 +28,7 @@ SMOKE = PeriodicBehaviorProfile(
     rates=RateSettings(learning_rate=0.25, weight_decay=0.05),
     decays=(0.1,),
     learning_rates=(0.5,),
+    spheres=("sphere_70",),
     transient=0.3,
 )
 
@@ -43,6 +44,21 @@ CPU = PeriodicBehaviorProfile(
     rates=RateSettings(learning_rate=0.2, weight_decay=0.03),
     decays=(0.015, 0.06),
     learning_rates=(0.1, 0.4),
+    transient=0.5,
+)
+
+# More seeds and longer trainings, and what `cpu` has no time for: the loss over the radius of a
+# sphere, and each decay with each learning rate.
+NIGHT = PeriodicBehaviorProfile(
+    name="night",
+    budget=Budget(minutes=60, memory_gib=8, disk_gib=1),
+    seeds=tuple(range(8)),
+    problems=(CPU.main.model_copy(update={"epochs": 3000}),),
+    rates=CPU.rates,
+    decays=CPU.decays,
+    learning_rates=CPU.learning_rates,
+    crossed=True,
+    spheres=("sphere_85", "sphere_70", "sphere_60", "sphere_50", "sphere_25"),
     transient=0.5,
 )
 
@@ -64,7 +80,9 @@ GPU = PeriodicBehaviorProfile(
     rates=RateSettings(learning_rate=0.01, weight_decay=0.001),
     decays=(0.0005, 0.002, 0.004),
     learning_rates=(0.005, 0.02),
+    crossed=True,
+    spheres=("sphere_85", "sphere_70", "sphere_60", "sphere_50", "sphere_25"),
     transient=0.2,
 )
 
-PROFILES = by_name(SMOKE, CPU, GPU)
+PROFILES = by_name(SMOKE, CPU, NIGHT, GPU)

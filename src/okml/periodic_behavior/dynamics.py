@@ -7,13 +7,17 @@ scale-invariant loss has a gradient g that is orthogonal to w, so
 
 decay pulls the weights inward, the gradient pushes them outward, and nothing else moves the norm.
 The triangle has a right angle, so the weights turn by the θ with tan θ = η |g| / ((1 - ηλ) |w|).
+
+In the ConvNet each convolution is normalized by itself, so each of its weight tensors is
+scale-invariant by itself and obeys the equation with its own gradient. In the ResNet only all of
+them together are: a block adds its output to that of others.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +26,10 @@ from torch.nn import functional
 from okml.periodic_behavior.networks import invariant_weights
 from okml.training import Losses, Phase, TrainingTask
 
-MEASURED = ("loss", "norm", "angle", "norm_error")  # columns of an epoch
+MEASURED = ("loss", "norm", "angle", "norm_error", "layer_error")  # columns of an epoch
+LAYER = "norm/"  # prefix of an epoch's columns with the norm of each weight tensor, from 0 on
+# What each step leaves as it was: the norm of each weight tensor, or that of all of them together.
+Held = Literal["layers", "total"]
 
 
 def norm_after(squared_norm: Tensor, squared_gradient: Tensor, rate: float, decay: float) -> Tensor:
@@ -46,13 +53,21 @@ def equilibrium_angle(rate: float, decay: float) -> float:
     return math.acos(1 - rate * decay)
 
 
+def inner_by_tensor(first: Iterable[Tensor], second: Iterable[Tensor]) -> Tensor:
+    """Return the inner product of each tensor with its counterpart, float64, ``[tensors]``.
+
+    The tensors of both have the same shapes, in the same order.
+    """
+    pairs = zip(first, second, strict=True)
+    return torch.stack([(a.detach().double() * b.detach().double()).sum() for a, b in pairs])
+
+
 def inner(first: Iterable[Tensor], second: Iterable[Tensor]) -> Tensor:
     """Return the inner product, a float64 scalar, of two vectors that are cut into tensors.
 
     The tensors of both have the same shapes, in the same order.
     """
-    pairs = zip(first, second, strict=True)
-    return torch.stack([(a.detach().double() * b.detach().double()).sum() for a, b in pairs]).sum()
+    return inner_by_tensor(first, second).sum()
 
 
 def angle_between(dot: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -75,16 +90,21 @@ class DynamicsTask(TrainingTask):
         network: The network; weights that need no gradient are not trained.
         rate: The learning rate.
         decay: The weight decay of all trained weights.
-        fixed_norm: Whether each step ends on the sphere on which the training begins.
+        held: What keeps the norm with which the training begins: each weight tensor of a
+            convolution, or all of them together; nothing if it is None.
     """
 
-    def __init__(self, network: nn.Module, rate: float, decay: float, fixed_norm: bool) -> None:
+    def __init__(
+        self, network: nn.Module, rate: float, decay: float, held: Held | None = None
+    ) -> None:
         trained = [weight for weight in network.parameters() if weight.requires_grad]
         sgd = torch.optim.SGD(trained, lr=rate, weight_decay=decay)
-        super().__init__({"network": network}, {"sgd": sgd}, identity={"fixed_norm": fixed_norm})
-        self.rate, self.decay, self.fixed_norm = rate, decay, fixed_norm
+        super().__init__({"network": network}, {"sgd": sgd}, identity={"held": held})
+        self.rate, self.decay, self.held = rate, decay, held
         self.invariant = invariant_weights(network)
-        self.steps: list[Tensor] = []  # this epoch's loss, |w|², |g|², |w'|², θ, each [5]
+        # This epoch's loss and θ, then of each layer |w|², |g|², and |w'|² before and after it is
+        # held; a step is [2 + 4 * layers].
+        self.steps: list[Tensor] = []
 
     def phases(self, step: int) -> tuple[Phase]:
         """Return the one update; the weights before it are noted."""
@@ -102,32 +122,49 @@ class DynamicsTask(TrainingTask):
         """Note loss, norms and angle; hold the norm if it is fixed."""
         gradients = [weight.grad for weight in self.invariant if weight.grad is not None]
         before, gradient, after = (
-            inner(each, each) for each in (self._before, gradients, self.invariant)
+            inner_by_tensor(each, each) for each in (self._before, gradients, self.invariant)
         )
-        angle = angle_between(inner(self._before, self.invariant), before, after)
-        self.steps.append(torch.stack([self._loss.double(), before, gradient, after, angle]))
-        if self.fixed_norm:
-            for weight in self.invariant:
-                weight.mul_((before / after).sqrt().to(weight.dtype))
+        factor = torch.ones_like(before)
+        if self.held == "layers":
+            factor = (before / after).sqrt()
+        elif self.held == "total":
+            factor *= (before.sum() / after.sum()).sqrt()
+        if self.held is not None:
+            for weight, scale in zip(self.invariant, factor, strict=True):
+                weight.mul_(scale.to(weight.dtype))
+        end = factor**2 * after
+        dot = inner_by_tensor(self._before, self.invariant).sum()
+        angle = angle_between(dot, before.sum(), end.sum())
+        single = torch.stack([self._loss.double(), angle])
+        self.steps.append(torch.cat([single, before, gradient, after, end]))
 
     def evaluate(self) -> Mapping[str, float]:
         """Return the course of the epoch that ends.
 
-        It is the mean loss, the norm at the end, the root mean square of the angles, and the
-        largest difference of a squared norm from its equation, over the sum of the two forces.
+        It is the mean loss, the norm at the end, the root mean square of the angles, the largest
+        difference of a squared norm from its equation over the sum of the two forces, the same of
+        the norm of a single weight tensor, and the norm of each at the end.
         """
-        loss, before, gradient, after, angle = torch.stack(self.steps).cpu().unbind(1)  # [steps]
+        steps = torch.stack(self.steps).cpu()
         self.steps = []
+        loss, angle = steps[:, 0], steps[:, 1]  # [steps]
+        before, gradient, after, end = steps[:, 2:].chunk(4, dim=1)  # [steps, layers]
+        found = (
+            loss.mean(),
+            end[-1].sum().sqrt(),
+            angle.square().mean().sqrt(),
+            self._error(*(each.sum(1) for each in (before, gradient, after))),
+            self._error(before, gradient, after),
+        )
+        layers = {f"{LAYER}{number}": float(norm) for number, norm in enumerate(end[-1].sqrt())}
+        return dict(zip(MEASURED, map(float, found), strict=True)) | layers
+
+    def _error(self, before: Tensor, gradient: Tensor, after: Tensor) -> Tensor:
+        """Return the largest error of the equation, a scalar, of squares of any one shape."""
         predicted = norm_after(before, gradient, self.rate, self.decay)
         outward = self.rate**2 * gradient
         inward = before - norm_after(before, torch.zeros(()), self.rate, self.decay)
-        found = (
-            loss.mean(),
-            (before if self.fixed_norm else after)[-1].sqrt(),
-            angle.square().mean().sqrt(),
-            ((after - predicted).abs() / (outward + inward)).max(),
-        )
-        return dict(zip(MEASURED, map(float, found), strict=True))
+        return ((after - predicted).abs() / (outward + inward)).max()
 
     def state(self) -> dict[str, Any]:
         """Return the steps of an epoch that has begun."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import zip_longest
 
 import numpy as np
@@ -25,7 +26,15 @@ SHOWN = 400  # last epochs of a course in figures; a peak is a few wide, so none
 PHASES = [
     *((name, pl.Int64) for name in ("seed", "peak", "low", "rise", "next_peak")),
     *((name, pl.Float64) for name in ("norm at A", "norm at B", "norm at C", "growth")),
+    ("late", pl.Boolean),
 ]
+LAYERS = [
+    *((name, pl.Int64) for name in ("layer", "periods")),
+    *((name, pl.Float64) for name in ("initial norm", "norm at C", "fall", "falls most", "growth",
+                                      "grows most")),
+]  # fmt: skip
+SPHERE_ARMS = [name for name, arm in ARMS.items() if arm.held is not None]
+LEAST_ERROR = 1e-16  # below it an error is one of float64, and its logarithm says nothing
 AWAY = 1.5  # factor between an angle and the equilibrium's that is away from it
 
 
@@ -59,7 +68,7 @@ def train_everything(study: Study) -> StepResult:
     train_ahead(study, jobs)
     courses = pl.concat([_course(study, job) for job in jobs])
     firsts = [Job(profile.main, arm, profile.rates, profile.seeds[0]) for arm in DRAWN]
-    shown = pl.concat(_course(study, job).tail(SHOWN) for job in firsts)
+    shown = pl.concat(_course(study, job).tail(SHOWN) for job in firsts).drop("layers")
     result = StepResult(frames={"courses": courses, "shown": shown})
     result.log("trainings", len(jobs), exact=True)
     return result
@@ -124,13 +133,77 @@ def measure_periods(study: Study, courses: pl.DataFrame) -> StepResult:
     learned = by_seed(plain, lambda course: float(course["loss"].to_numpy().min()))
     result.measure("lowest_loss_plain", estimate_over_seeds(learned))
     phases = _phases(profile, of(courses, profile.rates, "invariant"))
-    # NaN where a seed has no two whole periods.
+    # NaN where no destabilization of a seed counts, or its growth is not known.
     growth = dict.fromkeys(profile.seeds, math.nan) | by_seed(
-        phases.drop_nulls("growth"), lambda own: float(own["growth"].to_numpy().mean())
+        phases.filter("late").drop_nulls("growth"),
+        lambda own: float(own["growth"].to_numpy().mean()),
     )
     result.measure("norm_growth", estimate_over_seeds(growth))
-    result.frames = {"periods": pl.DataFrame(rows), "phases": phases}
+    result.frames = {
+        "periods": pl.DataFrame(rows),
+        "phases": phases,
+        "layers": _layers(profile, courses, phases),
+        "spheres": _spheres(profile, courses),
+    }
     return result
+
+
+def _spheres(profile: PeriodicBehaviorProfile, courses: pl.DataFrame) -> pl.DataFrame:
+    """Return the late part of each training whose norm is held, by the factor of its sphere."""
+    rows = []
+    for name in SPHERE_ARMS:
+        own = of(courses, profile.rates, name)
+        for (seed,), course in own.group_by("seed", maintain_order=True):
+            late = course["angle"].to_numpy()[int(profile.transient * len(course)) :]
+            rows.append(
+                {"held": ARMS[name].held, "factor": ARMS[name].sphere, "seed": seed,
+                 "angle": float(np.sqrt((late**2).mean())),
+                 "in 1000 epochs": _in_1000(profile, count(profile, course)),
+                 "median loss": _late_loss(profile, course)}
+            )  # fmt: skip
+    return pl.DataFrame(rows).sort("held", "factor", "seed", descending=[False, True, False])
+
+
+def _in_1000(profile: PeriodicBehaviorProfile, destabilizations: float) -> float:
+    """Return the frequency of the destabilizations that count, in 1000 epochs."""
+    return 1000 * destabilizations / ((1 - profile.transient) * profile.main.epochs)
+
+
+def _layers(
+    profile: PeriodicBehaviorProfile, courses: pl.DataFrame, phases: pl.DataFrame
+) -> pl.DataFrame:
+    """Return one row a layer: how its norm falls before a destabilization, and grows in it.
+
+    The periods are those of :func:`_phases` whose growth is known and whose end counts. ``fall`` is
+    the norm at C over that at B, ``growth`` the largest before the next B over that at C, and
+    ``norm at C`` is over the initial one; each is a median over periods. ``falls most`` and ``grows
+    most`` are the shares of the periods in which the layer does so more than all others.
+    """
+    initial = _norms(of(courses, profile.rates, "fixed_norm").filter(epoch=1)).mean(0)  # [layers]
+    ends = phases.with_columns(until=pl.col("low").shift(-1).over("seed"))
+    ends = ends.filter("late").drop_nulls("until")
+    found = []  # of each period: the norms at B and at C, and the largest before the next B
+    for (seed,), course in of(courses, profile.rates, "invariant").group_by("seed"):
+        norms = _norms(course)
+        for low, rise, until in ends.filter(seed=seed).select("low", "rise", "until").iter_rows():
+            # Epochs count from 1, and C begins after the last epoch of B.
+            found.append((norms[low - 1], norms[rise - 2], norms[rise - 1 : until].max(0)))
+    if not found:
+        return pl.DataFrame(schema=LAYERS)
+    at_b, at_c, largest = np.array(found).transpose(1, 0, 2)  # [periods, layers] each
+    fall, growth = at_c / at_b, largest / at_c
+    rows = [
+        (layer + 1, len(found), initial[layer], np.median(at_c[:, layer]) / initial[layer],
+         np.median(fall[:, layer]), (fall.argmin(1) == layer).mean(),
+         np.median(growth[:, layer]), (growth.argmax(1) == layer).mean())
+        for layer in range(len(initial))
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=LAYERS, orient="row")
+
+
+def _norms(course: pl.DataFrame) -> Floats:
+    """Return the norms of all layers, ``[epochs, layers]``."""
+    return np.array(course["layers"].to_list(), dtype=np.float64)
 
 
 def _late_loss(profile: PeriodicBehaviorProfile, course: pl.DataFrame) -> float:
@@ -146,7 +219,8 @@ def _phases(profile: PeriodicBehaviorProfile, courses: pl.DataFrame) -> pl.DataF
     """Return one row a period: the limits of its phases, the norm at each, and its growth.
 
     The growth is the factor from the norm where C begins to the largest before the next B; it is
-    null in the last period, whose next B is not known.
+    null in the last period, whose next B is not known. A period counts if the destabilization that
+    ends it does, as in :func:`count`.
     """
     rows = []
     for (seed,), course in courses.group_by("seed", maintain_order=True):
@@ -157,7 +231,8 @@ def _phases(profile: PeriodicBehaviorProfile, courses: pl.DataFrame) -> pl.DataF
             rows.append(
                 {"seed": seed, **{name: at + 1 for name, at in each._asdict().items()},
                  "norm at A": norm[each.peak], "norm at B": norm[each.low], "norm at C": start,
-                 "growth": norm[each.rise : after.low + 1].max() / start if after else None}
+                 "growth": norm[each.rise : after.low + 1].max() / start if after else None,
+                 "late": each.next_peak >= profile.transient * len(course)}
             )  # fmt: skip
     return pl.DataFrame(rows, schema=PHASES)
 
@@ -166,10 +241,9 @@ def measure_frequency(study: Study, courses: pl.DataFrame) -> StepResult:
     """Measure how the frequency of destabilizations depends on learning rate and weight decay."""
     profile, result, rows = study.profile, StepResult(), []
     frequencies: dict[RateSettings, BY_SEED] = {}
-    for rates in (profile.rates, *profile.other_decays, *profile.other_rates):
+    for rates in profile.compared_rates:
         found = by_seed(of(courses, rates, "invariant"), lambda course: count(profile, course))
-        epochs = (1 - profile.transient) * profile.main.epochs
-        frequencies[rates] = {seed: 1000 * value / epochs for seed, value in found.items()}
+        frequencies[rates] = {seed: _in_1000(profile, value) for seed, value in found.items()}
         rows += [
             {"rate": rates.learning_rate, "decay": rates.weight_decay,
              "product": float(f"{rates.learning_rate * rates.weight_decay:.6g}"), "seed": seed,
@@ -178,17 +252,22 @@ def measure_frequency(study: Study, courses: pl.DataFrame) -> StepResult:
         ]  # fmt: skip
     result.frames = {"frequency": pl.DataFrame(rows)}
 
-    def exponent(others: list[RateSettings], varied: str) -> Estimate:
-        """Estimate the slope of log frequency over the log of what varies."""
+    def exponent(others: list[RateSettings], varied: str) -> BY_SEED:
+        """Return the slope of log frequency over the log of what varies, by seed."""
         compared = [profile.rates, *others]
         logs = np.log([getattr(rates, varied) for rates in compared])
-        return estimate_over_seeds({
+        return {
             seed: _slope(logs, np.array([frequencies[rates][seed] for rates in compared]))
             for seed in profile.seeds
-        })  # fmt: skip
+        }
 
-    result.measure("frequency_exponent", exponent(profile.other_decays, "weight_decay"))
-    result.measure("rate_exponent", exponent(profile.other_rates, "learning_rate"))
+    of_decay = exponent(profile.other_decays, "weight_decay")
+    of_rate = exponent(profile.rates_at_decay, "learning_rate")
+    at_product = exponent(profile.other_rates, "learning_rate")
+    result.measure("frequency_exponent", estimate_over_seeds(of_decay))
+    result.measure("rate_exponent", estimate_over_seeds(at_product))
+    result.measure("rate_exponent_at_fixed_decay", estimate_over_seeds(of_rate))
+    result.measure("exponent_difference", _less(of_rate, of_decay))
     return result
 
 
@@ -224,12 +303,46 @@ def measure_presumptions(study: Study, courses: pl.DataFrame) -> StepResult:
 
 
 def measure_norms(study: Study, courses: pl.DataFrame) -> StepResult:
-    """Measure how far the norm departs from its equation, in the worst step of a training."""
+    """Measure how far norms depart from their equation, in the worst step of a training.
+
+    The error is that of the norm of all weights, or the largest among those of single layers. Of
+    the former's base-10 logarithm, in the worst step of each epoch, the median and the 99th
+    percentile over epochs are measured too.
+    """
     profile, result = study.profile, StepResult()
-    errors: dict[str, BY_SEED] = {}
-    for arm, name in (("invariant", "norm_error"), ("plain", "norm_error_plain")):
+    worst: dict[str, BY_SEED] = {}
+    tables = []
+    for arm, of_arm in (("invariant", ""), ("plain", "_plain")):
         own = of(courses, profile.rates, arm)
-        errors[arm] = by_seed(own, lambda course: float(course["norm_error"].to_numpy().max()))
-        result.measure(name, estimate_over_seeds(errors[arm]))
-    result.compare("norm_error", "norm_error_plain", _less(errors["invariant"], errors["plain"]))
+        orders = {
+            name: by_seed(own, partial(_orders, column="norm_error", share=share))
+            for name, share in (("median", 0.5), ("p99", 0.99), ("max", 1.0))
+        }
+        for name in ("median", "p99"):
+            metric = f"norm_error_orders_{name}{of_arm}"
+            result.measure(metric, estimate_over_seeds(orders[name]))
+        for column in ("norm_error", "layer_error"):
+            errors = by_seed(own, partial(_largest, column=column))
+            worst[column + of_arm] = errors
+            result.measure(column + of_arm, estimate_over_seeds(errors))
+        of_layer = partial(_orders, column="layer_error", share=1.0)
+        orders["max of a layer"] = by_seed(own, of_layer)
+        columns = {name: list(values.values()) for name, values in orders.items()}
+        tables.append(
+            pl.DataFrame({"network": ARMS[arm].label, "seed": list(orders["max"]), **columns})
+        )
+    for column in ("norm_error", "layer_error"):
+        less = _less(worst[column], worst[f"{column}_plain"])
+        result.compare(column, f"{column}_plain", less)
+    result.frames = {"errors": pl.concat(tables)}
     return result
+
+
+def _largest(course: pl.DataFrame, column: str) -> float:
+    return float(course[column].to_numpy().max())
+
+
+def _orders(course: pl.DataFrame, column: str, share: float) -> float:
+    """Return a quantile of the base-10 logarithm of the errors of a course."""
+    errors = np.maximum(course[column].to_numpy(), LEAST_ERROR)
+    return float(np.quantile(np.log10(errors), share))

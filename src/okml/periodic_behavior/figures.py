@@ -13,6 +13,7 @@ from okml.periodic_behavior.dynamics import equilibrium_angle
 from okml.periodic_behavior.experiments import AWAY
 from okml.plotting import INK, PALETTE, Picture, by_color, style
 
+HELD = {"layers": "each layer's norm held", "total": "norm of all layers together held"}
 # The frames that a record keeps, so that the site draws them without the run: by the name of the
 # record's table, the step and the frame.
 RECORDED = {
@@ -20,6 +21,9 @@ RECORDED = {
     "shown": "training.shown",
     "periods": "periods.periods",
     "phases": "periods.phases",
+    "layers": "periods.layers",
+    "spheres": "periods.spheres",
+    "errors": "norms.errors",
     "frequency": "frequency.frequency",
 }
 
@@ -142,9 +146,11 @@ def draw_norms(phases: pl.DataFrame) -> Picture:
     """Draw the norm where phases A, B and C begin, and its growth from C on, period by period.
 
     Args:
-        phases: Columns ``norm at A``, ``norm at B``, ``norm at C`` and ``growth``, null in the last
-            period of a seed; a row for each whole period.
+        phases: Columns ``norm at A``, ``norm at B``, ``norm at C``, ``growth``, null in the last
+            period of a seed, and ``late``; a row for each whole period. Those that count are
+            drawn.
     """
+    phases = phases.filter("late")
     norms = phases.select("norm at A", "norm at B", "norm at C").to_numpy()  # [periods, 3]
     medians = np.median(norms, axis=0) if len(norms) else np.full(3, np.nan)
     growth = phases["growth"].drop_nulls().to_numpy()
@@ -166,6 +172,38 @@ def draw_norms(phases: pl.DataFrame) -> Picture:
         figure,
         f"Norm where the phases of a period begin, a line for each of {len(norms)} periods; "
         f"medians: {middle}{most}.",
+    )
+
+
+def draw_spheres(spheres: pl.DataFrame) -> Picture:
+    """Draw the late loss and the frequency of destabilizations over the factor of a held norm.
+
+    Args:
+        spheres: Columns ``held``, ``factor``, ``seed``, ``angle``, ``median loss``,
+            ``in 1000 epochs``; a row for each training.
+    """
+    names = ("median loss", "in 1000 epochs")
+    facts = []
+    with style():
+        figure, panels = plt.subplots(1, 2, figsize=(8.5, 3.4))
+        for color, held, rows in by_color(spheres, "held"):
+            middle = rows.group_by("factor").agg(pl.col(*names, "angle").median()).sort("factor")
+            for axes, name in zip(panels, names, strict=True):
+                axes.plot(rows["factor"], rows[name], "o", ms=4, color=color, alpha=0.6)
+                axes.plot(middle["factor"], middle[name], color=color, label=HELD[held])
+            facts += [
+                f"{HELD[held]}, factor {factor:g}: angle {angle:.2g}, loss {loss:.2g}, {many:.1f}"
+                for factor, loss, many, angle in middle.iter_rows()
+            ]
+        for axes in panels:
+            axes.set(xlabel="norm that is held, over the initial")
+        panels[0].set(yscale="log", ylabel="median loss")
+        panels[1].set(ylabel="destabilizations\nin 1000 epochs", ylim=(0, None))
+        panels[1].legend(fontsize=8)
+    return Picture(
+        figure,
+        "Median loss and destabilizations in 1000 epochs by the norm that is held, a point for "
+        f"each seed; medians, with the angle of a step in radians: {'; '.join(facts)}.",
     )
 
 

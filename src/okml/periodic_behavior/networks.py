@@ -21,6 +21,9 @@ WIDTHS = (1, 2, 4, 8)  # channels of the four stages, in multiples of the first
 def build(problem: ProblemSettings, arm: Arm, last_norm: float) -> ConvNet | ResNet18:
     """Return the untrained network of an arm; weights that it does not train need no gradient.
 
+    Without normalization the convolutions begin as He et al. (2015) derive it for such networks
+    (section 2.2, eq. 10); torch's default is smaller, and activations shrink from layer to layer.
+
     Args:
         problem: The images and the network's size.
         arm: Its normalization, and whether its last layer is trained.
@@ -30,6 +33,9 @@ def build(problem: ProblemSettings, arm: Arm, last_norm: float) -> ConvNet | Res
     made = kinds[problem.network](
         CHANNELS[problem.images], problem.channels, CLASSES[problem.images], arm.normalization
     )
+    if arm.normalization == "none":
+        for weight in invariant_weights(made):
+            nn.init.kaiming_normal_(weight, nonlinearity="relu")
     if not arm.all_weights:
         last = made.last.weight
         last.data *= last_norm / last.norm().item()
@@ -40,7 +46,8 @@ def build(problem: ProblemSettings, arm: Arm, last_norm: float) -> ConvNet | Res
 def invariant_weights(network: nn.Module) -> list[Tensor]:
     """Return the weights of all convolutions, ``[out, in, k, k]`` each.
 
-    Normalization after a convolution makes its weights scale-invariant.
+    Normalization after a convolution makes its weights scale-invariant. Without normalization they
+    are not, but have the same name.
     """
     return [each.weight for each in network.modules() if isinstance(each, nn.Conv2d)]
 

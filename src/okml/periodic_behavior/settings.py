@@ -11,6 +11,7 @@ from okml.settings import (
     AtLeastOne,
     BelowOne,
     Count,
+    Distinct,
     LearningRate,
     Positive,
     Settings,
@@ -20,6 +21,7 @@ from okml.settings import (
 
 Decay = Annotated[Positive, Field(lt=1)]
 ImageSetName = Literal["fashion_mnist", "cifar10", "cifar100"]
+SphereName = Literal["sphere_85", "sphere_70", "sphere_60", "sphere_50", "sphere_25"]
 
 
 class ProblemSettings(Settings):
@@ -56,7 +58,11 @@ class PeriodicBehaviorProfile(Profile):
     # Scale-invariant weights are also trained with these, on the first problem, to see what the
     # frequency depends on.
     decays: AtLeastOne[Decay]  # other weight decays, at the same learning rate
-    learning_rates: AtLeastOne[LearningRate]  # other learning rates, at the same product
+    # Other learning rates, at the same product and at the same decay.
+    learning_rates: AtLeastOne[LearningRate]
+    crossed: bool = False  # whether each of the decays is taken with each of the learning rates
+    # Arms whose layers are held on spheres between and below those that every profile has.
+    spheres: Distinct[SphereName] = ()
     last_norm: Positive = 10.0  # norm of the fixed last layer's weights, as in the authors' code
     jump: Annotated[Positive, Field(gt=1)] = 5.0  # factor of the loss that is a destabilization
     transient: BelowOne = 0.2  # share of the epochs before the first that counts
@@ -87,3 +93,22 @@ class PeriodicBehaviorProfile(Profile):
             RateSettings(learning_rate=rate, weight_decay=float(f"{product / rate:.6g}"))
             for rate in self.learning_rates
         ]
+
+    @property
+    def rates_at_decay(self) -> list[RateSettings]:
+        """The other learning rates, each with the weight decay of all arms."""
+        return [
+            self.rates.model_copy(update={"learning_rate": rate}) for rate in self.learning_rates
+        ]
+
+    @property
+    def compared_rates(self) -> list[RateSettings]:
+        """Every pair of rates at which a frequency is measured, once; that of all arms is first."""
+        grid = [
+            RateSettings(learning_rate=rate, weight_decay=decay)
+            for rate in self.learning_rates
+            for decay in self.decays
+            if self.crossed
+        ]
+        found = [self.rates, *self.other_decays, *self.other_rates, *self.rates_at_decay, *grid]
+        return list(dict.fromkeys(found))
