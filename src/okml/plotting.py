@@ -346,7 +346,9 @@ def diagram(
 def _render(figure: Figure, format: str) -> bytes:
     """Render to PNG on white, or to SVG without a background, with reproducible bytes."""
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "okml", "svg.fonttype": "none"}):
+    # Images that are put together before they are drawn would lose their own pixels.
+    own = {"svg.hashsalt": "okml", "svg.fonttype": "none", "image.composite_image": False}
+    with mpl.rc_context(own):
         # Without the date, equal figures have equal bytes.
         metadata = {"Date": None} if format == "svg" else {}
         face = "none" if format == "svg" else "white"

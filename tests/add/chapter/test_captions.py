@@ -62,15 +62,25 @@ def test_patches_are_squares_of_pixels_in_channels():
     assert torch.equal(PatchCodec(1).encode(images), images)
 
 
-def test_long_captions_touch_neither_each_other_nor_the_edge():
+def test_long_captions_touch_neither_each_other_nor_the_pictures_nor_the_edge():
     told = ("smiling cat face with heart-shaped eyes", "high-speed train with bullet nose", "elf")
     rows = {name: normal(3, 3, 8, 8).clamp(-1, 1) for name in ("student, 1", "teacher, 25")}
     figure = images.sheet(images.frame(rows, told), "Two rows of three pictures.")._figure
     figure.draw_without_rendering()
-    boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
-    assert len(boxes) == len(told)
-    assert all(one.x1 <= other.x0 for one, other in pairwise(boxes))
-    assert max(box.y1 for box in boxes) <= figure.bbox.y1
+    (axes,) = figure.axes
+    boxes = {" ".join(text.get_text().split()): text.get_window_extent() for text in axes.texts}
+    captions, names = [boxes.pop(one) for one in told], [boxes.pop(name) for name in rows]
+    pictures = [image.get_window_extent() for image in axes.images]
+    assert not boxes
+    assert len(pictures) == 6
+    assert all(one.x1 <= other.x0 for one, other in pairwise(captions))
+    for box in [*captions, *names]:
+        assert not any(box.overlaps(picture) for picture in pictures)
+        assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 <= box.y1 <= figure.bbox.y1
+    # A row's name is beside its pictures.
+    for name, row in zip(names, (pictures[:3], pictures[3:]), strict=True):
+        assert all(picture.y0 <= name.y0 <= name.y1 <= picture.y1 for picture in row)
 
 
 def test_a_sheet_without_pictures_says_so():

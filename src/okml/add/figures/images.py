@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -19,6 +21,9 @@ from okml.plotting import INK, Picture, style
 
 LETTERS = 17  # average letters in an inch of a caption
 LINE = 0.12  # inches of each of its lines but the first
+GAP = 0.04  # inches between pictures
+NAME = 9  # points of the name of a row
+MARGIN = 0.15  # inches before it, since other fonts are wider
 NONE = "no such pictures at this scale"
 
 
@@ -74,30 +79,35 @@ def sheet(frame: pl.DataFrame, alt: str, size: float = 0.72) -> Picture:
     columns = int(frame["column"].max()) + 1  # type: ignore[arg-type]
     shared = frame.group_by("column").agg(pl.col("caption").n_unique())["caption"].max() == 1
     told = {each: textwrap.fill(each, int(LETTERS * size)) for each in frame["caption"].unique()}
-    more = LINE * max(each.count("\n") for each in told.values())
-    height = size + (0.04 if shared else 0.2 + more)
+    above = 0.2 + LINE * max(each.count("\n") for each in told.values())
+    pitch = size + GAP + above * (not shared)
+    left = MARGIN + max(map(_inches, names)) + GAP
+    width, height = left + (size + GAP) * columns, above * shared + pitch * len(names)
     with style():
-        figure, grid = plt.subplots(
-            len(names), columns,
-            figsize=(size * columns + 1.5, height * len(names) + 0.3 + more * shared),
-            squeeze=False,
-        )  # fmt: skip
-        for axes in grid.flat:
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.grid(visible=False)
-            for spine in axes.spines.values():
-                spine.set_visible(False)
+        figure = plt.figure(figsize=(width, height), layout="none")
+        # An inch is a unit, so one pair of axes does for all; a pair for each takes far longer.
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.axis("off")
         for place, name in enumerate(names):
+            top = above + pitch * place
+            axes.text(left - GAP, top + size / 2, name, ha="right", va="center", fontsize=NAME)
             for item in frame.filter(row=name).to_dicts():
-                axes = grid[place, item["column"]]
-                axes.imshow(as_picture(item["png"]), interpolation="nearest")
+                x = left + (size + GAP) * item["column"]
+                inside = (x, x + size, top + size, top)
+                axes.imshow(as_picture(item["png"]), extent=inside, interpolation="none")
                 if place == 0 or not shared:
-                    axes.set_title(told[item["caption"]], fontsize=7, pad=2)
-            grid[place, 0].set_ylabel(
-                name, rotation=0, ha="right", va="center", fontsize=9, color=INK
-            )
+                    axes.text(
+                        x + size / 2, top - 0.03, told[item["caption"]],
+                        ha="center", va="bottom", fontsize=7,
+                    )  # fmt: skip
+        axes.set(xlim=(0, width), ylim=(height, 0))
     return Picture(figure, alt)
+
+
+def _inches(name: str) -> float:
+    """Return the length of the name of a row."""
+    font = FontProperties(size=NAME)
+    return float(text_to_path.get_text_width_height_descent(name, font, ismath=False)[0]) / 72
 
 
 def _without() -> Picture:
