@@ -56,12 +56,14 @@ class _Phrase:
     """A listed label with places for other labels, and its translation."""
 
     english: re.Pattern[str]
+    longest: str  # the longest of its words that stand between places
     places: list[str]
     russian: str
 
     def translated(self, label: str) -> str | None:
         """Return the translation of a label of this form; None for another label."""
-        found = self.english.fullmatch(label)
+        # Most labels lack the words, which is seen in a fraction of the time of a match.
+        found = self.english.fullmatch(label) if self.longest in label else None
         if found is None:
             return None
         parts = []
@@ -92,6 +94,7 @@ def _listed() -> _List:
     phrases = [
         _Phrase(
             re.compile("".join(PLACES.get(part, re.escape(part)) for part in split(english))),
+            max((part for part in split(english) if part not in PLACES), key=len),
             PLACEHOLDER.findall(english),
             russian,
         )
