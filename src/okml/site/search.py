@@ -53,12 +53,18 @@ class SearchBoth(SearchEnglish):  # type: ignore[misc]
         """Create both stemmers."""
         super().init(options)
         self.russian = snowballstemmer.stemmer("russian")
+        self.stems: dict[str, str] = {}  # a word comes on many pages, and a stem takes long
 
     def stem(self, word: str) -> str:
         """Return the stem of a word by its script."""
+        if (known := self.stems.get(word)) is not None:
+            return known
         if CYRILLIC.search(word):
-            return str(self.russian.stemWord(re.sub("ё", "е", word.lower())))
-        return str(super().stem(word))
+            found = str(self.russian.stemWord(re.sub("ё", "е", word.lower())))
+        else:
+            found = str(super().stem(word))
+        self.stems[word] = found
+        return found
 
     def word_filter(self, word: str) -> bool:
         """Tell whether a word is kept: a search in the page skips stop words and numbers too."""
