@@ -109,10 +109,16 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 @contextmanager
-def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+def atomic_write(path: Path, mode: str = "w", lasting: bool = True) -> Iterator[IO[Any]]:
     """Open a temporary file beside ``path`` and rename it to ``path`` on success.
 
     Readers see the old file or the new one, never a partial one; an error leaves the old one.
+
+    Args:
+        path: The file to write.
+        mode: The mode to open it in.
+        lasting: Whether it is on disk at the end, as it must be to outlive a machine that fails;
+            what is built anew in that case need not be.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in left_unfinished(path):
@@ -124,7 +130,8 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         try:
             yield handle
             handle.flush()
-            os.fsync(handle.fileno())
+            if lasting:
+                os.fsync(handle.fileno())
         except BaseException:
             Path(handle.name).unlink(missing_ok=True)
             raise

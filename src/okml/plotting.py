@@ -22,8 +22,10 @@ import polars as pl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import BoxStyle
 from matplotlib.path import Path
+from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Bbox
 
 from okml.errors import ParameterError
@@ -118,6 +120,17 @@ class Picture:
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         data = {"text/html": self.html, "image/png": self.png, "text/plain": f"Figure: {self.alt}"}
         return data, {"image/png": {"alt": self.alt}}
+
+
+def text_length(text: str, size: float) -> float:
+    """Return the length of a text in points; a browser's own font may be a little wider.
+
+    Args:
+        text: The text, which is no formula.
+        size: The size of the font in points.
+    """
+    font = FontProperties(size=size)
+    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
 
 
 def style() -> Any:

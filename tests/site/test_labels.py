@@ -286,9 +286,7 @@ def test_the_stops_of_a_slider_change():
 )
 def test_a_figure_is_widened_to_the_texts_that_got_longer(place, frame, monkeypatch):
     monkeypatch.setattr(labels, "russian_label", lambda label: "слово" * 3)
-    monkeypatch.setattr(
-        labels.text_to_path, "get_text_width_height_descent", lambda *_, **__: (75.0, 10.0, 2.0)
-    )
+    monkeypatch.setattr(labels, "text_length", lambda text, size: 75.0)
     anchor, point, angle = place.split("|")
     x, y = point.split()
     drawn = (

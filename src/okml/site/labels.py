@@ -14,10 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import text_to_path
-
 from okml.paths import repository_root
+from okml.plotting import text_length
 from okml.site.language import Lang, numbers_in
 from okml.yaml_text import parse_yaml
 
@@ -193,11 +191,7 @@ def _aligned(english: str, russian: str) -> str:
 
 def _length(style: str, text: str) -> float:
     """Return the length of a text of a drawing, in points."""
-    size = float(SIZE.findall(style)[0])
-    length, _, _ = text_to_path.get_text_width_height_descent(
-        html.unescape(text), FontProperties(size=size), ismath=False
-    )
-    return float(length)
+    return text_length(html.unescape(text), float(SIZE.findall(style)[0]))
 
 
 def _with_room(shown: str) -> str:

@@ -29,6 +29,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
+from okml.paths import atomic_write
 from okml.site import view
 from okml.site.data_names import TABLE, named
 from okml.site.language import page_language
@@ -228,10 +229,9 @@ def picture(
 def _kept(env: BuildEnvironment, image: bytes, ending: str) -> Path:
     path = _folder(env) / f"{hashlib.sha256(image).hexdigest()[:16]}{ending}"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        own = path.with_suffix(f".{os.getpid()}")  # another process may write the same picture
-        own.write_bytes(image)  # not flushed to disk: a thousand pictures would wait for it
-        own.replace(path)
+        # A thousand pictures would each wait for the disk.
+        with atomic_write(path, "wb", lasting=False) as handle:
+            handle.write(image)
     return path
 
 

@@ -10,14 +10,12 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from okml.add.images.base import as_bytes
-from okml.plotting import INK, Picture, style
+from okml.plotting import INK, Picture, style, text_length
 
 LETTERS = 17  # average letters in an inch of a caption
 LINE = 0.12  # inches of each of its lines but the first
@@ -81,7 +79,7 @@ def sheet(frame: pl.DataFrame, alt: str, size: float = 0.72) -> Picture:
     told = {each: textwrap.fill(each, int(LETTERS * size)) for each in frame["caption"].unique()}
     above = 0.2 + LINE * max(each.count("\n") for each in told.values())
     pitch = size + GAP + above * (not shared)
-    left = MARGIN + max(map(_inches, names)) + GAP
+    left = MARGIN + max(text_length(name, NAME) for name in names) / 72 + GAP
     width, height = left + (size + GAP) * columns, above * shared + pitch * len(names)
     with style():
         figure = plt.figure(figsize=(width, height), layout="none")
@@ -102,12 +100,6 @@ def sheet(frame: pl.DataFrame, alt: str, size: float = 0.72) -> Picture:
                     )  # fmt: skip
         axes.set(xlim=(0, width), ylim=(height, 0))
     return Picture(figure, alt)
-
-
-def _inches(name: str) -> float:
-    """Return the length of the name of a row."""
-    font = FontProperties(size=NAME)
-    return float(text_to_path.get_text_width_height_descent(name, font, ismath=False)[0]) / 72
 
 
 def _without() -> Picture:
