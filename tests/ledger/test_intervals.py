@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from okml.ledger import (
     estimate_left_out,
     estimate_mean,
     estimate_over_seeds,
+    estimate_positive_over_seeds,
     estimate_ratio,
     estimate_statistic,
     intervals,
@@ -218,3 +220,16 @@ def test_intervals_hold_the_truth(kind, draw, seeds, seed_sd, noise_sd):
         points, truth = table.mean(-1), 0.0
     off = np.abs(points.mean(-1) - truth)
     assert (off <= intervals.half_width(points, table)).mean() >= 0.93
+
+
+def test_a_positive_quantity_has_the_interval_of_its_logarithms():
+    values = {0: 0.0002, 1: 0.001, 2: 0.0004}
+    found = estimate_positive_over_seeds(values, n=300, over="sessions")
+    logs = np.log(list(values.values()))
+    low, high = stats.t.interval(0.95, 2, logs.mean(), stats.sem(logs))
+    assert (found.low, found.high) == pytest.approx((math.exp(low), math.exp(high)))
+    assert found.mean == pytest.approx(np.mean(list(values.values())))
+    assert estimate_over_seeds(values).low < 0 < found.low  # which the plain interval holds
+    assert estimate_positive_over_seeds({0: 2.0}).interval is None
+    with pytest.raises(ParameterError, match="positive"):
+        estimate_positive_over_seeds({0: 1.0, 1: 0.0})

@@ -31,6 +31,9 @@ def _may_train_in(profile: OfflineRLProfile, job: AnyJob) -> set[Hashable]:
         chosen = [replace(job, rate=fit.rate, copies=fit.copies) for fit in tried] or [job]
         own: set[Hashable] = {(fit.data, fit.name, fit.seed) for fit in chosen}
         before = [job.stage1, *tried]
+    elif job.rate is not None:
+        own = {(job.data, job.name, job.seed, job.rate)}
+        before = [replace(job, rate=None)]
     else:
         arm, rates = ARMS[job.arm], profile.learning_rates
         first = replace(job, seed=profile.seeds[0])

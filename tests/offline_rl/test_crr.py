@@ -311,3 +311,27 @@ def test_a_diverged_critic_stops_the_run():
     task.critics.each[0].table.data[2, 1] = float("nan")
     with pytest.raises(TrainingError, match="diverged"):
         fit(task, source(made, 5), TrainingSettings(batch_size=4, max_steps=5, device="cpu"))
+
+
+def dealt_or_not(dealt):
+    """Return weights, likelihoods, losses and gradients of one step, with or without dealing."""
+    actor, critics = randomized(TableEncoder(4)), Critics([randomized(TableEncoder(4), 1)])
+    task = task_of(CRRSettings(beta=0.3, dealt=dealt), actor, critics)
+    with mock.patch.object(task, "_measured", return_value={}) as measured:
+        losses, gradient = gradients(task, whole_batch(episodes(SEQUENCES, REWARDS), 5))
+    found = measured.call_args.args[1]
+    return found.weights, found.log_prob, losses, gradient, [p.grad for p in critics.parameters()]
+
+
+def test_dealt_weights_are_the_same_numbers_at_other_actions():
+    torch.manual_seed(0)
+    weights, log_prob, losses, gradient, of_critic = dealt_or_not(dealt=False)
+    dealt, _, other, moved, of_same_critic = dealt_or_not(dealt=True)
+    torch.testing.assert_close(dealt.sort().values, weights.sort().values)
+    assert not torch.allclose(dealt, weights)
+    torch.testing.assert_close(other["actor"], -(dealt * log_prob).sum() / len(dealt))
+    assert not all(map(torch.allclose, moved, gradient))
+    # The critic learns as before.
+    torch.testing.assert_close(other["temporal_difference"], losses["temporal_difference"])
+    for a, b in zip(of_same_critic, of_critic, strict=True):
+        torch.testing.assert_close(a, b)

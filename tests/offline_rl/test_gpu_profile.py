@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -187,7 +188,7 @@ def test_jobs_are_each_listed_once_and_belong_to_the_profile(name):
     profile = PROFILES[name]
     jobs = all_jobs(profile)
     assert len(jobs) == len(set(jobs))
-    crr = [job for job in jobs if job.name == "crr"]
+    crr = [job for job in jobs if job.name == "crr" and job.rate is None]
     logs = (*profile.datasets, profile.funnel)
     assert len(crr) == len(profile.seeds) * len(logs)
     fits = {job for job in jobs if isinstance(job, CriticJob)}
@@ -259,6 +260,17 @@ def test_two_seeds_give_the_cells_a_spread(study):
     assert cells["CRR-Transformer sd"].max() > 0
     assert cells["Caser"].is_null().all()
     assert 0 <= result.metrics["experiments_won_share"].mean <= 1
+
+
+def test_a_job_with_a_rate_is_trained_at_it_after_that_of_the_chosen_rate(study):
+    made = study(seeds=[0, 1], learning_rates=[1.0, 1e-6])
+    chosen = Job(made.profile.main, "sasrec_ce", 1)
+    slow = replace(chosen, rate=1e-6)
+    assert made.needs(slow) == [chosen]
+    assert (made.rate(chosen), made.rate(slow)) == (1.0, 1e-6)
+    weights = [made.train(job).encoder.item_matrix() for job in (chosen, slow)]
+    assert not torch.equal(*weights)
+    assert torch.equal(made.train(replace(chosen, rate=1.0)).encoder.item_matrix(), weights[0])
 
 
 @pytest.mark.nightly

@@ -39,8 +39,9 @@ def test_a_step_takes_as_long_as_its_loop():
 def test_every_training_and_every_fit_is_counted():
     """By hand for cpu: an arm has three seeds, and two learning rates with the first one.
 
-    The arms are 11 on MovieLens, 8 on Yoochoose and 6 on the simulator's log; on MovieLens also
-    stage 1 with the other order of ties, a shorter stage 1, and CRR and its control after that.
+    The arms are 13 on MovieLens, 8 on Yoochoose and 6 on the simulator's log; on MovieLens also
+    stage 1 with the other order of ties, a shorter stage 1, and CRR and its control after that. On
+    the simulator's log two arms have the other rate with two more seeds.
     Critics are fitted to the actor of each log with three seeds and a second rate, and with three
     seeds after the shorter stage 1 and for the other γ of the simulator.
     """
@@ -49,7 +50,7 @@ def test_every_training_and_every_fit_is_counted():
         count, what = item.follows_from.split()[:2]
         if what in counted:
             counted[what] += int(count)
-    assert counted == {"trainings": 4 * (11 + 8 + 6 + 1 + 1 + 2), "fits": 3 * 4 + 3 + 3}
+    assert counted == {"trainings": 4 * (13 + 8 + 6 + 1 + 1 + 2) + 4, "fits": 3 * 4 + 3 + 3}
 
 
 def test_more_seeds_take_more_hours_and_the_same_memory():

@@ -18,6 +18,7 @@ jackknife pseudo-values: the change of the statistic when a unit, or a group of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -208,6 +209,36 @@ def estimate_over_seeds(values: Mapping[int, float], *, n: int = 0, over: str = 
     if len(points) > 1:
         half = _t(len(points) - 1) * float(points.std(ddof=1)) / len(points) ** 0.5
     return _around(map(str, values), points, half, n, over, "mean over seeds, Student's t")
+
+
+def estimate_positive_over_seeds(
+    values: Mapping[int, float], *, n: int = 0, over: str = ""
+) -> Estimate:
+    """Return a mean over seeds of a positive quantity that differs by factors between them.
+
+    The interval is Student's of the mean logarithm, that is, of the geometric mean, so that it
+    holds no value below zero.
+
+    Args:
+        values: The value of each seed; see :func:`estimate_over_seeds`.
+        n: The number of units of all seeds together, for display.
+        over: The name of the units.
+
+    Raises:
+        ParameterError: If a value is zero or negative.
+    """
+    if min(values.values()) <= 0:
+        raise ParameterError("A quantity with a geometric mean is positive.")
+    logs = {seed: math.log(value) for seed, value in values.items()}
+    found = estimate_over_seeds(logs, n=n, over=over)
+    return found.model_copy(
+        update={
+            "values": {str(seed): value for seed, value in values.items()},
+            "low": None if found.low is None else math.exp(found.low),
+            "high": None if found.high is None else math.exp(found.high),
+            "estimator": found.estimator and "geometric mean over seeds, Student's t",
+        }
+    )
 
 
 def _ratio(

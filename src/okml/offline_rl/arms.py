@@ -61,6 +61,11 @@ ARMS = {
         Arm("crr", "two stages (CRR)", "crr"),
         Arm("crr_beta1", "CRR, β = 1", "crr", changes={"filter": "exp", "beta": 1.0}),
         Arm("crr_binary", "CRR, binary", "crr", changes=_BINARY),
+        Arm("crr_dealt", "CRR, weights at random", "crr", changes={"dealt": True}),
+        Arm(
+            "crr_binary_dealt", "CRR, binary, weights at random", "crr",
+            changes=_BINARY | {"dealt": True},
+        ),
         Arm("crr_gamma0", "CRR, γ = 0", "crr", changes={"gamma": 0.0}),
         Arm("crr_binary_gamma0", "CRR, binary, γ = 0", "crr", changes=_BINARY | {"gamma": 0.0}),
         Arm("crr_mean", "CRR, mean of 4", "crr", changes={"baseline": "mean"}),
@@ -147,12 +152,15 @@ class Job:
         arm: The name of the arm.
         seed: The seed of weights, order and dropout.
         stage1_epochs: The epochs of stage 1, by itself or before stage 2; None for the log's.
+        rate: The factor of the learning rates; None for that with the best validation on the first
+            seed.
     """
 
     data: LogSettings
     arm: str
     seed: int
     stage1_epochs: int | None = None
+    rate: float | None = None
 
     @property
     def name(self) -> str:
@@ -211,6 +219,21 @@ def shop_jobs(profile: OfflineRLProfile) -> list[Job]:
     ]
 
 
+def claimed_in_shop(profile: OfflineRLProfile) -> str:
+    """Return the arm of the claims on the simulator: CRR with the binary filter if it is run."""
+    return "crr_binary" if "crr_binary" in profile.funnel_arms else "crr"
+
+
+def rate_jobs(profile: OfflineRLProfile) -> list[Job]:
+    """Return the arm of the claims and the control on the simulator's log, at each rate."""
+    return [
+        Job(profile.funnel, name, seed, rate=factor)
+        for name in (CONTROL, claimed_in_shop(profile))
+        for factor in profile.learning_rates
+        for seed in profile.seeds
+    ]
+
+
 def all_jobs(profile: OfflineRLProfile) -> list[AnyJob]:
     """Return every training of a run once; on each log those of both stages' length are first."""
     quality = [
@@ -218,7 +241,7 @@ def all_jobs(profile: OfflineRLProfile) -> list[AnyJob]:
         for data in profile.datasets
         for job in sorted(quality_jobs(profile, data), key=lambda job: not _is_long(ARMS[job.arm]))
     ]
-    others = [*tie_jobs(profile), *start_jobs(profile), *shop_jobs(profile)]
+    others = [*tie_jobs(profile), *start_jobs(profile), *shop_jobs(profile), *rate_jobs(profile)]
     logs = (*profile.datasets, profile.funnel)
     fits = [
         CriticJob(data, seed, on_returns=on_returns)

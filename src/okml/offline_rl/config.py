@@ -45,7 +45,8 @@ _ARMS: tuple[str, ...] = (
     "transformer_only", "bc_continue", "crr", "crr_only",
     "sasrec_bce", "sasrec_ce", "caser_bce", "caser_ce",
 )  # fmt: skip
-_FILTERS: tuple[str, ...] = ("crr_binary", "crr_beta1", "crr_gamma0", "filter_bc")
+_DEALT: tuple[str, ...] = ("crr_dealt", "crr_binary_dealt")
+_FILTERS: tuple[str, ...] = ("crr_binary", "crr_beta1", *_DEALT, "crr_gamma0", "filter_bc")
 _RELATIVES: tuple[str, ...] = ("sqn", "sac", "topk_reinforce", "decision_transformer")
 _FUNNEL_ARMS: tuple[str, ...] = (
     "transformer_only", "bc_continue", "crr", "crr_binary", "crr_binary_gamma0", "filter_bc",
@@ -130,7 +131,7 @@ CPU = OfflineRLProfile(
         ),
     ),
     arms=_ARMS,
-    main_arms=("crr_binary", "crr_beta1", "filter_bc"),
+    main_arms=("crr_binary", "crr_beta1", *_DEALT, "filter_bc"),
     fit=FitSettings(rates=(3e-3, 1e-2), copies=(15,), epochs=7),
     funnel=_funnel(4, 4, users=6000),
     funnel_arms=_FUNNEL_ARMS,
@@ -231,7 +232,7 @@ GPU = OfflineRLProfile(
     datasets=(_ML_25M, _YOOCHOOSE),
     arms=(*_ARMS, "crr_binary", "crr_gamma0", "filter_bc"),
     main_arms=(
-        "crr_beta1", "reward_bc", "crr_mean", "crr_max", "crr_target_policy", "crr_sarsa",
+        "crr_beta1", *_DEALT, "reward_bc", "crr_mean", "crr_max", "crr_target_policy", "crr_sarsa",
         "crr_cql", "crr_only_binary", *_RELATIVES,
     ),
     fit=FitSettings(rates=(1e-4, 3e-4, 1e-3), copies=(100, 500), epochs=10),

@@ -9,7 +9,7 @@ before its update (Tianshou's order).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -157,7 +157,7 @@ class CRRTask(ActorTask):
         weigh = AdvantageWeights(
             self.settings, self.beta, values.detach(), vectors.detach(), actions
         )
-        found = self.modules["actor"](batch, weigh, self._table(actions))
+        found = self._pass(batch, weigh, self._table(actions))
         with torch.no_grad():
             of_state = self._state_values(batch, found, next_values, next_vectors)
             goal, counts = bootstrapped(batch, of_state, self.settings.gamma)
@@ -174,6 +174,19 @@ class CRRTask(ActorTask):
             "temporal_difference": critic_loss,
             **measured,
         }
+
+    def _pass(
+        self, batch: TransitionBatch, weigh: AdvantageWeights, table: Tensor | None
+    ) -> PassResult:
+        """Return the pass of the actor, with the weights of the actions or with dealt ones."""
+        actor: Callable[..., PassResult] = self.modules["actor"]
+        if not self.settings.dealt:
+            return actor(batch, weigh, table)
+        # A chunk is weighed before the next one is read, so all weights take a pass of their own.
+        with torch.no_grad():
+            own = actor(batch, weigh, table).weights
+        dealt = own[torch.randperm(len(own), device=own.device)]  # [r]
+        return actor(batch, lambda chunk: dealt[chunk.part], table)
 
     def _table(self, actions: Tensor) -> Tensor | None:
         """Return the vectors whose means under the policy are needed, ``[V + 1, ·]``."""

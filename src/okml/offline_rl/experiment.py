@@ -8,6 +8,7 @@ from okml.offline_rl.experiments.critics import measure_critics
 from okml.offline_rl.experiments.evaluation import evaluate_off_policy
 from okml.offline_rl.experiments.filters import measure_filters, measure_starts
 from okml.offline_rl.experiments.longterm import measure_returns, solve_shop
+from okml.offline_rl.experiments.preferences import measure_preferences
 from okml.offline_rl.experiments.protocol import describe_data, measure_ties
 from okml.offline_rl.experiments.training import train_everything
 from okml.offline_rl.figures import RECORDED
@@ -29,4 +30,5 @@ class Experiment(ChapterExperiment[OfflineRLProfile, Study]):
     filters = step(measure_filters)
     starts = step(measure_starts)
     returns = step(measure_returns)
+    preferences = step(measure_preferences)
     evaluation = step(evaluate_off_policy)

@@ -196,14 +196,22 @@ def _colors(rows: pl.DataFrame) -> list[str]:
 
 
 def draw_filters(filters: Measurements) -> Picture:
-    """Draw what the filters of CRR change, beside cloning and beside as many equal updates."""
+    """Draw what the filters of CRR change, beside cloning and beside the same weights at random."""
     panels = {
         "HR@10 less that of cloning": {
             "exp_filter_hr10_difference": "CRR, β = 1",
             "greedy_filter_hr10_difference": "two stages (CRR)",
+            "greedy_dealt_hr10_difference": "CRR, weights at random",
+        },
+        "HR@10 less that with weights at random": {
+            "greedy_filter_hr10_gain_over_dealt": "two stages (CRR)",
+            "binary_filter_hr10_gain_over_dealt": "CRR, binary",
         },
         "HR@10 on wanted events, less that on others": with_control(
-            "liked_gap_binary", "liked_gap_supervised", "CRR, binary", "stage 2, all weights one"
+            "liked_gap_binary",
+            "liked_gap_binary_dealt",
+            "CRR, binary",
+            "CRR, binary, weights at random",
         ),
     }
     return estimates(panels, filters)

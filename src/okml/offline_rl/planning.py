@@ -118,9 +118,19 @@ def _trainings(profile: OfflineRLProfile, jobs: Iterable[AnyJob]) -> Counter[Kin
             # The order of ties costs nothing.
             data = job.data.model_copy(update={"tie_rule": "file"})
             epochs = stage_of(data, ARMS[job.arm], job.stage1_epochs, 1.0).epochs
-            first = job.seed == profile.seeds[0]
-            found[data, ARMS[job.arm], epochs] += len(profile.learning_rates) if first else 1
+            found[data, ARMS[job.arm], epochs] += _trainings_of(profile, job)
     return found
+
+
+def _trainings_of(profile: OfflineRLProfile, job: Job) -> int:
+    """Return the trainings of a job: all rates on the first seed, and then one.
+
+    Of the jobs at each rate one is what its seed has trained anyhow.
+    """
+    rates, first = profile.learning_rates, job.seed == profile.seeds[0]
+    if job.rate is not None:
+        return int(not first and job.rate != rates[0])
+    return len(rates) if first else 1
 
 
 class Token(NamedTuple):
@@ -153,6 +163,8 @@ def _token(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> Token:
     if arm.method != "crr":
         return Token(flops, 0.0, items)
     crr = profile.variant(arm.changes)
+    passes = 2 if crr.dealt else 1  # over the catalog
+    flops += (passes - 1) * (body + 2 * items * width)
     critic = data.critic
     lstm = 2 * (4 * (critic.width + critic.hidden) * critic.hidden + critic.hidden * critic.width)
     flops += critic.count * (PASSES + 1) * lstm
@@ -160,7 +172,8 @@ def _token(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> Token:
     if crr.next_action == "target":
         flops += body + 2 * items * width
         tables += 1
-    return Token(flops, 2.0 * items * tables * critic.count * (critic.width + 2), items)
+    means = 2.0 * passes * items * tables * critic.count * (critic.width + 2)
+    return Token(flops, means, passes * items)
 
 
 def _hours(profile: OfflineRLProfile, kind: Kind, count: int) -> Item:

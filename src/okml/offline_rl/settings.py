@@ -79,6 +79,9 @@ class CRRSettings(Settings):
     # Steps between copies to the target networks; CRR takes what its critics were fitted with.
     target_every: Count = 100
     conservative: NonNegative = 0.0  # weight of CQL's regularizer, 10 in Tianshou
+    # Whether the weights of a batch are dealt to its actions at random: a control in which they are
+    # as unequal, and say nothing of the actions that have them.
+    dealt: bool = False
 
 
 class StageSettings(Settings):

@@ -107,7 +107,8 @@ class SQNTask(ActorTask):
         # A part has as many rows as fit the memory with float32 values of all actions.
         rows = max(self.heads.chunk_bytes // (4 * (len(table) - 1)), 1)
         parts = torch.split(hidden.to(table.dtype), rows)
-        chosen = torch.cat([(part @ table[1:].T).argmax(1) + 1 for part in parts])
+        with torch.autocast(hidden.device.type, enabled=False):  # near values need float32
+            chosen = torch.cat([(part @ table[1:].T).argmax(1) + 1 for part in parts])
         old = self.heads_copy.states(batch)
         best = (old * self.heads_copy.action[chosen]).sum(1)
         return bootstrapped(batch, best, self.settings.gamma)

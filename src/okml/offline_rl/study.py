@@ -66,6 +66,8 @@ class Study:
         """Return the jobs that a job starts from, or takes the learning rate of."""
         if isinstance(job, CriticJob):
             return [job.stage1, *(job.candidates(self.profile) if job.rate is None else [])]
+        if job.rate is not None:
+            return [replace(job, rate=None)]  # it may have trained at this rate
         arm, first = ARMS[job.arm], replace(job, seed=self.profile.seeds[0])
         found: list[AnyJob] = [job.stage1] if arm.from_stage1 else []
         if job != first and len(self.profile.learning_rates) > 1:
@@ -93,10 +95,12 @@ class Study:
             return fit.run(folder / job.name / f"seed {job.seed}")
 
     def rate(self, job: Job) -> float:
-        """Return the factor of learning rates with the best validation on the first seed.
+        """Return the factor of learning rates: the job's, or the best one of the first seed.
 
         The factors are the same for all arms, so that all are tuned equally.
         """
+        if job.rate is not None:
+            return job.rate
         return self._best_rate(replace(job, seed=self.profile.seeds[0]))
 
     @cache  # noqa: B019

@@ -66,19 +66,28 @@ def measure_critics(study: Study) -> StepResult:
 
 
 def _judge(study: Study, settings: LogSettings, seed: int, fits: list[dict[str, object]]) -> Judged:
-    """Return what both fits of a seed say of the rows that judge them; add a row for each fit."""
-    data = study.data(settings, seed)
+    """Return what both fits of a seed say of the rows that judge them; add a row for each fit.
+
+    Critics of stages 1 that were stopped early get a row, too.
+    """
+    profile, data = study.profile, study.data(settings, seed)
     rows = split_users(data).judged
     returns = data.episodes.returns[rows.end].astype(np.float64)
+    early = profile.start_epochs if settings == profile.main else ()
     said = []
-    for on_returns in (False, True):
-        fit = study.train(CriticJob(settings, seed, on_returns=on_returns))
-        values = values_of(fit.critics, data, rows, study.profile.evaluation_batch)
+    for job in (
+        CriticJob(settings, seed),
+        CriticJob(settings, seed, on_returns=True),
+        *(CriticJob(settings, seed, epochs) for epochs in early),
+    ):
+        fit = study.train(job)
+        values = values_of(fit.critics, data, rows, profile.evaluation_batch)
         said.append(values)
         fits.append(
             {
                 "data": settings.log,
-                "fit": "regression on returns" if on_returns else "temporal differences",
+                "fit": "regression on returns" if job.on_returns else "temporal differences",
+                "epochs of stage 1": job.stage1_epochs or settings.stage1.epochs,
                 "seed": seed,
                 "learning rate": fit.rate,
                 "steps between copies": fit.copies,
@@ -88,7 +97,7 @@ def _judge(study: Study, settings: LogSettings, seed: int, fits: list[dict[str, 
                 "error": float(np.mean((values - returns) ** 2)),
             }
         )
-    return Judged(returns, rows.user, *said)
+    return Judged(returns, rows.user, *said[:2])
 
 
 def _estimate(by_seed: dict[int, Judged], name: str, shared: bool) -> Estimate:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from okml.ledger import estimate_over_seeds
+from okml.ledger import estimate_over_seeds, estimate_positive_over_seeds
 from okml.off_policy import Logged, estimates
 from okml.offline_rl.arms import ARMS, CONTROL, STAGE1, Job
 from okml.offline_rl.critic import Critics
@@ -217,5 +217,7 @@ def _measure_errors(result: StepResult, study: Study, by_seed: dict[int, pl.Data
         within = float("nan") if missed is None else 1 - float(missed)  # type: ignore[arg-type]
         found["ope_within_two_errors"][seed] = within
     for metric, values in found.items():
-        estimate = estimate_over_seeds(values, n=sessions * len(values), over="sessions")
-        result.measure(metric, estimate)
+        # Effective numbers differ by factors between logs, and are never negative.
+        positive = metric.startswith("ope_effective")
+        estimate = estimate_positive_over_seeds if positive else estimate_over_seeds
+        result.measure(metric, estimate(values, n=sessions * len(values), over="sessions"))

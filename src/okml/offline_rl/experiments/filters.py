@@ -52,17 +52,32 @@ def measure_filters(study: Study) -> StepResult:
             }
         )
     result.frames["filters"] = pl.DataFrame(rows, infer_schema_length=None)
-    supervised = "liked_gap_supervised"
-    result.measure(supervised, comparison.liked_gap_estimate(CONTROL))
-    for name, metric in (("crr_binary", "liked_gap_binary"), ("crr", "liked_gap_crr"),
-                         ("filter_bc", "liked_gap_filtered")):  # fmt: skip
-        if name in comparison.arms:
-            result.measure(metric, comparison.liked_gap_estimate(name))
-            result.compare(metric, supervised, comparison.liked_gap_estimate(name, less=CONTROL))
-    if "crr_beta1" in comparison.arms:
-        beta1, greedy = "exp_filter_hr10_difference", "greedy_filter_hr10_difference"
-        result.measure(beta1, comparison.difference("crr_beta1", CONTROL, "hr@10"))
-        result.measure(greedy, comparison.difference("crr", CONTROL, "hr@10"))
+    gaps = {
+        CONTROL: "liked_gap_supervised",
+        "crr_binary_dealt": "liked_gap_binary_dealt",
+        "crr_binary": "liked_gap_binary",
+        "crr": "liked_gap_crr",
+        "filter_bc": "liked_gap_filtered",
+    }
+    run = [name for name in gaps if name in comparison.arms]
+    for name in run:
+        result.measure(gaps[name], comparison.liked_gap_estimate(name))
+    for name, other in (("crr_binary", "crr_binary_dealt"), *((name, CONTROL) for name in run[1:])):
+        if {name, other} <= set(run):
+            less = comparison.liked_gap_estimate(name, less=other)
+            result.compare(gaps[name], gaps[other], less)
+    hits = (
+        ("crr_beta1", CONTROL, "exp_filter_hr10_difference"),
+        ("crr", CONTROL, "greedy_filter_hr10_difference"),
+        # What unequal weights do by themselves, and what the choice of their actions adds.
+        ("crr_dealt", CONTROL, "greedy_dealt_hr10_difference"),
+        ("crr", "crr_dealt", "greedy_filter_hr10_gain_over_dealt"),
+        ("crr_binary_dealt", CONTROL, "binary_dealt_hr10_difference"),
+        ("crr_binary", "crr_binary_dealt", "binary_filter_hr10_gain_over_dealt"),
+    )
+    for name, other, metric in hits:
+        if {name, other} <= set(comparison.arms):
+            result.measure(metric, comparison.difference(name, other, "hr@10"))
     return result
 
 

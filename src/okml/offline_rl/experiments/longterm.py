@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.ledger import Estimate, estimate_over_seeds
-from okml.offline_rl.arms import ARMS, CONTROL, Job
+from okml.offline_rl.arms import ARMS, CONTROL, Job, claimed_in_shop, rate_jobs
 from okml.offline_rl.comparison import RewardedArms
 from okml.offline_rl.rewards import ORDINARY, WANTED
 from okml.offline_rl.simulator import (
@@ -168,29 +168,58 @@ def measure_returns(study: Study) -> StepResult:
             rows.append({"arm": label, "label": label, "seed": seed, **_summary(sessions)})
     frame = pl.DataFrame(rows, infer_schema_length=None)
     result.frames["returns"] = frame
-    _measure_returns(result, earned, profile.rollouts)
-    change = {seed: hits[_claimed(hits)][seed] - hits[CONTROL][seed] for seed in profile.seeds}
+    best = claimed_in_shop(profile)
+    _measure_returns(result, best, earned, profile.rollouts)
+    _measure_rates(result, study, best)
+    change = {seed: hits[best][seed] - hits[CONTROL][seed] for seed in profile.seeds}
     result.measure("simulated_hr10_change", estimate_over_seeds(change))
     result.log("simulated_rank_agreement", _agreement(frame))
     return result
 
 
-def _claimed(arms: Collection[str]) -> str:
-    """Return the arm of the claims: CRR with the binary filter if it is run."""
-    return "crr_binary" if "crr_binary" in arms else "crr"
+def _measure_rates(result: StepResult, study: Study, best: str) -> None:
+    """Measure the ratio of returns where each arm has the learning rate of its highest return.
+
+    Elsewhere the rate is chosen by validation on the next item, which does not see the return. With
+    the choice by the return itself, for each seed, the ratio shows whether that decides it.
+    """
+    profile, rows = study.profile, []
+    for job in rate_jobs(profile):
+        trained, data = study.train(job), study.data(job.data, job.seed)
+        with announced(f"simulator: {ARMS[job.arm].label}, rate {job.rate:g}, seed {job.seed}"):
+            policy = softmax_policy(trained.last, data.interactions, job.data.length, study.device)
+            sessions = serve(study, policy, job.seed)
+        rows.append(
+            {
+                "arm": job.arm,
+                "label": ARMS[job.arm].label,
+                "factor of the rate": job.rate,
+                "seed": job.seed,
+                "validation NDCG@10": trained.history.best_value,
+                "return": float(sessions.returns().mean()),
+            }
+        )
+    result.frames["rates"] = pl.DataFrame(rows)
+    highest = result.frames["rates"].group_by("arm", "seed").agg(pl.col("return").max())
+    earned: dict[str, dict[int, float]] = defaultdict(dict)
+    for arm, seed, most in highest.iter_rows():
+        earned[arm][seed] = most
+    ratios = {seed: earned[best][seed] / earned[CONTROL][seed] for seed in profile.seeds}
+    result.measure("simulated_return_ratio_best_rates", _over_worlds(ratios, profile.rollouts))
 
 
 def _measure_returns(
-    result: StepResult, earned: Mapping[str, Mapping[int, float]], visitors: int
+    result: StepResult, best: str, earned: Mapping[str, Mapping[int, float]], visitors: int
 ) -> None:
     """Measure ratios of returns to the control's, with the same visitors for every policy.
 
     Args:
         result: The result of the step, which gets the metrics.
+        best: The arm of the claims.
         earned: The mean return of each seed's visitors, by policy.
         visitors: The number of visitors of a seed.
     """
-    best, seeds = _claimed(earned), earned[CONTROL]
+    seeds = earned[CONTROL]
 
     def measure(metric: str, of: Mapping[int, float], by: Mapping[int, float]) -> None:
         ratios = {seed: of[seed] / by[seed] for seed in seeds}

@@ -38,7 +38,7 @@ def train_everything(study: Study) -> StepResult:
     result = StepResult(
         frames={
             "curves": curves,
-            "costs": _costs(histories),
+            "costs": _costs({job: history for job, history in histories.items() if not job.rate}),
             "seen": describe_trainings(study, compared, histories),
         }
     )
