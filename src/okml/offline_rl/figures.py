@@ -46,6 +46,8 @@ RECORDED = {
     "starts": "starts.starts",
     "filters": "filters.filters",
     "returns": "returns.returns",
+    "rates": "returns.rates",
+    "preferences": "preferences.preferences",
     "ope": "evaluation.simulator",
     "ope_logs": "evaluation.logs",
 }

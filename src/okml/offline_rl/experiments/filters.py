@@ -78,6 +78,11 @@ def measure_filters(study: Study) -> StepResult:
     for name, other, metric in hits:
         if {name, other} <= set(comparison.arms):
             result.measure(metric, comparison.difference(name, other, "hr@10"))
+    on_wanted = comparison.on_wanted()
+    for name in ("crr_binary", "filter_bc"):
+        if name in comparison.arms:
+            difference = on_wanted.difference(name, CONTROL, "hr@10")
+            result.measure(f"{name}_hr10_difference_on_liked", difference)
     return result
 
 

@@ -229,7 +229,8 @@ def _measure_returns(
     measure("simulated_return_over_log", earned[best], earned[LOGGING])
     ratio = "simulated_return_ratio"
     for metric, name in ((ratio, best), (f"{ratio}_exp", "crr"),
-                         (f"{ratio}_gamma0", "crr_binary_gamma0")):  # fmt: skip
+                         (f"{ratio}_gamma0", "crr_binary_gamma0"),
+                         (f"{ratio}_filtered", "filter_bc")):  # fmt: skip
         if name in earned:
             measure(metric, earned[name], earned[CONTROL])
     if blind := earned.get("crr_binary_gamma0"):
