@@ -120,6 +120,36 @@ def draw_calibration(frame: pl.DataFrame) -> Picture:
     )
 
 
+def draw_preferences(frame: pl.DataFrame) -> Picture:
+    """Draw what an introduction gains over a core item, as it was simulated and by the critics.
+
+    Args:
+        frame: Columns ``policy``, ``introductions seen``, ``gain of an introduction`` and
+            ``gain by the critics``, a row for each policy and number.
+    """
+    names = {"gain of an introduction": "in the simulator", "gain by the critics": "by the critics"}
+    policies, facts = frame["policy"].unique(maintain_order=True), []
+    with style():
+        figure, panels = plt.subplots(
+            1, len(policies), figsize=(3.6 * len(policies) + 1, 3.6), sharey=True, squeeze=False
+        )
+        for axes, policy in zip(panels[0], policies, strict=True):
+            rows = frame.filter(policy=policy)
+            for color, (column, name) in zip(PALETTE, names.items(), strict=False):
+                axes.plot(rows["introductions seen"], rows[column], "o-", color=color, label=name)
+                gains = ", ".join(f"{gain:.3f}" for gain in rows[column])
+                facts.append(f"{policy}, {name}: {gains}")
+            axes.axhline(0, color=INK, lw=0.8)
+            axes.set(title=policy, xlabel="introductions seen", xticks=rows["introductions seen"])
+        panels[0, 0].set_ylabel("return with an introduction,\nless that with a core item")
+        panels[0, 0].legend()
+    return Picture(
+        figure,
+        "Discounted return with an introduction less that with a core item, by introductions seen "
+        f"before: {'; '.join(facts)}.",
+    )
+
+
 def draw_verdict(frame: pl.DataFrame) -> Picture:
     """Draw the ratios behind the factor 1.5 with their intervals.
 
