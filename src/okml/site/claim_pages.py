@@ -34,8 +34,14 @@ from okml.site.pages import digest_docname, doc_link
 from okml.site.pictures import claim_figure, figure_of_claim
 from okml.site.repository import measured_at, source_link, stated_at
 from okml.site.scales import caption, made_by
-from okml.site.tables import change_note, control_cell, measured_cell, paper_cell, rests_on_cell
-from okml.site.verdicts import share_of_seeds
+from okml.site.tables import (
+    change_note,
+    control_cell,
+    measured_cell,
+    paper_cell,
+    rests_on_cell,
+    share_of_seeds,
+)
 
 LEDGER, SCHEMA = "ledger.json", "ledger.schema.json"
 

@@ -39,11 +39,10 @@ from okml.site.benchmarks import Benchmarks, GpuCheckTable, KillsTable
 from okml.site.findings import Findings
 from okml.site.roles import ROLES, finish_marks
 from okml.site.search import setup_search
-from okml.site.tables import ClaimsTable, Scoreboard
+from okml.site.tables import ClaimsTable, Scoreboard, Verdicts
 from okml.site.targets import SpeedTargets
 from okml.site.ties import TieTrialTable
 from okml.site.trials import AddTrialsTable
-from okml.site.verdicts import Verdicts
 
 STATIC = Path(__file__).parent / "static"
 TEMPLATES = Path(__file__).parent / "templates"

@@ -1,4 +1,4 @@
-"""The ledger as tables: one chapter's claims, and the scoreboard of all."""
+"""The ledger as tables: one chapter's claims and verdicts, and the scoreboard of all."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from docutils import nodes
 from sphinx.environment import BuildEnvironment
 
 from okml.chapters import CHAPTERS
-from okml.ledger import LABELS, Change, Claim, ClaimRow, Outcome, Text, Verdict
+from okml.ledger import LABELS, Bar, Change, Claim, ClaimRow, Outcome, Text, Verdict, judge
 from okml.ledger.report import RECORDED
 from okml.profile import PROFILE_NAMES, ProfileName
 from okml.site import view
-from okml.site.badges import counts, icon, verdict_badge
-from okml.site.directives import ChapterDirective, PageDirective
+from okml.site.badges import badge, count_badges, counts, icon, verdict_badge
+from okml.site.directives import PageDirective
 from okml.site.domain import ROW, domain_of, link
 from okml.site.estimates import estimate_node, prose, sampled, stale_note
 from okml.site.following import note_chapters
@@ -21,17 +21,19 @@ from okml.site.labels import label_in
 from okml.site.language import Lang, counted, numbers_in, place_in_paper, said, word, words
 from okml.site.markup import Child, element, missing, note, row, scrolling_table, tag
 from okml.site.pages import chapter_link
-from okml.site.verdicts import share_of_seeds
 
 LONG = 120  # characters: from here on, a note in a narrow column would make the row a tall one
 
 
-class ClaimsTable(ChapterDirective):
+class ClaimsTable(PageDirective):
     """``{claims-table} chapter``: each claim with the paper's figure, ours and the verdict."""
 
-    def render_chapter(self, chapter: str) -> list[nodes.Node]:
+    required_arguments = 1
+
+    def render(self) -> list[nodes.Node]:
         """Return the table of one chapter; what a claim rests on stands below its verdict."""
-        rows, lang = view.rows(chapter), self.lang
+        rows, lang = view.rows(self.arguments[0]), self.lang
+        note_chapters(self.env, *self.arguments)
         scales = shown_scales(rows)
         header = [*words(lang, "claim", "verdict", "paper"), *scales, word("less_control", lang)]
         body = [
@@ -43,6 +45,37 @@ class ClaimsTable(ChapterDirective):
             for found in rows
         ]
         return [scrolling_table(word("claims", lang), header, body)]
+
+
+class Verdicts(PageDirective):
+    """``{verdicts} chapter``: each claim's verdict at each recorded scale, and their numbers."""
+
+    required_arguments = 1
+
+    def render(self) -> list[nodes.Node]:
+        """Return the table of one chapter."""
+        (chapter,) = self.arguments
+        found = view.rows(chapter)
+        note_chapters(self.env, chapter)
+        scales = [name for name in RECORDED if view.record(chapter, name) is not None]
+        header = [word("claim", self.lang), *scales]
+        body = [
+            row(claim_cell(each.claim, self.lang), *(self._verdict(each, name) for name in scales))
+            for each in found
+        ]
+        total = row(
+            [word("total", self.lang)],
+            *(count_badges((each.verdicts[name] for each in found), self.lang) for name in scales),
+        )
+        return [scrolling_table(word("verdicts", self.lang), header, [*body, total])]
+
+    def _verdict(self, found: ClaimRow, profile: ProfileName) -> list[Child | None]:
+        verdict, why = found.verdicts[profile], short_reason(found, profile)
+        return [
+            badge(verdict.outcome, self.lang),
+            share_of_seeds(found.claim, verdict, self.lang),
+            note(*prose(why, self.lang)) if why else None,
+        ]
 
 
 class Scoreboard(PageDirective):
@@ -111,6 +144,12 @@ def _numbers(
     for scale in scales:  # in a box with its name, which a phone shows
         yield [tag("div", *measured_cell(found, scale, lang), attrs={"data-scale": scale})]
     yield control_cell(found, lang)
+
+
+def claim_cell(claim: Claim, lang: Lang) -> list[Child | None]:
+    """Return the text of a claim, and its name, which leads to its page."""
+    page = link(claim.id, "page", tag("code", claim.id, classes=["okml-id"]))
+    return [tag("span", *prose(claim.text, lang)), note(page)]
 
 
 def _claim(found: ClaimRow, lang: Lang) -> list[Child | None]:
@@ -234,3 +273,29 @@ def _verdict(claim: Claim, verdict: Verdict, lang: Lang) -> list[Child | None]:
     why = _aside(verdict.reason, "why", lang, narrow=True)
     why["classes"].append("okml-reason")
     return [shown, seeds, why]
+
+
+def share_of_seeds(claim: Claim, verdict: Verdict, lang: Lang) -> Child | None:
+    """Return with how many seeds of a simulator the number clears the bar by itself.
+
+    The verdict is on their mean. A seed draws a world of its own, but where one simulated log
+    serves all seeds. None where no simulator decides, or where it has one seed.
+    """
+    if verdict.basis != "simulator" or verdict.measured is None or verdict.measured.seeds < 2:
+        return None
+    bar = claim.bar(verdict.profile) if verdict.profile else None
+    if bar is None:
+        return None
+    cleared = sum(map(Bar.parse(bar).allows, verdict.measured.numbers))
+    return note(word("seeds_cleared", lang).format(cleared, verdict.measured.seeds))
+
+
+def short_reason(found: ClaimRow, profile: ProfileName) -> Text | None:
+    """Return what the verdict at a scale turns on, without the cause that the claim names.
+
+    The cause is a paragraph, which stands on the claim's page; here it would hide the comparison.
+    """
+    if found.verdicts[profile].outcome not in (Outcome.UNDECIDED, Outcome.NOT_REPRODUCED):
+        return None
+    bare = found.claim.model_copy(update={"cause": {}})
+    return judge(bare, view.record(found.claim.chapter, profile)).reason

@@ -11,7 +11,7 @@ from okml.site.estimates import estimate_node
 from okml.site.following import note_chapters
 from okml.site.language import numbers_in, word, words
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
-from okml.site.verdicts import claim_cell
+from okml.site.tables import claim_cell
 
 CHAPTER = "video_workshop"
 
