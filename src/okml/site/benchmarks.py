@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from docutils import nodes
@@ -38,21 +37,20 @@ from okml.site.markup import (
 )
 from okml.site.provenance import duration_in, hardware, short_hash, when
 
+R = TypeVar("R", bound=MachineRecord)
+
 
 class RecordDirective(PageDirective):
     """A directive that shows records of ``results/benchmarks``."""
 
-    def path_of(self, name: str) -> Path | None:
-        """Return the file of a record, which the page then follows; None if there is none yet."""
+    def read(self, kind: type[R], name: str) -> R | None:
+        """Return a record, whose file the page then follows; None if there is none yet."""
         path = results_dir() / "benchmarks" / f"{name}.json"
         if not path.exists():
             self.env.note_reread()  # there is no file to watch yet
             return None
         self.env.note_dependency(str(path))
-        return path
-
-
-R = TypeVar("R", bound=MachineRecord)
+        return kind.read(path)
 
 
 class RecordTable(RecordDirective, Generic[R]):
@@ -72,10 +70,9 @@ class RecordTable(RecordDirective, Generic[R]):
 
     def render(self) -> list[nodes.Node]:
         """Return the table, and the time and machine of the record."""
-        path = self.path_of(self.file)
-        if path is None:
+        record = self.read(self.kind, self.file)
+        if record is None:
             return [paragraph(missing(word(self.unrecorded, self.lang)))]
-        record = self.kind.read(path)
         return [self.table(record), made(record, self.script, self.lang)]
 
     @abstractmethod
@@ -116,10 +113,9 @@ class Benchmarks(RecordDirective):
         return [part for script in scripts for part in self._one(script.stem)]
 
     def _one(self, name: str) -> list[nodes.Node]:
-        path = self.path_of(name)
-        if path is None:
+        record, script = self.read(BenchmarkRecord, name), f"benchmarks/{name}.py"
+        if record is None:
             return [paragraph(missing(f"{name}: {word('benchmark_missing', self.lang)}"))]
-        record, script = BenchmarkRecord.read(path), f"benchmarks/{name}.py"
         self.env.note_dependency(str(repository_root() / script))  # commits to it are counted
         agreed = "; ".join(
             f"{label_in(check.what, self.lang)}: {numbers_in(f'{check.difference:.1e}', self.lang)}"
@@ -163,7 +159,7 @@ class GpuCheckTable(RecordTable[GpuCheck]):
             RecordError: If the record is of the smallest sizes.
         """
         if record.tiny:
-            place = self.path_of(self.file)
+            place = results_dir() / "benchmarks" / f"{self.file}.json"
             raise RecordError(
                 f"{place} is of the smallest sizes.", "Run `make gpu-check` on a GPU."
             )
