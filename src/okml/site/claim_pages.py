@@ -22,12 +22,12 @@ from okml.profile import PROFILE_NAMES
 from okml.site import view
 from okml.site.badges import badge, verdict_badge
 from okml.site.directives import PageDirective, warn
-from okml.site.domain import IN_ONE_LANGUAGE, PAGE, domain_of, link
+from okml.site.domain import DIGEST, PAGE, domain_of, link
 from okml.site.estimates import estimate_in, prose
 from okml.site.feed import VerdictChange, verdict_changes
 from okml.site.following import note_chapters
 from okml.site.labels import label_in
-from okml.site.language import LANGUAGES, Lang, in_language, numbers_in, said, word, words
+from okml.site.language import LANGUAGES, Lang, in_language, numbers_in, other, said, word, words
 from okml.site.markup import Child, definitions, element, note, paragraph, row, scrolling_table, tag
 from okml.site.opening import one_figure
 from okml.site.pages import digest_docname, doc_link
@@ -107,10 +107,9 @@ class ClaimPage(PageDirective):
 
     def _facts(self, found: ClaimRow) -> list[tuple[str, list[Child | None]]]:
         claim, lang = found.claim, self.lang
-        own_first = sorted(IN_ONE_LANGUAGE, key=lambda digest: IN_ONE_LANGUAGE[digest][1] != lang)
         places = [
-            link(claim.id, digest, tag("span", word(digest, lang)), optional=True)
-            for digest in own_first
+            link(claim.id, DIGEST, tag("span", word(f"digest.{each}", lang)), each)
+            for each in (lang, other(lang))
         ]
         tested = link(claim.id, "cell", tag("span", word("notebook", lang).lower()))
         where = [part for place in [*places, tested] for part in (place, " · ")][:-1]

@@ -376,6 +376,11 @@ def in_language(docname: str, lang: Lang) -> str:
     return docname if page_language(docname) == lang else twin(docname)
 
 
+def other(lang: Lang) -> Lang:
+    """Return the other language."""
+    return "en" if lang == "ru" else "ru"
+
+
 def word(key: str, lang: Lang) -> str:
     """Return one of the site's own words or phrases."""
     return _WORDS[key][LANGUAGES.index(lang)]

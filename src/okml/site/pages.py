@@ -15,10 +15,10 @@ from sphinx.util import docname_join
 
 from okml.ledger.export import CLAIM_PAGES
 from okml.site.language import (
-    LANGUAGES,
     NOTEBOOK_PAGES,
     Lang,
     in_language,
+    other,
     page_language,
     theme_word,
     twin,
@@ -44,8 +44,8 @@ def digest_docname(chapter: str, lang: Lang) -> str:
 
 def page_in(env: BuildEnvironment, docname: str, lang: Lang) -> str:
     """Return the name of a page in a language, or unchanged if the book does not have it there."""
-    other = in_language(docname, lang)
-    return other if other in env.found_docs else docname
+    page = in_language(docname, lang)
+    return page if page in env.found_docs else docname
 
 
 def doc_link(docname: str, text: str | None = None) -> pending_xref:
@@ -124,12 +124,10 @@ def page_context(
     up = "../" * pagename.count("/")
     feed = f'<link rel="alternate" type="application/atom+xml" href="{up}{feed_name(lang)}">'
     context["metatags"] = context.get("metatags", "") + feed
-    if (other := twin(pagename)) in app.env.found_docs:
-        language, href = page_language(other), context["pathto"](other)
-        if base := site_address(app):  # search engines ask for it
-            href = f"{base}/{other}.html"
-        link = f'<link rel="alternate" hreflang="{language}" href="{href}">'
-        context["metatags"] += link
+    if (there := twin(pagename)) in app.env.found_docs:
+        base = site_address(app)  # search engines ask for it
+        href = f"{base}/{there}.html" if base else context["pathto"](there)
+        context["metatags"] += f'<link rel="alternate" hreflang="{other(lang)}" href="{href}">'
     context["okml_classes"] = _kinds(pagename)
     if doctree is not None and any("data-filters" in e["attrs"] for e in doctree.findall(element)):
         app.add_js_file(FILTER_SCRIPT, loading_method="defer")
@@ -160,7 +158,7 @@ def _is_wide(context: dict[str, Any]) -> bool:
 
 def _switch(env: BuildEnvironment, pagename: str, context: dict[str, Any]) -> dict[str, str] | None:
     """Return the link to the page in the other language, or else to the home page there."""
-    (lang,) = (each for each in LANGUAGES if each != page_language(pagename))
+    lang = other(page_language(pagename))
     choices = {"same": twin(pagename), "home": in_language(HOME, lang)}
     found = next((name for name, page in choices.items() if page in env.found_docs), None)
     if found is None:

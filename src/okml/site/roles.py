@@ -103,7 +103,7 @@ def finish_marks(app: Sphinx, doctree: nodes.document) -> None:
 def _mark_text(claim: str, lang: Lang) -> Nodes:
     """Return the text of a mark: the claim in words, and a link to its sentence in the digest."""
     sentence = link(claim, "page", tag("span", *prose(view.find(claim).claim.text, lang)))
-    back = link(claim, f"digest.{lang}", tag("span", word("digest", lang)), optional=True)
+    back = link(claim, DIGEST, tag("span", word("digest", lang)), lang)
     return [nodes.Text(f"{word('tests', lang)}: "), sentence, nodes.Text(" "), back]
 
 

@@ -14,7 +14,7 @@ from okml.profile import PROFILE_NAMES, ProfileName
 from okml.site import view
 from okml.site.badges import badge, count_badges, counts, icon, verdict_badge
 from okml.site.directives import PageDirective
-from okml.site.domain import ROW, domain_of, link
+from okml.site.domain import DIGEST, ROW, domain_of, link
 from okml.site.estimates import estimate_node, prose, sampled, stale_note
 from okml.site.following import note_chapters
 from okml.site.labels import label_in
@@ -160,7 +160,7 @@ def _claim(found: ClaimRow, lang: Lang) -> list[Child | None]:
     back = tag("span", word("digest", lang), classes=["okml-back"])
     return [
         tag("span", *prose(claim.text, lang), classes=["okml-text"]),
-        note(cell, " ", link(claim.id, f"digest.{lang}", back, optional=True)),
+        note(cell, " ", link(claim.id, DIGEST, back, lang)),
     ]
 
 
