@@ -20,7 +20,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import unescape
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -176,10 +175,9 @@ def _drawings(cells: list[dict[str, Any]]) -> Iterator[str]:
 
 def _shown(cell: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the scale and the SVG or the table of what a cell shows, folded ones last."""
-    shows = cell.get("metadata", {}).get(KEY, {"first": [], "more": []})
-    scales = [scale for scale, _ in shows["first"]]
-    scales += [scale for scale, count in shows["more"] for _ in range(count)]
-    for scale, output in zip_longest(scales, cell.get("outputs", [])):
+    outputs = cell.get("outputs", [])
+    shows = cell.get("metadata", {}).get(KEY, {}).get("shows", [[BUILD, ""]] * len(outputs))
+    for (scale, _), output in zip(shows, outputs, strict=True):
         html = "".join(output.get("data", {}).get("text/html", ""))
         if html.startswith(FIGURE):
             yield scale or BUILD, _drawing(html)
