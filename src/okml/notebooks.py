@@ -373,7 +373,7 @@ def execute_all(jobs: Sequence[NotebookJob], say: Callable[[str], object] = prin
     # Disable progress bars, libraries' own included, since outputs are read after the run.
     surroundings = changed_environment(OMP_NUM_THREADS=share, TQDM_DISABLE="1")
     with surroundings, stoppable(), ThreadPoolExecutor(lanes) as threads:
-        started = [threads.submit(_in_turn, chain, say) for chain in chains]
+        started = [threads.submit(_execute_chain, chain, say) for chain in chains]
         try:
             wait(started)
         except BaseException:
@@ -415,19 +415,17 @@ def changed_environment(**variables: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _in_turn(jobs: Sequence[NotebookJob], say: Callable[[str], object]) -> list[Path]:
-    return [_announced(job, say) for job in jobs]
-
-
-def _announced(job: NotebookJob, say: Callable[[str], object]) -> Path:
-    name, started, outcome = job.name, time.monotonic(), "failed"
-    say(f"{name} starts")
-    try:
-        path = execute(job)
-        outcome = "done"
-        return path
-    finally:
-        say(f"{name} ends: {outcome}, {time.monotonic() - started:.1f} s")
+def _execute_chain(jobs: Sequence[NotebookJob], say: Callable[[str], object]) -> list[Path]:
+    paths = []
+    for job in jobs:
+        started, outcome = time.monotonic(), "failed"
+        say(f"{job.name} starts")
+        try:
+            paths.append(execute(job))
+            outcome = "done"
+        finally:
+            say(f"{job.name} ends: {outcome}, {time.monotonic() - started:.1f} s")
+    return paths
 
 
 def refresh(chapter: Chapter) -> tuple[Path, ...]:
