@@ -15,7 +15,7 @@ from okml.site.directives import PageDirective
 from okml.site.following import note_chapters
 from okml.site.language import said, word
 from okml.site.markup import element, tag
-from okml.site.pages import digest_title, doc_link, page_in
+from okml.site.pages import digest_link, doc_link, page_in
 from okml.site.pictures import cover, picture
 
 
@@ -36,7 +36,7 @@ class ChapterCards(PageDirective):
         verdicts = count_badges((row.best for row in rows), self.lang)
         return tag(
             "article",
-            tag("p", digest_title(self.env, chapter, self.lang), classes=["okml-card-title"]),
+            tag("p", digest_link(self.env, chapter, self.lang), classes=["okml-card-title"]),
             *self._picture(pages),
             self._claim(rows[0]) if rows else None,
             tag("p", *verdicts, classes=["okml-card-verdicts"]),

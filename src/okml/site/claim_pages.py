@@ -30,7 +30,7 @@ from okml.site.labels import label_in
 from okml.site.language import LANGUAGES, Lang, in_language, numbers_in, other, said, word, words
 from okml.site.markup import Child, definitions, element, note, paragraph, row, scrolling_table, tag
 from okml.site.opening import one_figure
-from okml.site.pages import digest_docname, doc_link
+from okml.site.pages import digest_link
 from okml.site.pictures import claim_figure, figure_of_claim
 from okml.site.repository import measured_at, source_link, stated_at
 from okml.site.scales import caption, made_by
@@ -74,7 +74,8 @@ class ClaimPage(PageDirective):
             verdict_badge(found.best, self.lang),
             " ",
             tag("code", claim.id, classes=["okml-id"]),
-            *self._of_chapter(claim.chapter),
+            " · ",
+            digest_link(self.env, claim.chapter, self.lang),
             ids=[anchor] if anchor else [],
             classes=["okml-claim-head"],
         )
@@ -90,11 +91,6 @@ class ClaimPage(PageDirective):
             *self._history(found),
             self._cite(found),
         ]
-
-    def _of_chapter(self, chapter: str) -> list[Child]:
-        """Return the title of the chapter's digest, which leads to what was found."""
-        docname = digest_docname(chapter, self.lang)
-        return [" · ", doc_link(docname)] if docname in self.env.found_docs else []
 
     def _result(self, found: ClaimRow) -> list[nodes.Node]:
         """Return what is measured, and the number that decides with its bar and its sample."""

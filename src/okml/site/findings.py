@@ -15,7 +15,7 @@ from okml.site.estimates import estimate_node, prose, stale_note
 from okml.site.following import note_chapters
 from okml.site.language import said, word
 from okml.site.markup import Child, element, note, tag
-from okml.site.pages import digest_title
+from okml.site.pages import digest_link
 from okml.site.pictures import figure_of_claim, picture
 from okml.site.scales import caption
 
@@ -43,7 +43,7 @@ class Findings(PageDirective):
         parts = []
         for chapter, its in found.items():
             if shown := [each for each in its if not each.digest_only]:
-                title = digest_title(self.env, chapter, self.lang)
+                title = digest_link(self.env, chapter, self.lang)
                 parts += [tag("h3", title, classes=["okml-findings-of"]), self._list(shown)]
         return parts
 

@@ -15,7 +15,7 @@ from okml.site.directives import warn
 from okml.site.following import note_chapters
 from okml.site.language import Lang, counted, page_language, word
 from okml.site.markup import Child, definitions, element, paragraph, tag
-from okml.site.pages import doc_link, page_in, section_link
+from okml.site.pages import doc_link, page_in, reference
 from okml.site.provenance import duration_in, footer, memory, notebook_run
 from okml.site.roles import MARK
 
@@ -83,4 +83,4 @@ def one_figure(env: BuildEnvironment, lang: Lang) -> pending_xref | None:
     """Return a link to how one figure is run anew; None in a book without the guide."""
     if page_in(env, GUIDE, lang) not in env.found_docs:
         return None
-    return section_link(ONE_FIGURE[lang], word("one_figure", lang))
+    return reference("ref", ONE_FIGURE[lang], word("one_figure", lang))

@@ -24,7 +24,7 @@ from okml.site.language import (
     twin,
     word,
 )
-from okml.site.markup import Child, element, tag
+from okml.site.markup import Child, element
 from okml.site.repository import SOURCE_PAGES
 
 FILTER_SCRIPT = "okml-tables.js"
@@ -37,11 +37,6 @@ IN_NO_CONTENTS = (*CLAIMS, SOURCE_PAGES)
 MADE = (*IN_NO_CONTENTS, twin(NOTEBOOK_PAGES))  # the build makes these from other files
 
 
-def digest_docname(chapter: str, lang: Lang) -> str:
-    """Return the page of a chapter's digest."""
-    return in_language(f"book/digests/{chapter}", lang)
-
-
 def page_in(env: BuildEnvironment, docname: str, lang: Lang) -> str:
     """Return the name of a page in a language, or unchanged if the book does not have it there."""
     page = in_language(docname, lang)
@@ -50,15 +45,11 @@ def page_in(env: BuildEnvironment, docname: str, lang: Lang) -> str:
 
 def doc_link(docname: str, text: str | None = None) -> pending_xref:
     """Return a link to a page: its title, or a text."""
-    return _link("doc", f"/{docname}", text)
+    return reference("doc", f"/{docname}", text)
 
 
-def section_link(label: str, text: str) -> pending_xref:
-    """Return a link to the section of a page that stands below a label."""
-    return _link("ref", label, text)
-
-
-def _link(kind: str, target: str, text: str | None) -> pending_xref:
+def reference(kind: str, target: str, text: str | None) -> pending_xref:
+    """Return the link of a role of Sphinx, such as ``doc``: to the title of its target, or a text."""
     shown = nodes.inline("", "", *([nodes.Text(text)] if text is not None else []))
     return pending_xref(
         "", shown, refdomain="std", reftype=kind, reftarget=target,
@@ -66,18 +57,10 @@ def _link(kind: str, target: str, text: str | None) -> pending_xref:
     )  # fmt: skip
 
 
-def digest_title(env: BuildEnvironment, chapter: str, lang: Lang) -> Child:
-    """Return a chapter's title, a link to its digest, or the chapter's name without a digest."""
-    docname = digest_docname(chapter, lang)
-    return doc_link(docname) if docname in env.found_docs else chapter
-
-
-def chapter_link(env: BuildEnvironment, chapter: str, lang: Lang) -> Child:
-    """Return a link to a chapter's digest, or the chapter's name without a digest."""
-    docname = digest_docname(chapter, lang)
-    if docname in env.found_docs:
-        return tag("span", doc_link(docname, chapter), classes=["okml-chapter"])
-    return tag("code", chapter)
+def digest_link(env: BuildEnvironment, chapter: str, lang: Lang, text: str | None = None) -> Child:
+    """Return a link to a chapter's digest, its title or a text; without a digest the name alone."""
+    docname = in_language(f"book/digests/{chapter}", lang)
+    return doc_link(docname, text) if docname in env.found_docs else chapter
 
 
 class RussianNotebookLinks(SphinxPostTransform):  # type: ignore[misc]

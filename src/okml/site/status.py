@@ -13,7 +13,7 @@ from okml.site.estimates import stale_note
 from okml.site.following import note_chapters
 from okml.site.language import Lang, counted, word, words
 from okml.site.markup import Child, abbreviation, element, missing, row, scrolling_table, tag
-from okml.site.pages import chapter_link, doc_link, page_in
+from okml.site.pages import digest_link, doc_link, page_in
 from okml.site.provenance import (
     commit_node,
     duration_in,
@@ -40,12 +40,12 @@ class RunStatus(PageDirective):
             for profile, record in records.items():
                 if record is not None:
                     stale = stale_note(view.stale_since(chapter, profile), lang)
-                    name = chapter_link(self.env, chapter, lang)
+                    name = digest_link(self.env, chapter, lang, chapter)
                     head = [name, " ", tag("code", profile), stale]
                     body.append(row(head, *_cells(record, lang)))
             lacking = [profile for profile, record in records.items() if record is None]
             if lacking:  # they share a row, since most chapters lack some
-                name = chapter_link(self.env, chapter, lang)
+                name = digest_link(self.env, chapter, lang, chapter)
                 head = [name, " ", tag("code", ", ".join(lacking))]
                 body.append(row(head, [missing(word("not_run", lang))], *([["—"]] * 5)))
         header = words(

@@ -20,7 +20,7 @@ from okml.site.following import note_chapters
 from okml.site.labels import label_in
 from okml.site.language import Lang, counted, numbers_in, place_in_paper, said, word, words
 from okml.site.markup import Child, element, missing, note, row, scrolling_table, tag
-from okml.site.pages import chapter_link
+from okml.site.pages import digest_link
 
 LONG = 120  # characters: from here on, a note in a narrow column would make the row a tall one
 
@@ -114,7 +114,7 @@ def summary(env: BuildEnvironment, everything: dict[str, list[ClaimRow]], lang: 
     """Return a table of the number of claims by chapter and verdict."""
     header = [word("chapter", lang), *(said(LABELS[outcome], lang) for outcome in Outcome)]
     body = [
-        row([chapter_link(env, chapter, lang)], *_counts(rows))
+        row([digest_link(env, chapter, lang, chapter)], *_counts(rows))
         for chapter, rows in everything.items()
     ]
     total = [found for rows in everything.values() for found in rows]
