@@ -20,7 +20,6 @@ from okml.notebooks import (
     execute_all,
     is_current,
     prepare,
-    prepare_all,
     refresh,
 )
 from tests.notebooks import write_notebook
@@ -215,7 +214,7 @@ def test_the_notebooks_of_a_chapter_share_its_run_and_take_turns(in_parts, monke
 
     monkeypatch.setattr(notebooks, "execute", run)
     monkeypatch.setattr(notebooks, "side_by_side", lambda jobs: 2)
-    jobs = prepare_all(in_parts, "smoke", {})
+    jobs = [prepare(in_parts, "smoke", {}, notebook=path) for path in in_parts.notebooks]
     assert execute_all(jobs) == [job.output for job in jobs]
     assert order == ["space_time", "space_time_later"]
     assert len({job.folder for job in jobs}) == 1
@@ -224,7 +223,7 @@ def test_the_notebooks_of_a_chapter_share_its_run_and_take_turns(in_parts, monke
 
 
 def test_all_notebooks_of_a_chapter_are_refreshed_or_none(in_parts):
-    first, second = prepare_all(in_parts, "smoke", {})
+    first, second = (prepare(in_parts, "smoke", {}, notebook=path) for path in in_parts.notebooks)
     execute(first)
     with pytest.raises(NotebookError, match="no current smoke run of space_time"):
         refresh(in_parts)

@@ -160,9 +160,9 @@ def run(
 
     changes = pairs(parameter, device, seed)
     jobs = [
-        job
+        notebooks.prepare(found, profile, changes, out_dir, run_dir, path)
         for found in _chosen(chapters)
-        for job in notebooks.prepare_all(found, profile, changes, out_dir, run_dir)
+        for path in found.notebooks
     ]
     if wait:
         os.environ[locks.WAIT_VARIABLE] = "1"  # kernels inherit the environment

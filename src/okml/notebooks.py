@@ -37,6 +37,7 @@ STOPPED = ("SystemExit", "KeyboardInterrupt")  # exceptions that a signal raises
 NO_TIMEOUT = ("night", "gpu")  # a cell may take days; a dead kernel is detected without a limit
 PARAMETERS = {"profile", "overrides", "run_dir"}  # what a run sets; `seed` is for readers
 OWN_METADATA = "okml"
+INJECTED = "injected-parameters"  # papermill's tag of the cell with the parameters of a run
 RUSSIAN = "ru"  # a cell's metadata holds its words in Russian, see `okml.site.translation`
 # Errors of nbformat for a file that cannot be read, or is no JSON, or JSON of another schema.
 NOT_A_NOTEBOOK = (
@@ -199,17 +200,6 @@ def prepare(
     if run_dir is not None:
         writable(run_dir)
     return NotebookJob(chapter, settings, parameters, folder / notebook.name)
-
-
-def prepare_all(
-    chapter: Chapter,
-    profile: str,
-    changes: Mapping[str, str],
-    out: Path | None = None,
-    run_dir: Path | None = None,
-) -> list[NotebookJob]:
-    """Return the jobs of a chapter's notebooks; arguments and errors as in :func:`prepare`."""
-    return [prepare(chapter, profile, changes, out, run_dir, path) for path in chapter.notebooks]
 
 
 def _parameters(notebook: Path) -> set[str]:
@@ -437,7 +427,7 @@ def refresh(chapter: Chapter) -> tuple[Path, ...]:
     Raises:
         NotebookError: If there is no current ``smoke`` run.
     """
-    jobs = prepare_all(chapter, "smoke", {})
+    jobs = [prepare(chapter, "smoke", {}, notebook=path) for path in chapter.notebooks]
     if not all(map(is_current, jobs)):
         raise NotebookError(
             f"There is no current smoke run of {chapter.name}.",
@@ -450,9 +440,7 @@ def refresh(chapter: Chapter) -> tuple[Path, ...]:
 
 def _store(executed: NotebookNode, notebook: Path) -> None:
     executed.cells = [
-        cell
-        for cell in executed.cells
-        if "injected-parameters" not in cell.metadata.get("tags", [])
+        cell for cell in executed.cells if INJECTED not in cell.metadata.get("tags", [])
     ]
     committed = read_notebook(notebook).cells  # its translations may be newer than the run
     russian = {cell.id: cell.metadata[RUSSIAN] for cell in committed if RUSSIAN in cell.metadata}

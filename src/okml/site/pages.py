@@ -49,7 +49,7 @@ def doc_link(docname: str, text: str | None = None) -> pending_xref:
 
 
 def reference(kind: str, target: str, text: str | None) -> pending_xref:
-    """Return the link of a role of Sphinx, such as ``doc``: to the title of its target, or a text."""
+    """Return the link that a role of Sphinx makes, such as ``doc``; with a text or a title."""
     shown = nodes.inline("", "", *([nodes.Text(text)] if text is not None else []))
     return pending_xref(
         "", shown, refdomain="std", reftype=kind, reftarget=target,
