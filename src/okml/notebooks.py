@@ -324,13 +324,11 @@ def joined_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
     texts: dict[str, list[str]] = {}
     found: list[NotebookNode] = []
     for output in outputs:
-        if output["output_type"] != "stream":
+        is_stream = output["output_type"] == "stream"
+        if not is_stream or output["name"] not in texts:
             found.append(output)
-            continue
-        if output["name"] not in texts:
-            texts[output["name"]] = []
-            found.append(output)
-        texts[output["name"]].append(output["text"])
+        if is_stream:
+            texts.setdefault(output["name"], []).append(output["text"])
     for place, output in enumerate(found):
         if output["output_type"] == "stream":
             lines = "".join(texts[output["name"]]).split("\n")

@@ -92,16 +92,11 @@ def made(record: MachineRecord, script: str, lang: Lang, *more: str) -> nodes.No
     """
     when_and_where = f"{when(record.started)} UTC, {hardware(record.environment, lang)}, "
     origin = note(when_and_where, short_hash(record.commit.sha), *more)
-    return paragraph(origin, _since(record, script, lang))
-
-
-def _since(record: MachineRecord, script: str, lang: Lang) -> element | None:
-    """Return a note of the commits to a script that a record lacks; None if Git knows none."""
     commits = commits_since(record.commit.sha, script)
     if not commits:
-        return None
+        return paragraph(origin)
     told = f"{word('script_changed', lang)}: {counted(commits, 'commits', lang)}."
-    return note(told, classes=["okml-stale"])
+    return paragraph(origin, note(told, classes=["okml-stale"]))
 
 
 class Benchmarks(RecordDirective):

@@ -20,7 +20,7 @@ from okml.ledger.report import RECORDED
 from okml.paths import atomic_write, repository_root
 from okml.profile import PROFILE_NAMES
 from okml.site import view
-from okml.site.badges import badge, verdict_badge
+from okml.site.badges import badge, spaced, verdict_badge
 from okml.site.directives import PageDirective, warn
 from okml.site.domain import DIGEST, PAGE, domain_of, link
 from okml.site.estimates import estimate_in, prose
@@ -122,7 +122,7 @@ class ClaimPage(PageDirective):
                 (word("metric", lang), [tag("code", claim.metric)]),
                 (word("less_control" if claim.control else "control", lang), control),
                 (word("rests_on", lang), rests_on_cell(found, lang, narrow=False)),
-                (word("code", lang), [part for each in code for part in (each, " ")] or ["—"]),
+                (word("code", lang), spaced(code) or ["—"]),
             ]
         stated = source_link(self.env, *stated_at(claim.chapter, claim.id))
         return [*facts, (word("stated", lang), [stated])]
