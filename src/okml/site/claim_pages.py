@@ -68,7 +68,6 @@ class ClaimPage(PageDirective):
         found = view.find(self.arguments[0])
         claim = found.claim
         note_chapters(self.env, claim.chapter)
-        anchor = domain_of(self.env).claim_place(claim.id, PAGE, self.env.docname)
         head = tag(
             "p",
             verdict_badge(found.best, self.lang),
@@ -76,7 +75,7 @@ class ClaimPage(PageDirective):
             tag("code", claim.id, classes=["okml-id"]),
             " · ",
             digest_link(self.env, claim.chapter, self.lang),
-            ids=[anchor] if anchor else [],
+            ids=domain_of(self.env).claim_place(claim.id, PAGE, self.env.docname),
             classes=["okml-claim-head"],
         )
         why = found.best.reason

@@ -52,13 +52,13 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         """
         return self.data["places"]  # type: ignore[no-any-return]
 
-    def claim_place(self, claim: str, kind: str, docname: str) -> str | None:
-        """Register this page as a place of a claim and return the anchor; None if it has one."""
+    def claim_place(self, claim: str, kind: str, docname: str) -> list[str]:
+        """Register this page as a place of a claim; return the id there, none if it has one."""
         pages = self.places.setdefault((claim, kind, page_language(docname)), set())
         if docname in pages:
-            return None
+            return []
         pages.add(docname)
-        return _anchor(claim, kind)
+        return [_anchor(claim, kind)]
 
     def clear_doc(self, docname: str) -> None:
         """Remove the entries of a page that is read again or deleted."""

@@ -37,7 +37,7 @@ from okml.site import (
 from okml.site import status as run_status
 from okml.site.benchmarks import Benchmarks, GpuCheckTable, KillsTable
 from okml.site.findings import Findings
-from okml.site.roles import ROLES, finish_marks
+from okml.site.roles import ROLES, LedgerRole, finish_marks
 from okml.site.search import setup_search
 from okml.site.tables import ClaimsTable, Scoreboard, Verdicts
 from okml.site.targets import SpeedTargets
@@ -143,8 +143,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the nodes, roles, directives and event handlers with Sphinx."""
     app.add_node(markup.element, html=(markup.visit_element, markup.depart_element))
     app.add_domain(domain.ClaimDomain)
-    for name, role in ROLES.items():
-        app.add_role(name, role())
+    for name, show in ROLES.items():
+        app.add_role(name, LedgerRole(show))
     for name, directive in DIRECTIVES.items():
         app.add_directive(name, directive)
     app.add_post_transform(pages.RussianNotebookLinks)

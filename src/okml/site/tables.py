@@ -95,7 +95,7 @@ class Scoreboard(PageDirective):
                 _verdict(found.claim, found.best, lang),
                 rests_on_cell(found, lang),
                 *_numbers(found, scales, lang),
-                anchor=domain.claim_place(found.claim.id, ROW, self.env.docname) or "",
+                ids=domain.claim_place(found.claim.id, ROW, self.env.docname),
             )
             for chapter, rows in everything.items()
             for found in rows
