@@ -73,15 +73,12 @@ def _code_hash() -> str:
     return digest.hexdigest()
 
 
-def _add_files(app: Sphinx, config: Config) -> None:
+def _configure(app: Sphinx, config: Config) -> None:
     config.html_static_path.append(str(STATIC))
     config.html_search_scorer = str(STATIC / "okml-scorer.js")
     config.templates_path.insert(0, str(TEMPLATES))  # the theme appends its own, too
-
-
-def _drop_buttons_without_repository(app: Sphinx, config: Config) -> None:
-    """Remove the launch buttons without a repository URL, which Colab and Binder need."""
-    if not config.html_theme_options.get("repository_url"):
+    config.mathjax_path = f"{mathjax.FOLDER}/{mathjax.SCRIPT}"  # where copy_mathjax writes it
+    if not config.html_theme_options.get("repository_url"):  # Colab and Binder need it
         config.html_theme_options.pop("launch_buttons", None)
 
 
@@ -152,11 +149,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_js_file("okml-keys.js", loading_method="defer")
     app.add_js_file("okml-print.js", loading_method="defer")
     app.add_config_value("okml_code", _code_hash(), "env")
-    app.connect("config-inited", _add_files)
-    app.connect("config-inited", _drop_buttons_without_repository)
+    app.connect("config-inited", _configure)
     app.connect("config-inited", _drop_thebe)
     app.connect("config-inited", read_in_parallel)
-    app.connect("config-inited", mathjax.use_own_mathjax)
     app.connect("builder-inited", read_ahead)
     app.connect("builder-inited", following.write_fingerprints)
     app.connect("builder-inited", mathjax.only_where_formulas_are)

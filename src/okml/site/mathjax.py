@@ -9,7 +9,6 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.config import Config
 
 PACKAGE = "sphinx-mathjax-offline"  # includes MathJax 3; a folder, since the name is no identifier
 FOLDER = "mathjax"
@@ -25,11 +24,6 @@ PARTS = (
     "output/chtml/fonts",
     "a11y/assistive-mml.js",
 )
-
-
-def use_own_mathjax(app: Sphinx, config: Config) -> None:
-    """Point pages at the copy that :func:`copy_mathjax` writes."""
-    config.mathjax_path = f"{FOLDER}/{SCRIPT}"
 
 
 def only_where_formulas_are(app: Sphinx) -> None:
