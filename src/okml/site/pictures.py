@@ -107,7 +107,8 @@ def cover(notebook: Path) -> str | None:
     """Return the SVG of a notebook's cover: the tagged cell's figure, else the first; or None."""
     cells = view.notebook(notebook)["cells"]
     tagged = [cell for cell in cells if COVER in cell.get("metadata", {}).get("tags", [])]
-    return next(_drawings(tagged + cells), None)
+    shown = (html for cell in tagged + cells for _, html in _shown(cell))
+    return next((html for html in shown if not html.startswith(TABLE)), None)
 
 
 @dataclass(frozen=True)
@@ -166,11 +167,6 @@ def _section(cells: list[dict[str, Any]], mark: str) -> Iterator[dict[str, Any]]
         marked = marked or mark in text
         if marked:
             yield cell
-
-
-def _drawings(cells: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the SVG of each figure of some cells, folded ones last."""
-    return (html for cell in cells for _, html in _shown(cell) if not html.startswith(TABLE))
 
 
 def _shown(cell: dict[str, Any]) -> Iterator[tuple[str, str]]:
