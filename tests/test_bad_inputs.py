@@ -45,7 +45,6 @@ def okml(
     plan = made()
     monkeypatch.setattr(notebooks, "execute_all", lambda *_, **__: [])
     monkeypatch.setattr(resources, "require", lambda *_: None)
-    monkeypatch.setattr(resources, "require_all", lambda *_: None)
     monkeypatch.setattr(resources, "shortfalls", lambda *_: [])
     monkeypatch.setattr(Chapter, "plan", lambda *_: plan)
     monkeypatch.setenv("OKML_ROOT", str(checkout))
