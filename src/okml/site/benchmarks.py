@@ -57,7 +57,7 @@ class RecordTable(RecordDirective, Generic[R]):
     """A directive that shows one record of a type of its own as one table.
 
     Attributes:
-        file: The name of the record's file.
+        file: The name of the record's file, unless an argument names it.
         kind: The type of the record.
         script: The file or folder that measures it.
         unrecorded: The word that says that there is none yet.
@@ -70,7 +70,7 @@ class RecordTable(RecordDirective, Generic[R]):
 
     def render(self) -> list[nodes.Node]:
         """Return the table, and the time and machine of the record."""
-        record = self.read(self.kind, self.file)
+        record = self.read(self.kind, *(self.arguments or [self.file]))
         if record is None:
             return [paragraph(missing(word(self.unrecorded, self.lang)))]
         return [self.table(record), made(record, self.script, self.lang)]

@@ -12,7 +12,6 @@ from okml.ledger.quoting import plain
 from okml.site import view
 from okml.site.badges import count_badges, spaced, verdict_badge
 from okml.site.directives import PageDirective
-from okml.site.following import note_chapters
 from okml.site.language import said, word
 from okml.site.markup import element, tag
 from okml.site.pages import digest_link, doc_link, page_in
@@ -24,7 +23,7 @@ class ChapterCards(PageDirective):
 
     def render(self) -> list[nodes.Node]:
         """Return the cards of all chapters."""
-        note_chapters(self.env)
+        view.note_chapters(self.env)
         cards = map(self._card, CHAPTERS)
         return [tag("div", *cards, classes=["okml-cards"])]
 

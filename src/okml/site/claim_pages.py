@@ -25,7 +25,6 @@ from okml.site.directives import PageDirective, warn
 from okml.site.domain import DIGEST, PAGE, domain_of, link
 from okml.site.estimates import estimate_in, prose
 from okml.site.feed import VerdictChange, verdict_changes
-from okml.site.following import note_chapters
 from okml.site.labels import label_in
 from okml.site.language import LANGUAGES, Lang, in_language, numbers_in, other, said, word, words
 from okml.site.markup import Child, definitions, element, note, paragraph, row, scrolling_table, tag
@@ -67,7 +66,7 @@ class ClaimPage(PageDirective):
         """Return the body of the page."""
         found = view.find(self.arguments[0])
         claim = found.claim
-        note_chapters(self.env, claim.chapter)
+        view.note_chapters(self.env, claim.chapter)
         head = tag(
             "p",
             verdict_badge(found.best, self.lang),

@@ -22,10 +22,8 @@ from okml.site import (
     data_names,
     domain,
     feed,
-    following,
     labels,
     markup,
-    mathjax,
     opening,
     pages,
     pictures,
@@ -77,7 +75,7 @@ def _configure(app: Sphinx, config: Config) -> None:
     config.html_static_path.append(str(STATIC))
     config.html_search_scorer = str(STATIC / "okml-scorer.js")
     config.templates_path.insert(0, str(TEMPLATES))  # the theme appends its own, too
-    config.mathjax_path = f"{mathjax.FOLDER}/{mathjax.SCRIPT}"  # where copy_mathjax writes it
+    config.mathjax_path = f"{assets.MATHJAX}/{assets.STARTUP}"  # where copy_mathjax writes it
     if not config.html_theme_options.get("repository_url"):  # Colab and Binder need it
         config.html_theme_options.pop("launch_buttons", None)
 
@@ -130,7 +128,7 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
     """Write what lies beside the pages, unless there are none."""
     if failure is None:
         pictures.drop_old_files(app)
-        mathjax.copy_mathjax(app)
+        assets.copy_mathjax(app)
         claim_pages.write_ledger(app)
         feed.write_feeds(app)
         sharing.write_files_for_hosts(app)
@@ -153,9 +151,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _drop_thebe)
     app.connect("config-inited", read_in_parallel)
     app.connect("builder-inited", read_ahead)
-    app.connect("builder-inited", following.write_fingerprints)
-    app.connect("builder-inited", mathjax.only_where_formulas_are)
-    app.connect("env-updated", following.pages_with_links)
+    app.connect("builder-inited", view.write_fingerprints)
+    app.connect("builder-inited", assets.only_where_formulas_are)
+    app.connect("env-updated", view.pages_with_links)
     app.connect("env-updated", copy_cell_styles)
     app.connect("html-collect-pages", repository.source_pages)
     # Before Sphinx collects titles, tables of contents and images, at the default priority of 500.
@@ -168,7 +166,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", pages.page_context)
     # After the theme has made the table of contents, at the default priority of 500.
     app.connect("html-page-context", pages.keep_to_the_language, priority=900)
-    app.connect("html-page-context", mathjax.load_in_parts)
+    app.connect("html-page-context", assets.load_in_parts)
     app.connect("html-page-context", sharing.add_sharing_tags)
     # After all others, which add files.
     app.connect("html-page-context", assets.load_what_is_used, priority=990)

@@ -12,7 +12,6 @@ from okml.site.badges import verdict_badge
 from okml.site.directives import PageDirective
 from okml.site.domain import link
 from okml.site.estimates import estimate_node, prose, stale_note
-from okml.site.following import note_chapters
 from okml.site.language import said, word
 from okml.site.markup import Child, element, note, tag
 from okml.site.pages import digest_link
@@ -30,7 +29,7 @@ class Findings(PageDirective):
 
     def render(self) -> list[nodes.Node]:
         """Return a list of findings a chapter; those that are open come last in it."""
-        note_chapters(self.env, *self.arguments)
+        view.note_chapters(self.env, *self.arguments)
         self._drawn: set[str] = set()
         found: dict[str, list[Finding]] = {}
         for finding in load_findings():

@@ -16,7 +16,6 @@ from okml.site.badges import verdict_badge
 from okml.site.directives import warn
 from okml.site.domain import CELL, DIGEST, domain_of, is_digest, link
 from okml.site.estimates import measured_node, prose, typed
-from okml.site.following import note_chapters
 from okml.site.language import Lang, page_language, said, word
 from okml.site.markup import element, tag
 
@@ -51,7 +50,7 @@ def claim_badge(env: BuildEnvironment, claim: str, lang: Lang) -> Nodes:
     On the chapter's digest it is also the target of the cell's link.
     """
     row = view.find(claim)
-    note_chapters(env, row.claim.chapter)
+    view.note_chapters(env, row.claim.chapter)
     is_place = is_digest(env.docname, claim)
     ids = domain_of(env).claim_place(claim, DIGEST, env.docname) if is_place else []
     badge = verdict_badge(row.best, lang)
@@ -67,7 +66,7 @@ def cell_mark(env: BuildEnvironment, claim: str, lang: Lang) -> Nodes:
     A heading's id and its line in the table of contents are made from its text and must not
     contain the mark.
     """
-    note_chapters(env, view.find(claim).claim.chapter)
+    view.note_chapters(env, view.find(claim).claim.chapter)
     ids = domain_of(env).claim_place(claim, CELL, env.docname)
     mark = tag("span", classes=[MARK], ids=ids, attrs={"title": claim})
     mark["claim"] = claim
@@ -101,7 +100,7 @@ def _mark_text(claim: str, lang: Lang) -> Nodes:
 def measured_number(env: BuildEnvironment, metric: str, lang: Lang) -> Nodes:
     """Return a number from the recorded run, or a note that this scale was not run."""
     shown = measured_node(metric, lang)
-    note_chapters(env, view.chapter_of(metric))
+    view.note_chapters(env, view.chapter_of(metric))
     return [shown]
 
 

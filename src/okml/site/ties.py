@@ -8,7 +8,6 @@ from okml.site import view
 from okml.site.badges import badge
 from okml.site.benchmarks import RecordTable, number, share, spread
 from okml.site.estimates import estimate_node
-from okml.site.following import note_chapters
 from okml.site.language import numbers_in, word, words
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
 from okml.site.tables import claim_cell
@@ -27,7 +26,7 @@ class TieTrialTable(RecordTable[TieTrial]):
         A claim has its verdict in the chapter's record beside them, for which the order was drawn
         once more.
         """
-        note_chapters(self.env, CHAPTER)
+        view.note_chapters(self.env, CHAPTER)
         lang = self.lang
         header = words(lang, "claim", "ties.file", "ties.drawn", "ties.record")
         shares = [[share(each, lang)] for each in record.one_way]
