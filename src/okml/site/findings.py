@@ -65,7 +65,6 @@ class Findings(PageDirective):
         words = tag("span", *prose(found.claim.text, self.lang), classes=["okml-words"])
         badge = tag("span", verdict_badge(verdict, self.lang), classes=["okml-claim"])
         claim = tag("span", words, " ", badge)
-        stale = verdict.profile and view.stale_since(found.claim.chapter, verdict.profile)
         return tag(
             "li",
             tag("p", *said_so, classes=["okml-finding"]),
@@ -75,7 +74,7 @@ class Findings(PageDirective):
                 link(finding.claim, "page", claim),
                 self._note(verdict.reason if verdict.outcome is Outcome.UNDECIDED else None),
                 self._note(found.claim.rests_note, f"{word('rests_on', self.lang)}: "),
-                stale_note(stale or None, self.lang),
+                stale_note(found.claim.chapter, verdict.profile, self.lang),
                 classes=["okml-finding-claim"],
             ),
             *self._figure(finding.claim),

@@ -151,5 +151,5 @@ def made_by(record: RunRecord, lang: Lang) -> list[Child | None]:
         f"{seeds} · {when(made.started)[:10]} · ",
         short_hash(made.commit.sha),
         f" · {hardware(made.environment, lang)}",
-        stale_note(view.stale_since(record.chapter, record.profile), lang),
+        stale_note(record.chapter, record.profile, lang),
     ]

@@ -40,7 +40,7 @@ class RunStatus(PageDirective):
                 if (record := view.record(chapter, profile)) is None:
                     lacking.append(profile)
                     continue
-                stale = stale_note(view.stale_since(chapter, profile), lang)
+                stale = stale_note(chapter, profile, lang)
                 name = digest_link(self.env, chapter, lang, chapter)
                 head = [name, " ", tag("code", profile), stale]
                 body.append(row(head, *_cells(record, lang)))

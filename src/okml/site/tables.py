@@ -230,7 +230,7 @@ def measured_cell(found: ClaimRow, profile: ProfileName, lang: Lang) -> list[Chi
         tag("span", icon(verdict.outcome), shown, classes=["okml-nowrap"]),
         bar_note,
         note(sampled(verdict.measured, lang)),
-        stale_note(view.stale_since(claim.chapter, profile), lang),
+        stale_note(claim.chapter, profile, lang),
     ]
 
 
