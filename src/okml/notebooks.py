@@ -241,7 +241,7 @@ def reserved(jobs: Sequence[NotebookJob], say: Callable[[str], object]) -> Itera
         yield
 
 
-def execute(job: NotebookJob) -> Path:
+def execute(job: NotebookJob) -> None:
     """Execute one notebook and store the job's key in the result.
 
     Raises:
@@ -274,7 +274,6 @@ def execute(job: NotebookJob) -> Path:
         with atomic_write(job.output) as handle:
             nbformat.write(notebook, handle)
         partial.unlink()
-    return job.output
 
 
 @contextmanager
@@ -340,7 +339,7 @@ def joined_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
     return found
 
 
-def execute_all(jobs: Sequence[NotebookJob], say: Callable[[str], object] = print) -> list[Path]:
+def execute_all(jobs: Sequence[NotebookJob], say: Callable[[str], object] = print) -> None:
     """Execute chapters, some at a time; all are tried before a failure is raised.
 
     Those at a time have equal shares of the cores. The notebooks of a chapter share the folder of
@@ -354,7 +353,7 @@ def execute_all(jobs: Sequence[NotebookJob], say: Callable[[str], object] = prin
         NotebookError: If a chapter fails; it names all that failed with the reasons.
     """
     if not jobs:
-        return []
+        return
     chains = [list(own) for _, own in groupby(jobs, key=lambda job: job.chapter.name)]
     lanes = min(len(chains), side_by_side(jobs))
     share = str(max(1, usable_cores() // lanes))
@@ -373,7 +372,8 @@ def execute_all(jobs: Sequence[NotebookJob], say: Callable[[str], object] = prin
         raise failures[0]
     if failures:
         raise NotebookError("\n".join(str(error) for error in failures))
-    return [path for future in started for path in future.result()]
+    for future in started:
+        future.result()  # raises an error that is not ours
 
 
 def side_by_side(jobs: Sequence[NotebookJob]) -> int:
@@ -403,17 +403,15 @@ def changed_environment(**variables: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _execute_chain(jobs: Sequence[NotebookJob], say: Callable[[str], object]) -> list[Path]:
-    paths = []
+def _execute_chain(jobs: Sequence[NotebookJob], say: Callable[[str], object]) -> None:
     for job in jobs:
         started, outcome = time.monotonic(), "failed"
         say(f"{job.name} starts")
         try:
-            paths.append(execute(job))
+            execute(job)
             outcome = "done"
         finally:
             say(f"{job.name} ends: {outcome}, {time.monotonic() - started:.1f} s")
-    return paths
 
 
 def refresh(chapter: Chapter) -> tuple[Path, ...]:
