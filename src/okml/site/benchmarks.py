@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar
 
 from docutils import nodes
+from sphinx.environment import BuildEnvironment
 
 from okml.benchmark import (
     BenchmarkRecord,
@@ -40,20 +41,17 @@ from okml.site.provenance import duration_in, hardware, short_hash, when
 R = TypeVar("R", bound=MachineRecord)
 
 
-class RecordDirective(PageDirective):
-    """A directive that shows records of ``results/benchmarks``."""
-
-    def read(self, kind: type[R], name: str) -> R | None:
-        """Return a record, whose file the page then follows; None if there is none yet."""
-        path = results_dir() / "benchmarks" / f"{name}.json"
-        if not path.exists():
-            self.env.note_reread()  # there is no file to watch yet
-            return None
-        self.env.note_dependency(str(path))
-        return kind.read(path)
+def read_record(env: BuildEnvironment, kind: type[R], name: str) -> R | None:
+    """Return a record, whose file the page then follows; None if there is none yet."""
+    path = results_dir() / "benchmarks" / f"{name}.json"
+    if not path.exists():
+        env.note_reread()  # there is no file to watch yet
+        return None
+    env.note_dependency(str(path))
+    return kind.read(path)
 
 
-class RecordTable(RecordDirective, Generic[R]):
+class RecordTable(PageDirective, Generic[R]):
     """A directive that shows one record of a type of its own as one table.
 
     Attributes:
@@ -70,7 +68,7 @@ class RecordTable(RecordDirective, Generic[R]):
 
     def render(self) -> list[nodes.Node]:
         """Return the table, and the time and machine of the record."""
-        record = self.read(self.kind, *(self.arguments or [self.file]))
+        record = read_record(self.env, self.kind, *(self.arguments or [self.file]))
         if record is None:
             return [paragraph(missing(word(self.unrecorded, self.lang)))]
         return [self.table(record), made(record, self.script, self.lang)]
@@ -99,7 +97,7 @@ def made(record: MachineRecord, script: str, lang: Lang, *more: str) -> nodes.No
     return paragraph(origin, note(told, classes=["okml-stale"]))
 
 
-class Benchmarks(RecordDirective):
+class Benchmarks(PageDirective):
     """``{benchmark}``: all recorded benchmarks, one for each script of ``benchmarks/``."""
 
     def render(self) -> list[nodes.Node]:
@@ -108,7 +106,7 @@ class Benchmarks(RecordDirective):
         return [part for script in scripts for part in self._one(script.stem)]
 
     def _one(self, name: str) -> list[nodes.Node]:
-        record, script = self.read(BenchmarkRecord, name), f"benchmarks/{name}.py"
+        record, script = read_record(self.env, BenchmarkRecord, name), f"benchmarks/{name}.py"
         if record is None:
             return [paragraph(missing(f"{name}: {word('benchmark_missing', self.lang)}"))]
         self.env.note_dependency(str(repository_root() / script))  # commits to it are counted

@@ -10,7 +10,8 @@ from operator import attrgetter
 from docutils import nodes
 
 from okml.benchmark import BenchmarkRecord, PeerComparison
-from okml.site.benchmarks import RecordDirective, number
+from okml.site.benchmarks import number, read_record
+from okml.site.directives import PageDirective
 from okml.site.language import Lang, word, words
 from okml.site.markup import element, missing, note, row, scrolling_table, tag
 
@@ -83,7 +84,7 @@ TARGETS = (
 )  # fmt: skip
 
 
-class SpeedTargets(RecordDirective):
+class SpeedTargets(PageDirective):
     """``{speed-targets}``: each target, what is recorded, whether it is met, and why not."""
 
     def render(self) -> list[nodes.Node]:
@@ -94,7 +95,7 @@ class SpeedTargets(RecordDirective):
     def _row(self, target: Target) -> element:
         lang = self.lang
         head = word(target.name, lang).format(number(target.bound, lang))
-        record = self.read(BenchmarkRecord, target.benchmark)
+        record = read_record(self.env, BenchmarkRecord, target.benchmark)
         value = None if record is None else target.found(record)
         if record is None or value is None:
             lacks = "benchmark_missing" if record is None else "target.older"
