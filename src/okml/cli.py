@@ -169,7 +169,7 @@ def run(
     stale = [job for job in jobs if force or not notebooks.is_current(job)]
     choose_workers(engine, per_card)
     if not force:
-        resources.require([(job.settings, job.run_dir) for job in _one_a_run(stale)], say)
+        resources.require([(job.settings, job.folder) for job in _one_a_run(stale)], say)
     with notebooks.reserved(stale, say):
         # Another command may have executed the chapters while this one waited.
         stale = [job for job in stale if force or not notebooks.is_current(job)]

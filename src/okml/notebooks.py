@@ -66,6 +66,7 @@ class NotebookJob:
     settings: Profile
     parameters: Mapping[str, Any]
     output: Path
+    folder: Path  # of finished steps
 
     @property
     def notebook(self) -> Path:
@@ -76,23 +77,6 @@ class NotebookJob:
     def name(self) -> str:
         """The name of the notebook."""
         return self.output.stem
-
-    @property
-    def profile(self) -> str:
-        """The name of the settings."""
-        return self.settings.name
-
-    @property
-    def run_dir(self) -> Path | None:
-        """The folder of finished steps that the parameters name; None for the default."""
-        folder = self.parameters.get("run_dir")
-        return None if folder is None else Path(folder)
-
-    @property
-    def folder(self) -> Path:
-        """The folder of finished steps."""
-        stated = self.chapter.profile(self.profile)
-        return self.run_dir or folder_of(self.settings, stated)
 
     @property
     def on_gpu(self) -> bool:
@@ -188,9 +172,11 @@ def prepare(
         parameters["overrides"] = dict(changes)
     if run_dir is None and out is not None:
         run_dir = out / "run" / chapter.name  # of its own, since the steps of chapters share names
+    steps = folder_of(settings, chapter.profile(profile))
     if run_dir is not None:
         # Relative paths refer to this process's folder, but the kernel runs in the notebook's.
-        parameters["run_dir"] = str(run_dir.absolute())
+        steps = run_dir.absolute()
+        parameters["run_dir"] = str(steps)
     folder = build_dir() / "notebooks" / profile
     if len(parameters) > 1:  # a trial must not replace the run that the site shows
         text = json.dumps(parameters, sort_keys=True)
@@ -199,7 +185,7 @@ def prepare(
         folder = writable(out)
     if run_dir is not None:
         writable(run_dir)
-    return NotebookJob(chapter, settings, parameters, folder / notebook.name)
+    return NotebookJob(chapter, settings, parameters, folder / notebook.name, steps)
 
 
 def _parameters(notebook: Path) -> set[str]:
@@ -260,7 +246,7 @@ def execute(job: NotebookJob) -> None:
             # The kernel's working directory. With `cwd` papermill would change this process's.
             resources={"metadata": {"path": str(job.notebook.parent)}},
             start_timeout=START_TIMEOUT_S,
-            execution_timeout=None if job.profile in NO_TIMEOUT else CELL_TIMEOUT_S,
+            execution_timeout=None if job.settings.name in NO_TIMEOUT else CELL_TIMEOUT_S,
             progress_bar=False,
             extra_arguments=["--log-level=ERROR"],  # the kernel takes them
             # A graceful shutdown would wait for a helper process of multiprocessing.
@@ -270,7 +256,7 @@ def execute(job: NotebookJob) -> None:
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs = joined_streams(cell.outputs)
-        notebook.metadata[OWN_METADATA] = {"key": job.key, "profile": job.profile}
+        notebook.metadata[OWN_METADATA] = {"key": job.key, "profile": job.settings.name}
         with atomic_write(job.output) as handle:
             nbformat.write(notebook, handle)
         partial.unlink()
@@ -279,7 +265,7 @@ def execute(job: NotebookJob) -> None:
 @contextmanager
 def _explained(job: NotebookJob, kept: str) -> Iterator[None]:
     """Raise what stops a notebook as an error that says what to do."""
-    name, chapter, profile = job.name, job.chapter.name, job.profile
+    name, chapter, profile = job.name, job.chapter.name, job.settings.name
     try:
         yield
     except papermill.PapermillExecutionError as error:
