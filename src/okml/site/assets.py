@@ -26,6 +26,7 @@ USED_BY: dict[str, str | tuple[str, ...]] = {
     "togglebutton": ("toggle", "dropdown"),
 }
 SETTINGS = "documentation_options.js"  # scripts inside of a page change them, so they come first
+SEARCH = "search"  # its template has scripts that use those of all pages at once
 PACKAGE = "sphinx-mathjax-offline"  # includes MathJax 3; a folder, since the name is no identifier
 MATHJAX = "mathjax"
 STARTUP = "startup.js"
@@ -40,7 +41,6 @@ PARTS = (
     "output/chtml/fonts",
     "a11y/assistive-mml.js",
 )
-SEARCH = "search"  # its template has scripts that use those of all pages at once
 
 
 def load_what_is_used(
