@@ -43,9 +43,8 @@ def okml(
 ) -> Okml:
     """Run the command line as the console script does; return its exit code and its words."""
     plan = made()
-    monkeypatch.setattr(notebooks, "execute_all", lambda *_, **__: [])
+    monkeypatch.setattr(notebooks, "execute_all", lambda *_, **__: None)
     monkeypatch.setattr(resources, "require", lambda *_: None)
-    monkeypatch.setattr(resources, "require_all", lambda *_: None)
     monkeypatch.setattr(resources, "shortfalls", lambda *_: [])
     monkeypatch.setattr(Chapter, "plan", lambda *_: plan)
     monkeypatch.setenv("OKML_ROOT", str(checkout))

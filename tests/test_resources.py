@@ -14,7 +14,7 @@ from okml.errors import ResourceError
 from okml.lightsage.datasets.coveo import COLUMNS, WHERE
 from okml.plan import Item, Plan
 from okml.profile import Profile
-from okml.resources import require, require_all, shortfalls, workers
+from okml.resources import require, shortfalls, workers
 from okml.runtime import on_one_disk
 from tests.plans import made
 
@@ -128,14 +128,14 @@ def test_chapters_of_one_command_share_a_disk(plans: dict[str, Plan], tmp_path: 
     plans.update({name: made(chapter=name, disk_gib=140.0, data=()) for name in names})
     runs = [(chapter(name).profile("gpu"), tmp_path / name) for name in names]
     said: list[str] = []
-    require_all(runs[:2], said.append)
+    require(runs[:2], said.append)
     with pytest.raises(ResourceError, match="space_time, strec, add take together") as error:
-        require_all(runs, said.append)
+        require(runs, said.append)
     assert "free disk: 420.0 GiB needed, 300.0 GiB here" in error.value.message
     # Those of the smallest scale fit any machine.
     smoke = [(chapter(name).profile("smoke"), folder) for name, folder in zip(
         names, (folder for _, folder in runs), strict=True)]  # fmt: skip
-    require_all([*runs[:2], smoke[2]], said.append)
+    require([*runs[:2], smoke[2]], said.append)
     assert said == []
 
 
@@ -145,13 +145,13 @@ def test_a_disk_that_only_a_bound_exceeds_is_warned_of(
     plans["strec"] = made(chapter="strec", disk_gib=310.0, disk_bound_gib=20.0, data=())
     stated = chapter("strec").profile("gpu")
     said: list[str] = []
-    require(stated, tmp_path, said.append)
+    require([(stated, tmp_path)], said.append)
     sentence = "free disk: at most 310.0 GiB needed, 300.0 GiB here"
     assert shortfalls(plans["strec"], stated, tmp_path) == [sentence]
     assert sentence in said[0]
     plans["strec"] = made(chapter="strec", disk_gib=310.0, disk_bound_gib=9.0, data=())
     with pytest.raises(ResourceError, match=r"at most 310\.0 GiB"):
-        require(stated, tmp_path, said.append)
+        require([(stated, tmp_path)], said.append)
     assert len(said) == 1
 
 

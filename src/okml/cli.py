@@ -160,16 +160,16 @@ def run(
 
     changes = pairs(parameter, device, seed)
     jobs = [
-        job
+        notebooks.prepare(found, profile, changes, out_dir, run_dir, path)
         for found in _chosen(chapters)
-        for job in notebooks.prepare_all(found, profile, changes, out_dir, run_dir)
+        for path in found.notebooks
     ]
     if wait:
         os.environ[locks.WAIT_VARIABLE] = "1"  # kernels inherit the environment
     stale = [job for job in jobs if force or not notebooks.is_current(job)]
     choose_workers(engine, per_card)
     if not force:
-        resources.require_all([(job.settings, job.run_dir) for job in _one_a_run(stale)], say)
+        resources.require([(job.settings, job.folder) for job in _one_a_run(stale)], say)
     with notebooks.reserved(stale, say):
         # Another command may have executed the chapters while this one waited.
         stale = [job for job in stale if force or not notebooks.is_current(job)]

@@ -31,6 +31,8 @@ from okml.locks import held
 from okml.profile import Profile
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+HUB = "https://huggingface.co/"
+OWN_LICENSE = "apache-2.0"
 
 
 @dataclass(frozen=True)
@@ -157,9 +159,6 @@ def finished(found: Chapter, profile: Profile, folder: Path) -> RunRecord:
     return record
 
 
-# ------------------------------------------------------------------ the card
-
-
 def model_card(network: ModelExport, record: RunRecord) -> str:
     """Return the card of a network: what it is, how to load it, and how its run measured."""
     made = record.provenance
@@ -189,10 +188,6 @@ def model_card(network: ModelExport, record: RunRecord) -> str:
         f"```json\n{json.dumps(record.settings, indent=1)}\n```",
     ]
     return "\n\n".join(sections) + "\n"
-
-
-HUB = "https://huggingface.co/"
-OWN_LICENSE = "apache-2.0"
 
 
 def _license(bases: tuple[str, ...]) -> str:

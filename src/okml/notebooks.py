@@ -37,6 +37,7 @@ STOPPED = ("SystemExit", "KeyboardInterrupt")  # exceptions that a signal raises
 NO_TIMEOUT = ("night", "gpu")  # a cell may take days; a dead kernel is detected without a limit
 PARAMETERS = {"profile", "overrides", "run_dir"}  # what a run sets; `seed` is for readers
 OWN_METADATA = "okml"
+INJECTED = "injected-parameters"  # papermill's tag of the cell with the parameters of a run
 RUSSIAN = "ru"  # a cell's metadata holds its words in Russian, see `okml.site.translation`
 # Errors of nbformat for a file that cannot be read, or is no JSON, or JSON of another schema.
 NOT_A_NOTEBOOK = (
@@ -65,6 +66,7 @@ class NotebookJob:
     settings: Profile
     parameters: Mapping[str, Any]
     output: Path
+    folder: Path  # of finished steps
 
     @property
     def notebook(self) -> Path:
@@ -75,23 +77,6 @@ class NotebookJob:
     def name(self) -> str:
         """The name of the notebook."""
         return self.output.stem
-
-    @property
-    def profile(self) -> str:
-        """The name of the settings."""
-        return self.settings.name
-
-    @property
-    def run_dir(self) -> Path | None:
-        """The folder of finished steps that the parameters name; None for the default."""
-        folder = self.parameters.get("run_dir")
-        return None if folder is None else Path(folder)
-
-    @property
-    def folder(self) -> Path:
-        """The folder of finished steps."""
-        stated = self.chapter.profile(self.profile)
-        return self.run_dir or folder_of(self.settings, stated)
 
     @property
     def on_gpu(self) -> bool:
@@ -187,9 +172,11 @@ def prepare(
         parameters["overrides"] = dict(changes)
     if run_dir is None and out is not None:
         run_dir = out / "run" / chapter.name  # of its own, since the steps of chapters share names
+    steps = folder_of(settings, chapter.profile(profile))
     if run_dir is not None:
         # Relative paths refer to this process's folder, but the kernel runs in the notebook's.
-        parameters["run_dir"] = str(run_dir.absolute())
+        steps = run_dir.absolute()
+        parameters["run_dir"] = str(steps)
     folder = build_dir() / "notebooks" / profile
     if len(parameters) > 1:  # a trial must not replace the run that the site shows
         text = json.dumps(parameters, sort_keys=True)
@@ -198,18 +185,7 @@ def prepare(
         folder = writable(out)
     if run_dir is not None:
         writable(run_dir)
-    return NotebookJob(chapter, settings, parameters, folder / notebook.name)
-
-
-def prepare_all(
-    chapter: Chapter,
-    profile: str,
-    changes: Mapping[str, str],
-    out: Path | None = None,
-    run_dir: Path | None = None,
-) -> list[NotebookJob]:
-    """Return the jobs of a chapter's notebooks; arguments and errors as in :func:`prepare`."""
-    return [prepare(chapter, profile, changes, out, run_dir, path) for path in chapter.notebooks]
+    return NotebookJob(chapter, settings, parameters, folder / notebook.name, steps)
 
 
 def _parameters(notebook: Path) -> set[str]:
@@ -251,7 +227,7 @@ def reserved(jobs: Sequence[NotebookJob], say: Callable[[str], object]) -> Itera
         yield
 
 
-def execute(job: NotebookJob) -> Path:
+def execute(job: NotebookJob) -> None:
     """Execute one notebook and store the job's key in the result.
 
     Raises:
@@ -270,7 +246,7 @@ def execute(job: NotebookJob) -> Path:
             # The kernel's working directory. With `cwd` papermill would change this process's.
             resources={"metadata": {"path": str(job.notebook.parent)}},
             start_timeout=START_TIMEOUT_S,
-            execution_timeout=None if job.profile in NO_TIMEOUT else CELL_TIMEOUT_S,
+            execution_timeout=None if job.settings.name in NO_TIMEOUT else CELL_TIMEOUT_S,
             progress_bar=False,
             extra_arguments=["--log-level=ERROR"],  # the kernel takes them
             # A graceful shutdown would wait for a helper process of multiprocessing.
@@ -280,17 +256,16 @@ def execute(job: NotebookJob) -> Path:
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs = joined_streams(cell.outputs)
-        notebook.metadata[OWN_METADATA] = {"key": job.key, "profile": job.profile}
+        notebook.metadata[OWN_METADATA] = {"key": job.key, "profile": job.settings.name}
         with atomic_write(job.output) as handle:
             nbformat.write(notebook, handle)
         partial.unlink()
-    return job.output
 
 
 @contextmanager
 def _explained(job: NotebookJob, kept: str) -> Iterator[None]:
     """Raise what stops a notebook as an error that says what to do."""
-    name, chapter, profile = job.name, job.chapter.name, job.profile
+    name, chapter, profile = job.name, job.chapter.name, job.settings.name
     try:
         yield
     except papermill.PapermillExecutionError as error:
@@ -334,13 +309,11 @@ def joined_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
     texts: dict[str, list[str]] = {}
     found: list[NotebookNode] = []
     for output in outputs:
-        if output["output_type"] != "stream":
+        is_stream = output["output_type"] == "stream"
+        if not is_stream or output["name"] not in texts:
             found.append(output)
-            continue
-        if output["name"] not in texts:
-            texts[output["name"]] = []
-            found.append(output)
-        texts[output["name"]].append(output["text"])
+        if is_stream:
+            texts.setdefault(output["name"], []).append(output["text"])
     for place, output in enumerate(found):
         if output["output_type"] == "stream":
             lines = "".join(texts[output["name"]]).split("\n")
@@ -352,7 +325,7 @@ def joined_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
     return found
 
 
-def execute_all(jobs: Sequence[NotebookJob], say: Callable[[str], object] = print) -> list[Path]:
+def execute_all(jobs: Sequence[NotebookJob], say: Callable[[str], object] = print) -> None:
     """Execute chapters, some at a time; all are tried before a failure is raised.
 
     Those at a time have equal shares of the cores. The notebooks of a chapter share the folder of
@@ -366,14 +339,14 @@ def execute_all(jobs: Sequence[NotebookJob], say: Callable[[str], object] = prin
         NotebookError: If a chapter fails; it names all that failed with the reasons.
     """
     if not jobs:
-        return []
+        return
     chains = [list(own) for _, own in groupby(jobs, key=lambda job: job.chapter.name)]
     lanes = min(len(chains), side_by_side(jobs))
     share = str(max(1, usable_cores() // lanes))
     # Disable progress bars, libraries' own included, since outputs are read after the run.
     surroundings = changed_environment(OMP_NUM_THREADS=share, TQDM_DISABLE="1")
     with surroundings, stoppable(), ThreadPoolExecutor(lanes) as threads:
-        started = [threads.submit(_in_turn, chain, say) for chain in chains]
+        started = [threads.submit(_execute_chain, chain, say) for chain in chains]
         try:
             wait(started)
         except BaseException:
@@ -385,7 +358,8 @@ def execute_all(jobs: Sequence[NotebookJob], say: Callable[[str], object] = prin
         raise failures[0]
     if failures:
         raise NotebookError("\n".join(str(error) for error in failures))
-    return [path for future in started for path in future.result()]
+    for future in started:
+        future.result()  # raises an error that is not ours
 
 
 def side_by_side(jobs: Sequence[NotebookJob]) -> int:
@@ -415,19 +389,15 @@ def changed_environment(**variables: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _in_turn(jobs: Sequence[NotebookJob], say: Callable[[str], object]) -> list[Path]:
-    return [_announced(job, say) for job in jobs]
-
-
-def _announced(job: NotebookJob, say: Callable[[str], object]) -> Path:
-    name, started, outcome = job.name, time.monotonic(), "failed"
-    say(f"{name} starts")
-    try:
-        path = execute(job)
-        outcome = "done"
-        return path
-    finally:
-        say(f"{name} ends: {outcome}, {time.monotonic() - started:.1f} s")
+def _execute_chain(jobs: Sequence[NotebookJob], say: Callable[[str], object]) -> None:
+    for job in jobs:
+        started, outcome = time.monotonic(), "failed"
+        say(f"{job.name} starts")
+        try:
+            execute(job)
+            outcome = "done"
+        finally:
+            say(f"{job.name} ends: {outcome}, {time.monotonic() - started:.1f} s")
 
 
 def refresh(chapter: Chapter) -> tuple[Path, ...]:
@@ -439,7 +409,7 @@ def refresh(chapter: Chapter) -> tuple[Path, ...]:
     Raises:
         NotebookError: If there is no current ``smoke`` run.
     """
-    jobs = prepare_all(chapter, "smoke", {})
+    jobs = [prepare(chapter, "smoke", {}, notebook=path) for path in chapter.notebooks]
     if not all(map(is_current, jobs)):
         raise NotebookError(
             f"There is no current smoke run of {chapter.name}.",
@@ -452,9 +422,7 @@ def refresh(chapter: Chapter) -> tuple[Path, ...]:
 
 def _store(executed: NotebookNode, notebook: Path) -> None:
     executed.cells = [
-        cell
-        for cell in executed.cells
-        if "injected-parameters" not in cell.metadata.get("tags", [])
+        cell for cell in executed.cells if INJECTED not in cell.metadata.get("tags", [])
     ]
     committed = read_notebook(notebook).cells  # its translations may be newer than the run
     russian = {cell.id: cell.metadata[RUSSIAN] for cell in committed if RUSSIAN in cell.metadata}

@@ -62,12 +62,7 @@ def workers(plan: Plan, settings: Profile) -> int:
     return max(1, min(places, plan.jobs))
 
 
-def require(settings: Profile, run_dir: Path | None, say: Callable[[str], None]) -> None:
-    """Refuse a large run that does not fit this machine; see :func:`require_all`."""
-    require_all([(settings, run_dir)], say)
-
-
-def require_all(runs: Iterable[Run], say: Callable[[str], None]) -> None:
+def require(runs: Iterable[Run], say: Callable[[str], None]) -> None:
     """Refuse large runs that do not fit this machine, each alone and their files together.
 
     Args:

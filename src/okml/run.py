@@ -57,7 +57,7 @@ def main(name: str) -> None:
         settings = found.profile(profile, pairs(parameter, device))
         choose_workers(engine, per_card)
         if not force:
-            require(settings, folder, say)
+            require([(settings, folder)], say)
         folder = writable(folder or folder_of(settings, found.profile(profile)))
         runlog.echo(say)
         if wait:

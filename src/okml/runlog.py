@@ -108,12 +108,8 @@ def step(name: str) -> Iterator[None]:
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
     """Return the events of all runs of a folder in order of time; skip invalid lines."""
-    try:
-        lines = (folder / EVENTS).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
     events = []
-    for line in lines:
+    for line in lines_of(folder / EVENTS):
         with suppress(ValueError, RecursionError):
             events.append(json.loads(line))
     whole = [event for event in events if isinstance(event, dict) and {"time", "event"} <= {*event}]
@@ -122,11 +118,16 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
 
 def last_lines(folder: Path, number: int) -> list[str]:
     """Return the last lines of ``run.log``."""
+    lines = lines_of(folder / LOG)
+    return lines[max(len(lines) - number, 0) :]
+
+
+def lines_of(path: Path) -> list[str]:
+    """Return the lines of a file, whatever its bytes; none if it cannot be read."""
     try:
-        lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    return lines[len(lines) - number :] if number < len(lines) else lines
 
 
 def sentence(values: Mapping[str, Any]) -> str:

@@ -59,11 +59,7 @@ def folders(chapter: str) -> list[Path]:
     """Return the folders in which a chapter has run."""
     root = build_dir() / "runs" / chapter
     usual = [path.parent for path in sorted(root.glob(f"*/{runlog.EVENTS}"))]
-    try:
-        lines = (root / ELSEWHERE).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    others = [Path(line) for line in lines if is_folder(line)]
+    others = [Path(line) for line in runlog.lines_of(root / ELSEWHERE) if is_folder(line)]
     noted = [folder for folder in others if (folder / runlog.EVENTS).is_file()]
     return list(dict.fromkeys([*usual, *noted]))
 

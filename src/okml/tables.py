@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -14,36 +15,28 @@ from okml.ledger import Claim, RunRecord, Verdict, format_estimate, judge, load_
 NUMBER = "text-align: right; font-variant-numeric: tabular-nums"
 
 
+@dataclass(eq=False)
 class Table:
     """A frame as a captioned table.
 
-    Args:
+    Attributes:
         frame: The rows of the table.
         caption: The caption, a description of the content.
         digits: Decimals of floating-point numbers below ten. A column of larger numbers has
             fewer, and a column of whole numbers above 1 (counts, years) none.
         intervals: The columns with the ends of an interval, by the column with its value. They
-            are shown behind the value: ``0.12 [0.10, 0.14]``.
+            are shown behind the value: ``0.12 [0.10, 0.14]``. A record may have no such column.
     """
 
-    def __init__(
-        self,
-        frame: pl.DataFrame,
-        caption: str,
-        digits: int = 3,
-        intervals: Mapping[str, tuple[str, str]] | None = None,
-    ) -> None:
-        self.frame = frame
-        self.caption = caption
-        self.digits = digits
-        known = (intervals or {}).items()  # a record may have no column
-        self.intervals = {name: ends for name, ends in known if name in frame.columns}
+    frame: pl.DataFrame
+    caption: str
+    digits: int = 3
+    intervals: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
-        ends = {name for pair in self.intervals.values() for name in pair}
-        shown = {
-            name: self._digits(self.frame[name]) for name in self.frame.columns if name not in ends
-        }
+        columns = self.frame.columns
+        ends = {end for name in self.intervals.keys() & columns for end in self.intervals[name]}
+        shown = {name: self._digits(self.frame[name]) for name in columns if name not in ends}
         numeric = {name for name in shown if self.frame.schema[name].is_numeric()}
         head = "".join(
             f'<th scope="col"{self._style(name in numeric)}>'

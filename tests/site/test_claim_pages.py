@@ -32,7 +32,7 @@ DRAWN = [  # the test of a claim, and the figure of its record
     {"cell_type": "markdown", "source": "{tests}`space_time.map`"},
     {
         "cell_type": "code",
-        "metadata": {"okml": {"first": [["cpu", ""]], "more": []}},
+        "metadata": {"okml": {"shows": [["cpu", ""]], "own": 1}},
         "outputs": [{"data": {"text/html": FIGURE}}],
     },
 ]
@@ -268,7 +268,7 @@ def test_the_figure_of_a_claim_is_of_the_scale_that_decides_it(book):
     later = FIGURE.replace("A map of cities.", "A map of towns.")
     cell = {
         "cell_type": "code",
-        "metadata": {"okml": {"first": [["night", ""]], "more": [["cpu", 1]]}},
+        "metadata": {"okml": {"shows": [["night", ""], ["cpu", ""]], "own": 1}},
         "outputs": [{"data": {"text/html": html}} for html in (later, FIGURE)],
     }
     book.write("notebooks/space_time.ipynb", json.dumps(NOTEBOOK | {"cells": [DRAWN[0], cell]}))
@@ -286,7 +286,7 @@ def test_a_claim_whose_test_shows_a_table_first_has_the_table_and_no_empty_one(b
         FIGURE,
     ]
     cell = DRAWN[1] | {
-        "metadata": {"okml": {"first": [["cpu", ""]] * 3, "more": []}},
+        "metadata": {"okml": {"shows": [["cpu", ""]] * 3, "own": 3}},
         "outputs": [{"data": {"text/html": html}} for html in shown],
     }
     book.write("notebooks/space_time.ipynb", json.dumps(NOTEBOOK | {"cells": [DRAWN[0], cell]}))

@@ -18,8 +18,8 @@ def environment(data):
 def read(data, page):
     """Return what a reader forked from a main process sends back, and the anchor on its page."""
     domain = ClaimDomain(environment(data))
-    anchor = domain.claim_place(CLAIM, CELL, page)
-    assert domain.claim_place(CLAIM, CELL, page) is None  # the second mark on a page
+    (anchor,) = domain.claim_place(CLAIM, CELL, page)
+    assert domain.claim_place(CLAIM, CELL, page) == []  # the second mark on a page
     return domain.data, anchor
 
 

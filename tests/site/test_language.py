@@ -64,8 +64,10 @@ def test_titles_of_pages_that_both_languages_share_have_a_russian_form():
 
 
 def test_templates_of_ours_come_before_those_of_the_theme():
-    config = SimpleNamespace(html_static_path=[], templates_path=["of the theme"])
-    extension._add_files(None, config)
+    config = SimpleNamespace(
+        html_static_path=[], templates_path=["of the theme"], html_theme_options={}
+    )
+    extension._configure(None, config)
     assert config.templates_path == [str(extension.TEMPLATES), "of the theme"]
 
 

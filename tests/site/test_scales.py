@@ -83,15 +83,17 @@ def test_a_cell_shows_what_the_best_record_holds_and_folds_the_rest():
     show_records(notebook, {"gpu": recorded("gpu", 0.75), "cpu": recorded("cpu", 0.25)})
     protocol, rows, study = notebook.cells
     # Both scales have the same protocol, which is shown once.
-    assert protocol.metadata["okml"] == {"first": [["gpu", ""]], "more": [["smoke", 1]]}
+    assert protocol.metadata["okml"] == {"shows": [["gpu", ""], ["smoke", ""]], "own": 1}
     shown = texts(rows.outputs)
     assert rows.metadata["okml"] == {
-        "first": [
+        "shows": [
             ["gpu", ""],
             ["", ""],  # the same in every run
             ["smoke", "The record does not hold the rows controls.margins."],
+            ["cpu", ""],
+            ["smoke", ""],
         ],
-        "more": [["cpu", 1], ["smoke", 1]],
+        "own": 3,
     }
     assert "0.750" in shown[0]
     assert "none" not in shown[0]  # the cell's own filter was applied
@@ -126,7 +128,7 @@ def test_pictures_stand_before_a_larger_scale_that_has_none(of_cpu, first, alt):
     show_records(notebook, {"night": of_sets("night", "emoji"), "cpu": of_sets("cpu", of_cpu)})
     (cell,) = notebook.cells
     # That there are none is not said again below it.
-    assert (cell.metadata["okml"]["first"], cell.metadata["okml"]["more"]) == ([[first, ""]], [])
+    assert cell.metadata["okml"]["shows"] == [[first, ""]]
     assert f'aria-label="{alt}"' in texts(cell.outputs)[0]
 
 
@@ -208,8 +210,8 @@ def test_the_page_names_scale_commit_and_date_and_folds_this_builds_run(book):
     page = new_document("notebooks/space_time")
     parts = [nodes.container("", nodes.paragraph("", part)) for part in ("a", "b", "twin")]
     scales = {
-        "first": [["cpu", ""], ["smoke", "There are no rows."]],
-        "more": [["smoke", 1]],
+        "shows": [["cpu", ""], ["smoke", "There are no rows."], ["smoke", ""]],
+        "own": 2,
         "drawn": [["src/okml/space_time/figures/maps.py", 7]],
     }
     metadata = {"okml": scales}

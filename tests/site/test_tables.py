@@ -7,7 +7,7 @@ import pytest
 from okml.chapters import CHAPTERS
 from okml.site import view
 from okml.site.provenance import duration_in, record_facts
-from okml.site.verdicts import share_of_seeds, short_reason
+from okml.site.tables import share_of_seeds, short_reason
 from tests.site.conftest import LONG_WHY, NOTEBOOK, PAGES, cells, record, save, small_book
 
 CHANGED = "older settings"  # the claims and records are made up

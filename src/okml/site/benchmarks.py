@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from docutils import nodes
+from sphinx.environment import BuildEnvironment
 
 from okml.benchmark import (
     BenchmarkRecord,
@@ -38,28 +38,24 @@ from okml.site.markup import (
 )
 from okml.site.provenance import duration_in, hardware, short_hash, when
 
-
-class RecordDirective(PageDirective):
-    """A directive that shows records of ``results/benchmarks``."""
-
-    def path_of(self, name: str) -> Path | None:
-        """Return the file of a record, which the page then follows; None if there is none yet."""
-        path = results_dir() / "benchmarks" / f"{name}.json"
-        if not path.exists():
-            self.env.note_reread()  # there is no file to watch yet
-            return None
-        self.env.note_dependency(str(path))
-        return path
-
-
 R = TypeVar("R", bound=MachineRecord)
 
 
-class RecordTable(RecordDirective, Generic[R]):
+def read_record(env: BuildEnvironment, kind: type[R], name: str) -> R | None:
+    """Return a record, whose file the page then follows; None if there is none yet."""
+    path = results_dir() / "benchmarks" / f"{name}.json"
+    if not path.exists():
+        env.note_reread()  # there is no file to watch yet
+        return None
+    env.note_dependency(str(path))
+    return kind.read(path)
+
+
+class RecordTable(PageDirective, Generic[R]):
     """A directive that shows one record of a type of its own as one table.
 
     Attributes:
-        file: The name of the record's file.
+        file: The name of the record's file, unless an argument names it.
         kind: The type of the record.
         script: The file or folder that measures it.
         unrecorded: The word that says that there is none yet.
@@ -72,10 +68,9 @@ class RecordTable(RecordDirective, Generic[R]):
 
     def render(self) -> list[nodes.Node]:
         """Return the table, and the time and machine of the record."""
-        path = self.path_of(self.file)
-        if path is None:
+        record = read_record(self.env, self.kind, *(self.arguments or [self.file]))
+        if record is None:
             return [paragraph(missing(word(self.unrecorded, self.lang)))]
-        record = self.kind.read(path)
         return [self.table(record), made(record, self.script, self.lang)]
 
     @abstractmethod
@@ -95,19 +90,14 @@ def made(record: MachineRecord, script: str, lang: Lang, *more: str) -> nodes.No
     """
     when_and_where = f"{when(record.started)} UTC, {hardware(record.environment, lang)}, "
     origin = note(when_and_where, short_hash(record.commit.sha), *more)
-    return paragraph(origin, _since(record, script, lang))
-
-
-def _since(record: MachineRecord, script: str, lang: Lang) -> element | None:
-    """Return a note of the commits to a script that a record lacks; None if Git knows none."""
     commits = commits_since(record.commit.sha, script)
     if not commits:
-        return None
+        return paragraph(origin)
     told = f"{word('script_changed', lang)}: {counted(commits, 'commits', lang)}."
-    return note(told, classes=["okml-stale"])
+    return paragraph(origin, note(told, classes=["okml-stale"]))
 
 
-class Benchmarks(RecordDirective):
+class Benchmarks(PageDirective):
     """``{benchmark}``: all recorded benchmarks, one for each script of ``benchmarks/``."""
 
     def render(self) -> list[nodes.Node]:
@@ -116,10 +106,9 @@ class Benchmarks(RecordDirective):
         return [part for script in scripts for part in self._one(script.stem)]
 
     def _one(self, name: str) -> list[nodes.Node]:
-        path = self.path_of(name)
-        if path is None:
+        record, script = read_record(self.env, BenchmarkRecord, name), f"benchmarks/{name}.py"
+        if record is None:
             return [paragraph(missing(f"{name}: {word('benchmark_missing', self.lang)}"))]
-        record, script = BenchmarkRecord.read(path), f"benchmarks/{name}.py"
         self.env.note_dependency(str(repository_root() / script))  # commits to it are counted
         agreed = "; ".join(
             f"{label_in(check.what, self.lang)}: {numbers_in(f'{check.difference:.1e}', self.lang)}"
@@ -163,7 +152,7 @@ class GpuCheckTable(RecordTable[GpuCheck]):
             RecordError: If the record is of the smallest sizes.
         """
         if record.tiny:
-            place = self.path_of(self.file)
+            place = results_dir() / "benchmarks" / f"{self.file}.json"
             raise RecordError(
                 f"{place} is of the smallest sizes.", "Run `make gpu-check` on a GPU."
             )

@@ -12,10 +12,9 @@ from okml.ledger.quoting import plain
 from okml.site import view
 from okml.site.badges import count_badges, spaced, verdict_badge
 from okml.site.directives import PageDirective
-from okml.site.following import note_chapters
 from okml.site.language import said, word
 from okml.site.markup import element, tag
-from okml.site.pages import digest_title, doc_link, page_in
+from okml.site.pages import digest_link, doc_link, page_in
 from okml.site.pictures import cover, picture
 
 
@@ -24,7 +23,7 @@ class ChapterCards(PageDirective):
 
     def render(self) -> list[nodes.Node]:
         """Return the cards of all chapters."""
-        note_chapters(self.env)
+        view.note_chapters(self.env)
         cards = map(self._card, CHAPTERS)
         return [tag("div", *cards, classes=["okml-cards"])]
 
@@ -36,7 +35,7 @@ class ChapterCards(PageDirective):
         verdicts = count_badges((row.best for row in rows), self.lang)
         return tag(
             "article",
-            tag("p", digest_title(self.env, chapter, self.lang), classes=["okml-card-title"]),
+            tag("p", digest_link(self.env, chapter, self.lang), classes=["okml-card-title"]),
             *self._picture(pages),
             self._claim(rows[0]) if rows else None,
             tag("p", *verdicts, classes=["okml-card-verdicts"]),

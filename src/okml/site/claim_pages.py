@@ -20,22 +20,27 @@ from okml.ledger.report import RECORDED
 from okml.paths import atomic_write, repository_root
 from okml.profile import PROFILE_NAMES
 from okml.site import view
-from okml.site.badges import badge, verdict_badge
+from okml.site.badges import badge, spaced, verdict_badge
 from okml.site.directives import PageDirective, warn
-from okml.site.domain import IN_ONE_LANGUAGE, PAGE, domain_of, link
+from okml.site.domain import DIGEST, PAGE, domain_of, link
 from okml.site.estimates import estimate_in, prose
 from okml.site.feed import VerdictChange, verdict_changes
-from okml.site.following import note_chapters
 from okml.site.labels import label_in
-from okml.site.language import LANGUAGES, Lang, in_language, numbers_in, said, word, words
+from okml.site.language import LANGUAGES, Lang, in_language, numbers_in, other, said, word, words
 from okml.site.markup import Child, definitions, element, note, paragraph, row, scrolling_table, tag
 from okml.site.opening import one_figure
-from okml.site.pages import digest_docname, doc_link
+from okml.site.pages import digest_link
 from okml.site.pictures import claim_figure, figure_of_claim
 from okml.site.repository import measured_at, source_link, stated_at
 from okml.site.scales import caption, made_by
-from okml.site.tables import change_note, control_cell, measured_cell, paper_cell, rests_on_cell
-from okml.site.verdicts import share_of_seeds
+from okml.site.tables import (
+    change_note,
+    control_cell,
+    measured_cell,
+    paper_cell,
+    rests_on_cell,
+    share_of_seeds,
+)
 
 LEDGER, SCHEMA = "ledger.json", "ledger.schema.json"
 
@@ -61,15 +66,15 @@ class ClaimPage(PageDirective):
         """Return the body of the page."""
         found = view.find(self.arguments[0])
         claim = found.claim
-        note_chapters(self.env, claim.chapter)
-        anchor = domain_of(self.env).claim_place(claim.id, PAGE, self.env.docname)
+        view.note_chapters(self.env, claim.chapter)
         head = tag(
             "p",
             verdict_badge(found.best, self.lang),
             " ",
             tag("code", claim.id, classes=["okml-id"]),
-            *self._of_chapter(claim.chapter),
-            ids=[anchor] if anchor else [],
+            " · ",
+            digest_link(self.env, claim.chapter, self.lang),
+            ids=domain_of(self.env).claim_place(claim.id, PAGE, self.env.docname),
             classes=["okml-claim-head"],
         )
         why = found.best.reason
@@ -85,11 +90,6 @@ class ClaimPage(PageDirective):
             self._cite(found),
         ]
 
-    def _of_chapter(self, chapter: str) -> list[Child]:
-        """Return the title of the chapter's digest, which leads to what was found."""
-        docname = digest_docname(chapter, self.lang)
-        return [" · ", doc_link(docname)] if docname in self.env.found_docs else []
-
     def _result(self, found: ClaimRow) -> list[nodes.Node]:
         """Return what is measured, and the number that decides with its bar and its sample."""
         claim, best = found.claim, found.best
@@ -101,10 +101,9 @@ class ClaimPage(PageDirective):
 
     def _facts(self, found: ClaimRow) -> list[tuple[str, list[Child | None]]]:
         claim, lang = found.claim, self.lang
-        own_first = sorted(IN_ONE_LANGUAGE, key=lambda digest: IN_ONE_LANGUAGE[digest][1] != lang)
         places = [
-            link(claim.id, digest, tag("span", word(digest, lang)), optional=True)
-            for digest in own_first
+            link(claim.id, DIGEST, tag("span", word(f"digest.{each}", lang)), each)
+            for each in (lang, other(lang))
         ]
         tested = link(claim.id, "cell", tag("span", word("notebook", lang).lower()))
         where = [part for place in [*places, tested] for part in (place, " · ")][:-1]
@@ -121,7 +120,7 @@ class ClaimPage(PageDirective):
                 (word("metric", lang), [tag("code", claim.metric)]),
                 (word("less_control" if claim.control else "control", lang), control),
                 (word("rests_on", lang), rests_on_cell(found, lang, narrow=False)),
-                (word("code", lang), [part for each in code for part in (each, " ")] or ["—"]),
+                (word("code", lang), spaced(code) or ["—"]),
             ]
         stated = source_link(self.env, *stated_at(claim.chapter, claim.id))
         return [*facts, (word("stated", lang), [stated])]

@@ -9,9 +9,7 @@ from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from okml.chapters import chapter
 from okml.errors import OkmlError
-from okml.site.following import note_chapters
 from okml.site.language import Lang, page_language
 
 logger = logging.getLogger(__name__)
@@ -41,19 +39,3 @@ class PageDirective(SphinxDirective, ABC):  # type: ignore[misc]
     @abstractmethod
     def render(self) -> list[nodes.Node]:
         """Return the directive's output."""
-
-
-class ChapterDirective(PageDirective):
-    """A directive that shows one chapter, whose name is its argument."""
-
-    required_arguments = 1
-
-    def render(self) -> list[nodes.Node]:
-        """Render the chapter, which the page follows; an unknown one is an error."""
-        name = chapter(self.arguments[0]).name
-        note_chapters(self.env, name)
-        return self.render_chapter(name)
-
-    @abstractmethod
-    def render_chapter(self, chapter: str) -> list[nodes.Node]:
-        """Return the directive's output for a chapter."""

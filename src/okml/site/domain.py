@@ -8,6 +8,7 @@ language, and a page links to the place in its own language first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import product
 from typing import Any
 
 from docutils import nodes
@@ -17,28 +18,20 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.nodes import make_refnode
 
 from okml.site import view
-from okml.site.language import LANGUAGES, Lang, page_language
+from okml.site.language import Lang, other, page_language
 
 CELL = "cell"
 DIGEST = "digest"
 ROW = "row"
 PAGE = "page"
 # The target of each kind of link is the first of these places that exists, in the language of the
-# page that has the link or else in the other.
+# page that has the link or else in the other. A link to a digest names its language.
 TARGETS = {
     "claim": (CELL, ROW),
     "cell": (CELL, PAGE),
     "page": (PAGE, CELL, ROW),
+    "digest": (DIGEST,),
 }
-IN_ONE_LANGUAGE = {f"{DIGEST}.{lang}": (DIGEST, lang) for lang in LANGUAGES}
-
-
-def _wanted(kind: str, lang: Lang) -> list[tuple[str, Lang]]:
-    """Return the places, each with its language, to which a kind of link leads on a page."""
-    if kind in IN_ONE_LANGUAGE:
-        return [IN_ONE_LANGUAGE[kind]]
-    languages = sorted(LANGUAGES, key=lambda each: each != lang)
-    return [(place, each) for place in TARGETS[kind] for each in languages]
 
 
 class ClaimDomain(Domain):  # type: ignore[misc]
@@ -59,13 +52,13 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         """
         return self.data["places"]  # type: ignore[no-any-return]
 
-    def claim_place(self, claim: str, kind: str, docname: str) -> str | None:
-        """Register this page as a place of a claim and return the anchor; None if it has one."""
+    def claim_place(self, claim: str, kind: str, docname: str) -> list[str]:
+        """Register this page as a place of a claim; return the id there, none if it has one."""
         pages = self.places.setdefault((claim, kind, page_language(docname)), set())
         if docname in pages:
-            return None
+            return []
         pages.add(docname)
-        return _anchor(claim, kind)
+        return [_anchor(claim, kind)]
 
     def clear_doc(self, docname: str) -> None:
         """Remove the entries of a page that is read again or deleted."""
@@ -90,14 +83,16 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         node: pending_xref,
         contnode: nodes.Element,
     ) -> nodes.Element:
-        """Link to the claim's place; without one, return the content, or nothing if optional."""
-        for place in _wanted(typ, page_language(fromdocname)):
-            if (target, *place) in self.places:
-                page, anchor = min(self.places[target, *place]), _anchor(target, place[0])
-                link = make_refnode(builder, fromdocname, page, anchor, contnode)
+        """Link to the claim's place; without one, return the content, or nothing of a digest."""
+        own = page_language(fromdocname)
+        languages = [node["lang"]] if node["lang"] else [own, other(own)]
+        for kind, lang in product(TARGETS[typ], languages):
+            if pages := self.places.get((target, kind, lang)):
+                anchor = _anchor(target, kind)
+                link = make_refnode(builder, fromdocname, min(pages), anchor, contnode)
                 link["classes"] += node["classes"]
                 return link
-        return nodes.inline() if node.get("optional") else contnode
+        return nodes.inline() if typ == DIGEST else contnode
 
     def resolve_any_xref(self, *_: Any) -> list[tuple[str, nodes.Element]]:
         """Return no targets, since claims are linked by their own roles only."""
@@ -124,17 +119,17 @@ def domain_of(env: BuildEnvironment) -> ClaimDomain:
     return found
 
 
-def link(claim: str, kind: str, content: nodes.Element, *, optional: bool = False) -> pending_xref:
+def link(claim: str, kind: str, content: nodes.Element, lang: Lang | None = None) -> pending_xref:
     """Return a link to a place of a claim, resolved when all pages have been read.
 
     Args:
         claim: Id of the claim.
-        kind: A key of ``TARGETS`` or of ``IN_ONE_LANGUAGE``.
+        kind: A key of ``TARGETS``.
         content: The content of the link.
-        optional: Whether to show nothing, not the bare content, if the place does not exist.
+        lang: The only language whose places count; None: that of the page before the other.
     """
     return pending_xref(
-        "", content, refdomain=ClaimDomain.name, reftype=kind, reftarget=claim, optional=optional
+        "", content, refdomain=ClaimDomain.name, reftype=kind, reftarget=claim, lang=lang
     )
 
 

@@ -7,7 +7,7 @@ from docutils import nodes
 from okml.errors import OkmlError
 from okml.ledger import Estimate, Text, format_estimate
 from okml.ledger.quoting import Quote, parts
-from okml.ledger.staleness import Staleness
+from okml.profile import ProfileName
 from okml.site import view
 from okml.site.labels import label_in
 from okml.site.language import Lang, counted, numbers_in, said, word
@@ -54,8 +54,9 @@ def sampled(estimate: Estimate, lang: Lang) -> str:
     return ", ".join(counts)
 
 
-def stale_note(stale: Staleness | None, lang: Lang) -> element | None:
+def stale_note(chapter: str, profile: ProfileName | None, lang: Lang) -> element | None:
     """Return a note that settings or code have changed since a record was made, or None."""
+    stale = view.stale_since(chapter, profile) if profile else None
     if stale is None:
         return None
     what = word("stale.settings" if stale.settings else "stale.code", lang)

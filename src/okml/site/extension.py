@@ -22,10 +22,8 @@ from okml.site import (
     data_names,
     domain,
     feed,
-    following,
     labels,
     markup,
-    mathjax,
     opening,
     pages,
     pictures,
@@ -37,13 +35,12 @@ from okml.site import (
 from okml.site import status as run_status
 from okml.site.benchmarks import Benchmarks, GpuCheckTable, KillsTable
 from okml.site.findings import Findings
-from okml.site.roles import ROLES, finish_marks
+from okml.site.roles import ROLES, LedgerRole, finish_marks
 from okml.site.search import setup_search
-from okml.site.tables import ClaimsTable, Scoreboard
+from okml.site.tables import ClaimsTable, Scoreboard, Verdicts
 from okml.site.targets import SpeedTargets
 from okml.site.ties import TieTrialTable
 from okml.site.trials import AddTrialsTable
-from okml.site.verdicts import Verdicts
 
 STATIC = Path(__file__).parent / "static"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -74,15 +71,12 @@ def _code_hash() -> str:
     return digest.hexdigest()
 
 
-def _add_files(app: Sphinx, config: Config) -> None:
+def _configure(app: Sphinx, config: Config) -> None:
     config.html_static_path.append(str(STATIC))
     config.html_search_scorer = str(STATIC / "okml-scorer.js")
     config.templates_path.insert(0, str(TEMPLATES))  # the theme appends its own, too
-
-
-def _drop_buttons_without_repository(app: Sphinx, config: Config) -> None:
-    """Remove the launch buttons without a repository URL, which Colab and Binder need."""
-    if not config.html_theme_options.get("repository_url"):
+    config.mathjax_path = f"{assets.MATHJAX}/{assets.STARTUP}"  # where copy_mathjax writes it
+    if not config.html_theme_options.get("repository_url"):  # Colab and Binder need it
         config.html_theme_options.pop("launch_buttons", None)
 
 
@@ -134,7 +128,7 @@ def write_files(app: Sphinx, failure: Exception | None) -> None:
     """Write what lies beside the pages, unless there are none."""
     if failure is None:
         pictures.drop_old_files(app)
-        mathjax.copy_mathjax(app)
+        assets.copy_mathjax(app)
         claim_pages.write_ledger(app)
         feed.write_feeds(app)
         sharing.write_files_for_hosts(app)
@@ -144,8 +138,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the nodes, roles, directives and event handlers with Sphinx."""
     app.add_node(markup.element, html=(markup.visit_element, markup.depart_element))
     app.add_domain(domain.ClaimDomain)
-    for name, role in ROLES.items():
-        app.add_role(name, role())
+    for name, show in ROLES.items():
+        app.add_role(name, LedgerRole(show))
     for name, directive in DIRECTIVES.items():
         app.add_directive(name, directive)
     app.add_post_transform(pages.RussianNotebookLinks)
@@ -153,15 +147,13 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_js_file("okml-keys.js", loading_method="defer")
     app.add_js_file("okml-print.js", loading_method="defer")
     app.add_config_value("okml_code", _code_hash(), "env")
-    app.connect("config-inited", _add_files)
-    app.connect("config-inited", _drop_buttons_without_repository)
+    app.connect("config-inited", _configure)
     app.connect("config-inited", _drop_thebe)
     app.connect("config-inited", read_in_parallel)
-    app.connect("config-inited", mathjax.use_own_mathjax)
     app.connect("builder-inited", read_ahead)
-    app.connect("builder-inited", following.write_fingerprints)
-    app.connect("builder-inited", mathjax.only_where_formulas_are)
-    app.connect("env-updated", following.pages_with_links)
+    app.connect("builder-inited", view.write_fingerprints)
+    app.connect("builder-inited", assets.only_where_formulas_are)
+    app.connect("env-updated", view.pages_with_links)
     app.connect("env-updated", copy_cell_styles)
     app.connect("html-collect-pages", repository.source_pages)
     # Before Sphinx collects titles, tables of contents and images, at the default priority of 500.
@@ -174,7 +166,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", pages.page_context)
     # After the theme has made the table of contents, at the default priority of 500.
     app.connect("html-page-context", pages.keep_to_the_language, priority=900)
-    app.connect("html-page-context", mathjax.load_in_parts)
+    app.connect("html-page-context", assets.load_in_parts)
     app.connect("html-page-context", sharing.add_sharing_tags)
     # After all others, which add files.
     app.connect("html-page-context", assets.load_what_is_used, priority=990)

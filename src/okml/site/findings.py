@@ -12,10 +12,9 @@ from okml.site.badges import verdict_badge
 from okml.site.directives import PageDirective
 from okml.site.domain import link
 from okml.site.estimates import estimate_node, prose, stale_note
-from okml.site.following import note_chapters
 from okml.site.language import said, word
 from okml.site.markup import Child, element, note, tag
-from okml.site.pages import digest_title
+from okml.site.pages import digest_link
 from okml.site.pictures import figure_of_claim, picture
 from okml.site.scales import caption
 
@@ -30,7 +29,7 @@ class Findings(PageDirective):
 
     def render(self) -> list[nodes.Node]:
         """Return a list of findings a chapter; those that are open come last in it."""
-        note_chapters(self.env, *self.arguments)
+        view.note_chapters(self.env, *self.arguments)
         self._drawn: set[str] = set()
         found: dict[str, list[Finding]] = {}
         for finding in load_findings():
@@ -43,7 +42,7 @@ class Findings(PageDirective):
         parts = []
         for chapter, its in found.items():
             if shown := [each for each in its if not each.digest_only]:
-                title = digest_title(self.env, chapter, self.lang)
+                title = digest_link(self.env, chapter, self.lang)
                 parts += [tag("h3", title, classes=["okml-findings-of"]), self._list(shown)]
         return parts
 
@@ -66,7 +65,6 @@ class Findings(PageDirective):
         words = tag("span", *prose(found.claim.text, self.lang), classes=["okml-words"])
         badge = tag("span", verdict_badge(verdict, self.lang), classes=["okml-claim"])
         claim = tag("span", words, " ", badge)
-        stale = verdict.profile and view.stale_since(found.claim.chapter, verdict.profile)
         return tag(
             "li",
             tag("p", *said_so, classes=["okml-finding"]),
@@ -76,7 +74,7 @@ class Findings(PageDirective):
                 link(finding.claim, "page", claim),
                 self._note(verdict.reason if verdict.outcome is Outcome.UNDECIDED else None),
                 self._note(found.claim.rests_note, f"{word('rests_on', self.lang)}: "),
-                stale_note(stale or None, self.lang),
+                stale_note(found.claim.chapter, verdict.profile, self.lang),
                 classes=["okml-finding-claim"],
             ),
             *self._figure(finding.claim),

@@ -115,10 +115,12 @@ def scrolling_table(
     return tag("div", tag("div", classes=["okml-filters"]), box)  # the bar has its room at once
 
 
-def row(head: Sequence[Child | None], *cells: Sequence[Child | None], anchor: str = "") -> element:
+def row(
+    head: Sequence[Child | None], *cells: Sequence[Child | None], ids: Sequence[str] = ()
+) -> element:
     """Return a table row: a heading cell, then data cells; each is a list of children."""
     first = tag("th", *head, attrs={"scope": "row"})
-    return tag("tr", first, *(tag("td", *cell) for cell in cells), ids=[anchor] if anchor else [])
+    return tag("tr", first, *(tag("td", *cell) for cell in cells), ids=ids)
 
 
 def definitions(pairs: Iterable[tuple[str, Sequence[Child | None]]]) -> element:

@@ -12,10 +12,9 @@ from okml.profile import PROFILE_NAMES
 from okml.site import view
 from okml.site.badges import count_badges
 from okml.site.directives import warn
-from okml.site.following import note_chapters
 from okml.site.language import Lang, counted, page_language, word
 from okml.site.markup import Child, definitions, element, paragraph, tag
-from okml.site.pages import doc_link, page_in, section_link
+from okml.site.pages import doc_link, page_in, reference
 from okml.site.provenance import duration_in, footer, memory, notebook_run
 from okml.site.roles import MARK
 
@@ -31,7 +30,7 @@ def frame_notebook(app: Sphinx, doctree: nodes.document) -> None:
     top = next(iter(doctree.findall(nodes.section)), None)
     if chapter is None or top is None:
         return
-    note_chapters(env, chapter)
+    view.note_chapters(env, chapter)
     lang, run = page_language(env.docname), notebook_run(env, env.docname)
     marks = {mark["claim"] for mark in doctree.findall(element) if MARK in mark["classes"]}
     parts: list[nodes.Node] = []
@@ -83,4 +82,4 @@ def one_figure(env: BuildEnvironment, lang: Lang) -> pending_xref | None:
     """Return a link to how one figure is run anew; None in a book without the guide."""
     if page_in(env, GUIDE, lang) not in env.found_docs:
         return None
-    return section_link(ONE_FIGURE[lang], word("one_figure", lang))
+    return reference("ref", ONE_FIGURE[lang], word("one_figure", lang))

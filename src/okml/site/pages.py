@@ -15,16 +15,16 @@ from sphinx.util import docname_join
 
 from okml.ledger.export import CLAIM_PAGES
 from okml.site.language import (
-    LANGUAGES,
     NOTEBOOK_PAGES,
     Lang,
     in_language,
+    other,
     page_language,
     theme_word,
     twin,
     word,
 )
-from okml.site.markup import Child, element, tag
+from okml.site.markup import Child, element
 from okml.site.repository import SOURCE_PAGES
 
 FILTER_SCRIPT = "okml-tables.js"
@@ -37,28 +37,19 @@ IN_NO_CONTENTS = (*CLAIMS, SOURCE_PAGES)
 MADE = (*IN_NO_CONTENTS, twin(NOTEBOOK_PAGES))  # the build makes these from other files
 
 
-def digest_docname(chapter: str, lang: Lang) -> str:
-    """Return the page of a chapter's digest."""
-    return in_language(f"book/digests/{chapter}", lang)
-
-
 def page_in(env: BuildEnvironment, docname: str, lang: Lang) -> str:
     """Return the name of a page in a language, or unchanged if the book does not have it there."""
-    other = in_language(docname, lang)
-    return other if other in env.found_docs else docname
+    page = in_language(docname, lang)
+    return page if page in env.found_docs else docname
 
 
 def doc_link(docname: str, text: str | None = None) -> pending_xref:
     """Return a link to a page: its title, or a text."""
-    return _link("doc", f"/{docname}", text)
+    return reference("doc", f"/{docname}", text)
 
 
-def section_link(label: str, text: str) -> pending_xref:
-    """Return a link to the section of a page that stands below a label."""
-    return _link("ref", label, text)
-
-
-def _link(kind: str, target: str, text: str | None) -> pending_xref:
+def reference(kind: str, target: str, text: str | None) -> pending_xref:
+    """Return the link that a role of Sphinx makes, such as ``doc``; with a text or a title."""
     shown = nodes.inline("", "", *([nodes.Text(text)] if text is not None else []))
     return pending_xref(
         "", shown, refdomain="std", reftype=kind, reftarget=target,
@@ -66,18 +57,10 @@ def _link(kind: str, target: str, text: str | None) -> pending_xref:
     )  # fmt: skip
 
 
-def digest_title(env: BuildEnvironment, chapter: str, lang: Lang) -> Child:
-    """Return a chapter's title, a link to its digest, or the chapter's name without a digest."""
-    docname = digest_docname(chapter, lang)
-    return doc_link(docname) if docname in env.found_docs else chapter
-
-
-def chapter_link(env: BuildEnvironment, chapter: str, lang: Lang) -> Child:
-    """Return a link to a chapter's digest, or the chapter's name without a digest."""
-    docname = digest_docname(chapter, lang)
-    if docname in env.found_docs:
-        return tag("span", doc_link(docname, chapter), classes=["okml-chapter"])
-    return tag("code", chapter)
+def digest_link(env: BuildEnvironment, chapter: str, lang: Lang, text: str | None = None) -> Child:
+    """Return a link to a chapter's digest, its title or a text; without a digest the name alone."""
+    docname = in_language(f"book/digests/{chapter}", lang)
+    return doc_link(docname, text) if docname in env.found_docs else chapter
 
 
 class RussianNotebookLinks(SphinxPostTransform):  # type: ignore[misc]
@@ -124,12 +107,10 @@ def page_context(
     up = "../" * pagename.count("/")
     feed = f'<link rel="alternate" type="application/atom+xml" href="{up}{feed_name(lang)}">'
     context["metatags"] = context.get("metatags", "") + feed
-    if (other := twin(pagename)) in app.env.found_docs:
-        language, href = page_language(other), context["pathto"](other)
-        if base := site_address(app):  # search engines ask for it
-            href = f"{base}/{other}.html"
-        link = f'<link rel="alternate" hreflang="{language}" href="{href}">'
-        context["metatags"] += link
+    if (there := twin(pagename)) in app.env.found_docs:
+        base = site_address(app)  # search engines ask for it
+        href = f"{base}/{there}.html" if base else context["pathto"](there)
+        context["metatags"] += f'<link rel="alternate" hreflang="{other(lang)}" href="{href}">'
     context["okml_classes"] = _kinds(pagename)
     if doctree is not None and any("data-filters" in e["attrs"] for e in doctree.findall(element)):
         app.add_js_file(FILTER_SCRIPT, loading_method="defer")
@@ -160,7 +141,7 @@ def _is_wide(context: dict[str, Any]) -> bool:
 
 def _switch(env: BuildEnvironment, pagename: str, context: dict[str, Any]) -> dict[str, str] | None:
     """Return the link to the page in the other language, or else to the home page there."""
-    (lang,) = (each for each in LANGUAGES if each != page_language(pagename))
+    lang = other(page_language(pagename))
     choices = {"same": twin(pagename), "home": in_language(HOME, lang)}
     found = next((name for name, page in choices.items() if page in env.found_docs), None)
     if found is None:

@@ -20,7 +20,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import unescape
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -108,7 +107,8 @@ def cover(notebook: Path) -> str | None:
     """Return the SVG of a notebook's cover: the tagged cell's figure, else the first; or None."""
     cells = view.notebook(notebook)["cells"]
     tagged = [cell for cell in cells if COVER in cell.get("metadata", {}).get("tags", [])]
-    return next(_drawings(tagged + cells), None)
+    shown = (html for cell in tagged + cells for _, html in _shown(cell))
+    return next((html for html in shown if not html.startswith(TABLE)), None)
 
 
 @dataclass(frozen=True)
@@ -169,17 +169,11 @@ def _section(cells: list[dict[str, Any]], mark: str) -> Iterator[dict[str, Any]]
             yield cell
 
 
-def _drawings(cells: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the SVG of each figure of some cells, folded ones last."""
-    return (html for cell in cells for _, html in _shown(cell) if not html.startswith(TABLE))
-
-
 def _shown(cell: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the scale and the SVG or the table of what a cell shows, folded ones last."""
-    shows = cell.get("metadata", {}).get(KEY, {"first": [], "more": []})
-    scales = [scale for scale, _ in shows["first"]]
-    scales += [scale for scale, count in shows["more"] for _ in range(count)]
-    for scale, output in zip_longest(scales, cell.get("outputs", [])):
+    outputs = cell.get("outputs", [])
+    shows = cell.get("metadata", {}).get(KEY, {}).get("shows", [[BUILD, ""]] * len(outputs))
+    for (scale, _), output in zip(shows, outputs, strict=True):
         html = "".join(output.get("data", {}).get("text/html", ""))
         if html.startswith(FIGURE):
             yield scale or BUILD, _drawing(html)

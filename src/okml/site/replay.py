@@ -61,24 +61,23 @@ def replay(notebook: NotebookNode, record: RunRecord) -> dict[int, list[Shown]]:
         order of its outputs.
     """
     statements = _statements(notebook)
-    slices = {number: _slice(statements, number) for number in _of_record(statements)}
+    slices = _of_record(statements)
     cells = {statements[number].cell for number in slices}
     settings = _settings(record)
     experiment = recorded_experiment(record, settings)
     names = {EXPERIMENT: experiment, SETTINGS: settings, RECORD: record}  # what cells find
     drawn: dict[int, Shown] = {}
-    failed: dict[int, str] = {}
     for number in sorted({*slices, *(n for needed in slices.values() for n in needed)}):
         statement = statements[number]
-        lacking = next((failed[n] for n in slices.get(number, ()) if n in failed), None)
+        failed = (drawn[n] for n in slices.get(number, ()) if drawn[n].reason)
+        if (lacking := next(failed, None)) is not None:
+            drawn[number] = lacking
+            continue
         try:
-            if lacking is not None:
-                raise NotRecordedError(lacking)
             value = statement.run(names)
-            output = _output(value) if statement.shows else None
+            drawn[number] = Shown(_output(value) if statement.shows else None)
         except Exception as error:  # an older record may lack a column, an arm, a whole frame
-            failed[number] = _reason(error)
-        drawn[number] = Shown(reason=failed[number]) if number in failed else Shown(output)
+            drawn[number] = Shown(reason=_reason(error))
     return {
         cell: [
             drawn[n] if n in slices else Shown()
@@ -174,15 +173,17 @@ def _split(body: Sequence[ast.stmt]) -> Iterator[ast.stmt | ast.expr]:
             yield node.value
 
 
-def _of_record(statements: Sequence[_Statement]) -> list[int]:
-    """Return the expressions that show something of a run, and need nothing else of it."""
-    found = []
+def _of_record(statements: Sequence[_Statement]) -> dict[int, list[int]]:
+    """Return the expressions that show a run alone, each with the statements that it needs."""
+    found = {}
     for number, statement in enumerate(statements):
-        parts = [statement, *(statements[n] for n in _slice(statements, number))]
-        asks = frozenset[str]().union(*(part.asks for part in parts))
+        if not statement.shows:
+            continue
+        needed = _slice(statements, number)
+        asks = statement.asks.union(*(statements[n].asks for n in needed))
         of_run = asks or {RECORD, SETTINGS_TABLE} & statement.reads
-        if statement.shows and of_run and STUDY not in asks:
-            found.append(number)
+        if of_run and STUDY not in asks:
+            found[number] = needed
     return found
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from operator import itemgetter
 
 from docutils import nodes
 from nbformat import NotebookNode
@@ -35,10 +36,10 @@ def records_of(chapter: str) -> dict[ProfileName, RunRecord]:
 def show_records(notebook: NotebookNode, records: Mapping[ProfileName, RunRecord]) -> None:
     """Put what records show before what this build's run shows, in each cell that shows a run.
 
-    The metadata of such a cell say what its outputs are: ``first`` has the scale of each of the
-    cell's own outputs, in order, and the reason if no record shows it; ``more`` has the scales of
-    the outputs after them, with their numbers; ``drawn``, if there is one, has the lines of code
-    that draw the figures. The records are of the best scale first.
+    The metadata of such a cell say what its outputs are: ``shows`` has the scale of each, in order,
+    and the reason if no record shows it; ``own`` is the number of those before the folded ones;
+    ``drawn``, if there is one, has the lines of code that draw the figures. The records are of the
+    best scale first.
     """
     shown = {name: replay(notebook, record) for name, record in records.items()}
     names = imported(notebook)
@@ -52,27 +53,29 @@ def show_records(notebook: NotebookNode, records: Mapping[ProfileName, RunRecord
 
 def _put(cell: NotebookNode, of_scale: Mapping[ProfileName, list[Shown]]) -> None:
     own = cell.outputs
-    first: list[list[str]] = []  # scale and reason
+    shows: list[list[str]] = []  # scale and reason
     outputs = []
-    more: dict[str, list[NotebookNode]] = {name: [] for name in [*of_scale, BUILD]}
+    folded: dict[str, list[NotebookNode]] = {name: [] for name in [*of_scale, BUILD]}
     for place, output in enumerate(own):
         drawn = {name: shown[place].output for name, shown in of_scale.items()}
         drawn = {name: found for name, found in drawn.items() if found is not None}
         reasons = [shown[place].reason for shown in of_scale.values() if shown[place].reason]
         best = min(drawn, key=lambda name: _is_empty(drawn[name]), default=None)  # the first full
         if best is None:
-            first.append([BUILD, reasons[0]] if reasons else ["", ""])
+            shows.append([BUILD, reasons[0]] if reasons else ["", ""])
             outputs.append(output)
             continue
-        first.append([best, ""])
+        shows.append([best, ""])
         outputs.append(drawn.pop(best))
         for name, found in [*drawn.items(), (BUILD, output)]:
             same = found["data"].get("text/html") == outputs[-1]["data"].get("text/html")
             if not (same or _is_empty(found)):
-                more[name].append(found)
-    counts = [[name, len(found)] for name, found in more.items() if found]
-    cell.outputs = [*outputs, *(output for found in more.values() for output in found)]
-    cell.metadata[KEY] = {"first": first, "more": counts}
+                folded[name].append(found)
+    for name, others in folded.items():
+        shows += [[name, ""]] * len(others)
+        outputs += others
+    cell.outputs = outputs
+    cell.metadata[KEY] = {"shows": shows, "own": len(own)}
 
 
 def _is_empty(output: NotebookNode) -> bool:
@@ -94,35 +97,29 @@ def frame_scales(app: Sphinx, doctree: nodes.document) -> None:
         box = cell.children[-1]
         assert isinstance(box, nodes.container)
         parts = box.children
-        if len(parts) != len(scales["first"]) + sum(count for _, count in scales["more"]):
+        if len(parts) != len(scales["shows"]):
             logger.warning("A cell shows another number of outputs.", location=page, type="okml")
             continue
         code = [source_link(app.env, *place) for place in scales.get("drawn", [])]
+        labelled = list(zip(scales["shows"], parts, strict=True))
         box.children = []
-        box += _framed(chapter, scales, parts, lang, code)
+        for (scale, reason), shown in _by_scale(labelled[: scales["own"]]):
+            if scale:
+                box += caption(chapter, scale, lang, reason, code)
+                code = []  # once a cell
+            box += shown
+        for (scale, _), shown in _by_scale(labelled[scales["own"] :]):
+            summary = tag("summary", word("other_scale", lang).format(_named(scale, lang)))
+            said = [] if scale == BUILD else [caption(chapter, scale, lang)]
+            box += tag("details", summary, *said, *shown, classes=[FOLDED])
 
 
-def _framed(
-    chapter: str,
-    scales: Mapping[str, list[list[str]]],
-    parts: list[nodes.Node],
-    lang: Lang,
-    code: list[element],
-) -> list[nodes.Node]:
-    first, rest = parts[: len(scales["first"])], iter(parts[len(scales["first"]) :])
-    framed: list[nodes.Node] = []
-    labelled = zip(first, scales["first"], strict=True)
-    for (scale, reason), group in groupby(labelled, key=lambda each: tuple(each[1])):
-        if scale:
-            framed.append(caption(chapter, scale, lang, reason, code))
-            code = []  # once a cell
-        framed += [part for part, _ in group]
-    for scale, count in scales["more"]:
-        summary = tag("summary", word("other_scale", lang).format(_named(scale, lang)))
-        others = [next(rest) for _ in range(int(count))]
-        said = [] if scale == BUILD else [caption(chapter, scale, lang)]
-        framed.append(tag("details", summary, *said, *others, classes=[FOLDED]))
-    return framed
+def _by_scale(
+    labelled: list[tuple[list[str], nodes.Node]],
+) -> Iterator[tuple[list[str], list[nodes.Node]]]:
+    """Yield the parts of a cell that follow one another with one scale and reason together."""
+    for label, group in groupby(labelled, key=itemgetter(0)):
+        yield label, [part for _, part in group]
 
 
 def _named(scale: str, lang: Lang) -> str:
@@ -154,5 +151,5 @@ def made_by(record: RunRecord, lang: Lang) -> list[Child | None]:
         f"{seeds} · {when(made.started)[:10]} · ",
         short_hash(made.commit.sha),
         f" · {hardware(made.environment, lang)}",
-        stale_note(view.stale_since(record.chapter, record.profile), lang),
+        stale_note(record.chapter, record.profile, lang),
     ]

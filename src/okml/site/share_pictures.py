@@ -67,7 +67,7 @@ def draw(card: Card) -> bytes:
     pen.text((MARGIN, 52), "okml", fill=BRAND, font=_font(SMALL + 8, bold=True))
     pen.text((MARGIN + 124, 58), card.chapter, fill=MUTED, font=_font(SMALL))
     top = _title(pen, card.title, 124)
-    _lines(pen, card.found, _font(FOUND_SIZE), FOUND_LINES, top + 20, INK)
+    _lines(pen, card.found, _font(FOUND_SIZE), FOUND_LINES, top + 20)
     _verdicts(pen, card.verdicts)
     file = io.BytesIO()
     image.quantize(COLORS, method=Image.Quantize.FASTOCTREE).save(file, "PNG", optimize=True)
@@ -80,23 +80,18 @@ def _title(pen: ImageDraw.ImageDraw, title: str, top: int) -> int:
         font, limit = _font(size, bold=True), int(TITLE_HEIGHT / (SPACING * size))
         if len(list(_wrapped(title, font))) <= limit:
             break
-    return _lines(pen, title, font, limit, top, INK)
+    return _lines(pen, title, font, limit, top)
 
 
 def _lines(
-    pen: ImageDraw.ImageDraw,
-    text: str,
-    font: ImageFont.FreeTypeFont,
-    limit: int,
-    top: int,
-    fill: str,
+    pen: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, limit: int, top: int
 ) -> int:
     """Draw a text in at most so many lines and return where it ends."""
     lines = list(_wrapped(text, font))
     if len(lines) > limit:
         lines[limit - 1] += " …"
     for line in lines[:limit]:
-        pen.text((MARGIN, top), line, fill=fill, font=font)
+        pen.text((MARGIN, top), line, fill=INK, font=font)
         top += round(font.size * SPACING)
     return top
 

@@ -46,7 +46,6 @@ REPOSITORY_VARIABLE = "OKML_REPOSITORY_URL"
 SITE_VARIABLE = "OKML_SITE_URL"
 # The theme tells hosts apart by these parts of their names.
 KNOWN_HOSTS = ("github", "gitlab", "bitbucket")
-INJECTED = "injected-parameters"
 PAGES = "book"
 CONFIG, TOC = "_config.yml", "_toc.yml"
 SHOWN_WARNINGS = 30
@@ -95,10 +94,10 @@ def executed_notebooks(profile: str) -> dict[str, Path]:
         BookError: If one is missing, failed, or comes from other code or parameters.
     """
     jobs = [
-        job
+        notebooks.prepare(chapter, profile, {}, notebook=path)
         for chapter in map(Chapter, CHAPTERS)
         if chapter.notebook.exists()  # a folder without any is no checkout, as is said later
-        for job in notebooks.prepare_all(chapter, profile, {})
+        for path in chapter.notebooks
     ]
     stale = dict.fromkeys(job.chapter.name for job in jobs if not notebooks.is_current(job))
     if stale:
@@ -213,7 +212,7 @@ def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if cell.cell_type == "code":
             cell.outputs = notebooks.without_progress(cell.outputs)
         tags = cell.metadata.get("tags", [])
-        if INJECTED in tags:
+        if notebooks.INJECTED in tags:
             cell.metadata["tags"] = [*tags, "hide-input"]
     return notebook
 

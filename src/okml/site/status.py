@@ -10,10 +10,9 @@ from okml.profile import PROFILE_NAMES
 from okml.site import view
 from okml.site.directives import PageDirective
 from okml.site.estimates import stale_note
-from okml.site.following import note_chapters
 from okml.site.language import Lang, counted, word, words
 from okml.site.markup import Child, abbreviation, element, missing, row, scrolling_table, tag
-from okml.site.pages import chapter_link, doc_link, page_in
+from okml.site.pages import digest_link, doc_link, page_in
 from okml.site.provenance import (
     commit_node,
     duration_in,
@@ -30,22 +29,23 @@ class RunStatus(PageDirective):
 
     def render(self) -> list[nodes.Node]:
         """Return both tables."""
-        note_chapters(self.env)
+        view.note_chapters(self.env)
         return [self._recorded(), self._executed()]
 
     def _recorded(self) -> element:
         lang, body = self.lang, []
         for chapter in CHAPTERS:
-            records = {profile: view.record(chapter, profile) for profile in PROFILE_NAMES}
-            for profile, record in records.items():
-                if record is not None:
-                    stale = stale_note(view.stale_since(chapter, profile), lang)
-                    name = chapter_link(self.env, chapter, lang)
-                    head = [name, " ", tag("code", profile), stale]
-                    body.append(row(head, *_cells(record, lang)))
-            lacking = [profile for profile, record in records.items() if record is None]
+            lacking = []
+            for profile in PROFILE_NAMES:
+                if (record := view.record(chapter, profile)) is None:
+                    lacking.append(profile)
+                    continue
+                stale = stale_note(chapter, profile, lang)
+                name = digest_link(self.env, chapter, lang, chapter)
+                head = [name, " ", tag("code", profile), stale]
+                body.append(row(head, *_cells(record, lang)))
             if lacking:  # they share a row, since most chapters lack some
-                name = chapter_link(self.env, chapter, lang)
+                name = digest_link(self.env, chapter, lang, chapter)
                 head = [name, " ", tag("code", ", ".join(lacking))]
                 body.append(row(head, [missing(word("not_run", lang))], *([["—"]] * 5)))
         header = words(

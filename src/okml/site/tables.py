@@ -1,4 +1,4 @@
-"""The ledger as tables: one chapter's claims, and the scoreboard of all."""
+"""The ledger as tables: one chapter's claims and verdicts, and the scoreboard of all."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from docutils import nodes
 from sphinx.environment import BuildEnvironment
 
 from okml.chapters import CHAPTERS
-from okml.ledger import LABELS, Change, Claim, ClaimRow, Outcome, Text, Verdict
+from okml.ledger import LABELS, Bar, Change, Claim, ClaimRow, Outcome, Text, Verdict, judge
 from okml.ledger.report import RECORDED
 from okml.profile import PROFILE_NAMES, ProfileName
 from okml.site import view
-from okml.site.badges import counts, icon, verdict_badge
-from okml.site.directives import ChapterDirective, PageDirective
-from okml.site.domain import ROW, domain_of, link
+from okml.site.badges import badge, count_badges, counts, icon, verdict_badge
+from okml.site.directives import PageDirective
+from okml.site.domain import DIGEST, ROW, domain_of, link
 from okml.site.estimates import estimate_node, prose, sampled, stale_note
-from okml.site.following import note_chapters
 from okml.site.labels import label_in
 from okml.site.language import Lang, counted, numbers_in, place_in_paper, said, word, words
 from okml.site.markup import Child, element, missing, note, row, scrolling_table, tag
-from okml.site.pages import chapter_link
-from okml.site.verdicts import share_of_seeds
+from okml.site.pages import digest_link
 
 LONG = 120  # characters: from here on, a note in a narrow column would make the row a tall one
 
 
-class ClaimsTable(ChapterDirective):
+class ClaimsTable(PageDirective):
     """``{claims-table} chapter``: each claim with the paper's figure, ours and the verdict."""
 
-    def render_chapter(self, chapter: str) -> list[nodes.Node]:
+    required_arguments = 1
+
+    def render(self) -> list[nodes.Node]:
         """Return the table of one chapter; what a claim rests on stands below its verdict."""
-        rows, lang = view.rows(chapter), self.lang
+        rows, lang = view.rows(self.arguments[0]), self.lang
+        view.note_chapters(self.env, *self.arguments)
         scales = shown_scales(rows)
         header = [*words(lang, "claim", "verdict", "paper"), *scales, word("less_control", lang)]
         body = [
@@ -45,12 +46,43 @@ class ClaimsTable(ChapterDirective):
         return [scrolling_table(word("claims", lang), header, body)]
 
 
+class Verdicts(PageDirective):
+    """``{verdicts} chapter``: each claim's verdict at each recorded scale, and their numbers."""
+
+    required_arguments = 1
+
+    def render(self) -> list[nodes.Node]:
+        """Return the table of one chapter."""
+        (chapter,) = self.arguments
+        found = view.rows(chapter)
+        view.note_chapters(self.env, chapter)
+        scales = [name for name in RECORDED if view.record(chapter, name) is not None]
+        header = [word("claim", self.lang), *scales]
+        body = [
+            row(claim_cell(each.claim, self.lang), *(self._verdict(each, name) for name in scales))
+            for each in found
+        ]
+        total = row(
+            [word("total", self.lang)],
+            *(count_badges((each.verdicts[name] for each in found), self.lang) for name in scales),
+        )
+        return [scrolling_table(word("verdicts", self.lang), header, [*body, total])]
+
+    def _verdict(self, found: ClaimRow, profile: ProfileName) -> list[Child | None]:
+        verdict, why = found.verdicts[profile], short_reason(found, profile)
+        return [
+            badge(verdict.outcome, self.lang),
+            share_of_seeds(found.claim, verdict, self.lang),
+            note(*prose(why, self.lang)) if why else None,
+        ]
+
+
 class Scoreboard(PageDirective):
     """``{scoreboard}``: counts by chapter, then every claim of every chapter, with filters."""
 
     def render(self) -> list[nodes.Node]:
         """Return both tables."""
-        note_chapters(self.env)
+        view.note_chapters(self.env)
         lang, domain = self.lang, domain_of(self.env)
         everything = {chapter: view.rows(chapter) for chapter in CHAPTERS}
         scales = shown_scales([found for rows in everything.values() for found in rows])
@@ -62,7 +94,7 @@ class Scoreboard(PageDirective):
                 _verdict(found.claim, found.best, lang),
                 rests_on_cell(found, lang),
                 *_numbers(found, scales, lang),
-                anchor=domain.claim_place(found.claim.id, ROW, self.env.docname) or "",
+                ids=domain.claim_place(found.claim.id, ROW, self.env.docname),
             )
             for chapter, rows in everything.items()
             for found in rows
@@ -81,7 +113,7 @@ def summary(env: BuildEnvironment, everything: dict[str, list[ClaimRow]], lang: 
     """Return a table of the number of claims by chapter and verdict."""
     header = [word("chapter", lang), *(said(LABELS[outcome], lang) for outcome in Outcome)]
     body = [
-        row([chapter_link(env, chapter, lang)], *_counts(rows))
+        row([digest_link(env, chapter, lang, chapter)], *_counts(rows))
         for chapter, rows in everything.items()
     ]
     total = [found for rows in everything.values() for found in rows]
@@ -113,6 +145,12 @@ def _numbers(
     yield control_cell(found, lang)
 
 
+def claim_cell(claim: Claim, lang: Lang) -> list[Child | None]:
+    """Return the text of a claim, and its name, which leads to its page."""
+    page = link(claim.id, "page", tag("code", claim.id, classes=["okml-id"]))
+    return [tag("span", *prose(claim.text, lang)), note(page)]
+
+
 def _claim(found: ClaimRow, lang: Lang) -> list[Child | None]:
     claim = found.claim
     # A narrow column breaks the name after the chapter, not anywhere.
@@ -121,7 +159,7 @@ def _claim(found: ClaimRow, lang: Lang) -> list[Child | None]:
     back = tag("span", word("digest", lang), classes=["okml-back"])
     return [
         tag("span", *prose(claim.text, lang), classes=["okml-text"]),
-        note(cell, " ", link(claim.id, f"digest.{lang}", back, optional=True)),
+        note(cell, " ", link(claim.id, DIGEST, back, lang)),
     ]
 
 
@@ -192,7 +230,7 @@ def measured_cell(found: ClaimRow, profile: ProfileName, lang: Lang) -> list[Chi
         tag("span", icon(verdict.outcome), shown, classes=["okml-nowrap"]),
         bar_note,
         note(sampled(verdict.measured, lang)),
-        stale_note(view.stale_since(claim.chapter, profile), lang),
+        stale_note(claim.chapter, profile, lang),
     ]
 
 
@@ -234,3 +272,29 @@ def _verdict(claim: Claim, verdict: Verdict, lang: Lang) -> list[Child | None]:
     why = _aside(verdict.reason, "why", lang, narrow=True)
     why["classes"].append("okml-reason")
     return [shown, seeds, why]
+
+
+def share_of_seeds(claim: Claim, verdict: Verdict, lang: Lang) -> Child | None:
+    """Return with how many seeds of a simulator the number clears the bar by itself.
+
+    The verdict is on their mean. A seed draws a world of its own, but where one simulated log
+    serves all seeds. None where no simulator decides, or where it has one seed.
+    """
+    if verdict.basis != "simulator" or verdict.measured is None or verdict.measured.seeds < 2:
+        return None
+    bar = claim.bar(verdict.profile) if verdict.profile else None
+    if bar is None:
+        return None
+    cleared = sum(map(Bar.parse(bar).allows, verdict.measured.numbers))
+    return note(word("seeds_cleared", lang).format(cleared, verdict.measured.seeds))
+
+
+def short_reason(found: ClaimRow, profile: ProfileName) -> Text | None:
+    """Return what the verdict at a scale turns on, without the cause that the claim names.
+
+    The cause is a paragraph, which stands on the claim's page; here it would hide the comparison.
+    """
+    if found.verdicts[profile].outcome not in (Outcome.UNDECIDED, Outcome.NOT_REPRODUCED):
+        return None
+    bare = found.claim.model_copy(update={"cause": {}})
+    return judge(bare, view.record(found.claim.chapter, profile)).reason

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from okml.benchmark import TieTrial, UpdateRate
-from okml.ledger import Claim, Estimate, Outcome, judge, load_claims
+from okml.benchmark import TieTrial
+from okml.ledger import Claim, judge, load_claims
 from okml.site import view
 from okml.site.badges import badge
 from okml.site.benchmarks import RecordTable, number, share, spread
 from okml.site.estimates import estimate_node
-from okml.site.following import note_chapters
 from okml.site.language import numbers_in, word, words
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
-from okml.site.verdicts import claim_cell
+from okml.site.tables import claim_cell
 
 CHAPTER = "video_workshop"
 
@@ -27,13 +26,17 @@ class TieTrialTable(RecordTable[TieTrial]):
         A claim has its verdict in the chapter's record beside them, for which the order was drawn
         once more.
         """
-        note_chapters(self.env, CHAPTER)
+        view.note_chapters(self.env, CHAPTER)
         lang = self.lang
         header = words(lang, "claim", "ties.file", "ties.drawn", "ties.record")
         shares = [[share(each, lang)] for each in record.one_way]
+        ndcg = [
+            ["–" if each is None else numbers_in(f"{each:.3f}", lang)]
+            for each in record.frozen_ndcg10
+        ]
         body = [
             row([word("ties.one_way", lang)], *shares, ["–"]),
-            row([word("ties.frozen", lang)], *map(self._ndcg, record.frozen_ndcg10), ["–"]),
+            row([word("ties.frozen", lang)], *ndcg, ["–"]),
         ]
         body += [
             row(claim_cell(claim, lang), *self._orders(record, claim))
@@ -46,34 +49,25 @@ class TieTrialTable(RecordTable[TieTrial]):
     def _rates(self, record: TieTrial) -> element:
         """Return HR@10 by updates a period and factor of the rate, the chosen one marked."""
         found = {(rate.updates, rate.factor, rate.order): rate for rate in record.rates}
-        body = []
+        body, chosen = [], word("ties.chosen", self.lang)
         for updates, factor in dict.fromkeys((rate.updates, rate.factor) for rate in record.rates):
-            cells = [self._hits(found[updates, factor, order]) for order in ("file", "drawn")]
             names = [[number(each, self.lang)] for each in (updates, factor)]
-            body.append(row(*names, *cells))
+            rates = (found[updates, factor, order] for order in ("file", "drawn"))
+            hits = [
+                [spread(rate.hr10, self.lang, 4), note(chosen) if rate.chosen else None]
+                for rate in rates
+            ]
+            body.append(row(*names, *hits))
         header = words(self.lang, "ties.updates", "ties.factor", "ties.file", "ties.drawn")
         seeds = len(record.rates[0].hr10)
         return scrolling_table(word("ties.rates", self.lang).format(seeds), header, body)
 
-    def _hits(self, rate: UpdateRate) -> list[Child | None]:
-        return [
-            spread(rate.hr10, self.lang, 4),
-            note(word("ties.chosen", self.lang)) if rate.chosen else None,
-        ]
-
-    def _ndcg(self, value: float | None) -> list[Child | None]:
-        return ["–" if value is None else numbers_in(f"{value:.3f}", self.lang)]
-
     def _orders(self, record: TieTrial, claim: Claim) -> list[list[Child | None]]:
         verdict = judge(claim, view.record(CHAPTER, record.profile))
         assert claim.metric is not None  # it was judged
-        measured = (record.in_file[claim.metric], record.in_drawn[claim.metric])
-        cells = zip(measured, record.outcomes[claim.id], strict=True)
+        outcomes = (*record.outcomes[claim.id], verdict.outcome)
+        numbers = (record.in_file[claim.metric], record.in_drawn[claim.metric], verdict.measured)
         return [
-            self._cell(outcome, estimate)
-            for estimate, outcome in (*cells, (verdict.measured, verdict.outcome))
+            [badge(outcome, self.lang), note(estimate_node(found, self.lang)) if found else None]
+            for outcome, found in zip(outcomes, numbers, strict=True)
         ]
-
-    def _cell(self, outcome: Outcome, estimate: Estimate | None) -> list[Child | None]:
-        measured = None if estimate is None else note(estimate_node(estimate, self.lang))
-        return [badge(outcome, self.lang), measured]

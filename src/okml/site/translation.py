@@ -2,14 +2,13 @@
 
 A notebook is one file in two languages. Its cells are written in English, as GitHub and Jupyter
 show them. The metadata of a cell of words keep the same in Russian under ``ru``: ``source`` has the
-lines, and ``of`` the hash of the English words that they translate, so that a cell whose
+lines, and ``of`` the first 12 digits of the SHA-256 of the English words, so that a cell whose
 words have changed since is found. The Russian page is made of the same executed notebook.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
 
 from nbformat import NotebookNode, from_dict
 
@@ -18,11 +17,6 @@ from okml.site import labels
 
 # What MyST-NB writes above folded code, by the names of its settings.
 PROMPTS = {"code_prompt_show": "Показать код ячейки", "code_prompt_hide": "Скрыть код ячейки"}
-
-
-def words_hash(source: str) -> str:
-    """Return the hash of a cell's English words."""
-    return hashlib.sha256(source.encode()).hexdigest()[:12]
 
 
 def translation(cell: NotebookNode) -> str | None:

@@ -8,7 +8,6 @@ from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
-from docutils import nodes
 from matplotlib.axes import Axes
 
 from okml.benchmark import HEADS_SHOWN, AddTrials, TrialResult
@@ -28,11 +27,6 @@ class AddTrialsTable(RecordTable[AddTrials]):
 
     required_arguments = 1
     kind, script = AddTrials, "benchmarks/trials/add.py"
-
-    def render(self) -> list[nodes.Node]:
-        """Return the table of the record that the argument names."""
-        self.file = self.arguments[0]
-        return super().render()
 
     def table(self, record: AddTrials) -> element:
         """Return the curves, and a row for each trial after those of the teacher and the start."""
