@@ -160,9 +160,9 @@ def run(
 
     changes = pairs(parameter, device, seed)
     jobs = [
-        notebooks.prepare(found, profile, changes, out_dir, run_dir, path)
+        job
         for found in _chosen(chapters)
-        for path in found.notebooks
+        for job in notebooks.prepare_all(found, profile, changes, out_dir, run_dir)
     ]
     if wait:
         os.environ[locks.WAIT_VARIABLE] = "1"  # kernels inherit the environment

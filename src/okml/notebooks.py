@@ -188,6 +188,17 @@ def prepare(
     return NotebookJob(chapter, settings, parameters, folder / notebook.name, steps)
 
 
+def prepare_all(
+    chapter: Chapter,
+    profile: str,
+    changes: Mapping[str, str],
+    out: Path | None = None,
+    run_dir: Path | None = None,
+) -> list[NotebookJob]:
+    """Return the jobs of a chapter's notebooks; arguments and errors as in :func:`prepare`."""
+    return [prepare(chapter, profile, changes, out, run_dir, path) for path in chapter.notebooks]
+
+
 def _parameters(notebook: Path) -> set[str]:
     """Return the names of a notebook's parameters; an empty set without a parameters cell."""
     read_notebook(notebook)
@@ -409,7 +420,7 @@ def refresh(chapter: Chapter) -> tuple[Path, ...]:
     Raises:
         NotebookError: If there is no current ``smoke`` run.
     """
-    jobs = [prepare(chapter, "smoke", {}, notebook=path) for path in chapter.notebooks]
+    jobs = prepare_all(chapter, "smoke", {})
     if not all(map(is_current, jobs)):
         raise NotebookError(
             f"There is no current smoke run of {chapter.name}.",

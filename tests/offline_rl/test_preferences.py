@@ -8,6 +8,7 @@ import pytest
 from okml.offline_rl.experiments.preferences import discounts, introductions_seen, parted
 from okml.offline_rl.simulator import (
     CLUSTER_ITEMS,
+    CLUSTERS,
     FIRST_IN_CLUSTER,
     LEAVE_CORE,
     LEAVE_INTRO,
@@ -20,7 +21,6 @@ from okml.offline_rl.simulator import (
 )
 
 GAMMA, COUNT = 0.9, 40_000
-CLUSTERS = 8
 
 
 def always_core(visitors, history, rng):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from docutils import nodes
@@ -41,9 +42,14 @@ from okml.site.provenance import duration_in, hardware, short_hash, when
 R = TypeVar("R", bound=MachineRecord)
 
 
+def path_of(name: str) -> Path:
+    """Return the file of a record."""
+    return results_dir() / "benchmarks" / f"{name}.json"
+
+
 def read_record(env: BuildEnvironment, kind: type[R], name: str) -> R | None:
     """Return a record, whose file the page then follows; None if there is none yet."""
-    path = results_dir() / "benchmarks" / f"{name}.json"
+    path = path_of(name)
     if not path.exists():
         env.note_reread()  # there is no file to watch yet
         return None
@@ -152,9 +158,8 @@ class GpuCheckTable(RecordTable[GpuCheck]):
             RecordError: If the record is of the smallest sizes.
         """
         if record.tiny:
-            place = results_dir() / "benchmarks" / f"{self.file}.json"
             raise RecordError(
-                f"{place} is of the smallest sizes.", "Run `make gpu-check` on a GPU."
+                f"{path_of(self.file)} is of the smallest sizes.", "Run `make gpu-check` on a GPU."
             )
         lang = self.lang
         rows = []

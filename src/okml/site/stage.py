@@ -94,10 +94,10 @@ def executed_notebooks(profile: str) -> dict[str, Path]:
         BookError: If one is missing, failed, or comes from other code or parameters.
     """
     jobs = [
-        notebooks.prepare(chapter, profile, {}, notebook=path)
+        job
         for chapter in map(Chapter, CHAPTERS)
         if chapter.notebook.exists()  # a folder without any is no checkout, as is said later
-        for path in chapter.notebooks
+        for job in notebooks.prepare_all(chapter, profile, {})
     ]
     stale = dict.fromkeys(job.chapter.name for job in jobs if not notebooks.is_current(job))
     if stale:
