@@ -87,9 +87,9 @@ def _tellings(requests: Requests) -> dict[str, Requests]:
 
 
 def measure_inputs(study: Study) -> StepResult:
-    """Give the student, at each of its timesteps, noised real images and its own samples noised.
+    """Give the student, at each of its timesteps, noised real images and what it samples itself.
 
-    It was trained on the first and is sampled on the second.
+    It was trained on the first; in several steps it is sampled on the second.
     """
     result, rows = StepResult(), []
     for settings in study.profile.sets:
@@ -117,22 +117,29 @@ def _seen(bench: Workbench) -> Images:
 
 @torch.no_grad()
 def _inputs(bench: Workbench, seed: int) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
-    """Return rows of all timesteps, and the features of the samples at the lowest."""
+    """Return rows of all timesteps but the last, and the features at the lowest.
+
+    The student's own sample goes down the timesteps as in :func:`sample_student`: what it estimates
+    at one is noised to the next. Real images are noised to each with the same noise.
+    """
     test = _seen(bench)
     draws = torch.Generator().manual_seed(seed)
     shape = bench.codec.encode(test.pixels).shape
     noise = torch.randn(shape, generator=draws)
     requests = Requests(noise, test.labels, bench.test_prompts[: len(test)], test.captions)
     student = bench.student("default", seed).denoiser
-    sources = {REAL: test.pixels, OWN: bench.draw(student, requests, 1)}
+    sampled = bench.draw(student, requests, 1)
     rows: list[dict[str, Any]] = []
     features: dict[str, Tensor] = {}
-    for timestep in bench.settings.add.student_timesteps[:-1]:
+    for timestep in reversed(bench.settings.add.student_timesteps[:-1]):
         fresh = torch.randn(shape, generator=draws)
-        for name, clean in sources.items():
-            samples = bench.denoise(student, clean, fresh, timestep, requests.prompts)
-            judged = bench.judge(samples, requests.labels, requests.prompts)
-            features.setdefault(name, judged.features)
+        real, sampled = (
+            bench.denoise(student, clean, fresh, timestep, requests.prompts)
+            for clean in (test.pixels, sampled)
+        )
+        for name, images in ((REAL, real), (OWN, sampled)):
+            judged = bench.judge(images, requests.labels, requests.prompts)
+            features[name] = judged.features
             rows.append(
                 {
                     "set": bench.images.name,
