@@ -7,7 +7,17 @@ from functools import cache
 
 import torch
 
-from okml.add.arms import ALTERNATIVES, ARMS, Arm, Job, all_jobs, distillations, tunings
+from okml.add.arms import (
+    ALTERNATIVES,
+    ARMS,
+    Arm,
+    Job,
+    all_jobs,
+    distillations,
+    drawn_steps,
+    searches,
+    tunings,
+)
 from okml.add.full_scale import prerequisites
 from okml.add.full_scale.architectures import PUBLISHED_PARAMETERS
 from okml.add.full_scale.models import PIPELINES
@@ -122,7 +132,10 @@ def _network(settings: SetSettings) -> tuple[int, float]:
 
 
 def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job]) -> Item:
-    """Add up the steps of all trainings of a set, and passes of the network over images."""
+    """Add up the steps of all trainings of a set, and passes of the network over images.
+
+    A search of a learning rate counts as one more training: some take none, others several.
+    """
     _, flops = _network(settings)
     run, own = settings.distillation, [job for job in jobs if job.settings == settings]
     students = [job for job in own if job.what in ARMS or job.what in ALTERNATIVES]
@@ -163,14 +176,16 @@ def _passes(default: AddSettings, arm: Arm | None) -> int:
 def _sampling(profile: AddProfile, settings: SetSettings) -> Item:
     _, flops = _network(settings)
     arms = [job for job in distillations(profile) if job.settings == settings]
-    chosen = [job for job in tunings(profile) if job.settings == settings]
+    trying = [*tunings(profile), *searches(profile)]
+    chosen = [job for job in trying if job.settings == settings]
+    sets = sum(len(drawn_steps(profile, job)) for job in arms)
     seeds, guided = len(profile.seeds_of(settings)), 1 + (settings.add.guidance != 1)
     calls = guided * seeds * (sum(settings.teacher_steps) + sum(settings.solver_steps))
-    calls += len(arms) * sum(profile.student_steps) + 3 * seeds + len(chosen)
+    calls += sum(sum(drawn_steps(profile, job)) for job in arms) + 3 * seeds + len(chosen)
     calls += 2 * settings.watch * (len(arms) + len(chosen))  # averaged weights and plain ones
     rate = SMALL_GPU_FLOPS if profile.for_gpu else CPU_FLOPS
     judged = seeds * (len(settings.teacher_steps) + len(settings.solver_steps))
-    judged += len(arms) * len(profile.student_steps)
+    judged += sets + len(chosen)
     return in_hours(
         f"samples of {settings.images}",
         calls * settings.samples * flops / rate + judged * JUDGING_SECONDS,

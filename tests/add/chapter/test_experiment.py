@@ -171,7 +171,7 @@ def test_ratios_are_those_of_the_table(experiment):
     assert metrics["fd_ratio_more_steps"].mean == pytest.approx(expected)
     best = min(fd("consistency", 1), fd("progressive", 1)) / fd("default", 1)
     assert metrics["best_alternative_fd_ratio"].mean == pytest.approx(best)
-    best = min(fd("distillation_only", 1), fd("distillation_faster", 1)) / fd("default", 1)
+    best = min(fd("distillation_only", 1), fd("teacher, DDIM", 1)) / fd("default", 1)
     assert metrics["distillation_alone_fd_ratio"].mean == pytest.approx(best)
     difference = experiment.made.differences["random_init_fd_ratio"]["teacher_fd_ratio"]
     expected = (fd("random_student", 1) - fd("teacher, DDIM", 1)) / fd("default", 1)

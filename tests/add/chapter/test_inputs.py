@@ -10,7 +10,6 @@ from okml.add.experiments.controls import OWN, REAL, _inputs, _seen
 from okml.add.sampling import predict_sample, sample_student
 from okml.add.small.unet import CONDITION, small_unet
 from okml.add.workbench import TrainedDenoiser, Workbench
-from okml.training import History
 from tests.add.chapter.tiny import tiny
 
 
@@ -20,7 +19,7 @@ def test_own_samples_are_those_of_sampling_in_as_many_steps(tmp_path, monkeypatc
     bench = Workbench(profile, profile.main, tmp_path)
     torch.manual_seed(0)
     student = small_unet(8, 1, profile.main.channels).eval()
-    trained = TrainedDenoiser(student, History.__new__(History), 0.0)
+    trained = TrainedDenoiser(student, ())
     monkeypatch.setattr(Workbench, "student", lambda *_, **__: trained)
     seen = []
 
