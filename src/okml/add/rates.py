@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+UNMOVED = 0.03  # share of its distance within which a student counts as untrained
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -27,15 +29,16 @@ class Tried:
     def beyond(self) -> float | None:
         """The rate to try beyond the end at which the best one lies; None if it lies at none.
 
-        At the lower end nothing is left to try where the untrained student is as near as the best:
-        there training does harm, and a smaller rate only does less of it.
+        At the lower end nothing is left to try once a student hardly moves: all smaller rates leave
+        it untrained.
         """
         ordered = sorted(self.distances)
         if len(ordered) == 1:
             return None
         if self.best == ordered[-1]:
             return self.best**2 / ordered[-2]
-        if self.best == ordered[0] and self.distances[self.best] < self.untrained:
+        moved = abs(self.distances[ordered[0]] - self.untrained) > UNMOVED * self.untrained
+        if self.best == ordered[0] and moved:
             return self.best**2 / ordered[1]
         return None
 

@@ -38,16 +38,24 @@ def test_rates_beyond_an_end_are_tried_until_the_best_is_inside(lowest, tried, b
     assert found.bracketed is bracketed
 
 
-def test_where_training_does_harm_no_smaller_rate_is_tried():
+def test_no_smaller_rate_is_tried_than_one_that_leaves_the_student_untrained():
     def harm(rate):
-        return 8.6 + rate
+        return 8.6 + 4 * rate
 
+    # At a quarter it is 9.6, at a sixteenth 8.85: within three hundredths of 8.6.
     found = search(RATES, 2, harm, untrained=8.6)
-    assert tuple(found.distances) == RATES
-    assert found.best == 0.25
+    assert tuple(found.distances) == (*RATES, 0.0625)
+    assert found.best == 0.0625
     assert found.bracketed
-    # A larger rate that does less harm than the others is followed all the same.
-    assert search(RATES, 1, lambda rate: 9 - rate / 10, untrained=8.0).best == 16
+    assert not search(RATES, 0, harm, untrained=8.6).bracketed
+
+
+def test_rates_that_are_all_too_large_do_not_hide_a_smaller_one_that_helps():
+    def distance(rate):
+        return {4.0: 90, 1.0: 50, 0.25: 20, 0.0625: 2, 0.015625: 5}[rate]
+
+    found = search(RATES, 2, distance, untrained=8.6)
+    assert (found.best, found.bracketed) == (0.0625, True)
 
 
 def test_a_single_rate_was_not_chosen():

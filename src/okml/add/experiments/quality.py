@@ -74,7 +74,7 @@ def _compare_arms(result: StepResult, bench: Workbench) -> None:
 def _compare_distillation_alone(result: StepResult, compare: Jackknife) -> None:
     """Measure its distance and its spread, or those of its teacher where no training is better.
 
-    The untouched teacher is the student of a learning rate of zero, the end of those tried.
+    The untouched teacher is the student of a learning rate of zero, below all that are tried.
     """
     alone: tuple[Drawn, Drawn] = ("distillation_only", 1), (TEACHER, 1)
     compare.measure(
