@@ -275,7 +275,7 @@ def test_the_whole_profile_night_measures_every_claim_with_a_bar_there(
     profile = PROFILES["night"].override(changes | {"speed.teacher_steps": [50]})
     record = chapter("add").run(profile, tmp_path / "run")
     barred = [claim for claim in load_claims("add") if {"night", "any"} & claim.expect.keys()]
-    assert {"add.front", "add.four_steps", "add.no_copies"} < {claim.id for claim in barred}
+    assert {"add.front", "add.four_steps", "add.pure_noise"} < {claim.id for claim in barred}
     assert not [claim.id for claim in barred if claim.metric not in record.metrics]
     measured = [claim for claim in load_claims("add") if claim.metric in record.metrics]
     assert not [claim.id for claim in measured if claim not in barred]

@@ -1,4 +1,4 @@
-"""Controls: ignored prompts and copied images, which would make the numbers meaningless."""
+"""Looks behind the numbers: prompts ignored, inputs of sampling, nearest training images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from okml.add.images import Images
 from okml.add.quality import nearest
 from okml.add.study import Study
 from okml.add.workbench import Requests, Workbench
-from okml.ledger import estimate_difference, estimate_mean, estimate_statistic
+from okml.ledger import estimate_mean, estimate_statistic
 from okml.ledger.intervals import Ints
 from okml.steps import StepResult
 
@@ -56,9 +56,6 @@ def measure_prompts(study: Study) -> StepResult:
         sampled = _sampled(bench)
         for metric, values in right.items():
             result.measure(kind + metric, estimate_mean(values, **sampled))
-        own, misled = (right[name] for name in ("student_accuracy", "misled_accuracy"))
-        difference = estimate_difference(own, misled, **sampled)
-        result.compare(f"{kind}student_accuracy", f"{kind}misled_accuracy", difference)
     result.frames["prompts"] = pl.DataFrame(rows)
     result.log("chance_accuracy", 1 / len(study.main.images.classes), exact=True)
     return result
@@ -158,7 +155,6 @@ def measure_memory(study: Study) -> StepResult:
     seed = study.profile.seeds[0]
     for settings in study.profile.sets:
         bench = study.workbench(settings)
-        _measure_copies(result, bench)
         requests = bench.requests(seed)
         samples = bench.draw(bench.student("default", seed).denoiser, requests, 1).clamp(-1, 1)
         teacher = bench.draw_with_teacher(requests, 25).clamp(-1, 1)
@@ -177,20 +173,6 @@ def measure_memory(study: Study) -> StepResult:
                 pairs.append(_pairs(bench, images, found, rows))
     result.frames |= {"distances": pl.DataFrame(distances), "pairs": pl.concat(pairs)}
     return result
-
-
-def _measure_copies(result: StepResult, bench: Workbench) -> None:
-    """Count copies among the student's samples, and among training images that are replayed."""
-    kind, seeds = prefix(bench.profile, bench.settings), bench.profile.seeds_of(bench.settings)
-    student, replayed = (
-        {seed: bench.judged(method, 1, seed).copied for seed in seeds}
-        for method in ("default", "training images")
-    )
-    sampled = _sampled(bench)
-    result.measure(f"{kind}student_copied", estimate_mean(student, **sampled))
-    result.measure(f"{kind}replayed_copied", estimate_mean(replayed, **sampled))
-    difference = estimate_difference(student, replayed, **sampled)
-    result.compare(f"{kind}student_copied", f"{kind}replayed_copied", difference)
 
 
 def _pairs(bench: Workbench, images: Tensor, distance: Tensor, rows: Tensor) -> pl.DataFrame:

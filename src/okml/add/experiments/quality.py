@@ -14,7 +14,7 @@ from okml.add.study import Study
 from okml.add.workbench import Workbench
 from okml.steps import StepResult, announced
 
-MEASURES = ("fd", "accuracy", "alignment", "spread", "precision", "recall", "coverage", "copied")
+MEASURES = ("fd", "accuracy", "alignment", "spread", "precision", "recall", "coverage")
 STUDENT: Drawn = ("default", 1)
 TEACHER = "teacher, DDIM"
 SOLVER = "teacher, DPM-Solver++"
