@@ -129,11 +129,16 @@ class Jackknife:
                 [self.bench.student(method, seed, own).rounds for seed in self.seeds(method)]
             )
             for method in methods
-            for own in (steps if method == "progressive" else (1,))
+            for own in self._students(method, steps)
         )
         unbracketed = sum(not self.bench.bracketed(method) for method in methods)
         for name, count in (("falling", falling), ("unbracketed", unbracketed)):
             result.log(f"{self.kind * prefixed}{name}_{ending}", count, exact=True)
+
+    def _students(self, method: str, steps: Sequence[int]) -> Sequence[int]:
+        """Return the numbers of steps of the students with which a method is compared."""
+        own = self.bench.settings.progressive.students
+        return [count for count in steps if count in own] if method == "progressive" else (1,)
 
     def _estimate(self, values: dict[int, Floats]) -> Estimate:
         return estimate_left_out(values, self.count, OVER, clustered=True)

@@ -17,6 +17,7 @@ from okml.add.convergence import (
     still_falling,
     still_falling_in_any,
 )
+from okml.add.profile_settings import ProgressiveSettings
 from okml.ledger import Measurements
 from okml.training import History
 
@@ -70,7 +71,10 @@ def test_students_and_rates_that_make_a_comparison_unfair_are_counted(monkeypatc
 
     compare = Jackknife.__new__(Jackknife)
     compare.kind = "emoji_"
-    compare.bench = SimpleNamespace(student=student, bracketed=lambda name: name == "default")
+    settings = SimpleNamespace(progressive=ProgressiveSettings(from_steps=8))
+    compare.bench = SimpleNamespace(
+        student=student, bracketed=lambda name: name == "default", settings=settings
+    )
     monkeypatch.setattr(Jackknife, "seeds", lambda self, *methods: (0, 1))
     found = Measurements()
     compare.check_trainings(found, "front", "default", "progressive", steps=(1, 2, 4))

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from okml.add.arms import ALTERNATIVES, ARMS, RIVALS, arm_jobs, drawn_steps, method_jobs
+from okml.add.arms import ARMS, RIVALS, arm_jobs, drawn_steps, method_jobs
 from okml.add.comparison import Drawn, Jackknife, least, most
 from okml.add.profile_settings import SetSettings
 from okml.add.study import Study
@@ -161,29 +161,27 @@ def _compare_captions(result: StepResult, compare: Jackknife) -> None:
 def _compare_front(result: StepResult, compare: Jackknife) -> None:
     """Measure the nearest rival over the student, each at as many calls of the network.
 
-    The least over all calls needs rivals that are trained: beside solvers alone it says little.
+    It needs all rivals that are trained: to be nearer than solvers alone says little.
     """
-    bench, ratios = compare.bench, []
+    bench, counts, ratios = compare.bench, compare.bench.profile.student_steps, []
     settings = bench.settings
-    trained = [name for name in RIVALS if compare.seeds(name)]
-    for calls in bench.profile.student_steps:
+    if not all(map(compare.seeds, RIVALS)):
+        return
+    for calls in counts:
         rivals: list[Drawn] = [
             *((TEACHER, steps) for steps in settings.teacher_steps),
             *((SOLVER, steps) for steps in settings.solver_steps),
-            *((name, calls) for name in trained),
+            *((name, calls) for name in RIVALS),
         ]
         at = [
             compare.ratio(rival, ("default", calls))
             for rival in rivals
             if bench.calls(*rival) == calls and is_trained(settings, *rival)
         ]
-        if at:
-            ratios.append(least(*at))
-            compare.measure(result, f"front_fd_ratio_{calls}", ratios[-1], *trained)
-    counts = bench.profile.student_steps
-    if len(ratios) == len(counts) and set(ALTERNATIVES) <= set(trained):
-        compare.measure(result, "front_fd_ratio", least(*ratios), *trained)
-        compare.check_trainings(result, "front", "default", *trained, steps=counts)
+        ratios.append(least(*at))
+        compare.measure(result, f"front_fd_ratio_{calls}", ratios[-1], *RIVALS)
+    compare.measure(result, "front_fd_ratio", least(*ratios), *RIVALS)
+    compare.check_trainings(result, "front", "default", *RIVALS, steps=counts)
 
 
 def _row(bench: Workbench, method: str, steps: int, seed: int) -> dict[str, Any]:
