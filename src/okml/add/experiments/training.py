@@ -41,7 +41,7 @@ def train_everything(study: Study) -> StepResult:
         bench = study.workbench(settings)
         teacher = bench.train_teacher()
         curves.append(_curve(bench, "teacher", 0, teacher, {"train/loss": "denoising loss"}))
-        costs.append(_cost(bench, "teacher", 0, teacher))
+        costs.append(_cost(bench, "teacher", 0, teacher, settings.teacher.batch))
     for job in distillations(study.profile):
         bench = study.workbench(job.settings)
         trained = study.train(job)
@@ -52,7 +52,8 @@ def train_everything(study: Study) -> StepResult:
                 _curve(bench, job.what, job.seed, trained, RATIO | LOSSES if shown else RATIO),
                 _distances(bench, job, trained),
             ]
-        costs.append(_cost(bench, job.title, job.seed, trained))
+        batch = job.settings.distillation.batch
+        costs.append(_cost(bench, job.title, job.seed, trained, batch))
     result.frames |= {
         "curves": pl.concat(curves),
         "costs": pl.DataFrame(costs),
@@ -137,11 +138,14 @@ def _distances(bench: Workbench, job: Job, trained: TrainedDenoiser) -> pl.DataF
     )
 
 
-def _cost(bench: Workbench, what: str, seed: int, trained: TrainedDenoiser) -> dict[str, object]:
+def _cost(
+    bench: Workbench, what: str, seed: int, trained: TrainedDenoiser, batch: int
+) -> dict[str, object]:
     return {
         "set": bench.images.name,
         "training": what,
         "seed": seed,
         "steps": trained.updates,
+        "images seen": trained.updates * batch,
         "seconds": trained.seconds,
     }
