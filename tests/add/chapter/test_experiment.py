@@ -16,6 +16,7 @@ import torch
 from okml.add import workbench
 from okml.add.arms import (
     ARMS,
+    TUNING_SEED,
     Job,
     all_jobs,
     arm_jobs,
@@ -260,6 +261,13 @@ def test_pictures_of_one_column_share_noise_and_prompt(experiment):
     torch.testing.assert_close(
         untrained, bench.draw_with_teacher(requests, 1), atol=1e-4, rtol=1e-4
     )
+
+
+def test_a_rate_of_zero_leaves_one_step_of_the_teacher(experiment):
+    bench = experiment.study.main
+    expected = bench.judged("teacher, DDIM", 1, TUNING_SEED).quality.fd
+    for method in ("default", "consistency"):
+        assert bench.untrained_fd(method) == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_blind_arm_is_told_nothing(experiment):
