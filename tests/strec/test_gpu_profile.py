@@ -28,6 +28,7 @@ from okml.strec.config import PROFILES
 from okml.strec.experiment import Experiment
 from okml.strec.experiments.candidates import FULL, LAST
 from okml.strec.experiments.quality import mean_of_rows
+from okml.strec.experiments.sweep import BAND
 from okml.strec.figures import attention, costs, quality, sampling
 from okml.strec.relaxation import RelaxationSettings
 from okml.strec.schedule import RELEASED
@@ -219,6 +220,24 @@ def test_the_table_of_quality_says_what_each_arm_could_spend_and_did(experiment)
         metrics["rising_in_cells"].mean
         == experiment.quality.frames["summary"]["still rising"].sum()
     )
+
+
+def test_validation_picks_the_schedule_and_the_length(experiment):
+    frames, metrics = experiment.sweep.frames, experiment.sweep.metrics
+    validated = frames["costs"].group_by("arm").agg(pl.col("validation").mean())
+    inside = frames["sweep"].filter(
+        pl.col("sparsity").is_between(*BAND), pl.col("sample") == "learned"
+    )
+    worst = inside.join(validated, on="arm").sort("validation").row(0, named=True)
+    assert metrics["worst_ndcg_gain_in_band"].mean == pytest.approx(worst["difference"])
+    summary = experiment.quality.frames["summary"].filter(data="ml_20m")
+    costs = experiment.quality.frames["costs"].filter(
+        pl.col("data") == "ml_20m", pl.col("arm").str.starts_with("newest")
+    )
+    newest = costs.group_by("arm").agg(pl.col("validation").mean()).sort("validation")["arm"][-1]
+    ndcg = {arm: summary.filter(arm=arm)["ndcg@10"].item() for arm in ("strec", newest)}
+    gain = experiment.quality.metrics["ndcg_gain_over_newest"].mean
+    assert gain == pytest.approx(ndcg["strec"] - ndcg[newest])
 
 
 def test_attention_of_an_untrained_network_has_rank_one(experiment):
