@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from pydantic import Field
@@ -73,17 +72,10 @@ class Item(Frozen):
     at_most: bool = False  # whether it is an upper bound, which a run may stay far below
 
 
-def in_gib(
-    what: str,
-    size: float,
-    follows_from: str,
-    *,
-    in_data_folder: bool = False,
-    at_most: bool = False,
-) -> Item:
+def in_gib(what: str, size: float, follows_from: str, *, in_data_folder: bool = False) -> Item:
     """Return an amount of memory or disk, of a size in bytes, as an item."""
     return Item(what=what, value=size / GIB, unit="GiB", follows_from=follows_from,
-                in_data_folder=in_data_folder, at_most=at_most)  # fmt: skip
+                in_data_folder=in_data_folder)  # fmt: skip
 
 
 def in_hours(what: str, seconds: float, follows_from: str) -> Item:
@@ -91,11 +83,14 @@ def in_hours(what: str, seconds: float, follows_from: str) -> Item:
     return Item(what=what, value=seconds / 3600, unit="h", follows_from=follows_from)
 
 
-def counted(
-    what: str, value: float, follows_from: str, unit: str = "", *, at_most: bool = False
-) -> Item:
+def counted(what: str, value: float, follows_from: str, unit: str = "") -> Item:
     """Return a number, such as that of parameters or of rows, as an item."""
-    return Item(what=what, value=value, unit=unit, follows_from=follows_from, at_most=at_most)
+    return Item(what=what, value=value, unit=unit, follows_from=follows_from)
+
+
+def bounded(item: Item, is_bound: bool = True) -> Item:
+    """Return an item, marked as an upper bound if it is one."""
+    return item.model_copy(update={"at_most": is_bound})
 
 
 def product(what: str, **factors: float) -> Item:
@@ -158,7 +153,7 @@ class Plan(Frozen):
         sizes: Sequence[Item] = (),
         first: Sequence[Item] = (),
         shared_gib: float = 0.0,
-        filled_first: Mapping[Path, str] | None = None,
+        filled_first: Mapping[str, str] | None = None,
         jobs: int = 1,
     ) -> Self:
         """Return the plan that items add up to.
@@ -170,12 +165,9 @@ class Plan(Frozen):
             disk: What is on disk at the end.
             device_gib: The memory of one GPU, which counts if the profile is meant for one.
             memory_gib: The memory of all processes; with a GPU, of one card's.
-            data: Names of the catalog, of data fetched by hand, or of local folders.
+            data: As the field of this name, like those that follow.
             sizes: The sizes that the items follow from, such as parameters.
             first: What a person has to do before.
-            shared_gib: The memory in which processes hand each other tensors.
-            filled_first: Folders that a person fills before, and the command for each.
-            jobs: The number of trainings, which several cards share.
         """
         return cls(
             chapter=profile.chapter,
@@ -187,41 +179,9 @@ class Plan(Frozen):
             items=(*sizes, *hours, *memory, *disk, *first),
             data=tuple(data),
             shared_gib=shared_gib,
-            filled_first={str(folder): how for folder, how in (filled_first or {}).items()},
+            filled_first=dict(filled_first or {}),
             jobs=jobs,
             disk_bound_gib=sum_of(item for item in disk if item.at_most),
-        )
-
-    @classmethod
-    def of_logs(
-        cls,
-        profile: Profile,
-        *,
-        hours: Sequence[Item],
-        device: Sequence[Item],
-        loading: Item,
-        disk: Sequence[Item],
-        data: Sequence[str],
-        jobs: int,
-        sizes: Sequence[Item] = (),
-    ) -> Self:
-        """Return the plan of a run whose processes train on logs of events.
-
-        Args as for :meth:`of`, and:
-            device: What a training holds on its device.
-            loading: What the largest log takes while it is read.
-        """
-        held = sum_of(device)
-        return cls.of(
-            profile,
-            sizes=sizes,
-            hours=hours,
-            memory=[*device, loading],
-            disk=disk,
-            device_gib=held,
-            memory_gib=processes_gib(profile, held) + loading.value,
-            data=data,
-            jobs=jobs,
         )
 
 
@@ -254,13 +214,12 @@ def training_memory(parameters: int, *, copies: int = 4, finished: int, chunk: i
     ]
 
 
-def checkpoints(numbers: int, *, at_most: bool = False) -> Item:
+def checkpoints(numbers: int) -> Item:
     """Return the disk space of the newest and the best checkpoint of all trainings.
 
     One checkpoint of each holds so many numbers together: parameters and the moments of Adam.
     """
-    space = product("checkpoints on disk", checkpoints=2, bytes=4, numbers=numbers)
-    return space.model_copy(update={"at_most": at_most})
+    return product("checkpoints on disk", checkpoints=2, bytes=4, numbers=numbers)
 
 
 def over_budget(plan: Plan, profile: Profile) -> list[str]:
@@ -289,8 +248,4 @@ def downloads(names: Iterable[str], what: str = "data on disk") -> Item:
 
 def reading(events: int, bytes_an_event: int) -> Item:
     """Return the memory needed to read the largest log."""
-    return in_gib(
-        "the largest log while it is read",
-        bytes_an_event * events,
-        f"{events:,} events · {bytes_an_event} bytes",
-    )
+    return product("the largest log while it is read", events=events, bytes=bytes_an_event)
