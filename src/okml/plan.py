@@ -158,16 +158,9 @@ class Plan(Frozen):
     ) -> Self:
         """Return the plan that items add up to.
 
-        Args:
-            profile: The settings of the run.
-            hours: The work, one part after the other.
-            memory: What is held, on a card or beside it; not all of it at one time.
-            disk: What is on disk at the end.
-            device_gib: The memory of one GPU, which counts if the profile is meant for one.
-            memory_gib: The memory of all processes; with a GPU, of one card's.
-            data: As the field of this name, like those that follow.
-            sizes: The sizes that the items follow from, such as parameters.
-            first: What a person has to do before.
+        Not all of ``memory``, on a card or beside it, is held at one time; ``device_gib`` counts if
+        the profile is meant for a GPU. ``sizes`` are what other items follow from, such as
+        parameters, and ``first`` is what a person has to do before. Others are fields of the plan.
         """
         return cls(
             chapter=profile.chapter,
