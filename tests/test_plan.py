@@ -15,8 +15,6 @@ from okml.plan import (
     checkpoints,
     over_budget,
     processes_gib,
-    product,
-    summed,
     training_memory,
 )
 from okml.profile import Budget, Profile
@@ -44,7 +42,7 @@ def test_a_plan_is_the_sum_of_its_items(profile: Profile, gpu_gib: float) -> Non
 
 def test_upper_bounds_of_the_disk_are_added_up_apart(profile: Profile) -> None:
     data = Item(what="data", value=2, unit="GiB", follows_from="a test")
-    stored = checkpoints(2**30, at_most=True)
+    stored = checkpoints(2**30).bounded()
     found = Plan.of(
         profile, hours=[], memory=[stored], disk=[data, stored, checkpoints(2**30)],
         device_gib=0, memory_gib=0, data=(),
@@ -53,10 +51,10 @@ def test_upper_bounds_of_the_disk_are_added_up_apart(profile: Profile) -> None:
 
 
 def test_a_formula_names_what_its_amount_is_made_of() -> None:
-    weights = product("weights", bytes=16, parameters=2**26)
+    weights = Item.product("weights", bytes=16, parameters=2**26)
     assert (weights.value, weights.unit) == (1, "GiB")
     assert weights.follows_from == "16 bytes · 67,108,864 parameters"
-    both = summed("a checkpoint", weights=GIB, moments_of_Adam=2 * GIB)
+    both = Item.sum("a checkpoint", weights=GIB, moments_of_Adam=2 * GIB)
     assert (both.value, both.follows_from) == (3, "1 GiB of weights + 2 GiB of moments of Adam")
 
 

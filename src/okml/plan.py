@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from pydantic import Field
 
@@ -22,31 +21,18 @@ PASSES = 3  # a forward pass, and a backward pass that costs twice as much
 RANKING_BYTES = 2**26  # a chunk of the scores of a ranking
 
 
-@dataclass(frozen=True)
-class LogSize:
-    """The counts of a log, known before it is read.
-
-    Attributes:
-        events: Number of events.
-        items: Number of items.
-        users: Number of users or sessions; 0 if unknown.
-        kept: Number of events after the filters.
-        rows: Number of training rows, or of windows, of an epoch.
-        tests: Number of test rows.
-        features: Number of features of an item.
-        days: Days from first to last event, or periods of a log without dates; 0 if unknown.
-        exact: Whether the numbers were counted; otherwise they are published, or bounds.
-    """
+class LogSize(NamedTuple):
+    """The counts of a log, known before it is read."""
 
     events: int
     items: int
-    users: int = 0
-    kept: int = 0
-    rows: int = 0
-    tests: int = 0
-    features: int = 0
-    days: int = 0
-    exact: bool = True
+    users: int = 0  # users or sessions; 0 if unknown
+    kept: int = 0  # events after the filters
+    rows: int = 0  # training rows, or windows, of an epoch
+    tests: int = 0  # test rows
+    features: int = 0  # features of an item
+    days: int = 0  # from first to last event, or periods of a log without dates; 0 if unknown
+    exact: bool = True  # whether the numbers were counted; otherwise they are published, or bounds
 
 
 # Counts of the files; chapters replace those that their protocols change.
@@ -71,42 +57,37 @@ class Item(Frozen):
     in_data_folder: bool = False  # whether files are in the data folder, not in the run's
     at_most: bool = False  # whether it is an upper bound, which a run may stay far below
 
+    @classmethod
+    def gib(cls, what: str, size: float, why: str, *, in_data_folder: bool = False) -> Self:
+        """Return an amount of memory or disk, of a size in bytes."""
+        return cls(what=what, value=size / GIB, unit="GiB", follows_from=why,
+                   in_data_folder=in_data_folder)  # fmt: skip
 
-def in_gib(what: str, size: float, follows_from: str, *, in_data_folder: bool = False) -> Item:
-    """Return an amount of memory or disk, of a size in bytes, as an item."""
-    return Item(what=what, value=size / GIB, unit="GiB", follows_from=follows_from,
-                in_data_folder=in_data_folder)  # fmt: skip
+    @classmethod
+    def hours(cls, what: str, seconds: float, why: str) -> Self:
+        """Return a time in seconds."""
+        return cls(what=what, value=seconds / 3600, unit="h", follows_from=why)
 
+    @classmethod
+    def number(cls, what: str, value: float, why: str, unit: str = "") -> Self:
+        """Return a number, such as that of parameters or of rows."""
+        return cls(what=what, value=value, unit=unit, follows_from=why)
 
-def in_hours(what: str, seconds: float, follows_from: str) -> Item:
-    """Return a time in seconds as an item."""
-    return Item(what=what, value=seconds / 3600, unit="h", follows_from=follows_from)
+    @classmethod
+    def product(cls, what: str, **factors: float) -> Self:
+        """Return an amount that is a product of named factors, bytes among them."""
+        formula = " · ".join(f"{value:,} {name}" for name, value in factors.items())
+        return cls.gib(what, math.prod(factors.values()), formula.replace("_", " "))
 
+    @classmethod
+    def sum(cls, what: str, **sizes: float) -> Self:
+        """Return an amount that is a sum of named sizes in bytes."""
+        formula = " + ".join(f"{size / GIB:.3g} GiB of {name}" for name, size in sizes.items())
+        return cls.gib(what, sum(sizes.values()), formula.replace("_", " "))
 
-def counted(what: str, value: float, follows_from: str, unit: str = "") -> Item:
-    """Return a number, such as that of parameters or of rows, as an item."""
-    return Item(what=what, value=value, unit=unit, follows_from=follows_from)
-
-
-def bounded(item: Item, is_bound: bool = True) -> Item:
-    """Return an item, marked as an upper bound if it is one."""
-    return item.model_copy(update={"at_most": is_bound})
-
-
-def product(what: str, **factors: float) -> Item:
-    """Return an amount that is a product of named factors, bytes among them, as an item."""
-    formula = " · ".join(f"{value:,} {_words(name)}" for name, value in factors.items())
-    return in_gib(what, math.prod(factors.values()), formula)
-
-
-def summed(what: str, **sizes: float) -> Item:
-    """Return an amount that is a sum of named sizes in bytes as an item."""
-    parts = (f"{size / GIB:.3g} GiB of {_words(name)}" for name, size in sizes.items())
-    return in_gib(what, sum(sizes.values()), " + ".join(parts))
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+    def bounded(self, is_bound: bool = True) -> Self:
+        """Return the item, marked as an upper bound if it is one."""
+        return self.model_copy(update={"at_most": is_bound})
 
 
 def sum_of(items: Iterable[Item]) -> float:
@@ -201,9 +182,9 @@ def training_memory(parameters: int, *, copies: int = 4, finished: int, chunk: i
             matrices too.
     """
     return [
-        product("weights, gradients and Adam", bytes=4, copies=copies, parameters=parameters),
-        product("the latest finished trainings", of_each=RECENT, bytes=4, parameters=finished),
-        product("scores of a chunk", matrices=3, bytes=max(chunk, RANKING_BYTES)),
+        Item.product("weights, gradients and Adam", bytes=4, copies=copies, parameters=parameters),
+        Item.product("the latest finished trainings", of_each=RECENT, bytes=4, parameters=finished),
+        Item.product("scores of a chunk", matrices=3, bytes=max(chunk, RANKING_BYTES)),
     ]
 
 
@@ -212,7 +193,7 @@ def checkpoints(numbers: int) -> Item:
 
     One checkpoint of each holds so many numbers together: parameters and the moments of Adam.
     """
-    return product("checkpoints on disk", checkpoints=2, bytes=4, numbers=numbers)
+    return Item.product("checkpoints on disk", checkpoints=2, bytes=4, numbers=numbers)
 
 
 def over_budget(plan: Plan, profile: Profile) -> list[str]:
@@ -236,9 +217,9 @@ def downloads(names: Iterable[str], what: str = "data on disk") -> Item:
     sizes = {name: catalog()[name].bytes or 0 for name in names}
     told = ", ".join(f"{name} {size / GIB:.2f}" for name, size in sizes.items())
     why = f"sizes in the catalog: {told or 'none is needed'}"
-    return in_gib(what, sum(sizes.values()), why, in_data_folder=True)
+    return Item.gib(what, sum(sizes.values()), why, in_data_folder=True)
 
 
 def reading(events: int, bytes_an_event: int) -> Item:
     """Return the memory needed to read the largest log."""
-    return product("the largest log while it is read", events=events, bytes=bytes_an_event)
+    return Item.product("the largest log while it is read", events=events, bytes=bytes_an_event)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,12 +21,8 @@ from okml.plan import (
     LogSize,
     Plan,
     checkpoints,
-    counted,
     downloads,
-    in_gib,
-    in_hours,
     processes_gib,
-    product,
     reading,
     sum_of,
     training_memory,
@@ -38,10 +33,10 @@ TRAINED = 0.8  # a split by user trains on this share of them
 # The first were counted under `cpu`, MovieLens-1M under `night`; MovieLens-25M has GroupLens's
 # counts, Yoochoose those of the SQN papers for their sample of 200,000 sessions.
 SIZES = {
-    "ml_100k": replace(LOGS["ml_100k"], kept=100_000, rows=1_990, tests=2_290),
-    "ader_yoochoose": replace(LOGS["ader_yoochoose"], kept=5_752, items=1_700, rows=822, tests=399),
-    "ml_1m": replace(LOGS["ml_1m"], kept=589_152, items=3_587, rows=3_600, tests=3_600),
-    "ml_25m": replace(LOGS["ml_25m"], kept=25_000_095, rows=330_000, tests=162_541),
+    "ml_100k": LOGS["ml_100k"]._replace(kept=100_000, rows=1_990, tests=2_290),
+    "ader_yoochoose": LOGS["ader_yoochoose"]._replace(kept=5_752, items=1_700, rows=822, tests=399),
+    "ml_1m": LOGS["ml_1m"]._replace(kept=589_152, items=3_587, rows=3_600, tests=3_600),
+    "ml_25m": LOGS["ml_25m"]._replace(kept=25_000_095, rows=330_000, tests=162_541),
     "yoochoose": LogSize(
         34_154_697, 26_702, kept=1_154_911, rows=160_000, tests=95_000, exact=False
     ),
@@ -94,7 +89,7 @@ def plan(profile: OfflineRLProfile) -> Plan:
         chunk=profile.chunk_bytes,
     )
     vectors = max(size_of(data).items * data.actor.width for data in logs)
-    gradient = product("the gradient of the item vectors", bytes=8, numbers=vectors)
+    gradient = Item.product("the gradient of the item vectors", bytes=8, numbers=vectors)
     device = [*memory, gradient, _activations(profile)]
     held = sum_of(device)
     loading = reading(max(size_of(data).events for data in logs), LOADING_BYTES)
@@ -206,7 +201,7 @@ def _hours(
             f" + ({steps:,} steps · {1000 * step:g} ms + {cost.scores:,} scores of a position · "
             f"{1e9 * CPU_SCORE:g} ns) / {CPU_WORKERS} cores"
         )
-    return in_hours(
+    return Item.hours(
         f"{data.log}: {what}",
         seconds,
         f"{told} · {positions:,} positions · "
@@ -227,7 +222,7 @@ def _ranking(profile: OfflineRLProfile, trainings: Counter[Kind]) -> Item:
         size = size_of(data)
         row = data.length * token_flops(data.actor, data.length) + 2 * size.items * data.actor.width
         total += 3 * count * size.tests * row
-    return in_hours(
+    return Item.hours(
         "rankings of the tests",
         total / rate,
         f"3 · {trainings.total()} trainings; a row reads a whole state and "
@@ -239,7 +234,7 @@ def _log(data: LogSettings) -> Item:
     size = size_of(data)
     why = f"{size.events:,} in the files, {size.items:,} items"
     unit = "events" if size.exact else "events, about"
-    return counted(f"events of {data.log} under the protocol", size.kept, why, unit)
+    return Item.number(f"events of {data.log} under the protocol", size.kept, why, unit)
 
 
 def _parameters(data: LogSettings) -> tuple[int, int]:
@@ -268,7 +263,7 @@ def _activations(profile: OfflineRLProfile) -> Item:
 
     largest = max((*profile.datasets, profile.funnel), key=numbers)
     width = 2 if profile.mixed_precision == "bf16" else 4
-    return in_gib(
+    return Item.gib(
         "activations of a step",
         width * numbers(largest),
         f"{tokens(largest):,} tokens · (34 · {largest.actor.layers} · {largest.actor.width} + "

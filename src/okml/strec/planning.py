@@ -16,12 +16,8 @@ from okml.plan import (
     Item,
     LogSize,
     Plan,
-    bounded,
     checkpoints,
-    counted,
     downloads,
-    in_gib,
-    in_hours,
     processes_gib,
     reading,
     sum_of,
@@ -48,9 +44,9 @@ from okml.strec.timing import saved_bytes
 # `night`. Users of MovieLens-20M have 144 ratings on average, so 13 to 15 million rows have a full
 # history, of which 8 in 11 train.
 SIZES = {
-    "ml_100k": replace(LOGS["ml_100k"], users=494, rows=16_654, tests=2_470),
-    "ml_1m": replace(LOGS["ml_1m"], users=4_205, rows=720_169, tests=4_247),
-    "ml_20m": replace(LOGS["ml_20m"], rows=10_000_000, tests=1_300_000, exact=False),
+    "ml_100k": LOGS["ml_100k"]._replace(users=494, rows=16_654, tests=2_470),
+    "ml_1m": LOGS["ml_1m"]._replace(users=4_205, rows=720_169, tests=4_247),
+    "ml_20m": LOGS["ml_20m"]._replace(rows=10_000_000, tests=1_300_000, exact=False),
 }
 # Upper bounds of events and items once users and items have these least numbers of events; counts
 # after the paper's filter, (8, 5), are not published.
@@ -81,7 +77,7 @@ def size_of(data: DataSettings) -> LogSize:
     whole, (least, kept, items) = LOGS[data.log], BOUNDS[data.log]
     if data.k_core is None or any(n < m for n, m in zip(data.k_core, least, strict=True)):
         kept, items = whole.events, whole.items
-    return replace(whole, kept=kept, items=items, rows=kept * 8 // 11, tests=kept // 11,
+    return whole._replace(kept=kept, items=items, rows=kept * 8 // 11, tests=kept // 11,
                    exact=False)  # fmt: skip
 
 
@@ -112,7 +108,7 @@ def plan(profile: StrecProfile) -> Plan:
         memory=[*device, loading],
         disk=[
             downloads(names),
-            bounded(checkpoints(stored), any(data.log in BOUNDS for data in logs)),
+            checkpoints(stored).bounded(any(data.log in BOUNDS for data in logs)),
         ],
         device_gib=held,
         memory_gib=processes_gib(profile, held) + loading.value,
@@ -196,7 +192,7 @@ def _hours(profile: StrecProfile, group: Group, count: int) -> Item:
     rate = _rate(profile)
     scoring = 2 * size_of(group.data).items * profile.network.width * group.targets
     flops = PASSES * (group.encoder + scoring)
-    return in_hours(
+    return Item.hours(
         f"{group.data.log}: {group.what}",
         count * group.epochs * group.rows * flops / rate,
         f"{count} trainings · {group.epochs} epochs · {group.rows:,} rows · "
@@ -216,7 +212,7 @@ def _ranking(profile: StrecProfile, trainings: Counter[Group]) -> Item:
     flops = full + 2 * size.items * network.width
     tests, rows = 2 * trainings.total(), min(main.validation_rows or size.tests, size.tests)
     validations = sum(group.validations * count for group, count in trainings.items())
-    return in_hours(
+    return Item.hours(
         "rankings of validation and test",
         (tests * size.tests + validations * rows) * flops / _rate(profile),
         f"({tests} tests · {size.tests:,} + {validations} validations · {rows:,} rows)"
@@ -233,7 +229,8 @@ def _rows(data: DataSettings) -> Item:
         why = f"{events:,} events; windows of {data.length}; 8 of 11 rows train"
     elif data.rows_per_user:
         why = f"counted; at most {data.rows_per_user} of each of {size.users} users"
-    return bounded(counted(f"training rows of {data.log}", _training_rows(data), why, unit), bound)
+    rows = Item.number(f"training rows of {data.log}", _training_rows(data), why, unit)
+    return rows.bounded(bound)
 
 
 def _parameters(profile: StrecProfile, data: DataSettings) -> int:
@@ -255,7 +252,7 @@ def _activations(profile: StrecProfile) -> Item:
         encoder = cast(Backbone, build(arm, 1, profile, main, profile.recipe))
         kept[arm.name] = _kept_bytes(encoder.settings, bf16)
     name = max(kept, key=kept.__getitem__)
-    return in_gib(
+    return Item.gib(
         "activations of a step",
         (1 + PASSING) * rows * kept[name],
         f"{rows:,} rows of {main.length} tokens · {kept[name] / 2**20:.2f} MiB kept, "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from typing import NamedTuple, get_args
 
 import numpy as np
@@ -19,14 +18,9 @@ from okml.plan import (
     Item,
     LogSize,
     Plan,
-    bounded,
     downloads,
-    in_gib,
-    in_hours,
     processes_gib,
-    product,
     sum_of,
-    summed,
 )
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
@@ -46,12 +40,12 @@ from okml.video_workshop.users import arms as users
 
 # Counts of the logs' files; those of MicroLens are rounded in the publications.
 SIZES = {
-    "ml_100k": replace(LOGS["ml_100k"], days=215),
-    "ml_1m": replace(LOGS["ml_1m"], days=1_039),
-    "ml_20m": replace(LOGS["ml_20m"], days=7_386),
-    "ml_25m": replace(LOGS["ml_25m"], days=9_082),
+    "ml_100k": LOGS["ml_100k"]._replace(days=215),
+    "ml_1m": LOGS["ml_1m"]._replace(days=1_039),
+    "ml_20m": LOGS["ml_20m"]._replace(days=7_386),
+    "ml_25m": LOGS["ml_25m"]._replace(days=9_082),
     "ader_diginetica": LogSize(993_483, 43_136, 204_789, days=17),
-    "ader_yoochoose": replace(LOGS["ader_yoochoose"], days=17),
+    "ader_yoochoose": LOGS["ader_yoochoose"]._replace(days=17),
     "kuairand_pure": LogSize(1_436_609 + 1_186_059, 7_583, 27_285, days=31),
     "kuairand_1k": LogSize(11_713_045 + 43_028, 4_369_953, 1_000, days=31),
     "kuairand_27k": LogSize(322_278_385 + 1_186_059, 32_038_725, 27_285, days=31),
@@ -121,7 +115,7 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
                 trainings[work] += count
             else:
                 rankings[work] += count
-    stored = in_gib(
+    stored = Item.gib(
         "checkpoints on disk", sum(work.checkpoint * n for work, n in trainings.items()),
         "12 bytes a parameter with Adam's moments, 4 if frozen",
     )  # fmt: skip
@@ -140,7 +134,7 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
         disk=[
             downloads(name for name in read if name in catalog()),
             _files(profile),
-            bounded(stored, profile.data.least_item_events is not None),
+            stored.bounded(profile.data.least_item_events is not None),
         ],
         device_gib=held,
         memory_gib=processes_gib(profile, held) + beside.value,
@@ -438,7 +432,7 @@ def _rollouts(profile: VideoWorkshopProfile) -> Item:
         + (goals.traffic.days if profile.traffic_data is None else 0)
     )  # fmt: skip
     days = len(profile.worlds) * of_world + goals.oracle_worlds * len(ORACLES) * simulator.days
-    return in_hours(
+    return Item.hours(
         "roll-outs of the simulator",
         days * people * DAY_SECONDS,
         f"{days:,} days · {people:,} users · {1e6 * DAY_SECONDS:g} microseconds",
@@ -448,7 +442,7 @@ def _rollouts(profile: VideoWorkshopProfile) -> Item:
 def _training_hours(profile: VideoWorkshopProfile, work: Training, count: int) -> Item:
     rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu else CPU_FLOPS
     step = GPU_STEP_SECONDS if profile.for_gpu else CPU_STEP_SECONDS
-    return in_hours(
+    return Item.hours(
         work.what,
         count * work.steps * (PASSES * work.positions * work.flops / rate + step),
         f"{count} trainings · {work.steps:,} steps · ({PASSES} · "
@@ -462,7 +456,7 @@ def _ranking_hours(profile: VideoWorkshopProfile, work: Ranking, count: int) -> 
     exact = GPU_FLOPS["no"] if profile.for_gpu else CPU_FLOPS
     rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu and work.autocast else exact
     score = 2 * work.width / exact + (GPU_SCORE_SECONDS if profile.for_gpu else CPU_SCORE_SECONDS)
-    return in_hours(
+    return Item.hours(
         work.what,
         count * work.rows * (work.forward / rate + work.scores * score),
         f"{count} rankings · {work.rows:,} rows · ({work.forward / 1e6:.2f} MFLOP at "
@@ -481,7 +475,7 @@ def _host_memory(profile: VideoWorkshopProfile) -> Item:
     rated, simulator = profile.world_data or profile.data, goals.simulator
     users, items = users_of(rated), size_of(rated.log).items
     days = worlds * (simulator.outcome_days + simulator.log_days + goals.held_out_days)
-    return summed(
+    return Item.sum(
         "the largest log while it is read, and the simulator",
         events=LOADING_BYTES * max(size_of(log).events for log in profile.logs),
         worlds=8 * WORLD_TABLES * users * items * (worlds + goals.oracle_worlds),
@@ -496,15 +490,15 @@ def _memory(profile: VideoWorkshopProfile) -> Iterator[Item]:
     model, items = settings.base, item_bound(profile.data)
     numbers = parameters(model, items)
     weights = f"{items:,} items · {model.width} + blocks = {numbers:,}"
-    yield in_gib("weights, gradients and Adam of the largest training", 16 * numbers,
+    yield Item.gib("weights, gradients and Adam of the largest training", 16 * numbers,
                  f"16 bytes · ({weights})")  # fmt: skip
     if settings.table in ("content", "hybrid_content"):
         read = [FEATURE_BYTES[name] // 4 for name in profile.data.features]
         width = sum(read or [TEXT_WIDTHS[profile.data.text]])
-        yield product("features of content", bytes=4, items=items, numbers=width)
+        yield Item.product("features of content", bytes=4, items=items, numbers=width)
     kept = f"{RECENT} user models, {RECENT} recommenders · 4 bytes · {numbers:,}"
-    yield in_gib("the latest finished trainings", 2 * RECENT * 4 * numbers, kept)
-    yield product(
+    yield Item.gib("the latest finished trainings", 2 * RECENT * 4 * numbers, kept)
+    yield Item.product(
         "activations of a step", tokens=max(how.batch, settings.downstream.batch) * model.length,
         numbers=ACTIVATIONS, layers=model.layers, units_of_width=model.width,
         bytes=2 if profile.mixed_precision == "bf16" else 4,
@@ -513,10 +507,10 @@ def _memory(profile: VideoWorkshopProfile) -> Iterator[Item]:
     if isinstance(how.loss, ChunkedSoftmaxSettings):
         matrix = {"bytes_of_a_chunk": how.loss.chunk_bytes}
     softmaxes = 3 if how.weights.multi else 1
-    yield product("scores of a step", matrices=3, softmaxes=softmaxes, **matrix)
+    yield Item.product("scores of a step", matrices=3, softmaxes=softmaxes, **matrix)
     most = max(item_bound(data) for data in _data(profile))
     rows = profile.evaluation_batch
-    yield product("scores of a ranking", matrices=2, bytes=4, rows=rows, items=most)
+    yield Item.product("scores of a ranking", matrices=2, bytes=4, rows=rows, items=most)
 
 
 def _files(profile: VideoWorkshopProfile) -> Item:
@@ -528,4 +522,4 @@ def _files(profile: VideoWorkshopProfile) -> Item:
     }
     told = ", ".join(f"{log} {size / GIB:.2f}" for log, size in found.items() if size)
     what = "unpacked logs and released vectors"
-    return in_gib(what, sum(found.values()), told or "none", in_data_folder=True)
+    return Item.gib(what, sum(found.values()), told or "none", in_data_folder=True)
