@@ -12,7 +12,6 @@ from okml.plan import (
     CPU_WORKERS,
     Item,
     Plan,
-    checkpoints,
     over_budget,
     processes_gib,
     training_memory,
@@ -32,7 +31,7 @@ def test_a_plan_is_the_sum_of_its_items(profile: Profile, gpu_gib: float) -> Non
     budget = profile.budget.model_copy(update={"gpu_memory_gib": gpu_gib})
     found = Plan.of(
         profile.model_copy(update={"budget": budget}),
-        sizes=items("", 7), hours=items("h", 1, 0.5), memory=items("GiB", 3, 4),
+        sizes=items("", 7), hours=items("h", 1, 0.5), device=items("GiB", 3, 4),
         disk=items("GiB", 5, 6), first=items("", 8), device_gib=4, memory_gib=5, data=["a"],
     )  # fmt: skip
     assert (found.hours, found.disk_gib, found.memory_gib) == (1.5, 11, 5)
@@ -42,10 +41,9 @@ def test_a_plan_is_the_sum_of_its_items(profile: Profile, gpu_gib: float) -> Non
 
 def test_upper_bounds_of_the_disk_are_added_up_apart(profile: Profile) -> None:
     data = Item(what="data", value=2, unit="GiB", follows_from="a test")
-    stored = checkpoints(2**30).bounded()
+    stored = Item(what="checkpoints", value=8, unit="GiB", follows_from="a test")
     found = Plan.of(
-        profile, hours=[], memory=[stored], disk=[data, stored, checkpoints(2**30)],
-        device_gib=0, memory_gib=0, data=(),
+        profile, hours=[], device=[], disk=[data, stored.bounded(), stored], data=(),
     )  # fmt: skip
     assert (found.disk_gib, found.disk_bound_gib) == (18, 8)
 

@@ -126,11 +126,12 @@ class Plan(Frozen):
         profile: Profile,
         *,
         hours: Sequence[Item],
-        memory: Sequence[Item],
+        device: Sequence[Item],
         disk: Sequence[Item],
-        device_gib: float,
-        memory_gib: float,
-        data: Sequence[str],
+        data: Iterable[str],
+        beside: Sequence[Item] = (),
+        device_gib: float | None = None,
+        memory_gib: float | None = None,
         sizes: Sequence[Item] = (),
         first: Sequence[Item] = (),
         shared_gib: float = 0.0,
@@ -139,10 +140,15 @@ class Plan(Frozen):
     ) -> Self:
         """Return the plan that items add up to.
 
-        Not all of ``memory``, on a card or beside it, is held at one time; ``device_gib`` counts if
-        the profile is meant for a GPU. ``sizes`` are what other items follow from, such as
-        parameters, and ``first`` is what a person has to do before. Others are fields of the plan.
+        ``device`` is what trainings hold on their device, of which ``device_gib`` is held at one
+        time; None: all of it. ``beside`` is what processes hold besides, and ``memory_gib`` is what
+        they hold together; None: it follows from the other two. ``sizes`` are what other items
+        follow from, such as parameters, and ``first`` is what a person has to do before.
         """
+        if device_gib is None:
+            device_gib = sum_of(device)
+        if memory_gib is None:
+            memory_gib = processes_gib(profile, device_gib) + sum_of(beside)
         return cls(
             chapter=profile.chapter,
             profile=profile.name,
@@ -150,8 +156,8 @@ class Plan(Frozen):
             memory_gib=memory_gib,
             disk_gib=sum_of(disk),
             hours=sum_of(hours),
-            items=(*sizes, *hours, *memory, *disk, *first),
-            data=tuple(data),
+            items=(*sizes, *hours, *device, *beside, *disk, *first),
+            data=tuple(dict.fromkeys(data)),
             shared_gib=shared_gib,
             filled_first=dict(filled_first or {}),
             jobs=jobs,
@@ -186,14 +192,6 @@ def training_memory(parameters: int, *, copies: int = 4, finished: int, chunk: i
         Item.product("the latest finished trainings", of_each=RECENT, bytes=4, parameters=finished),
         Item.product("scores of a chunk", matrices=3, bytes=max(chunk, RANKING_BYTES)),
     ]
-
-
-def checkpoints(numbers: int) -> Item:
-    """Return the disk space of the newest and the best checkpoint of all trainings.
-
-    One checkpoint of each holds so many numbers together: parameters and the moments of Adam.
-    """
-    return Item.product("checkpoints on disk", checkpoints=2, bytes=4, numbers=numbers)
 
 
 def over_budget(plan: Plan, profile: Profile) -> list[str]:

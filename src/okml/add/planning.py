@@ -67,14 +67,14 @@ def plan(profile: AddProfile) -> Plan:
         profile,
         sizes=_parameters(profile),
         hours=hours,
-        memory=[*card, *outside],
+        device=card,
+        beside=outside,
         disk=[
             downloads(_entries(profile), "data and models on disk"),
             _training_data(rows),
             _checkpoints(jobs, rows),
         ],
         first=_to_do_first(profile),
-        device_gib=sum_of(card),
         memory_gib=processes + _peak(outside),
         shared_gib=max(map(shared_memory, rows.values()), default=0) / GIB,
         data=_entries(profile),
@@ -84,9 +84,6 @@ def plan(profile: AddProfile) -> Plan:
         },
         jobs=len(rows) or len(jobs),  # memory is that of a row, if any
     )
-
-
-# ------------------------------------------------------------------ small sets
 
 
 @cache
@@ -172,9 +169,6 @@ def _parameters(profile: AddProfile) -> list[Item]:
     return [Item.number(f"parameters of {what}", *size) for what, size in sizes.items()]
 
 
-# ------------------------------------------------------------------ published models
-
-
 def _row_hours(name: str, settings: FullScaleSettings) -> Item:
     """Return the hours of a row of Table 1: training, and images for its evaluation."""
     counts = settings.evaluation_steps
@@ -229,9 +223,6 @@ def _named(row: str, items: Sequence[Item]) -> list[Item]:
 
 def _peak(moments: Sequence[Item]) -> float:
     return max((item.value for item in moments), default=0.0)
-
-
-# ------------------------------------------------------------------ disk
 
 
 def _entries(profile: AddProfile) -> list[str]:

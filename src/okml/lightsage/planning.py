@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from okml.lightsage.arms import (
-    Arm,
-    all_jobs,
-    baseline_jobs,
-    graph_jobs,
-    loss_jobs,
-    network_jobs,
-    tail_jobs,
-)
+from okml.lightsage import arms
 from okml.lightsage.settings import DataName, LightsageProfile, TaskSettings
 from okml.plan import CPU_WORKERS, LOGS, PROCESS_GIB, Item, LogSize, Plan, downloads, reading
 from okml.runtime import GIB
@@ -73,14 +65,14 @@ def plan(profile: LightsageProfile) -> Plan:
     memory = RUN_GIB + loading.value + indices.value
     if not profile.for_gpu:  # there the tables are, and each worker has its own
         memory += device + CPU_WORKERS * (PROCESS_GIB + loading.value + device)
-    data = tuple(dict.fromkeys(CATALOG[shop.name] for shop in shops if shop.name in CATALOG))
-    by_hand = tuple({shop.name for shop in shops if shop.name == "coveo"})
+    data = [CATALOG[shop.name] for shop in shops if shop.name in CATALOG]
+    by_hand = {shop.name for shop in shops if shop.name == "coveo"}
     files = len(by_hand) * COVEO_GIB * GIB
     return Plan.of(
         profile,
         sizes=[*map(_size, shops)],
         hours=hours,
-        memory=[loading, tables, scores, messages, indices],
+        device=[loading, tables, scores, messages, indices],
         disk=[
             downloads(data),
             _checkpoints(profile, trainings),
@@ -127,9 +119,9 @@ def _trainings(profile: LightsageProfile) -> list[Trainings]:
     """Return the kinds of trainings; the first seed has one for each rate that is tried."""
     counts: Counter[tuple[str, str, int]] = Counter()
     shops = {}
-    for job in all_jobs(profile):
+    for job in arms.all_jobs(profile):
         arm, how, tables = job.arm, f"of {job.arm}", 1
-        if isinstance(arm, Arm):
+        if isinstance(arm, arms.Arm):
             how = SAMPLED if arm.encoder.sampled else "of one hop"
             tables += arm.diffused
         elif arm == "pinsage":
@@ -229,9 +221,10 @@ def _graphs(profile: LightsageProfile) -> Item:
 
 def _ranking(profile: LightsageProfile) -> Item:
     """Return the hours of ranking: each arm scores every test pair in three passes, once."""
-    tables = [graph_jobs(profile), network_jobs(profile), loss_jobs(profile)]
-    tables += [baseline_jobs(profile, data) for data in (profile.data, *profile.real)]
-    jobs = [*{job for rows in tables for _, job in rows}, *(job for _, job in tail_jobs(profile))]
+    tables = [arms.graph_jobs(profile), arms.network_jobs(profile), arms.loss_jobs(profile)]
+    tables += [arms.baseline_jobs(profile, data) for data in (profile.data, *profile.real)]
+    jobs = [*{job for rows in tables for _, job in rows}]
+    jobs += [job for _, job in arms.tail_jobs(profile)]
     scores = sum(3 * _scores(job.data, job.data.test_pairs) for job in jobs)
     rate = _ranked_per_second(profile)
     why = f"{scores:,} scores of {len(jobs)} arms and seeds, {rate:,.0f} a second"

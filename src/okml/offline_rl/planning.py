@@ -20,11 +20,8 @@ from okml.plan import (
     Item,
     LogSize,
     Plan,
-    checkpoints,
     downloads,
-    processes_gib,
     reading,
-    sum_of,
     training_memory,
 )
 from okml.training.ahead import Trains, with_needs
@@ -80,7 +77,6 @@ def plan(profile: OfflineRLProfile) -> Plan:
     ]  # fmt: skip
     hours += [_fits(profile, data, jobs) for data in (*logs, profile.funnel)]
     hours.append(_ranking(profile, trainings))
-    stored = sum(count * _stored(data, arm) for (data, arm, _), count in trainings.items())
     actor, critics = max(_parameters(data) for data in logs)
     memory = training_memory(
         actor + critics,
@@ -90,18 +86,19 @@ def plan(profile: OfflineRLProfile) -> Plan:
     )
     vectors = max(size_of(data).items * data.actor.width for data in logs)
     gradient = Item.product("the gradient of the item vectors", bytes=8, numbers=vectors)
-    device = [*memory, gradient, _activations(profile)]
-    held = sum_of(device)
-    loading = reading(max(size_of(data).events for data in logs), LOADING_BYTES)
-    names = tuple(dict.fromkeys(data.log for data in logs))
+    # Of each training the newest and the best checkpoint.
+    stored = sum(count * _stored(data, arm) for (data, arm, _), count in trainings.items())
+    names = [data.log for data in logs]
     return Plan.of(
         profile,
         sizes=[_log(data) for data in logs],
         hours=hours,
-        memory=[*device, loading],
-        disk=[downloads(names), checkpoints(stored)],
-        device_gib=held,
-        memory_gib=processes_gib(profile, held) + loading.value,
+        device=[*memory, gradient, _activations(profile)],
+        beside=[reading(max(size_of(data).events for data in logs), LOADING_BYTES)],
+        disk=[
+            downloads(names),
+            Item.product("checkpoints on disk", checkpoints=2, bytes=4, numbers=stored),
+        ],
         data=names,
         jobs=len(jobs),
     )

@@ -9,7 +9,7 @@ from okml.periodic_behavior.arms import ARMS, all_jobs
 from okml.periodic_behavior.images import CHANNELS
 from okml.periodic_behavior.networks import build
 from okml.periodic_behavior.settings import PeriodicBehaviorProfile, ProblemSettings
-from okml.plan import CPU_WORKERS, Item, Plan, downloads, processes_gib
+from okml.plan import CPU_WORKERS, Item, Plan, downloads
 
 LOOP_S = 6e-3  # seconds of a step beside its arithmetic: the loop, and kernels that start
 FLOPS = {"cpu": 2.2e10, "gpu": 1e13}  # sustained, in float32; one core, one H100
@@ -35,7 +35,7 @@ def plan(profile: PeriodicBehaviorProfile) -> Plan:
         )
         memory.append(_memory(profile, problem))
     largest = max(item.value for item in memory)
-    names = tuple(dict.fromkeys(problem.images for problem in profile.problems))
+    names = [problem.images for problem in profile.problems]
     weights = max(_weights(profile, each) for each in profile.problems)
     kept = Item.product(
         "checkpoints and courses", trainings=len(jobs), copies=3, bytes=4, weights=weights
@@ -43,10 +43,9 @@ def plan(profile: PeriodicBehaviorProfile) -> Plan:
     return Plan.of(
         profile,
         hours=hours,
-        memory=memory,
+        device=memory,
         disk=[downloads(names), kept],
         device_gib=largest,
-        memory_gib=processes_gib(profile, largest),
         data=names,
         jobs=len(jobs),
     )

@@ -68,8 +68,8 @@ NYC_TYPES = 13  # facility types of the released file
 def plan(profile: SpaceTimeProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
     counts = _Counts(profile)
-    memory = [[*counts.memory(model)] for model in profile.models]
-    working = max(map(sum_of, memory))
+    held = [[*counts.memory(model)] for model in profile.models]
+    working = max(map(sum_of, held))
     beside = [counts.untrained(), counts.gathered()]
     largest = max(item.value for item in beside)
     return Plan.of(
@@ -81,7 +81,8 @@ def plan(profile: SpaceTimeProfile) -> Plan:
             for name, size in counts.sizes.items()
         ],
         hours=[*counts.time()],
-        memory=[*(item for items in memory for item in items), *beside],
+        device=[item for items in held for item in items],
+        beside=beside,
         disk=[counts.stored(), counts.downloads()],
         device_gib=working,
         memory_gib=PROCESS_GIB + (largest if profile.for_gpu else max(working, largest)),
@@ -326,13 +327,13 @@ class _Counts:
         return Item.gib("activations on disk", total, why)
 
     def data(self) -> list[str]:
-        """Return the entries of the catalog that a run fetches, each once."""
+        """Return the entries of the catalog that a run fetches."""
         profile = self.profile
         sets = [entities.find(name).data[0] for name in (*profile.sets, profile.zip_set)]
         vectors = [] if profile.word_vectors is None else [profile.word_vectors]
         models = [model.name for model in profile.models]
         outline = "world_outline"  # the page draws its maps on it
-        return list(dict.fromkeys([*sets, wordnet.DATA[0], *vectors, *models, outline]))
+        return [*sets, wordnet.DATA[0], *vectors, *models, outline]
 
     def downloads(self) -> Item:
         """Count the catalog's sizes, and the float32 copy that is made of a model in GGUF form."""

@@ -10,31 +10,10 @@ from typing import NamedTuple, cast
 import torch
 
 from okml.data.logs import entry_of
-from okml.plan import (
-    LOGS,
-    PASSES,
-    Item,
-    LogSize,
-    Plan,
-    checkpoints,
-    downloads,
-    processes_gib,
-    reading,
-    sum_of,
-    training_memory,
-)
+from okml.plan import LOGS, PASSES, Item, LogSize, Plan, downloads, reading, training_memory
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
-from okml.strec.arms import (
-    BACKBONE,
-    Job,
-    all_jobs,
-    build,
-    mixer_arms,
-    trained_by,
-    tries,
-    warm_start,
-)
+from okml.strec import arms
 from okml.strec.costs import encoder_costs
 from okml.strec.schedule import Schedule, full_schedule
 from okml.strec.settings import DataSettings, Recipe, StrecProfile
@@ -90,47 +69,42 @@ def plan(profile: StrecProfile) -> Plan:
     largest = max(_parameters(profile, data) for data in logs)
     chunk = max(getattr(recipe.loss, "chunk_bytes", 0) for recipe in profile.recipes)
     finished = 4 * largest  # a warm start, a causal encoder, a reference and an arm
-    device = [
-        *training_memory(largest, finished=finished, chunk=chunk),
-        _activations(profile),
-    ]
-    held = sum_of(device)
-    loading = reading(
-        max(size_of(data).events for data in logs),
-        LOADING_BYTES + ORDER_BYTES * len(profile.seeds),
-    )
+    event_bytes = LOADING_BYTES + ORDER_BYTES * len(profile.seeds)
+    # Of each training the newest and the best checkpoint: parameters and the moments of Adam.
     stored = sum(n * 3 * _parameters(profile, group.data) for group, n in trainings.items())
-    names = tuple(dict.fromkeys(entry_of(data.log) for data in logs))
+    checkpoints = Item.product("checkpoints on disk", checkpoints=2, bytes=4, numbers=stored)
+    names = [entry_of(data.log) for data in logs]
     return Plan.of(
         profile,
         sizes=[_rows(data) for data in logs],
         hours=hours,
-        memory=[*device, loading],
-        disk=[
-            downloads(names),
-            checkpoints(stored).bounded(any(data.log in BOUNDS for data in logs)),
+        device=[
+            *training_memory(largest, finished=finished, chunk=chunk),
+            _activations(profile),
         ],
-        device_gib=held,
-        memory_gib=processes_gib(profile, held) + loading.value,
+        beside=[reading(max(size_of(data).events for data in logs), event_bytes)],
+        disk=[downloads(names), checkpoints.bounded(any(data.log in BOUNDS for data in logs))],
         data=names,
         jobs=trainings.total(),
     )
 
 
-def _trainings(profile: StrecProfile) -> list[Job]:
+def _trainings(profile: StrecProfile) -> list[arms.Job]:
     """Return every training, warm starts and those that choose learning rates included.
 
     A first stage of which a training of both stages goes on is that training's.
     """
-    jobs = all_jobs(profile)
+    jobs = arms.all_jobs(profile)
     passed = {replace(job, epochs=(job.stages[0], 0), rate=None) for job in jobs if job.stages[1]}
     jobs = [job for job in jobs if replace(job, rate=None) not in passed]
-    starts = [start for job in jobs if (start := warm_start(profile, job)) is not None]
+    starts = [start for job in jobs if (start := arms.warm_start(profile, job)) is not None]
     first = profile.seeds[0]
     return [
         training
         for job in dict.fromkeys([*jobs, *starts])
-        for training in (tries(profile, job) if job.rate is None and job.seed == first else [job])
+        for training in (
+            arms.tries(profile, job) if job.rate is None and job.seed == first else [job]
+        )
     ]
 
 
@@ -146,8 +120,8 @@ class Group(NamedTuple):
     validations: int  # the expected number
 
 
-def _group(profile: StrecProfile, job: Job) -> Group:
-    arm, layers, how = job.arm, profile.network.layers, trained_by(profile, job)
+def _group(profile: StrecProfile, job: arms.Job) -> Group:
+    arm, layers, how = job.arm, profile.network.layers, arms.trained_by(profile, job)
     data = job.data.model_copy(update={"tie_rule": "random"})  # the order costs nothing
     full = full_schedule(data.length, layers)
     if isinstance(how, Recipe):
@@ -248,8 +222,8 @@ def _activations(profile: StrecProfile) -> Item:
     main, bf16 = profile.main, profile.mixed_precision == "bf16"
     rows = max(how.batch for how in (*profile.recipes, profile.causal, profile.warm_start))
     kept = {}
-    for arm in (BACKBONE, *mixer_arms(profile)):
-        encoder = cast(Backbone, build(arm, 1, profile, main, profile.recipe))
+    for arm in (arms.BACKBONE, *arms.mixer_arms(profile)):
+        encoder = cast(Backbone, arms.build(arm, 1, profile, main, profile.recipe))
         kept[arm.name] = _kept_bytes(encoder.settings, bf16)
     name = max(kept, key=kept.__getitem__)
     return Item.gib(

@@ -5,23 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 
 from okml.data import catalog
-from okml.errors import ParameterError
-from okml.plan import (
-    CPU_WORKERS,
-    LOGS,
-    PASSES,
-    Item,
-    LogSize,
-    Plan,
-    downloads,
-    processes_gib,
-    sum_of,
-)
+from okml.plan import CPU_WORKERS, LOGS, PASSES, Item, LogSize, Plan, downloads
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.training.recent import RECENT
@@ -31,9 +20,9 @@ from okml.video_workshop.goals.simulator import ORACLES
 from okml.video_workshop.items.arms import last_item_jobs, new_item_jobs
 from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.settings.data import WatchLogSettings
-from okml.video_workshop.settings.goals import RankerSettings
+from okml.video_workshop.settings.goals import PolicyNetworkSettings, RankerSettings
 from okml.video_workshop.settings.items import ItemsSettings, LeaveOneOutSettings
-from okml.video_workshop.settings.stream import SessionLog, SessionSettings, WeeklySettings
+from okml.video_workshop.settings.stream import SessionSettings, WeeklySettings
 from okml.video_workshop.settings.users import UserModelSettings
 from okml.video_workshop.stream import arms as stream
 from okml.video_workshop.users import arms as users
@@ -121,8 +110,6 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
     )  # fmt: skip
     encoded = any(data.text == "minilm" and not data.features for data in _data(profile))
     read = (*profile.logs, *((SENTENCE_MODEL,) if encoded else ()))
-    device, beside = [*_memory(profile)], _host_memory(profile)
-    held = sum_of(device)
     return Plan.of(
         profile,
         hours=[
@@ -130,32 +117,16 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
             _rollouts(profile),
             *(_ranking_hours(profile, work, count) for work, count in rankings.items()),
         ],
-        memory=[*device, beside],
+        device=[*_memory(profile)],
+        beside=[_host_memory(profile)],
         disk=[
             downloads(name for name in read if name in catalog()),
             _files(profile),
             stored.bounded(profile.data.least_item_events is not None),
         ],
-        device_gib=held,
-        memory_gib=processes_gib(profile, held) + beside.value,
         data=read,
         jobs=trainings.total(),
     )
-
-
-def size_of(log: str) -> LogSize:
-    """Return the counts of a log.
-
-    Raises:
-        ParameterError: If its counts are unknown.
-    """
-    if log not in SIZES:
-        known = ", ".join(name for name in SIZES if name not in get_args(SessionLog))
-        raise ParameterError(
-            f"There is no plan for the log {log!r}: its counts are not known.",
-            f"Choose one of {known}.",
-        )
-    return SIZES[log]
 
 
 def item_bound(data: WatchLogSettings) -> int:
@@ -163,24 +134,24 @@ def item_bound(data: WatchLogSettings) -> int:
 
     Every item of a log has an event, those that the filter drops included.
     """
-    size, least = size_of(data.log), data.least_item_events or 1
+    size, least = SIZES[data.log], data.least_item_events or 1
     return size.items if least == 1 else min(size.items, (size.events - size.items) // (least - 1))
 
 
 def users_of(data: WatchLogSettings) -> int:
     """Return the number of users of the part that is read."""
-    return data.users or size_of(data.log).users
+    return data.users or SIZES[data.log].users
 
 
 def events_of(data: WatchLogSettings) -> float:
     """Return the expected number of events of the log's part that is read."""
-    size = size_of(data.log)
+    size = SIZES[data.log]
     return size.events * users_of(data) / size.users
 
 
 def events_before(data: WatchLogSettings, days: float) -> float:
     """Return the expected number of events of the first days."""
-    last = size_of(data.log).days
+    last = SIZES[data.log].days
     bend, share = FIRST_DAYS.get(data.log, (last, 1.0))
     return events_of(data) * float(np.interp(days, (0, bend, last), (0, share, 1)))
 
@@ -313,7 +284,7 @@ def _streams(profile: VideoWorkshopProfile) -> Works:
     """
     weekly, data, jobs = profile.stream.weekly, profile.data, stream.all_jobs(profile)
     launches, choice, length = weekly.launches, weekly.choice, weekly.training.model.length
-    periods = max(math.ceil(size_of(data.log).days / weekly.days), weekly.first + 1)
+    periods = max(math.ceil(SIZES[data.log].days / weekly.days), weekly.first + 1)
     early = events_before(data, weekly.first * weekly.days)
     # Events of a period before the first served one, and from it on.
     before, events = early / weekly.first, (events_of(data) - early) / (periods - weekly.first)
@@ -335,7 +306,7 @@ def _streams(profile: VideoWorkshopProfile) -> Works:
         rows=choice.periods * min(weekly.rows, choice.users * before),
     ))  # fmt: skip
     for number, shop in enumerate(profile.stream.sessions):
-        size = size_of(shop.log)
+        size = SIZES[shop.log]
         # A session takes one window, which is mostly padding.
         daily = size.users / size.days
         sessions = shop.sessions or daily
@@ -377,46 +348,48 @@ def _goals(profile: VideoWorkshopProfile) -> Works:
     """Yield the trainings on impressions, without the cost of importance weights."""
     goals, worlds, rated = profile.goals, len(profile.worlds), profile.world_data or profile.data
     simulator, traffic, real = goals.simulator, goals.traffic, profile.traffic_data
+    reinforce, constrained = goals.reinforce.network, goals.constrained.network
+    # Requests and items of the simulator, and of usual traffic, which may be a log's.
     daily, items = REQUESTS * users_of(rated), item_bound(rated)
-    rankers = len({*goals.click_models} - {"popularity", "regression"}) + len(goals.several_goals)
-    yield (
-        _rankers("rankers", goals.ranker, daily * simulator.log_days, simulator.slate),
-        worlds * (rankers + 1),
-    )
+    shown, requests, runs, offered = simulator.slate, daily, worlds, items
+    if real is not None:
+        size = SIZES[real.log]
+        shown, requests = 1, size.events / size.days
+        runs, offered = len(profile.seeds), size.items
+    logged, train = daily * simulator.log_days, requests * traffic.train_days
+    heads = goals.ranker.heads
+    ranker = 2 * heads.experts * 4 * goals.ranker.width * heads.expert_width
+    nets = len({*goals.click_models} - {"popularity", "regression"}) + len(goals.several_goals) + 1
+    yield _epochs("rankers", goals.ranker, logged, simulator.slate, ranker), worlds * nets
+    policies = len(reinforce_arms(simulator.slate))
+    policy = 2 * reinforce.width * items
+    yield _epochs("policies of REINFORCE", reinforce, logged, 1, policy), worlds * policies
     # Besides, stage 1 of TSCAC has a policy of likes, and critics are trained twice: those of all
     # responses at once, and RCPO's. Each of these trainings costs about as much as an actor.
     actors = _methods(profile) + 3
-    policies = len(reinforce_arms(simulator.slate))
-    shown, requests, runs, offered = simulator.slate, daily, worlds, items
-    if real is not None:
-        size = size_of(real.log)
-        shown, requests = 1, size.events / size.days
-        runs, offered = len(profile.seeds), size.items
-    for what, count, seen, scored, network in (
-        ("policies of REINFORCE", worlds * policies, daily * simulator.log_days, items,
-         goals.reinforce.network),
-        ("actor-critics", worlds * actors, daily * goals.constrained.log_days, items,
-         goals.constrained.network),
-        ("actor-critics on usual traffic", runs * actors, requests * traffic.train_days, offered,
-         goals.constrained.network),
-    ):  # fmt: skip
-        steps = math.ceil(network.epochs * seen / network.batch)
-        yield Training(what, steps, network.batch, 2 * network.width * scored), count
-    yield (
-        _rankers("rankers on usual traffic", goals.ranker, requests * traffic.train_days, shown),
-        runs * (len(traffic.click_models) + len(traffic.several_goals)),
-    )
+    seen = daily * goals.constrained.log_days
+    actor = 2 * constrained.width
+    yield _epochs("actor-critics", constrained, seen, 1, actor * items), worlds * actors
+    usual = "actor-critics on usual traffic"
+    yield _epochs(usual, constrained, train, 1, actor * offered), runs * actors
+    nets = len(traffic.click_models) + len(traffic.several_goals)
+    yield _epochs("rankers on usual traffic", goals.ranker, train, shown, ranker), runs * nets
+
+
+def _epochs(
+    what: str,
+    how: RankerSettings | PolicyNetworkSettings,
+    requests: float,
+    shown: int,
+    position: int,
+) -> Training:
+    """Return trainings for the epochs of ``how`` on requests, each with some shown items."""
+    return Training(what, math.ceil(how.epochs * requests / how.batch), how.batch * shown, position)
 
 
 def _methods(profile: VideoWorkshopProfile) -> int:
     """Return the number of actor-critics, of cloning, and of TSCAC with each multiplier."""
     return 6 + len(profile.goals.constrained.multipliers)
-
-
-def _rankers(what: str, how: RankerSettings, requests: float, shown: int) -> Training:
-    position = 2 * how.heads.experts * 4 * how.width * how.heads.expert_width
-    steps = math.ceil(how.epochs * requests / how.batch)
-    return Training(what, steps, how.batch * shown, position)
 
 
 def _rollouts(profile: VideoWorkshopProfile) -> Item:
@@ -473,11 +446,11 @@ def _host_memory(profile: VideoWorkshopProfile) -> Item:
     """Return what processes hold beside trainings: a log while it is read, and the simulator."""
     goals, worlds = profile.goals, len(profile.worlds)
     rated, simulator = profile.world_data or profile.data, goals.simulator
-    users, items = users_of(rated), size_of(rated.log).items
+    users, items = users_of(rated), SIZES[rated.log].items
     days = worlds * (simulator.outcome_days + simulator.log_days + goals.held_out_days)
     return Item.sum(
         "the largest log while it is read, and the simulator",
-        events=LOADING_BYTES * max(size_of(log).events for log in profile.logs),
+        events=LOADING_BYTES * max(SIZES[log].events for log in profile.logs),
         worlds=8 * WORLD_TABLES * users * items * (worlds + goals.oracle_worlds),
         their_logs=REQUEST_BYTES * days * users * REQUESTS,
         processes=SIMULATING_BYTES * (1 + CPU_WORKERS),
@@ -517,7 +490,7 @@ def _files(profile: VideoWorkshopProfile) -> Item:
     """Return the size of files outside the catalog's archives: unpacked logs, and MicroLens."""
     found = {
         data.log: UNPACKED.get(data.log, 0)
-        + size_of(data.log).items * sum(FEATURE_BYTES[name] for name in data.features)
+        + SIZES[data.log].items * sum(FEATURE_BYTES[name] for name in data.features)
         for data in _data(profile)
     }
     told = ", ".join(f"{log} {size / GIB:.2f}" for log, size in found.items() if size)
