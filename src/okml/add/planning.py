@@ -8,20 +8,10 @@ from functools import cache
 import torch
 
 from okml.add.arms import ALTERNATIVES, ARMS, Arm, Job, all_jobs, distillations, tunings
+from okml.add.full_scale import planning as full_scale
 from okml.add.full_scale import prerequisites
 from okml.add.full_scale.architectures import PUBLISHED_PARAMETERS
 from okml.add.full_scale.models import PIPELINES
-from okml.add.full_scale.planning import (
-    EXAMPLE_BYTES,
-    SUSTAINED_TF32,
-    card_memory,
-    drawing_host_memory,
-    drawing_memory,
-    drawing_tera,
-    host_memory,
-    shared_memory,
-    training_hours,
-)
 from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
 from okml.add.images.prompts import SENTENCE_MODEL
 from okml.add.profile_settings import AddProfile, PublishedSettings, SetSettings
@@ -76,7 +66,7 @@ def plan(profile: AddProfile) -> Plan:
         ],
         first=_to_do_first(profile),
         memory_gib=processes + _peak(outside),
-        shared_gib=max(map(shared_memory, rows.values()), default=0) / GIB,
+        shared_gib=max(map(full_scale.shared_memory, rows.values()), default=0) / GIB,
         data=_entries(profile),
         filled_first={
             str(settings.shard_folder): f"{PREPARE} --row {name}"
@@ -171,14 +161,14 @@ def _parameters(profile: AddProfile) -> list[Item]:
 
 def _row_hours(name: str, settings: FullScaleSettings) -> Item:
     """Return the hours of a row of Table 1: training, and images for its evaluation."""
-    counts = settings.evaluation_steps
-    drawn = COCO_IMAGES * drawing_tera(settings.student, settings.side, sum(counts), len(counts))
-    training = training_hours(settings)
+    training, counts = full_scale.training_hours(settings), settings.evaluation_steps
+    calls, images = sum(counts), len(counts)
+    tera = COCO_IMAGES * full_scale.drawing_tera(settings.student, settings.side, calls, images)
     return Item(
         what=f"Table 1, {name}",
-        value=training.value + drawn * 1e12 / SUSTAINED_TF32 / 3600,
+        value=training.value + tera * 1e12 / full_scale.SUSTAINED_TF32 / 3600,
         unit="h",
-        follows_from=f"{training.follows_from}; {drawn:,.0f} TFLOP to draw",
+        follows_from=f"{training.follows_from}; {tera:,.0f} TFLOP to draw",
     )
 
 
@@ -186,21 +176,24 @@ def _released_hours(profile: AddProfile) -> list[Item]:
     """Return the hours of Table 2: images of released students and of guided teachers."""
     base, released = profile.published.base, profile.published.released
     counts, draws = released.student_steps, released.teacher_draws
-    tera = sum(
-        drawing_tera(name, base.side, sum(counts), len(counts)) for name in released.students
-    )
     calls = sum(steps * (1 + (guidance != 1)) for steps, guidance in draws)
-    tera += sum(
-        drawing_tera(name, base.teacher_side(name), calls, len(draws)) for name in released.teachers
+    students = sum(
+        full_scale.drawing_tera(name, base.side, sum(counts), len(counts))
+        for name in released.students
     )
+    teachers = sum(
+        full_scale.drawing_tera(name, base.teacher_side(name), calls, len(draws))
+        for name in released.teachers
+    )
+    tera, rate = students + teachers, full_scale.SUSTAINED_TF32
     if not tera:
         return []
     return [
         Item.hours(
             "Table 2, released students and guided teachers",
-            COCO_IMAGES * tera * 1e12 / SUSTAINED_TF32,
+            COCO_IMAGES * tera * 1e12 / rate,
             f"{COCO_IMAGES:,} captions · {tera:,.0f} TFLOP, of images of the side that each was "
-            f"trained for, at {SUSTAINED_TF32 / 1e12:g} TFLOP/s in TF32",
+            f"trained for, at {rate / 1e12:g} TFLOP/s in TF32",
         )
     ]
 
@@ -209,11 +202,11 @@ def _largest(published: PublishedSettings) -> tuple[list[Item], list[Item]]:
     """Return the memory of the card, and outside it, of what takes the most of each."""
     card, outside = [], []
     for row, settings in published.settings().items():
-        card.append(_named(row, card_memory(settings)))
-        outside.append(_named(row, host_memory(settings)))
+        card.append(_named(row, full_scale.card_memory(settings)))
+        outside.append(_named(row, full_scale.host_memory(settings)))
     for name in published.released.teachers:
-        card.append(_named(PIPELINES[name], drawing_memory(name, published.base)))
-        outside.append(_named(PIPELINES[name], drawing_host_memory(name)))
+        card.append(_named(PIPELINES[name], full_scale.drawing_memory(name, published.base)))
+        outside.append(_named(PIPELINES[name], full_scale.drawing_host_memory(name)))
     return max(card, key=sum_of, default=[]), max(outside, key=_peak, default=[])
 
 
@@ -236,9 +229,9 @@ def _entries(profile: AddProfile) -> list[str]:
 
 
 def _training_data(rows: dict[str, FullScaleSettings]) -> Item:
-    what = "captioned images to train published models"
     families = len({settings.student for settings in rows.values()})
-    return Item.product(what, examples=EXAMPLES, bytes=EXAMPLE_BYTES, autoencoders=families)
+    return Item.product("captioned images to train published models", examples=EXAMPLES,
+                        bytes=full_scale.EXAMPLE_BYTES, autoencoders=families)  # fmt: skip
 
 
 def _to_do_first(profile: AddProfile) -> list[Item]:

@@ -69,6 +69,7 @@ def plan(profile: StrecProfile) -> Plan:
     largest = max(_parameters(profile, data) for data in logs)
     chunk = max(getattr(recipe.loss, "chunk_bytes", 0) for recipe in profile.recipes)
     finished = 4 * largest  # a warm start, a causal encoder, a reference and an arm
+    memory = training_memory(largest, finished=finished, chunk=chunk)
     event_bytes = LOADING_BYTES + ORDER_BYTES * len(profile.seeds)
     # Of each training the newest and the best checkpoint: parameters and the moments of Adam.
     stored = sum(n * 3 * _parameters(profile, group.data) for group, n in trainings.items())
@@ -78,10 +79,7 @@ def plan(profile: StrecProfile) -> Plan:
         profile,
         sizes=[_rows(data) for data in logs],
         hours=hours,
-        device=[
-            *training_memory(largest, finished=finished, chunk=chunk),
-            _activations(profile),
-        ],
+        device=[*memory, _activations(profile)],
         beside=[reading(max(size_of(data).events for data in logs), event_bytes)],
         disk=[downloads(names), checkpoints.bounded(any(data.log in BOUNDS for data in logs))],
         data=names,
@@ -98,14 +96,11 @@ def _trainings(profile: StrecProfile) -> list[arms.Job]:
     passed = {replace(job, epochs=(job.stages[0], 0), rate=None) for job in jobs if job.stages[1]}
     jobs = [job for job in jobs if replace(job, rate=None) not in passed]
     starts = [start for job in jobs if (start := arms.warm_start(profile, job)) is not None]
-    first = profile.seeds[0]
-    return [
-        training
-        for job in dict.fromkeys([*jobs, *starts])
-        for training in (
-            arms.tries(profile, job) if job.rate is None and job.seed == first else [job]
-        )
-    ]
+    trainings = []
+    for job in dict.fromkeys([*jobs, *starts]):
+        chooses = job.rate is None and job.seed == profile.seeds[0]
+        trainings += arms.tries(profile, job) if chooses else [job]
+    return trainings
 
 
 class Group(NamedTuple):
@@ -123,13 +118,13 @@ class Group(NamedTuple):
 def _group(profile: StrecProfile, job: arms.Job) -> Group:
     arm, layers, how = job.arm, profile.network.layers, arms.trained_by(profile, job)
     data = job.data.model_copy(update={"tie_rule": "random"})  # the order costs nothing
-    full = full_schedule(data.length, layers)
     if isinstance(how, Recipe):
         relaxed, hard = job.epochs or (how.relaxed_epochs, how.hard_epochs)
         epochs = relaxed + min(hard, EXPECTED_EPOCHS[how.name])
         rows, targets, rankings, length = _training_rows(data), 1, 1, arm.length or data.length
         schedule = arm.schedule or full_schedule(length, layers)
-        cheap, dear = _encoder(profile, schedule, length), _encoder(profile, full, data.length)
+        cheap = _encoder(profile, schedule, length)
+        dear = _encoder(profile, full_schedule(data.length, layers), data.length)
         # Stage 1 costs as much as the backbone; the sample saves operations only in stage 2.
         soft = relaxed if arm.learns_sample else 0
         encoder = (soft * dear + (epochs - soft) * cheap) // max(1, epochs)
@@ -220,7 +215,8 @@ def _activations(profile: StrecProfile) -> Item:
     what runs out of memory there has that as its value in the table.
     """
     main, bf16 = profile.main, profile.mixed_precision == "bf16"
-    rows = max(how.batch for how in (*profile.recipes, profile.causal, profile.warm_start))
+    rows = max(recipe.batch for recipe in profile.recipes)
+    rows = max(rows, profile.causal.batch, profile.warm_start.batch)
     kept = {}
     for arm in (arms.BACKBONE, *arms.mixer_arms(profile)):
         encoder = cast(Backbone, arms.build(arm, 1, profile, main, profile.recipe))

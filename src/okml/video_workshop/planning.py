@@ -113,9 +113,9 @@ def plan(profile: VideoWorkshopProfile) -> Plan:
     return Plan.of(
         profile,
         hours=[
-            *(_training_hours(profile, work, count) for work, count in trainings.items()),
+            *(_training_hours(profile, *each) for each in trainings.items()),
             _rollouts(profile),
-            *(_ranking_hours(profile, work, count) for work, count in rankings.items()),
+            *(_ranking_hours(profile, *each) for each in rankings.items()),
         ],
         device=[*_memory(profile)],
         beside=[_host_memory(profile)],
@@ -298,7 +298,7 @@ def _streams(profile: VideoWorkshopProfile) -> Works:
         before=before / length, windows=events / length,
         rows=(periods - weekly.first) * min(weekly.rows, events) + launched,
     ))  # fmt: skip
-    tried = {early for job in mine for early in stream.choice_jobs(profile, job.arm)}
+    tried = {trial for job in mine for trial in stream.choice_jobs(profile, job.arm)}
     yield from _prequential(Stream(
         "choice of rates", weekly, tried, item_bound(data),
         first=weekly.first - choice.periods, periods=weekly.first,
