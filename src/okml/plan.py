@@ -37,11 +37,11 @@ class LogSize(NamedTuple):
 
 # Counts of the files; chapters replace those that their protocols change.
 LOGS = {
-    "ml_100k": LogSize(100_000, 1_682, 943),
-    "ml_1m": LogSize(1_000_209, 3_706, 6_040),
-    "ml_20m": LogSize(20_000_263, 26_744, 138_493),
-    "ml_25m": LogSize(25_000_095, 59_047, 162_541),
-    "ader_yoochoose": LogSize(3_370_578, 25_958, 816_019),
+    "ml_100k": LogSize(100_000, 1_682, 943, days=215),
+    "ml_1m": LogSize(1_000_209, 3_706, 6_040, days=1_039),
+    "ml_20m": LogSize(20_000_263, 26_744, 138_493, days=7_386),
+    "ml_25m": LogSize(25_000_095, 59_047, 162_541, days=9_082),
+    "ader_yoochoose": LogSize(3_370_578, 25_958, 816_019, days=17),
     "gowalla_merged": LogSize(3_981_334, 1_280_969),
     "amazon_electronics": LogSize(7_824_482, 476_002),
 }

@@ -86,8 +86,11 @@ def plan(profile: OfflineRLProfile) -> Plan:
     )
     vectors = max(size_of(data).items * data.actor.width for data in logs)
     gradient = Item.product("the gradient of the item vectors", bytes=8, numbers=vectors)
-    # Of each training the newest and the best checkpoint.
-    stored = sum(count * _stored(data, arm) for (data, arm, _), count in trainings.items())
+    stored = 0  # numbers of a checkpoint: with moments, and with the critics' target network
+    for (data, arm, _), count in trainings.items():
+        actor, critics = _parameters(data)
+        stored += count * (3 * actor + (4 * critics if arm.method == "crr" else 0))
+    checkpoints = Item.product("checkpoints on disk", checkpoints=2, bytes=4, numbers=stored)
     names = [data.log for data in logs]
     return Plan.of(
         profile,
@@ -95,10 +98,7 @@ def plan(profile: OfflineRLProfile) -> Plan:
         hours=hours,
         device=[*memory, gradient, _activations(profile)],
         beside=[reading(max(size_of(data).events for data in logs), LOADING_BYTES)],
-        disk=[
-            downloads(names),
-            Item.product("checkpoints on disk", checkpoints=2, bytes=4, numbers=stored),
-        ],
+        disk=[downloads(names), checkpoints],
         data=names,
         jobs=len(jobs),
     )
@@ -240,12 +240,6 @@ def _parameters(data: LogSettings) -> tuple[int, int]:
     blocks = 12 * actor.layers * actor.width**2 + data.length * actor.width
     lstm = 4 * (critic.width + critic.hidden + 2) * critic.hidden + critic.hidden * critic.width
     return items * (actor.width + 1) + blocks, critic.count * (2 * items * critic.width + lstm)
-
-
-def _stored(data: LogSettings, arm: Arm) -> int:
-    """Return the numbers of a checkpoint: with moments, and with the critics' target network."""
-    actor, critics = _parameters(data)
-    return 3 * actor + (4 * critics if arm.method == "crr" else 0)
 
 
 def _activations(profile: OfflineRLProfile) -> Item:

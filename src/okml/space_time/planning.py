@@ -68,6 +68,12 @@ NYC_TYPES = 13  # facility types of the released file
 def plan(profile: SpaceTimeProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
     counts = _Counts(profile)
+    hours = []
+    for model in profile.models:
+        hours += [counts.reading(model), counts.probing(model)]
+        if model.placement == "layerwise":
+            hours.append(counts.streaming(model))
+    hours += [counts.cheap(), counts.tables(), counts.interventions(), counts.neurons()]
     held = [[*counts.memory(model)] for model in profile.models]
     working = max(map(sum_of, held))
     beside = [counts.untrained(), counts.gathered()]
@@ -80,7 +86,7 @@ def plan(profile: SpaceTimeProfile) -> Plan:
                         "device")
             for name, size in counts.sizes.items()
         ],
-        hours=[*counts.time()],
+        hours=hours,
         device=[item for items in held for item in items],
         beside=beside,
         disk=[counts.stored(), counts.downloads()],
@@ -104,18 +110,7 @@ class _Counts:
         whole = {n: SET_ROWS.get(n, SET_ROWS.get(entities.find(n).paper_set, 0)) for n in sets}
         self.rows = {name: min(n, profile.entities or n) for name, n in whole.items()}
 
-    def time(self) -> Iterator[Item]:
-        for model in self.profile.models:
-            yield self._reading(model)
-            yield self._probing(model)
-            if model.placement == "layerwise":
-                yield self._streaming(model)
-        yield self._cheap()
-        yield self._tables()
-        yield self._interventions()
-        yield self._neurons()
-
-    def _reading(self, model: ModelSettings) -> Item:
+    def reading(self, model: ModelSettings) -> Item:
         own = [one for one in self.passes if one.model == model]
         read = sum(self.rows[one.set] for one in own)
         size, rate = self.sizes[model.name], self.speed.read[model.dtype]
@@ -132,7 +127,7 @@ class _Counts:
             f"{rate / 1e12:g} TFLOP/s",
         )
 
-    def _probing(self, model: ModelSettings) -> Item:
+    def probing(self, model: ModelSettings) -> Item:
         """Count the decomposition of every layer: the rest of a probe is small beside it."""
         read = []
         for one in self.passes:
@@ -159,7 +154,7 @@ class _Counts:
             f"{len(sets)} draws of rows, at {rate / 1e12:g} TFLOP/s in float64",
         )
 
-    def _streaming(self, model: ModelSettings) -> Item:
+    def streaming(self, model: ModelSettings) -> Item:
         times = sum(one.model == model for one in self.passes)
         weights = self.sizes[model.name].weight_bytes[model.dtype]
         return Item.hours(
@@ -168,7 +163,7 @@ class _Counts:
             f"{times} passes · {weights / GIB:.1f} GiB at {DISK_BYTES / 1e9:g} GB/s",
         )
 
-    def _cheap(self) -> Item:
+    def cheap(self) -> Item:
         """Count the fits to n-grams, beside which other cheap explanations are small."""
         sets = self.profile.sets
         chosen = self.draws * sum(self.rows[name] for name in sets)
@@ -190,7 +185,7 @@ class _Counts:
             return blocks + types
         return (most if paper_set == "world_place" else min(most, blocks)) + min(most, types)
 
-    def _tables(self) -> Item:
+    def tables(self) -> Item:
         """Count the MLP of Table 2, and a factor for each block of Tables 3 and 4."""
         profile, probe = self.profile, self.profile.probe
         steps, flops, blocks = 0, 0.0, 0
@@ -211,7 +206,7 @@ class _Counts:
             "blocks and entity types held out",
         )
 
-    def _interventions(self) -> Item:
+    def interventions(self) -> Item:
         """Count what is read beside the passes: pushed streams, and neurons pinned in float32."""
         model, settings = self.profile.resident_model, self.profile.steering
         pushes = (self.draws + settings.random_directions) * len(settings.strengths)
@@ -229,7 +224,7 @@ class _Counts:
             "the blocks",
         )
 
-    def _neurons(self) -> Item:
+    def neurons(self) -> Item:
         """Count the projections on three maps of each block, and on as many random directions."""
         model, settings = self.profile.resident_model, self.profile.neurons
         names = sum(min(self.rows[name], settings.entities) for name in self.profile.table_sets)
@@ -245,8 +240,8 @@ class _Counts:
 
     def memory(self, model: ModelSettings) -> Iterator[Item]:
         """Count what is held while a model is read and probed; a sum that is never exceeded."""
-        size, largest = self.sizes[model.name], max(self.rows.values())
-        width, d = _width(model), size.d_model
+        size, batch = self.sizes[model.name], self.profile.batch_tokens
+        largest, width, d = max(self.rows.values()), _width(model), size.d_model
         what = f"weights of {model.name} in memory"
         if model.placement == "resident":
             # Neurons are pinned in float32, whatever the model is read in.
@@ -254,7 +249,13 @@ class _Counts:
             kind = model.quantization or ("float32" if pinned else model.dtype)
             why = f"{size.parameters:,} parameters in {kind}"
             yield Item.gib(what, size.weight_bytes[kind], why)
-            yield self._keys_and_values(model)
+            # Each block keeps those of a batch; a shared prefix is repeated for each of its names.
+            yield Item.product(
+                f"keys and values of one batch in {model.name}", kinds=2, blocks=size.n_layers,
+                names=batch // FEWEST_OWN_TOKENS,
+                tokens_with_the_shared_ones=SHARED_TOKENS + FEWEST_OWN_TOKENS,
+                units_of_width=_key_width(model.name, d), bytes=width,
+            )  # fmt: skip
         else:
             outside = size.parameters - size.n_layers * size.block_parameters
             held = 2 * size.block_parameters + outside
@@ -264,7 +265,6 @@ class _Counts:
                 f"hidden states of {model.name}", names_of_the_largest_set=largest,
                 tokens=TOKENS, units_of_width=d, bytes=width,
             )  # fmt: skip
-        batch = self.profile.batch_tokens
         yield Item.gib(
             f"one batch in {model.name}",
             BATCH_WIDTHS * batch * d * width,
@@ -275,18 +275,6 @@ class _Counts:
             f"probe of one layer of {model.name}",
             (5 * largest * d + 3 * d**2) * 8,
             f"5 copies of [{largest:,}, {d:,}] and 3 of [{d:,}, {d:,}] in float64",
-        )
-
-    def _keys_and_values(self, model: ModelSettings) -> Item:
-        """Count what each block keeps of a batch: the shared prefix is repeated for its names."""
-        size, width = self.sizes[model.name], _width(model)
-        names = self.profile.batch_tokens // FEWEST_OWN_TOKENS
-        tokens, d = SHARED_TOKENS + FEWEST_OWN_TOKENS, _key_width(model.name, size.d_model)
-        return Item.gib(
-            f"keys and values of one batch in {model.name}",
-            2 * size.n_layers * names * tokens * d * width,
-            f"2 · {size.n_layers} blocks · {names:,} names · {tokens} tokens, {SHARED_TOKENS} of "
-            f"them shared · {d:,} · {width} bytes",
         )
 
     def untrained(self) -> Item:

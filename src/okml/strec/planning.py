@@ -50,14 +50,17 @@ ORDER_BYTES = 40  # bytes for each event, and its rows, in the order of one seed
 
 
 def size_of(data: DataSettings) -> LogSize:
-    """Return the size of a log after its filter, or an upper bound: 8 of 11 events train."""
+    """Return the size of a log under its protocol, or an upper bound: 8 of 11 events train."""
     if data.log in SIZES:
-        return SIZES[data.log]
-    whole, (least, kept, items) = LOGS[data.log], BOUNDS[data.log]
-    if data.k_core is None or any(n < m for n, m in zip(data.k_core, least, strict=True)):
-        kept, items = whole.events, whole.items
-    return whole._replace(kept=kept, items=items, rows=kept * 8 // 11, tests=kept // 11,
-                   exact=False)  # fmt: skip
+        size = SIZES[data.log]
+    else:
+        whole, (least, kept, items) = LOGS[data.log], BOUNDS[data.log]
+        if data.k_core is None or any(n < m for n, m in zip(data.k_core, least, strict=True)):
+            kept, items = whole.events, whole.items
+        size = whole._replace(kept=kept, items=items, rows=kept * 8 // 11, tests=kept // 11,
+                              exact=False)  # fmt: skip
+    most = (data.rows_per_user or 0) * size.users
+    return size._replace(rows=min(size.rows, most or size.rows))
 
 
 def plan(profile: StrecProfile) -> Plan:
@@ -118,10 +121,11 @@ class Group(NamedTuple):
 def _group(profile: StrecProfile, job: arms.Job) -> Group:
     arm, layers, how = job.arm, profile.network.layers, arms.trained_by(profile, job)
     data = job.data.model_copy(update={"tie_rule": "random"})  # the order costs nothing
+    size = size_of(data)
     if isinstance(how, Recipe):
         relaxed, hard = job.epochs or (how.relaxed_epochs, how.hard_epochs)
         epochs = relaxed + min(hard, EXPECTED_EPOCHS[how.name])
-        rows, targets, rankings, length = _training_rows(data), 1, 1, arm.length or data.length
+        rows, targets, rankings, length = size.rows, 1, 1, arm.length or data.length
         schedule = arm.schedule or full_schedule(length, layers)
         cheap = _encoder(profile, schedule, length)
         dear = _encoder(profile, full_schedule(data.length, layers), data.length)
@@ -130,7 +134,6 @@ def _group(profile: StrecProfile, job: arms.Job) -> Group:
         encoder = (soft * dear + (epochs - soft) * cheap) // max(1, epochs)
         what = f"{how.name}, {'-'.join(map(str, schedule))}"
     else:
-        size = size_of(data)
         rows = -(-(size.kept or size.events) // data.length)
         rankings = 1 + (how.ema_decay is not None)  # averaged weights are validated besides
         if arm.training == "warm start":
@@ -143,13 +146,6 @@ def _group(profile: StrecProfile, job: arms.Job) -> Group:
         encoder = _encoder(profile, (data.length,) * layers, data.length)
     validations = -(-epochs // how.evaluate_every) if how.evaluate_every else 1
     return Group(data, what, rows, epochs, encoder, targets, rankings * validations)
-
-
-def _training_rows(data: DataSettings) -> int:
-    """Return the number of training rows of an epoch, or an upper bound."""
-    size = size_of(data)
-    most = data.rows_per_user * size.users if data.rows_per_user else 0
-    return min(size.rows, most or size.rows)
 
 
 def _encoder(profile: StrecProfile, schedule: Schedule, length: int) -> int:
@@ -198,7 +194,7 @@ def _rows(data: DataSettings) -> Item:
         why = f"{events:,} events; windows of {data.length}; 8 of 11 rows train"
     elif data.rows_per_user:
         why = f"counted; at most {data.rows_per_user} of each of {size.users} users"
-    rows = Item.number(f"training rows of {data.log}", _training_rows(data), why, unit)
+    rows = Item.number(f"training rows of {data.log}", size.rows, why, unit)
     return rows.bounded(bound)
 
 

@@ -28,13 +28,8 @@ from okml.video_workshop.stream import arms as stream
 from okml.video_workshop.users import arms as users
 
 # Counts of the logs' files; those of MicroLens are rounded in the publications.
-SIZES = {
-    "ml_100k": LOGS["ml_100k"]._replace(days=215),
-    "ml_1m": LOGS["ml_1m"]._replace(days=1_039),
-    "ml_20m": LOGS["ml_20m"]._replace(days=7_386),
-    "ml_25m": LOGS["ml_25m"]._replace(days=9_082),
+SIZES = LOGS | {
     "ader_diginetica": LogSize(993_483, 43_136, 204_789, days=17),
-    "ader_yoochoose": LOGS["ader_yoochoose"]._replace(days=17),
     "kuairand_pure": LogSize(1_436_609 + 1_186_059, 7_583, 27_285, days=31),
     "kuairand_1k": LogSize(11_713_045 + 43_028, 4_369_953, 1_000, days=31),
     "kuairand_27k": LogSize(322_278_385 + 1_186_059, 32_038_725, 27_285, days=31),
@@ -377,14 +372,10 @@ def _goals(profile: VideoWorkshopProfile) -> Works:
 
 
 def _epochs(
-    what: str,
-    how: RankerSettings | PolicyNetworkSettings,
-    requests: float,
-    shown: int,
-    position: int,
+    what: str, how: RankerSettings | PolicyNetworkSettings, seen: float, shown: int, position: int
 ) -> Training:
-    """Return trainings for the epochs of ``how`` on requests, each with some shown items."""
-    return Training(what, math.ceil(how.epochs * requests / how.batch), how.batch * shown, position)
+    """Return trainings whose epochs have ``seen`` requests, each with some shown items."""
+    return Training(what, math.ceil(how.epochs * seen / how.batch), how.batch * shown, position)
 
 
 def _methods(profile: VideoWorkshopProfile) -> int:
