@@ -18,6 +18,7 @@ CPU_WORKERS = 2  # processes that train on the two cores of the smaller scales
 PROCESS_GIB = 0.52  # interpreter, torch and frames: 0.45 to 0.58 after the first step at smoke
 CARD_PROCESS_GIB = 2.0  # a process with a card holds the card's libraries; an estimate
 PASSES = 3  # a forward pass, and a backward pass that costs twice as much
+ACTIVATIONS = 34  # numbers that a block keeps for a token and a unit of width, as in GPT-2
 RANKING_BYTES = 2**26  # a chunk of the scores of a ranking
 
 

@@ -112,7 +112,7 @@ def _size(data: TaskSettings) -> Item:
 
 # Data, how it trains, multiples of the data's features, and how many there are.
 Trainings = tuple[TaskSettings, str, int, int]
-SAMPLED, ITEM2VEC = "of sampled hops", "of item2vec"
+SAMPLED = "of sampled hops"
 
 
 def _trainings(profile: LightsageProfile) -> list[Trainings]:
@@ -135,7 +135,7 @@ def _trainings(profile: LightsageProfile) -> list[Trainings]:
 def _hours(
     profile: LightsageProfile, data: TaskSettings, how: str, tables: int, count: int
 ) -> Item:
-    if how == ITEM2VEC:
+    if how == "of item2vec":
         epochs = profile.item2vec.epochs
         checks = epochs if profile.recipe.evaluate_every else 0
         seconds = size_of(data).events * epochs / WORDS_PER_SECOND

@@ -14,6 +14,7 @@ from okml.offline_rl.simulator import ITEMS
 from okml.offline_rl.study import Study
 from okml.offline_rl.trainer import stage_of
 from okml.plan import (
+    ACTIVATIONS,
     CPU_WORKERS,
     LOGS,
     PASSES,
@@ -136,6 +137,7 @@ class Cost(NamedTuple):
 
 
 def _cost(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> Cost:
+    """Return the cost of a position in the training of an arm on a log."""
     items = 2 if arm.loss == "binary" else size_of(data).items  # a target and a negative
     width, body = data.actor.width + 1, token_flops(data.actor, data.length)
     if arm.model == "sasrec":
@@ -243,20 +245,20 @@ def _parameters(data: LogSettings) -> tuple[int, int]:
 
 
 def _activations(profile: OfflineRLProfile) -> Item:
-    """Return a bound of a step's activations: 34 numbers a token, block and unit of width."""
+    """Return a bound of a step's activations, with those of the critics."""
 
     def tokens(data: LogSettings) -> int:
         return max(data.stage1.batch, data.stage2.batch) * data.length
 
     def numbers(data: LogSettings) -> int:
         of_critics = 12 * data.critic.count * data.critic.hidden
-        return tokens(data) * (34 * data.actor.layers * data.actor.width + of_critics)
+        return tokens(data) * (ACTIVATIONS * data.actor.layers * data.actor.width + of_critics)
 
     largest = max((*profile.datasets, profile.funnel), key=numbers)
     width = 2 if profile.mixed_precision == "bf16" else 4
     return Item.gib(
         "activations of a step",
         width * numbers(largest),
-        f"{tokens(largest):,} tokens · (34 · {largest.actor.layers} · {largest.actor.width} + "
-        f"critics) · {width} bytes",
+        f"{tokens(largest):,} tokens · ({ACTIVATIONS} · {largest.actor.layers} · "
+        f"{largest.actor.width} + critics) · {width} bytes",
     )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from okml.data import catalog
-from okml.plan import CPU_WORKERS, LOGS, PASSES, Item, LogSize, Plan, downloads
+from okml.plan import ACTIVATIONS, CPU_WORKERS, LOGS, PASSES, Item, LogSize, Plan, downloads
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.training.recent import RECENT
@@ -62,7 +62,6 @@ LOADING_BYTES = 240  # an event takes them while a log is read, sorted and numbe
 # What processes of the simulator hold, by the runs of `cpu` and `night`, two of them workers: their
 # roll-outs and scores, tables of users and items of each world, and a request of each kept log.
 SIMULATING_BYTES, WORLD_TABLES, REQUEST_BYTES = 0.53 * GIB, 6, 212
-ACTIVATIONS = 34  # numbers that a block keeps for a token and a unit of width, as in GPT-2
 
 
 class Training(NamedTuple):
@@ -184,7 +183,7 @@ def _ranking(
 
 
 def _users(profile: VideoWorkshopProfile) -> Works:
-    """Yield the trainings of user models and of recommenders, whose rankings are of the latter."""
+    """Yield the trainings of user models and of recommenders, and rankings by the latter."""
     settings, chosen, data = profile.users, profile.users.downstream, profile.data
     items, people = item_bound(data), users_of(data)
     jobs = users.all_jobs(profile)
@@ -212,7 +211,7 @@ def _users(profile: VideoWorkshopProfile) -> Works:
     for table in (users.reuse_rows, users.size_rows, users.ablation_rows):
         for row in table(profile):  # some are in several tables, and tested each time anew
             assert isinstance(row.job.what, users.UserArm)
-            # Items are retrieved for a user, and as related ones.
+            # In a test, retrieval also scores all items as related ones.
             yield _of_recommender("tests", row.job.what, rows, 2 * items), 1
 
 
@@ -244,10 +243,8 @@ def _items(profile: VideoWorkshopProfile) -> Works:
     yield _over_epochs("item representations", settings, windows, items), new
     yield _over_epochs("everybody's last item", last, people, items), of_all
     yield _ranking("tests of item representations", tested, settings.model, items), new
-    yield (
-        _ranking("rankings of everybody's last item", people, last.model, items),
-        of_all * (last.epochs + 1),
-    )
+    ranked = "rankings of everybody's last item"
+    yield _ranking(ranked, people, last.model, items), of_all * (last.epochs + 1)
 
 
 def _over_epochs(
