@@ -78,7 +78,7 @@ def plan(profile: OfflineRLProfile) -> Plan:
     ]  # fmt: skip
     hours += [_fits(profile, data, jobs) for data in (*logs, profile.funnel)]
     hours.append(_ranking(profile, trainings))
-    actor, critics = max(_parameters(data) for data in logs)
+    actor, critics = max((_parameters(data) for data in logs), key=sum)
     memory = training_memory(
         actor + critics,
         copies=5,  # each has a target network, too
