@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from okml.offline_rl.experiments.preferences import discounts, introductions_seen, parted
+from okml.offline_rl.experiments.preferences import introductions_seen, parted
 from okml.offline_rl.simulator import (
     CLUSTER_ITEMS,
     CLUSTERS,
@@ -60,7 +60,7 @@ def test_the_gain_of_an_introduction_is_what_arithmetic_says(step):
     ]
     np.testing.assert_array_equal(ways[0].items[:, :step], ways[1].items[:, :step])
     here = ways[0].items[:, step] >= 0
-    returns = [way.rewards[:, step:] @ discounts(way, step, GAMMA) for way in ways]
+    returns = [way.returns(GAMMA, first=step) for way in ways]
     gains = (returns[0] - returns[1])[here]
     error = gains.std(ddof=1) / np.sqrt(len(gains))
     assert abs(gains.mean() - expected_gain(step)) < 4 * error

@@ -29,6 +29,7 @@ class Arm:
             of stage 2. Others start from random weights and train for the epochs of both stages at
             most, so that no arm may see more targets than another.
         changes: The settings of CRR that differ from the profile's, for methods with Q.
+        tuned_as: The arm whose learning rate it has; empty for one of its own.
         weights: The weights of logged actions, for ``clone``.
         loss: The loss over items, for ``next_item``.
         language_weights: Whether the blocks start from DistilGPT2's weights.
@@ -40,6 +41,7 @@ class Arm:
     model: Model = "transformer"
     from_stage1: bool = True
     changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    tuned_as: str = ""
     weights: Literal["equal", "reward", "wanted"] = "equal"
     loss: Literal["softmax", "binary"] = "softmax"
     language_weights: bool = False
@@ -61,10 +63,12 @@ ARMS = {
         Arm("crr", "two stages (CRR)", "crr"),
         Arm("crr_beta1", "CRR, β = 1", "crr", changes={"filter": "exp", "beta": 1.0}),
         Arm("crr_binary", "CRR, binary", "crr", changes=_BINARY),
-        Arm("crr_dealt", "CRR, weights at random", "crr", changes={"dealt": True}),
+        Arm(
+            "crr_dealt", "CRR, weights at random", "crr", changes={"dealt": True}, tuned_as="crr",
+        ),
         Arm(
             "crr_binary_dealt", "CRR, binary, weights at random", "crr",
-            changes=_BINARY | {"dealt": True},
+            changes=_BINARY | {"dealt": True}, tuned_as="crr_binary",
         ),
         Arm("crr_gamma0", "CRR, γ = 0", "crr", changes={"gamma": 0.0}),
         Arm("crr_binary_gamma0", "CRR, binary, γ = 0", "crr", changes=_BINARY | {"gamma": 0.0}),
@@ -105,7 +109,7 @@ class CriticJob:
         changes: Names and values of the settings of values that differ from the profile's.
         on_returns: Whether the critics are regressed on logged returns, as a reference, instead of
             being trained by temporal differences.
-        rate: The learning rate; None for that with the least error on the first seed.
+        rate: The learning rate; None for that with the least mean error over seeds.
         copies: The steps between copies to the target networks; None as for the rate, and for
             regression, which has no target networks.
     """
@@ -133,13 +137,13 @@ class CriticJob:
         return Job(self.data, STAGE1, self.seed, self.stage1_epochs)
 
     def candidates(self, profile: OfflineRLProfile) -> list[CriticJob]:
-        """Return the fits of which the best sets rate and copies, all on the first seed."""
-        first = CriticJob(self.data, profile.seeds[0], on_returns=self.on_returns)
+        """Return the fits that set rate and copies, with every seed."""
         copies = (None,) if self.on_returns else profile.fit.copies
         return [
-            replace(first, rate=rate, copies=every)
+            CriticJob(self.data, seed, on_returns=self.on_returns, rate=rate, copies=every)
             for rate in profile.fit.rates
             for every in copies
+            for seed in profile.seeds
         ]
 
 
@@ -152,8 +156,8 @@ class Job:
         arm: The name of the arm.
         seed: The seed of weights, order and dropout.
         stage1_epochs: The epochs of stage 1, by itself or before stage 2; None for the log's.
-        rate: The factor of the learning rates; None for that with the best validation on the first
-            seed.
+        rate: The factor of the learning rates; None for that with the best mean validation over
+            seeds.
     """
 
     data: LogSettings
@@ -180,6 +184,23 @@ class Job:
         changes = ARMS[self.arm].changes.items()
         of_values = tuple((name, value) for name, value in changes if name in OF_VALUES)
         return CriticJob(self.data, self.seed, self.stage1_epochs, of_values)
+
+    def chooser(self, profile: OfflineRLProfile) -> Job:
+        """Return the job, of the first seed, whose search sets the learning rate of this one.
+
+        A control that is to differ in one thing alone is not tuned by itself: dealt weights have
+        the rate of the arm that they are taken from, and another order of tied events has that of
+        the usual order.
+        """
+        main, arm = profile.main, ARMS[self.arm]
+        usual = self.data.model_copy(update={"tie_rule": main.tie_rule})
+        return replace(
+            self,
+            data=main if usual == main else self.data,
+            arm=arm.tuned_as or arm.name,
+            seed=profile.seeds[0],
+            rate=None,
+        )
 
 
 AnyJob = Job | CriticJob
@@ -229,7 +250,7 @@ def rate_jobs(profile: OfflineRLProfile) -> list[Job]:
     return [
         Job(profile.funnel, name, seed, rate=factor)
         for name in (CONTROL, claimed_in_shop(profile))
-        for factor in profile.learning_rates
+        for factor in (*profile.learning_rates, *profile.shop_rates)
         for seed in profile.seeds
     ]
 

@@ -9,7 +9,7 @@ before its update (Tianshou's order).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -86,6 +86,11 @@ def filter_weights(advantage: Tensor, kind: str, beta: float) -> Tensor:
 class CRRTask(ActorTask):
     """A training task of actor, critics and their target networks.
 
+    With a second actor it is a control. In each step actor and critics are updated as without it;
+    then the second actor takes a step with this step's weights of the batch in a random order. If
+    its weights were of its own advantages, they would not be those of CRR: an actor that follows
+    no preference stays near stage 1, its baseline does not rise, and more actions are above it.
+
     Args:
         critics: The critics of the Q-function.
         optimizers: The optimizers ``actor`` and ``critic`` by name.
@@ -95,6 +100,7 @@ class CRRTask(ActorTask):
         critics_only: Whether the actor is frozen, for the warm-up of the critics: an untrained
             critic would ruin a pre-trained actor.
         spread: The running variance of the advantage after a warm-up; 0 if not known.
+        dealt: The second actor, which is evaluated in place of the first; None for none.
         chunk_bytes: The largest memory of logits.
     """
 
@@ -109,6 +115,7 @@ class CRRTask(ActorTask):
         wanted: float = 1.0,
         critics_only: bool = False,
         spread: float = 0.0,
+        dealt: Encoder | None = None,
         chunk_bytes: int = 2**24,
         evaluate: Evaluation | None = None,
     ) -> None:
@@ -123,7 +130,10 @@ class CRRTask(ActorTask):
         }
         if self.actor_copy is not None:
             modules["actor_copy"] = self.actor_copy
-        super().__init__(modules, optimizers, evaluate)
+        if dealt is not None:
+            modules["dealt"] = PolicyObjective(dealt, chunk_bytes)
+        super().__init__(modules, optimizers, evaluate, "actor" if dealt is None else "dealt")
+        self._weights: list[Tensor] = []  # those of the step's micro-batches, to be dealt
         self.settings = settings
         self.critics_only = critics_only
         self.wanted = wanted
@@ -133,9 +143,12 @@ class CRRTask(ActorTask):
         self._strikes = {"filter": 0, "critic": 0}
 
     def phases(self, step: int) -> Iterable[Phase]:
-        """Return the joint update, or the update of the critics alone."""
+        """Return the joint update, or that of the critics alone; then that of a second actor."""
         moved = ("critic",) if self.critics_only else ("actor", "critic")
-        return (Phase(self.losses, moved, "crr"),)
+        joint = Phase(self.losses, moved, "crr")
+        if "dealt" not in self.modules:
+            return (joint,)
+        return (joint, Phase(self.dealt_losses, ("dealt",), "dealt"))
 
     @property
     def beta(self) -> float:
@@ -157,7 +170,9 @@ class CRRTask(ActorTask):
         weigh = AdvantageWeights(
             self.settings, self.beta, values.detach(), vectors.detach(), actions
         )
-        found = self._pass(batch, weigh, self._table(actions))
+        found: PassResult = self.modules["actor"](batch, weigh, self._table(actions))
+        if "dealt" in self.modules:
+            self._weights.append(found.weights)
         with torch.no_grad():
             of_state = self._state_values(batch, found, next_values, next_vectors)
             goal, counts = bootstrapped(batch, of_state, self.settings.gamma)
@@ -175,18 +190,13 @@ class CRRTask(ActorTask):
             **measured,
         }
 
-    def _pass(
-        self, batch: TransitionBatch, weigh: AdvantageWeights, table: Tensor | None
-    ) -> PassResult:
-        """Return the pass of the actor, with the weights of the actions or with dealt ones."""
-        actor: Callable[..., PassResult] = self.modules["actor"]
-        if not self.settings.dealt:
-            return actor(batch, weigh, table)
-        # A chunk is weighed before the next one is read, so all weights take a pass of their own.
-        with torch.no_grad():
-            own = actor(batch, weigh, table).weights
+    def dealt_losses(self, batch: TransitionBatch) -> Losses:
+        """Return the loss of the second actor on a batch of which CRR's loss was just computed."""
+        own = self._weights.pop(0)
         dealt = own[torch.randperm(len(own), device=own.device)]  # [r]
-        return actor(batch, lambda chunk: dealt[chunk.part], table)
+        found: PassResult = self.modules["dealt"](batch, lambda chunk: dealt[chunk.part])
+        loss = found.total / max(len(batch.kept), 1)
+        return {"loss": loss, **self._of_weights(batch.at_transitions(batch.rewards), dealt)}
 
     def _table(self, actions: Tensor) -> Tensor | None:
         """Return the vectors whose means under the policy are needed, ``[V + 1, ·]``."""
@@ -234,19 +244,11 @@ class CRRTask(ActorTask):
         self, rewards: Tensor, found: PassResult, weigh: AdvantageWeights, values: Tensor
     ) -> dict[str, Tensor]:
         """Return statistics of weights, advantages and values, which show the filter's effect."""
-        weights, advantage = found.weights, weigh.advantage
-        wanted = (rewards >= self.wanted).to(weights.dtype)
-        square = (weights**2).sum().clamp_min(1e-12)
+        advantage = weigh.advantage
         measured = {
             "advantage_mean": advantage.mean(),
             "advantage_sd": advantage.std(unbiased=False),
-            "weight_mean": weights.mean(),
-            "weight_largest": weights.amax(),
-            "weight_wanted": _mean_where(weights, wanted),
-            "weight_other": _mean_where(weights, 1 - wanted),
-            "let_through": (weights > 0).to(weights.dtype).mean(),
-            "clipped": (weights >= LARGEST_WEIGHT).to(weights.dtype).mean(),
-            "effective_share": weights.sum() ** 2 / square / len(weights),
+            **self._of_weights(rewards, found.weights),
             "value_mean": values.detach().mean(),
             "value_largest": values.detach().abs().amax(),
             "entropy": found.entropy.mean(),
@@ -255,6 +257,20 @@ class CRRTask(ActorTask):
         watched = torch.stack([measured[name] for name in WATCHED])
         self._seen.append(watched.to("cpu", non_blocking=True))
         return measured
+
+    def _of_weights(self, rewards: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        """Return statistics of the weights of a batch, by rewards and weights, both ``[r]``."""
+        wanted = (rewards >= self.wanted).to(weights.dtype)
+        square = (weights**2).sum().clamp_min(1e-12)
+        return {
+            "weight_mean": weights.mean(),
+            "weight_largest": weights.amax(),
+            "weight_wanted": _mean_where(weights, wanted),
+            "weight_other": _mean_where(weights, 1 - wanted),
+            "let_through": (weights > 0).to(weights.dtype).mean(),
+            "clipped": (weights >= LARGEST_WEIGHT).to(weights.dtype).mean(),
+            "effective_share": weights.sum() ** 2 / square / len(weights),
+        }
 
     def after_step(self, step: int) -> None:
         """Update the target networks and the running variance of advantages; check the health."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,8 +80,9 @@ def plan(profile: OfflineRLProfile) -> Plan:
     hours += [_fits(profile, data, jobs) for data in (*logs, profile.funnel)]
     hours.append(_ranking(profile, trainings))
     actor, critics = max((_parameters(data) for data in logs), key=sum)
+    actors = 2 if any(arm.changes.get("dealt") for _, arm, _ in trainings) else 1
     memory = training_memory(
-        actor + critics,
+        actors * actor + critics,
         copies=5,  # each has a target network, too
         finished=2 * actor + critics,  # both steps end with an actor
         chunk=profile.chunk_bytes,
@@ -90,7 +92,8 @@ def plan(profile: OfflineRLProfile) -> Plan:
     stored = 0  # numbers of a checkpoint: with moments, and with the critics' target network
     for (data, arm, _), count in trainings.items():
         actor, critics = _parameters(data)
-        stored += count * (3 * actor + (4 * critics if arm.method == "crr" else 0))
+        actors = 2 if arm.changes.get("dealt") else 1
+        stored += count * (3 * actors * actor + (4 * critics if arm.method == "crr" else 0))
     checkpoints = Item.product("checkpoints on disk", checkpoints=2, bytes=4, numbers=stored)
     names = [data.log for data in logs]
     return Plan.of(
@@ -106,17 +109,20 @@ def plan(profile: OfflineRLProfile) -> Plan:
 
 
 def _trainings(profile: OfflineRLProfile, jobs: Iterable[AnyJob]) -> Counter[Kind]:
-    """Return the number of trainings of each kind; the first seed has one for each rate."""
+    """Return the largest number of trainings of each kind.
+
+    A search trains at each rate with every seed, and beyond an end at as many rates as it may.
+    """
     found: Counter[Kind] = Counter()
-    rates = profile.learning_rates
     for job in jobs:
         if isinstance(job, CriticJob):
             continue
-        first = job.seed == profile.seeds[0]
-        if job.rate is None:
-            count = len(rates) if first else 1
-        else:  # of the jobs at each rate one is what its seed has trained anyhow
-            count = int(not first and job.rate != rates[0])
+        count = 1
+        chooser = job.chooser(profile)
+        if job == chooser:
+            count = profile.further_rates * len(profile.seeds)
+        elif job == replace(chooser, seed=job.seed):
+            count = 0  # the search trained with this seed, too
         data = job.data.model_copy(update={"tie_rule": "file"})  # the order of ties costs nothing
         epochs = stage_of(data, ARMS[job.arm], job.stage1_epochs, 1.0).epochs
         found[data, ARMS[job.arm], epochs] += count
@@ -149,15 +155,15 @@ def _cost(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> Cost:
     if arm.method != "crr":
         return Cost(PASSES * forward, 0, items, slow=arm.model == "caser")
     crr, critic = profile.variant(arm.changes), data.critic
-    passes = 2 if crr.dealt else 1  # over the catalog
+    actors = 2 if crr.dealt else 1
     lstm = 2 * (4 * (critic.width + critic.hidden) * critic.hidden + critic.hidden * critic.width)
-    flops = (PASSES + passes - 1) * forward + critic.count * (PASSES + 1) * lstm
+    flops = actors * PASSES * forward + critic.count * (PASSES + 1) * lstm
     tables = 2 if crr.next_action == "online" else 1
     if crr.next_action == "target":
         flops += forward
         tables += 1
-    means = 2 * passes * items * tables * critic.count * (critic.width + 2)
-    return Cost(flops, means, passes * items, slow=True)
+    means = 2 * items * tables * critic.count * (critic.width + 2)
+    return Cost(flops, means, actors * items, slow=True)
 
 
 def _fits(profile: OfflineRLProfile, data: LogSettings, jobs: Iterable[AnyJob]) -> Item:
@@ -167,7 +173,10 @@ def _fits(profile: OfflineRLProfile, data: LogSettings, jobs: Iterable[AnyJob]) 
     catalog and is left out.
     """
     own = [job for job in jobs if isinstance(job, CriticJob) and job.data == data]
-    count = sum(not job.on_returns for job in own) - 1  # the first seed's fit is its best trial
+    # A fit to the usual actor without a rate is one of those that were tried.
+    count = sum(
+        not job.on_returns and job != CriticJob(data, job.seed) for job in own
+    )
     cost, actor = (_cost(profile, data, ARMS[name]) for name in ("crr", STAGE1))
     cost = cost._replace(flops=cost.flops - 2 / PASSES * actor.flops)
     epochs = profile.fit.epochs

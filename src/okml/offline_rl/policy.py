@@ -56,10 +56,11 @@ class PolicyObjective(nn.Module):
 
 
 class ActorTask(TrainingTask):
-    """A task whose module ``actor`` is a policy that is evaluated.
+    """A task one of whose modules is a policy that is evaluated.
 
     Args:
-        modules: All modules, of which one is called ``actor``.
+        modules: All modules.
+        evaluated: The name of the evaluated one.
     """
 
     def __init__(
@@ -67,13 +68,15 @@ class ActorTask(TrainingTask):
         modules: Mapping[str, nn.Module],
         optimizers: Mapping[str, Optimizer],
         evaluate: Evaluation | None,
+        evaluated: str = "actor",
     ) -> None:
         super().__init__(modules, optimizers)
         self._evaluate = evaluate
+        self._evaluated = evaluated
 
     def evaluate(self) -> Mapping[str, float]:
-        """Return the metrics of the actor."""
-        return self._evaluate(self.modules["actor"]) if self._evaluate else {}
+        """Return the metrics of the policy."""
+        return self._evaluate(self.modules[self._evaluated]) if self._evaluate else {}
 
 
 def frozen_copy(module: ModuleT) -> ModuleT:

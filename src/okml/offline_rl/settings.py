@@ -79,8 +79,9 @@ class CRRSettings(Settings):
     # Steps between copies to the target networks; CRR takes what its critics were fitted with.
     target_every: Count = 100
     conservative: NonNegative = 0.0  # weight of CQL's regularizer, 10 in Tianshou
-    # Whether the weights of a batch are dealt to its actions at random: a control in which they are
-    # as unequal, and say nothing of the actions that have them.
+    # Whether the policy is a second actor, which gets the weights of CRR's own actor and critic
+    # dealt to the actions of a batch at random: a control in which as many actions count, with
+    # weights as unequal that say nothing of the actions that have them.
     dealt: bool = False
 
 
@@ -97,7 +98,7 @@ class StageSettings(Settings):
 class FitSettings(Settings):
     """The fit of critics to the actor of stage 1, by the same procedure on every log.
 
-    The pair of rate and copies with the least error of returns on the first seed is taken.
+    The pair of rate and copies with the least error of returns, the mean over seeds, is taken.
     """
 
     rates: AtLeastOne[LearningRate]
@@ -161,7 +162,11 @@ class OfflineRLProfile(Profile):
     ope_sessions: Count  # sessions of a new log of the simulator for off-policy evaluation
     crr: CRRSettings = CRRSettings()  # the full method, from which the variants differ
     fit: FitSettings
-    learning_rates: AtLeastOne[Positive] = (1.0,)  # factors tried for every arm on the first seed
+    learning_rates: AtLeastOne[Positive] = (1.0,)  # factors tried for every arm with every seed
+    # Further factors beyond an end at which the best one lies, at most so many for an arm.
+    further_rates: Whole = 0
+    # Further factors in the simulator, for the arms whose returns at each rate are compared.
+    shop_rates: Distinct[Positive] = ()
     start_epochs: Distinct[Count] = ()  # further lengths of stage 1 for CRR and its control
     curve_evaluations: Count = 1  # validations in an epoch
     # Epochs in a row without a better validation after which a training from scratch ends. All

@@ -140,9 +140,9 @@ class Sessions:
         """The number of items of each session, ``[s]``."""
         return np.asarray((self.items >= 0).sum(1), dtype=np.int64)
 
-    def returns(self, gamma: float = 1.0, horizon: int = LONGEST) -> Floats:
-        """Return the discounted return of the first ``horizon`` actions, ``[s]``."""
-        rewards = self.rewards[:, 1 : horizon + 1]
+    def returns(self, gamma: float = 1.0, horizon: int = LONGEST, first: int = 1) -> Floats:
+        """Return the discounted return of ``horizon`` actions from number ``first`` on, ``[s]``."""
+        rewards = self.rewards[:, first : first + horizon]
         return rewards @ gamma ** np.arange(rewards.shape[1])
 
     def frame(self) -> pl.DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -15,6 +17,7 @@ from okml.kept import distinct, trainings_folder
 from okml.offline_rl.arms import ARMS, AnyJob, CriticJob, Job
 from okml.offline_rl.data import MDPDataset, prepare
 from okml.offline_rl.fitting import CriticFit
+from okml.offline_rl.rates import Tried, search
 from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 from okml.offline_rl.trainer import ArmTraining, TrainedCritics, TrainedPolicy, stage_of
 from okml.seqrec.batches import LastTargetBatches
@@ -57,23 +60,21 @@ class Study:
     @overload
     def train(self, job: CriticJob) -> TrainedCritics: ...
     @overload
-    def train(self, job: AnyJob) -> TrainedPolicy | TrainedCritics: ...
     def train(self, job: AnyJob) -> TrainedPolicy | TrainedCritics:
-        """Return the training of a job, with the best learning rate of the first seed."""
+        """Return the training of a job, with the learning rate that is best over all seeds."""
         return self._fit(job) if isinstance(job, CriticJob) else self._tuned(job)
 
     def needs(self, job: AnyJob) -> list[AnyJob]:
         """Return the jobs that a job starts from, or takes the learning rate of."""
         if isinstance(job, CriticJob):
             return [job.stage1, *(job.candidates(self.profile) if job.rate is None else [])]
-        if job.rate is not None:
-            return [replace(job, rate=None)]  # it may have trained at this rate
-        arm, first = ARMS[job.arm], replace(job, seed=self.profile.seeds[0])
-        found: list[AnyJob] = [job.stage1] if arm.from_stage1 else []
-        if job != first and len(self.profile.learning_rates) > 1:
-            found.append(first)
-        if arm.method == "crr":
-            found.append(job.critics)
+        chooser, arm, rates = job.chooser(self.profile), ARMS[job.arm], self.profile.learning_rates
+        if job == chooser:
+            return [*self._with_seeds(job, rates)]
+        # Its search may train at any other rate.
+        found: list[AnyJob] = [] if job.rate in rates else [chooser]
+        found += [job.stage1] if arm.from_stage1 else []
+        found += [job.critics] if arm.method == "crr" else []
         return found
 
     @recently_trained
@@ -82,10 +83,10 @@ class Study:
 
     @recently_trained
     def _fit(self, job: CriticJob) -> TrainedCritics:
-        """Return a fit; without a rate, with that of the candidate with the least error."""
+        """Return a fit; without a rate, with that of the candidates with the least error."""
         if job.rate is None:
-            found = min(map(self.train, job.candidates(self.profile)), key=lambda fit: fit.error)
-            return self.train(replace(job, rate=found.rate, copies=found.copies))
+            rate, copies = self._best_fit(job.data, job.on_returns)
+            return self.train(replace(job, rate=rate, copies=copies))
         changes = dict(job.changes) | ({} if job.copies is None else {"target_every": job.copies})
         settings = self.profile.variant(changes)
         actor, data = self.train(job.stage1).encoder, self.data(job.data, job.seed)
@@ -94,22 +95,50 @@ class Study:
         with tensor_float32():  # 10 bits of mantissa for means of Q, where bfloat16 has 7
             return fit.run(folder / job.name / f"seed {job.seed}")
 
-    def rate(self, job: Job) -> float:
-        """Return the factor of learning rates: the job's, or the best one of the first seed.
+    @cache  # noqa: B019
+    def _best_fit(self, data: LogSettings, on_returns: bool) -> tuple[float, int | None]:
+        """Return the rate and copies with the least mean error over seeds."""
+        errors: dict[tuple[float, int | None], list[float]] = defaultdict(list)
+        job = CriticJob(data, self.profile.seeds[0], on_returns=on_returns)
+        for each in job.candidates(self.profile):
+            assert each.rate is not None
+            errors[each.rate, each.copies].append(self.train(each).error)
+        return min(errors, key=lambda tried: float(np.mean(errors[tried])))
 
-        The factors are the same for all arms, so that all are tuned equally.
+    def rate(self, job: Job) -> float:
+        """Return the factor of learning rates: the job's, or the best one over all seeds."""
+        return self.tried(job).best if job.rate is None else job.rate
+
+    def tried(self, job: Job) -> Tried:
+        """Return the factors among which that of a job is chosen, with mean validations.
+
+        The first ones are the same for all arms, and all are searched alike beyond them.
         """
-        if job.rate is not None:
-            return job.rate
-        return self._best_rate(replace(job, seed=self.profile.seeds[0]))
+        return self._search(job.chooser(self.profile))
+
+    def _with_seeds(self, job: Job, rates: Iterable[float]) -> list[Job]:
+        return [
+            replace(job, seed=seed, rate=rate) for rate in rates for seed in self.profile.seeds
+        ]
 
     @cache  # noqa: B019
-    def _best_rate(self, job: Job) -> float:
-        factors = self.profile.learning_rates
-        if len(factors) == 1:
-            return factors[0]
-        found = [self._train(job, factor).history.best_value or 0.0 for factor in factors]
-        return factors[int(np.argmax(found))]
+    def _search(self, job: Job) -> Tried:
+        """Return the rates tried for an arm, by the means over seeds of the best validation."""
+
+        def validation(trainings: Iterable[Job]) -> float:
+            return float(
+                np.mean([self.train(each).history.best_value or 0.0 for each in trainings])
+            )
+
+        untrained = 0.0  # random weights find next to nothing
+        if ARMS[job.arm].from_stage1:
+            untrained = validation(replace(job, seed=seed).stage1 for seed in self.profile.seeds)
+        return search(
+            self.profile.learning_rates,
+            self.profile.further_rates,
+            lambda rate: validation(self._with_seeds(job, [rate])),
+            untrained,
+        )
 
     def _train(self, job: Job, factor: float) -> TrainedPolicy:
         arm, data = ARMS[job.arm], self.data(job.data, job.seed)

@@ -137,7 +137,8 @@ class ArmTraining:
             task = self._task(encoder, steps)
         history = fit(task, source, settings, folder)
         weights = load_weights(folder, "last")
-        last = _with_weights(encoder, weights["model" if "model" in weights else "actor"])
+        policy = next(name for name in ("dealt", "model", "actor") if name in weights)
+        last = _with_weights(encoder, weights[policy])
         if critics is not None:
             critics.load_state_dict(weights["critic"])
             critics.eval()
@@ -291,19 +292,23 @@ def crr_task(
     Args:
         data: The data set, whose rewards bound Q.
         settings: The variant of CRR.
-        actor: The encoder of the policy.
+        actor: The encoder of the policy. With dealt weights it is the second actor, and a copy of
+            it is CRR's own.
         critics: The Q-functions, trained beside the policy.
         stage: The learning rate of the actor.
         critic_rate: The learning rate of the critics.
         options: Further arguments of :class:`CRRTask`.
     """
+    own, dealt = (copy.deepcopy(actor), actor) if settings.dealt else (actor, None)
     optimizers = {
-        "actor": _adam(actor, stage.learning_rate, stage.weight_decay),
+        "actor": _adam(own, stage.learning_rate, stage.weight_decay),
         "critic": _adam(critics, critic_rate, 0.0),
     }
+    if dealt is not None:
+        optimizers["dealt"] = _adam(dealt, stage.learning_rate, stage.weight_decay)
     return CRRTask(
-        actor, critics, optimizers, settings,
-        rewards=data.reward_range, wanted=data.wanted, **options,
+        own, critics, optimizers, settings,
+        rewards=data.reward_range, wanted=data.wanted, dealt=dealt, **options,
     )  # fmt: skip
 
 

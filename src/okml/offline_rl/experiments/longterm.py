@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -12,8 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.ledger import Estimate, estimate_over_seeds
-from okml.offline_rl.arms import ARMS, CONTROL, Job, claimed_in_shop, rate_jobs
+from okml.offline_rl.arms import ARMS, CONTROL, STAGE1, Job, claimed_in_shop, rate_jobs
 from okml.offline_rl.comparison import RewardedArms
+from okml.offline_rl.rates import Tried
 from okml.offline_rl.rewards import ORDINARY, WANTED
 from okml.offline_rl.simulator import (
     INTRODUCTIONS,
@@ -170,25 +171,46 @@ def measure_returns(study: Study) -> StepResult:
     result.frames["returns"] = frame
     best = claimed_in_shop(profile)
     _measure_returns(result, best, earned, profile.rollouts)
-    _measure_rates(result, study, best)
+    _measure_rates(result, study, best, earned)
+    compared = {CONTROL, best, "crr_binary_gamma0"} & set(profile.funnel_arms)
+    open_ends = [
+        not study.tried(Job(profile.funnel, name, profile.seeds[0])).bracketed for name in compared
+    ]
+    result.log("simulated_unbracketed", sum(open_ends), exact=True)
     change = {seed: hits[best][seed] - hits[CONTROL][seed] for seed in profile.seeds}
     result.measure("simulated_hr10_change", estimate_over_seeds(change))
     result.log("simulated_rank_agreement", _agreement(frame))
     return result
 
 
-def _measure_rates(result: StepResult, study: Study, best: str) -> None:
+def _measure_rates(
+    result: StepResult, study: Study, best: str, earned: Mapping[str, Mapping[int, float]]
+) -> None:
     """Measure the ratio of returns where each arm has the learning rate of its highest return.
 
     Elsewhere the rate is chosen by validation on the next item, which does not see the return. With
-    the choice by the return itself, for each seed, the ratio shows whether that decides it.
+    the choice by the return itself, the mean over seeds, the ratio shows whether that decides it.
+
+    Args:
+        result: The result of the step, which gets table and metrics.
+        study: The study of the run.
+        best: The arm of the claims.
+        earned: The mean return of each seed's visitors, by policy; arms with their own rate.
     """
     profile, rows = study.profile, []
+    returns: dict[str, dict[float, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for job in rate_jobs(profile):
+        assert job.rate is not None
         trained, data = study.train(job), study.data(job.data, job.seed)
-        with announced(f"simulator: {ARMS[job.arm].label}, rate {job.rate:g}, seed {job.seed}"):
-            policy = softmax_policy(trained.last, data.interactions, job.data.length, study.device)
-            sessions = serve(study, policy, job.seed)
+        if job.rate == study.rate(replace(job, rate=None)):
+            found = earned[job.arm][job.seed]
+        else:
+            with announced(f"simulator: {ARMS[job.arm].label}, rate {job.rate:g}, seed {job.seed}"):
+                policy = softmax_policy(
+                    trained.last, data.interactions, job.data.length, study.device
+                )
+                found = float(serve(study, policy, job.seed).returns().mean())
+        returns[job.arm][job.rate][job.seed] = found
         rows.append(
             {
                 "arm": job.arm,
@@ -196,16 +218,20 @@ def _measure_rates(result: StepResult, study: Study, best: str) -> None:
                 "factor of the rate": job.rate,
                 "seed": job.seed,
                 "validation NDCG@10": trained.history.best_value,
-                "return": float(sessions.returns().mean()),
+                "return": found,
             }
         )
     result.frames["rates"] = pl.DataFrame(rows)
-    highest = result.frames["rates"].group_by("arm", "seed").agg(pl.col("return").max())
-    earned: dict[str, dict[int, float]] = defaultdict(dict)
-    for arm, seed, most in highest.iter_rows():
-        earned[arm][seed] = most
-    ratios = {seed: earned[best][seed] / earned[CONTROL][seed] for seed in profile.seeds}
+    untrained = float(np.mean([*earned[STAGE1].values()]))
+    tried = {
+        arm: Tried({rate: float(np.mean([*of.values()])) for rate, of in by.items()}, untrained)
+        for arm, by in returns.items()
+    }
+    highest = {arm: returns[arm][found.best] for arm, found in tried.items()}
+    ratios = {seed: highest[best][seed] / highest[CONTROL][seed] for seed in profile.seeds}
     result.measure("simulated_return_ratio_best_rates", _over_worlds(ratios, profile.rollouts))
+    open_ends = sum(not found.bracketed for found in tried.values())
+    result.log("simulated_return_unbracketed", open_ends, exact=True)
 
 
 def _measure_returns(

@@ -26,7 +26,6 @@ from okml.offline_rl.simulator import (
     CLUSTER_ITEMS,
     INTRODUCTIONS,
     Recommend,
-    Sessions,
     Visitors,
     draw_core,
     log_items,
@@ -73,22 +72,22 @@ def measure_preferences(study: Study) -> StepResult:
     claims with its last actor.
     """
     profile, result, tables = study.profile, StepResult(), []
+    arm = claimed_in_shop(profile)
     gains: dict[int, float] = {}
     said: dict[int, float] = {}
     for seed in profile.seeds:
         fit = CriticJob(profile.funnel, seed)
-        arm = claimed_in_shop(profile)
+        before = Policy("stage 1", study.train(fit.stage1).encoder, study.train(fit).critics)
         trained = study.train(Job(profile.funnel, arm, seed))
         assert trained.critics is not None
-        for policy in (
-            Policy("stage 1", study.train(fit.stage1).encoder, study.train(fit).critics),
-            Policy(ARMS[arm].label, trained.last, trained.critics),
-        ):
-            forks = [fork_at(study, policy, step, seed) for step in FORKS]
-            tables.append(_by_seen(policy.told, forks))
-            if policy.told == "stage 1":
-                gains[seed] = float(np.concatenate([fork.gains for fork in forks]).mean())
-                said[seed] = float(np.concatenate([fork.said for fork in forks]).mean())
+        after = Policy(ARMS[arm].label, trained.last, trained.critics)
+        forks = {
+            policy.told: [fork_at(study, policy, step, seed) for step in FORKS]
+            for policy in (before, after)
+        }
+        tables += [_by_seen(told, parts) for told, parts in forks.items()]
+        gains[seed] = float(np.concatenate([fork.gains for fork in forks[before.told]]).mean())
+        said[seed] = float(np.concatenate([fork.said for fork in forks[before.told]]).mean())
     gain = pl.col("gain of an introduction")
     result.frames["preferences"] = (
         pl.concat(tables)
@@ -122,7 +121,7 @@ def fork_at(study: Study, policy: Policy, step: int, seed: int) -> Fork:
     history = ways[0].items[:, :step]  # [s, step], the same in both ways
     seen = introductions_seen(history).sum(1)
     here = (ways[0].items[:, step] >= 0) & (seen < INTRODUCTIONS)
-    returns = [way.rewards[:, step:] @ discounts(way, step, profile.crr.gamma) for way in ways]
+    returns = [way.returns(profile.crr.gamma, first=step) for way in ways]
     said = [
         evaluate_actions(
             study,
@@ -133,11 +132,6 @@ def fork_at(study: Study, policy: Policy, step: int, seed: int) -> Fork:
         for way in ways
     ]
     return Fork(seen[here], (returns[0] - returns[1])[here], said[0] - said[1])
-
-
-def discounts(sessions: Sessions, step: int, gamma: float) -> Floats:
-    """Return the weights of the rewards from an action on, ``[t - step]``."""
-    return np.asarray(gamma ** np.arange(sessions.rewards.shape[1] - step))
 
 
 def introductions_seen(history: Ints) -> NDArray[np.bool_]:
