@@ -1,8 +1,9 @@
-"""The targets that trainings of an arm saw, and whether validation still rose at their end.
+"""Whether trainings of an arm could do better: with more epochs, or another learning rate.
 
 No arm may see more targets than another, and one that still rises when its epochs are over could
 do better with more of them. So its slope stands beside its result, and a claim that compares an
-arm which was still rising is not decided.
+arm which was still rising is not decided. Nor is one that compares an arm whose best learning rate
+may lie beyond those that were tried.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def describe_trainings(
     """Return a row for each log and arm, with means over seeds.
 
     Columns: ``data``; ``arm``; ``rate``, the factor of its learning rates that validation chose;
-    ``targets`` seen, with those of stage 1 where the arm starts from it; ``slope``, see
+    ``bracketed``, whether no rate beyond those that were tried may be better; ``targets`` seen, with those of stage 1 where the arm starts from it; ``slope``, see
     :func:`~okml.seqrec.convergence.last_slope`, null where a curve is too short; and ``still
     rising``, whether its trainings ended before validation was flat, see
     :func:`~okml.seqrec.convergence.still_rising`.
@@ -46,13 +47,14 @@ def describe_trainings(
                 "data": job.data.log,
                 "arm": job.arm,
                 "rate": study.rate(job),
+                "bracketed": study.tried(job).bracketed,
                 "targets": sum(_targets(study, part, history) for part, history in of_stages),
                 "slope": last_slope(histories[job]),
             }
         )
     frame = pl.DataFrame(rows, schema_overrides={"slope": pl.Float64}, infer_schema_length=None)
     means = frame.group_by("data", "arm", maintain_order=True).agg(
-        pl.col("rate", "targets", "slope").mean()
+        pl.col("rate").mean(), pl.col("bracketed").all(), pl.col("targets", "slope").mean()
     )
     still = [still_rising(ended[key]) for key in means.select("data", "arm").iter_rows()]
     return means.with_columns(pl.Series("still rising", still))

@@ -46,7 +46,9 @@ def measure_cells(study: Study, seen: pl.DataFrame) -> StepResult:
     """
     profile, result = study.profile, StepResult()
     frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
-    rising: Counter[str] = Counter()  # data sets that count on which an arm was still rising
+    # Data sets that count on which an arm was still rising, or may have a better learning rate.
+    rising: Counter[str] = Counter()
+    unbracketed: Counter[str] = Counter()
     # CRR less its best rival in each cell of data sets with more than one reward.
     gains: dict[tuple[str, ...], list[Estimate]] = {PAPER_RIVALS: [], STRONG_RIVALS: []}
     for settings in profile.datasets:
@@ -70,8 +72,10 @@ def measure_cells(study: Study, seen: pl.DataFrame) -> StepResult:
             for rivals, found in gains.items():
                 present = [name for name in rivals if name in comparison.arms]
                 found += [comparison.less_the_best(FULL, present, cell) for cell in CELLS]
-            for name, still in of_log.select("arm", "still rising").iter_rows():
+            columns = of_log.select("arm", "still rising", "bracketed")
+            for name, still, bracketed in columns.iter_rows():
                 rising[name] += still
+                unbracketed[name] += not bracketed
         if settings == profile.main:
             popular = rank_popular(study, study.data(settings))["ndcg@10"]
             _measure_gains(result, comparison, popular)
@@ -82,8 +86,9 @@ def measure_cells(study: Study, seen: pl.DataFrame) -> StepResult:
     ):
         count = len(gains[rivals])
         result.measure(metric, cells_won(gains[rivals]).divided(count), f"of {count} cells")
-    for name, count in rising.items():
-        result.log(f"rising_{name}", count, exact=True)
+    for kind, counts in (("rising", rising), ("unbracketed", unbracketed)):
+        for name, number in counts.items():
+            result.log(f"{kind}_{name}", number, exact=True)
     result.frames |= {
         name: pl.concat(parts, how="diagonal_relaxed") for name, parts in frames.items()
     }
@@ -126,6 +131,14 @@ def _measure_gains(result: StepResult, comparison: RewardedArms, popular: float)
     result.measure(ratio, comparison.ratio(FULL, STAGE1, ndcg))
     result.measure(supervised, comparison.ratio(CONTROL, STAGE1, ndcg))
     result.compare(ratio, supervised, _ratio_gain(comparison))
+    # What the choice of actions adds to unequal weights, at the weights that validation chose.
+    for metric, name, other in (
+        ("crr_ndcg_difference", FULL, CONTROL),
+        ("dealt_ndcg_difference", "crr_dealt", CONTROL),
+        ("crr_ndcg_gain_over_dealt", FULL, "crr_dealt"),
+    ):
+        if {name, other} <= set(comparison.arms):
+            result.measure(metric, comparison.difference(name, other, ndcg))
     if "crr_only" in comparison.arms:
         result.measure("rl_only_ratio", comparison.ratio("crr_only", STAGE1, ndcg))
     if "sasrec_bce" in comparison.arms:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from okml.offline_rl.arms import ARMS, CONTROL, quality_jobs, start_jobs
+from okml.offline_rl.arms import ARMS, CONTROL, Job, quality_jobs, start_jobs
 from okml.offline_rl.comparison import RewardedArms
 from okml.offline_rl.study import Study
 from okml.seqrec.batches import LastTargetBatches
@@ -69,7 +69,8 @@ def measure_filters(study: Study) -> StepResult:
     hits = (
         ("crr_beta1", CONTROL, "exp_filter_hr10_difference"),
         ("crr", CONTROL, "greedy_filter_hr10_difference"),
-        # What unequal weights do by themselves, and what the choice of their actions adds.
+        # What unequal weights do by themselves, and what the choice of their actions adds: the dealt
+        # weights of a step are those of CRR's own actor and critic, at the rate of that arm.
         ("crr_dealt", CONTROL, "greedy_dealt_hr10_difference"),
         ("crr", "crr_dealt", "greedy_filter_hr10_gain_over_dealt"),
         ("crr_binary_dealt", CONTROL, "binary_dealt_hr10_difference"),
@@ -90,17 +91,17 @@ def measure_starts(study: Study) -> StepResult:
     """Measure fine-tuning after stages 1 of other lengths, with CRR's weights and equal ones."""
     profile, result = study.profile, StepResult()
     comparison = RewardedArms.of(study.data(profile.main))
-    names: dict[tuple[int, str], tuple[str, str]] = {}  # epochs, arm: names before and after
+    # The names before and after, and a training of any seed, by epochs and arm.
+    names: dict[tuple[int, str], tuple[str, str, Job]] = {}
     for job in start_jobs(profile):
         epochs = job.stage1_epochs or profile.main.stage1.epochs
         before, after = f"stage 1 of {epochs}", f"{job.arm} after {epochs}"
         for name, found in ((before, job.stage1), (after, job)):
             ranks = study.rank(study.train(found).encoder, study.data(profile.main))
             comparison.add(name, job.seed, ranks)
-        names[epochs, job.arm] = before, after
-    rows = []
-    earliest = min(epochs for epochs, _ in names)
-    for (epochs, arm), (before, after) in names.items():
+        names[epochs, job.arm] = before, after, job
+    rows, earliest = [], min(epochs for epochs, _ in names)
+    for (epochs, arm), (before, after, job) in names.items():
         ratio = comparison.ratio(after, before, "ndcg@10")
         rows.append(
             {
@@ -114,17 +115,24 @@ def measure_starts(study: Study) -> StepResult:
         if epochs == earliest:
             metric = "early_ratio_supervised" if arm == CONTROL else "early_ratio_crr"
             result.measure(metric, ratio)
+        if epochs == earliest and arm == CONTROL:
+            open_ends = [not study.tried(each).bracketed for each in (job, job.stage1)]
+            result.log("unbracketed_early_start", sum(open_ends), exact=True)
     result.frames["starts"] = pl.DataFrame(rows).sort("epochs of stage 1", maintain_order=True)
     return result
 
 
 def _weights(frame: pl.DataFrame) -> dict[str, Any]:
-    """Return mean statistics of weights in the last quarter of a training; None if not logged."""
+    """Return mean statistics of weights in the last quarter of a training; None if not logged.
+
+    Dealt weights come before those of the actor from which they are taken.
+    """
     late = frame.filter(pl.col("step") > 0.75 * pl.col("step").max())
-    found = {}
+    found: dict[str, Any] = dict.fromkeys(WEIGHTS)
     for name in WEIGHTS:
-        column = f"crr/{name}"
-        found[name] = late[column].drop_nulls().mean() if column in late.columns else None
+        logged = [each for each in (f"dealt/{name}", f"crr/{name}") if each in late.columns]
+        if logged:
+            found[name] = late[logged[0]].drop_nulls().mean()
     return found
 
 

@@ -199,7 +199,9 @@ def _measure_rates(
     """
     profile, rows = study.profile, []
     returns: dict[str, dict[float, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-    for job in rate_jobs(profile):
+    jobs = rate_jobs(profile)
+    jobs += [replace(job, rate=study.rate(replace(job, rate=None))) for job in jobs]
+    for job in dict.fromkeys(jobs):
         assert job.rate is not None
         trained, data = study.train(job), study.data(job.data, job.seed)
         if job.rate == study.rate(replace(job, rate=None)):
