@@ -43,7 +43,11 @@ def build(kind: str, dropout: float = 0.0) -> TrainingTask:
         "critic": torch.optim.Adam(critics.parameters(), 1e-2),
     }
     crr = CRRSettings(target_every=3, next_action="target" if kind == "crr_target" else "online")
-    return CRRTask(actor, critics, optimizers, crr, rewards=(0.2, 1.0))
+    dealt = None
+    if kind == "crr_dealt":
+        dealt = DistilGPT2Actor(ITEMS, LENGTH, settings)
+        optimizers["dealt"] = torch.optim.Adam(dealt.parameters(), 1e-2)
+    return CRRTask(actor, critics, optimizers, crr, rewards=(0.2, 1.0), dealt=dealt)
 
 
 def train(kind: str, folder: Path, dropout: float = 0.0, **changes: object) -> History:

@@ -10,6 +10,7 @@ import pytest
 
 from okml.offline_rl.arms import ARMS, AnyJob, CriticJob, all_jobs
 from okml.offline_rl.config import PROFILES
+from okml.offline_rl.rates import search
 from okml.offline_rl.settings import OfflineRLProfile
 from okml.offline_rl.study import Study
 from tests.folders import check_folders_apart
@@ -23,6 +24,13 @@ def test_no_two_trainings_that_may_run_at_a_time_are_in_one_folder(name, tmp_pat
     check_folders_apart(study, all_jobs(profile), partial(_may_train_in, profile))
 
 
+def _reached(profile: OfflineRLProfile) -> set[float]:
+    """Return all learning rates that a search may try."""
+    rates, further = profile.learning_rates, profile.further_rates
+    ends = (search(rates, further, value, 0.0) for value in (lambda rate: rate, lambda rate: -rate))
+    return {rate for tried in ends for rate in tried.values}
+
+
 def _may_train_in(profile: OfflineRLProfile, job: AnyJob) -> set[Hashable]:
     """Return the folders in which a job may train, with any rate if that is not chosen."""
     before: list[AnyJob]
@@ -31,14 +39,12 @@ def _may_train_in(profile: OfflineRLProfile, job: AnyJob) -> set[Hashable]:
         chosen = [replace(job, rate=fit.rate, copies=fit.copies) for fit in tried] or [job]
         own: set[Hashable] = {(fit.data, fit.name, fit.seed) for fit in chosen}
         before = [job.stage1, *tried]
-    elif job.rate is not None:
-        own = {(job.data, job.name, job.seed, job.rate)}
-        before = [replace(job, rate=None)]
     else:
-        arm, rates = ARMS[job.arm], profile.learning_rates
-        first = replace(job, seed=profile.seeds[0])
-        own = {(job.data, job.name, job.seed, rate) for rate in rates}
-        before = [first] if len(rates) > 1 and job != first else []
+        arm, chooser = ARMS[job.arm], job.chooser(profile)
+        seeds = profile.seeds if job == chooser else (job.seed,)
+        rates = _reached(profile) if job.rate is None else {job.rate}
+        own = {(job.data, job.name, seed, rate) for seed in seeds for rate in rates}
+        before = [chooser] if job != chooser and job.rate not in profile.learning_rates else []
         before += [job.stage1] if arm.from_stage1 else []
         before += [job.critics] if arm.method == "crr" else []
     return own.union(*(_may_train_in(profile, each) for each in before))

@@ -6,6 +6,7 @@ import math
 from unittest import mock
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from okml.offline_rl import crr as crr_module
 from okml.offline_rl.actor import DistilGPT2Actor
 from okml.offline_rl.critic import Critics, LSTMCritic
 from okml.offline_rl.crr import AdvantageWeights, CRRTask, filter_weights
+from okml.offline_rl.experiments.filters import _weights
 from okml.offline_rl.settings import ActorSettings, CriticSettings, CRRSettings
 from okml.offline_rl.softmax_pass import policy_pass
 from okml.training import TrainingSettings, fit
@@ -313,25 +315,72 @@ def test_a_diverged_critic_stops_the_run():
         fit(task, source(made, 5), TrainingSettings(batch_size=4, max_steps=5, device="cpu"))
 
 
-def dealt_or_not(dealt):
-    """Return weights, likelihoods, losses and gradients of one step, with or without dealing."""
-    actor, critics = randomized(TableEncoder(4)), Critics([randomized(TableEncoder(4), 1)])
-    task = task_of(CRRSettings(beta=0.3, dealt=dealt), actor, critics)
-    with mock.patch.object(task, "_measured", return_value={}) as measured:
-        losses, gradient = gradients(task, whole_batch(episodes(SEQUENCES, REWARDS), 5))
-    found = measured.call_args.args[1]
-    return found.weights, found.log_prob, losses, gradient, [p.grad for p in critics.parameters()]
+def task_with_dealt_weights(crr):
+    """Return a task of CRR with a second actor, and the same task without it."""
+    found = []
+    for second in (randomized(TableEncoder(4), 2), None):
+        actor, critics = randomized(TableEncoder(4)), Critics([randomized(TableEncoder(4), 1)])
+        modules = {"actor": actor, "critic": critics, "dealt": second}
+        optimizers = {
+            name: torch.optim.SGD(module.parameters(), 0.1)
+            for name, module in modules.items()
+            if module is not None
+        }
+        found.append(CRRTask(actor, critics, optimizers, crr, rewards=(0.2, 1.0), dealt=second))
+    return found
 
 
-def test_dealt_weights_are_the_same_numbers_at_other_actions():
-    torch.manual_seed(0)
-    weights, log_prob, losses, gradient, of_critic = dealt_or_not(dealt=False)
-    dealt, _, other, moved, of_same_critic = dealt_or_not(dealt=True)
-    torch.testing.assert_close(dealt.sort().values, weights.sort().values)
-    assert not torch.allclose(dealt, weights)
-    torch.testing.assert_close(other["actor"], -(dealt * log_prob).sum() / len(dealt))
-    assert not all(map(torch.allclose, moved, gradient))
-    # The critic learns as before.
-    torch.testing.assert_close(other["temporal_difference"], losses["temporal_difference"])
-    for a, b in zip(of_same_critic, of_critic, strict=True):
-        torch.testing.assert_close(a, b)
+def test_a_second_actor_learns_from_the_same_weights_at_other_actions():
+    """The order is turned round here, so that the loss is a weighted cross-entropy by hand."""
+    with_second, alone = task_with_dealt_weights(CRRSettings(beta=0.3))
+    batch = whole_batch(episodes(SEQUENCES, REWARDS), 5)
+    own, second = with_second.phases(1)
+    own.loss(batch)
+    (weights,) = with_second._weights
+    targets = batch.targets.flatten()[batch.kept]
+    hidden = alone.policy(batch).log_prob  # of the first actor, to see that it is another one
+    table = with_second.modules["dealt"].encoder.table
+    logs = table[1:, batch.items.flatten()[batch.kept]].log_softmax(0)  # [V, r]
+    likelihood = logs[targets - 1, torch.arange(len(targets))]
+    assert not torch.allclose(likelihood, hidden)
+    expected = -(weights.flip(0) * likelihood).mean()
+    turned = torch.arange(len(weights) - 1, -1, -1)
+    with mock.patch.object(crr_module.torch, "randperm", return_value=turned):
+        found = second.loss(batch)
+    torch.testing.assert_close(found["loss"], expected)
+    (by_hand,) = torch.autograd.grad(expected, table)
+    (slope,) = torch.autograd.grad(found["loss"], table)
+    torch.testing.assert_close(slope, by_hand)
+    assert with_second._weights == []
+
+
+def test_crr_beside_a_second_actor_is_what_it_is_alone():
+    batch = whole_batch(episodes(SEQUENCES, REWARDS), 5)
+    found = []
+    for task in task_with_dealt_weights(CRRSettings(filter="binary")):
+        losses, slopes = gradients(task, batch)
+        found.append((losses, slopes, [p.grad for p in task.critics.parameters()]))
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("kind", ["exp", "binary"])
+def test_dealt_weights_let_as_many_actions_through_as_those_of_crr(kind, tmp_path):
+    """In every step of a training in which both actors move apart."""
+    task, _ = task_with_dealt_weights(CRRSettings(filter=kind, beta=0.3))
+    settings = TrainingSettings(batch_size=2, max_steps=12, device="cpu", log_every=1)
+    history = fit(task, source(episodes(SEQUENCES, REWARDS), 5), settings, tmp_path)
+    frame = history.frame
+    assert frame["crr/let_through"].n_unique() > 1 or kind == "exp"
+    for name in ("let_through", "weight_mean", "weight_largest", "effective_share"):
+        np.testing.assert_allclose(frame[f"dealt/{name}"], frame[f"crr/{name}"], rtol=1e-5)
+    tables = [task.modules[name].encoder.table for name in ("actor", "dealt")]
+    assert not torch.equal(*tables)
+
+
+def test_weights_at_random_are_described_as_they_were_dealt():
+    frame = pl.DataFrame({"step": [1, 4], "crr/weight_wanted": [0.5, 0.9], "crr/value_mean": 2.0})
+    dealt = frame.with_columns(pl.Series("dealt/weight_wanted", [0.5, 0.7]))
+    assert _weights(frame)["weight_wanted"] == 0.9
+    assert _weights(dealt)["weight_wanted"] == 0.7
+    assert _weights(dealt)["value_mean"] == 2.0
+    assert _weights(dealt)["let_through"] is None

@@ -108,6 +108,26 @@ def test_the_table_says_what_each_arm_has_seen_and_how_it_does_with_the_other_ru
     assert (both["hr@10"] > both["hr@10_right"]).any()
 
 
+def test_what_dealt_weights_cost_is_measured_with_the_weights_that_validation_chose(experiment):
+    main = experiment.cells.frames["table"].filter(data=experiment.profile.main.log)
+    of = {row["arm"]: row for row in main.to_dicts()}
+    made = experiment.made.metrics
+    for metric, name in (("dealt_ndcg_difference", "crr_dealt"), ("crr_ndcg_difference", "crr")):
+        for end in ("low", "high"):
+            assert getattr(made[metric], end) == pytest.approx(of[name][end])
+    gain = of["crr"]["ndcg@10"] - of["crr_dealt"]["ndcg@10"]
+    assert made["crr_ndcg_gain_over_dealt"].mean == pytest.approx(gain)
+
+
+def test_a_single_learning_rate_is_not_known_to_be_the_best(experiment):
+    made = experiment.made.metrics
+    assert made["unbracketed_crr"].mean == len(experiment.profile.datasets)
+    assert made["unbracketed_early_start"].mean == 2
+    # Of cloning, the arm of the claim and that without a future; by the return, of the first two.
+    assert made["simulated_unbracketed"].mean == 3
+    assert made["simulated_return_unbracketed"].mean == 2
+
+
 def test_wins_are_counted_from_the_cells(experiment):
     profile = experiment.profile
     won = 0
@@ -239,15 +259,19 @@ def test_validations_end_an_epoch_and_are_no_more_than_its_steps(study, changes)
     assert epoch > 1
 
 
-def test_rates_are_chosen_by_validation_on_the_first_seed(study):
+def test_rates_are_chosen_by_validation_with_all_seeds(study):
     made = study(seeds=[0, 1], learning_rates=[1.0, 1e-6])
-    job = Job(made.profile.main, "sasrec_ce", 0)
+    jobs = [Job(made.profile.main, "sasrec_ce", seed) for seed in (0, 1)]
     found = {
-        factor: made._train(job, factor).history.best_value
+        factor: sum(made._train(job, factor).history.best_value for job in jobs) / 2
         for factor in made.profile.learning_rates
     }
-    assert made.rate(job) == max(found, key=found.get)
-    assert made.needs(Job(made.profile.main, "sasrec_ce", 1)) == [job]
+    assert made.tried(jobs[1]).values == pytest.approx(found)
+    assert made.rate(jobs[1]) == max(found, key=found.get)
+    assert made.needs(jobs[1]) == [jobs[0]]
+    assert made.needs(jobs[0]) == [
+        replace(job, rate=rate) for rate in (1.0, 1e-6) for job in jobs
+    ]
 
 
 def test_two_seeds_give_the_cells_a_spread(study):
@@ -262,11 +286,13 @@ def test_two_seeds_give_the_cells_a_spread(study):
     assert 0 <= result.metrics["experiments_won_share"].mean <= 1
 
 
-def test_a_job_with_a_rate_is_trained_at_it_after_that_of_the_chosen_rate(study):
+def test_a_job_with_a_rate_is_trained_at_it(study):
     made = study(seeds=[0, 1], learning_rates=[1.0, 1e-6])
     chosen = Job(made.profile.main, "sasrec_ce", 1)
     slow = replace(chosen, rate=1e-6)
-    assert made.needs(slow) == [chosen]
+    assert made.needs(slow) == []
+    # At a rate that no search starts with it waits for the search, which may train there.
+    assert made.needs(replace(chosen, rate=3.0)) == [replace(chosen, seed=0)]
     assert (made.rate(chosen), made.rate(slow)) == (1.0, 1e-6)
     weights = [made.train(job).encoder.item_matrix() for job in (chosen, slow)]
     assert not torch.equal(*weights)

@@ -21,8 +21,8 @@ def test_hours_of_stage_1_follow_from_parameters():
     item = next(item for item in made.items if item.what == "ml_25m: stage 1 alone")
     blocks, catalog = 6 * 12 * 768**2, 59_047 * 769
     attention = 6 * 2 * 768 * 100  # of six layers: two products, half of the pairs
-    # Three seeds, and a second rate with the first, under both orders of tied events.
-    trainings, epochs, tokens = 2 * (3 + 1), 30, 25_000_095
+    # Three seeds at each of two rates, and with the other order of tied events at the best of them.
+    trainings, epochs, tokens = 2 * 3 + 3, 30, 25_000_095
     flops = 3 * (2 * (blocks + catalog) + attention)
     by_hand = trainings * epochs * tokens * flops / 200e12 / 3600
     assert item.value == pytest.approx(by_hand, rel=0.01)
@@ -37,12 +37,13 @@ def test_a_step_takes_as_long_as_its_loop():
 
 
 def test_every_training_and_every_fit_is_counted():
-    """By hand for cpu: an arm has three seeds, and two learning rates with the first one.
+    """By hand for cpu: an arm has two learning rates and at most a third, each with three seeds.
 
-    The arms are 13 on MovieLens, 8 on Yoochoose and 6 on the simulator's log; on MovieLens also
-    stage 1 with the other order of ties, a shorter stage 1, and CRR and its control after that. On
-    the simulator's log two arms have the other rate with two more seeds.
-    Critics are fitted to the actor of each log with three seeds and a second rate, and with three
+    Such arms are 10 on MovieLens and 6 on the simulator's log; on MovieLens also a shorter stage 1,
+    and CRR and its control after that. Three trainings have a rate that another arm's search sets:
+    two arms with dealt weights, and stage 1 with the other order of ties. On the simulator's log
+    two arms are trained at two more rates.
+    Critics are fitted to the actor of each log with three seeds and two rates, and with three
     seeds after the shorter stage 1 and for the other γ of the simulator.
     """
     counted = {"trainings": 0, "fits": 0}
@@ -50,7 +51,9 @@ def test_every_training_and_every_fit_is_counted():
         count, what = item.follows_from.split()[:2]
         if what in counted:
             counted[what] += int(count)
-    assert counted == {"trainings": 4 * (13 + 8 + 6 + 1 + 1 + 2) + 4, "fits": 3 * 4 + 3 + 3}
+    searched, at_rate_of_another, at_further_rates = 10 + 6 + 3, 3, 2 * 2
+    trainings = 3 * (3 * searched + at_rate_of_another + at_further_rates)
+    assert counted == {"trainings": trainings, "fits": 2 * 2 * 3 + 3 + 3}
 
 
 def test_more_seeds_take_more_hours_and_the_same_memory():

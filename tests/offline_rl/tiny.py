@@ -32,6 +32,7 @@ SIZES: dict[str, Any] = {
     "rollouts": 50,
     "ope_sessions": 1500,
     "learning_rates": [1.0],
+    "further_rates": 0,
     "start_epochs": [2],
     "curve_evaluations": 1,
     "evaluation_batch": 64,

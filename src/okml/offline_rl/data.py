@@ -22,7 +22,6 @@ from okml.seqrec.splits import Split, leave_one_out, user_holdout
 
 SEED = 0  # seed of split, ties and samples of a log, the same for all seeds of a run
 WORLD_SEED = 3  # seed of simulated logs; roll-outs and other logs have others
-ADER_PERIOD = 86_400  # seconds of a period of ader_yoochoose
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +140,7 @@ def _simulated(settings: LogSettings, seed: int) -> logs.EventLog:
 
 
 def filtered(frame: pl.DataFrame, settings: LogSettings) -> pl.DataFrame:
-    """Drop periods, rare items and short histories, in this order, and sample users.
+    """Drop rare items and short histories, in this order, and sample users.
 
     Purchases do not count and stay in the remaining sessions, as in the SQN papers for Yoochoose.
     Items have the same ids in both kinds of event.
@@ -149,9 +148,6 @@ def filtered(frame: pl.DataFrame, settings: LogSettings) -> pl.DataFrame:
     Raises:
         DataError: If no event is left.
     """
-    if settings.periods is not None:
-        first, last = (period * ADER_PERIOD for period in settings.periods)
-        frame = frame.filter(pl.col("time").is_between(first, last))
     counted = frame.filter(pl.col("kind") != "purchase")
     if settings.least_item_events is not None:
         counted = counted.filter(pl.len().over("item") >= settings.least_item_events)

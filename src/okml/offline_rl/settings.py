@@ -122,7 +122,6 @@ class LogSettings(Settings):
     users: Count | None = None
     # Newest windows of each user that are trained on; None: all of a history.
     windows_per_user: Count | None = None
-    periods: tuple[Count, Count] | None = None  # first and last period of an ADER log
     test_rows_per_user: Count | None = None  # newest test rows to keep; None: all
     validation_rows: Count | None = None  # size of a random sample; None: all
     actor: ActorSettings
@@ -138,10 +137,6 @@ class LogSettings(Settings):
         """Whether the log was recorded, not simulated."""
         return self.log != "funnel"
 
-    _periods = rule(
-        lambda data: data.periods is None or data.periods[0] <= data.periods[1],
-        "periods {periods} must ascend",
-    )
     _budget = rule(
         lambda data: data.baseline.epochs == data.stage1.epochs + data.stage2.epochs,
         "baseline.epochs must be the sum of those of both stages, so that all budgets are equal",
