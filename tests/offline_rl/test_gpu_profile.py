@@ -269,9 +269,7 @@ def test_rates_are_chosen_by_validation_with_all_seeds(study):
     assert made.tried(jobs[1]).values == pytest.approx(found)
     assert made.rate(jobs[1]) == max(found, key=found.get)
     assert made.needs(jobs[1]) == [jobs[0]]
-    assert made.needs(jobs[0]) == [
-        replace(job, rate=rate) for rate in (1.0, 1e-6) for job in jobs
-    ]
+    assert made.needs(jobs[0]) == [replace(job, rate=rate) for rate in (1.0, 1e-6) for job in jobs]
 
 
 def test_two_seeds_give_the_cells_a_spread(study):

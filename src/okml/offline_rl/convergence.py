@@ -26,7 +26,8 @@ def describe_trainings(
     """Return a row for each log and arm, with means over seeds.
 
     Columns: ``data``; ``arm``; ``rate``, the factor of its learning rates that validation chose;
-    ``bracketed``, whether no rate beyond those that were tried may be better; ``targets`` seen, with those of stage 1 where the arm starts from it; ``slope``, see
+    ``bracketed``, whether no rate beyond those that were tried may be better; ``targets`` seen,
+    with those of stage 1 where the arm starts from it; ``slope``, see
     :func:`~okml.seqrec.convergence.last_slope`, null where a curve is too short; and ``still
     rising``, whether its trainings ended before validation was flat, see
     :func:`~okml.seqrec.convergence.still_rising`.

@@ -173,9 +173,7 @@ def _fits(profile: OfflineRLProfile, data: LogSettings, jobs: Iterable[AnyJob]) 
     """
     own = [job for job in jobs if isinstance(job, CriticJob) and job.data == data]
     # A fit to the usual actor without a rate is one of those that were tried.
-    count = sum(
-        not job.on_returns and job != CriticJob(data, job.seed) for job in own
-    )
+    count = sum(not job.on_returns and job != CriticJob(data, job.seed) for job in own)
     cost, actor = (_cost(profile, data, ARMS[name]) for name in ("crr", STAGE1))
     cost = cost._replace(flops=cost.flops - 2 / PASSES * actor.flops)
     epochs = profile.fit.epochs

@@ -60,6 +60,7 @@ class Study:
     @overload
     def train(self, job: CriticJob) -> TrainedCritics: ...
     @overload
+    def train(self, job: AnyJob) -> TrainedPolicy | TrainedCritics: ...
     def train(self, job: AnyJob) -> TrainedPolicy | TrainedCritics:
         """Return the training of a job, with the learning rate that is best over all seeds."""
         return self._fit(job) if isinstance(job, CriticJob) else self._tuned(job)
@@ -117,9 +118,7 @@ class Study:
         return self._search(job.chooser(self.profile))
 
     def _with_seeds(self, job: Job, rates: Iterable[float]) -> list[Job]:
-        return [
-            replace(job, seed=seed, rate=rate) for rate in rates for seed in self.profile.seeds
-        ]
+        return [replace(job, seed=seed, rate=rate) for rate in rates for seed in self.profile.seeds]
 
     @cache  # noqa: B019
     def _search(self, job: Job) -> Tried:

@@ -69,8 +69,8 @@ def measure_filters(study: Study) -> StepResult:
     hits = (
         ("crr_beta1", CONTROL, "exp_filter_hr10_difference"),
         ("crr", CONTROL, "greedy_filter_hr10_difference"),
-        # What unequal weights do by themselves, and what the choice of their actions adds: the dealt
-        # weights of a step are those of CRR's own actor and critic, at the rate of that arm.
+        # What unequal weights do by themselves, and what the choice of their actions adds: dealt
+        # weights are those of CRR's actor and critic at the same step.
         ("crr_dealt", CONTROL, "greedy_dealt_hr10_difference"),
         ("crr", "crr_dealt", "greedy_filter_hr10_gain_over_dealt"),
         ("crr_binary_dealt", CONTROL, "binary_dealt_hr10_difference"),
