@@ -13,9 +13,9 @@ from okml.off_policy import Logged, estimates
 from okml.offline_rl.arms import ARMS, CONTROL, STAGE1, Job
 from okml.offline_rl.critic import Critics
 from okml.offline_rl.data import MDPDataset
-from okml.offline_rl.experiments.longterm import serve
+from okml.offline_rl.experiments.longterm import serve_actor
 from okml.offline_rl.settings import LogSettings
-from okml.offline_rl.simulator import log_items, logging_policy, simulate, softmax_policy
+from okml.offline_rl.simulator import log_items, logging_policy, simulate
 from okml.offline_rl.softmax_pass import policy_pass
 from okml.offline_rl.study import Study
 from okml.seqrec.encoder import Encoder
@@ -59,8 +59,7 @@ def _on_simulator(study: Study, seed: int) -> pl.DataFrame:
     for name in EVALUATED:
         encoder = study.train(Job(profile.funnel, name, seed)).last
         found = _estimates(study, encoder, critics, items, rewards, propensity, HORIZONS)
-        policy = softmax_policy(encoder, interactions, profile.funnel.length, study.device)
-        served, truths = serve(study, policy, seed), []
+        served, truths = serve_actor(study, encoder, seed), []
         for horizon in HORIZONS:
             returns = served.returns(gamma, horizon)
             error = returns.std(ddof=1) / np.sqrt(len(returns))

@@ -31,6 +31,7 @@ from okml.offline_rl.simulator import (
     teacher,
 )
 from okml.offline_rl.study import Study
+from okml.seqrec.encoder import Encoder
 from okml.seqrec.interactions import Ints
 from okml.seqrec.metrics import Floats
 from okml.steps import StepResult, announced
@@ -151,10 +152,7 @@ def measure_returns(study: Study) -> StepResult:
             encoder = study.train(Job(profile.funnel, name, seed)).last
             comparison.add(name, seed, study.rank(encoder, data))
             with announced(f"simulator: {label}, seed {seed}"):
-                policy = softmax_policy(
-                    encoder, data.interactions, profile.funnel.length, study.device
-                )
-                sessions = serve(study, policy, seed)
+                sessions = serve_actor(study, encoder, seed)
             earned[name][seed] = float(sessions.returns().mean())
             found = comparison.rows(name, "hr@10", seed)
             hits[name][seed] = float(found.mean())
@@ -200,18 +198,16 @@ def _measure_rates(
     profile, rows = study.profile, []
     returns: dict[str, dict[float, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     jobs = rate_jobs(profile)
-    jobs += [replace(job, rate=study.rate(replace(job, rate=None))) for job in jobs]
+    chosen = {job.arm: study.rate(replace(job, rate=None)) for job in jobs}
+    jobs += [replace(job, rate=chosen[job.arm]) for job in jobs]
     for job in dict.fromkeys(jobs):
         assert job.rate is not None
-        trained, data = study.train(job), study.data(job.data, job.seed)
-        if job.rate == study.rate(replace(job, rate=None)):
+        trained = study.train(job)
+        if job.rate == chosen[job.arm]:
             found = earned[job.arm][job.seed]
         else:
             with announced(f"simulator: {ARMS[job.arm].label}, rate {job.rate:g}, seed {job.seed}"):
-                policy = softmax_policy(
-                    trained.last, data.interactions, job.data.length, study.device
-                )
-                found = float(serve(study, policy, job.seed).returns().mean())
+                found = float(serve_actor(study, trained.last, job.seed).returns().mean())
         returns[job.arm][job.rate][job.seed] = found
         rows.append(
             {
@@ -273,6 +269,13 @@ def _over_worlds(values: Mapping[int, float], visitors: int) -> Estimate:
 def serve(study: Study, policy: Recommend, seed: int) -> Sessions:
     """Return sessions of a policy, with the same arrivals for all policies of a seed."""
     return simulate(policy, study.profile.rollouts, np.random.default_rng((ROLLOUT_SEED, seed)))
+
+
+def serve_actor(study: Study, actor: Encoder, seed: int) -> Sessions:
+    """Return sessions of the softmax of an actor of the simulator's log; see :func:`serve`."""
+    log = study.profile.funnel
+    interactions = study.data(log, seed).interactions
+    return serve(study, softmax_policy(actor, interactions, log.length, study.device), seed)
 
 
 def _summary(sessions: Sessions) -> dict[str, float]:

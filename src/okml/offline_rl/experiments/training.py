@@ -42,7 +42,6 @@ def train_everything(study: Study) -> StepResult:
             "seen": describe_trainings(study, compared, histories),
         }
     )
-    result.log("trainings", len(jobs), exact=True)
     best = curves.group_by("arm", "seed").agg(pl.col("ndcg@10").max())
     for seed in profile.seeds:
         peak = dict(best.filter(seed=seed).select("arm", "ndcg@10").iter_rows())
