@@ -217,7 +217,7 @@ _YOOCHOOSE = _ML_25M.model_copy(
 
 GPU = OfflineRLProfile(
     name="gpu",
-    budget=Budget(minutes=96 * 60, memory_gib=64, disk_gib=600, gpu_memory_gib=80),
+    budget=Budget(minutes=96 * 60, memory_gib=64, disk_gib=700, gpu_memory_gib=80),
     seeds=(0, 1, 2),
     datasets=(_ML_25M, _YOOCHOOSE),
     arms=(*_ARMS, "caser_ce", "crr_binary", "crr_gamma0", "filter_bc"),
