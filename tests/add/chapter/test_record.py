@@ -38,27 +38,26 @@ def test_two_steps_help_with_every_seed_and_four_do_not_help_further(night):
 def test_a_rival_is_ahead_at_each_number_of_calls_with_every_seed(night):
     methods = pl.DataFrame(night.tables["method_seeds"].columns)
     arms = pl.DataFrame(night.tables["arm_seeds"].columns)
-    rows = pl.concat([methods, arms.select(methods.columns)]).filter(set="digits")
-    found = rows.rows_by_key(["method", "calls", "seed"], named=True)
-
-    def distances(method, calls):
-        return [found[method, calls, seed][0]["fd"] for seed in range(5)]
-
-    def is_ahead(method, calls):
-        return all(a < b for a, b in zip(
-            distances(method, calls), distances("default", calls), strict=True
-        ))  # fmt: skip
-
-    ahead = {
-        (method, calls)
-        for method in ("consistency", "progressive", "adversarial_only", "teacher, DDIM")
-        for calls in (1, 2, 4)
-        if is_ahead(method, calls)
-    }
-    assert ahead == {
+    rows = pl.concat([methods, arms.select(methods.columns)]).filter(set="digits").unique()
+    own = rows.filter(method="default").select("calls", "seed", pl.col("fd").alias("own"))
+    beside = rows.filter(pl.col("method") != "default").join(own, on=["calls", "seed"])
+    by = beside.group_by("method", "calls")
+    ahead = by.agg((pl.col("fd") < pl.col("own")).all()).filter("fd")
+    assert set(ahead.select("method", "calls").iter_rows()) == {
         ("consistency", 1), ("progressive", 1), ("adversarial_only", 2), ("progressive", 4)
     }  # fmt: skip
-    assert statistics.mean(distances("progressive", 2)) > statistics.mean(distances("default", 2))
+    means = by.agg(pl.col("fd", "own").mean()).row(
+        by_predicate=(pl.col("method") == "progressive") & (pl.col("calls") == 2), named=True
+    )
+    assert means["fd"] > means["own"]
+
+
+def test_the_student_of_emoji_is_driven_away_with_every_seed(night):
+    curves = pl.DataFrame(night.tables["training_curves"].columns)
+    curve = curves.filter(set="emoji", training="default", term="FD of one step")
+    farthest = curve.group_by("seed").agg(pl.col("value").max())["value"]
+    assert len(farthest) == 3
+    assert farthest.min() > 1.5 * max(values(night, "emoji_teacher_fd_1"))
 
 
 def test_every_method_has_found_its_rate_between_worse_ones(night):
