@@ -45,7 +45,7 @@ START_SECONDS = 12  # interpreter and torch, in the parent and then in the worke
 
 COCO_IMAGES = 5000
 PREPARE = "python -m okml.add.full_scale prepare URLS"
-PROCESS_GIB = 0.7  # interpreter, torch, diffusers, frames
+PROCESS_GIB = 0.6  # interpreter, torch, diffusers, frames; .57 to .69 on two makes of processor
 EFFICIENTNET_GIB = 0.6  # of a process: what a step through it keeps
 CHECKPOINTS = 2
 
