@@ -10,9 +10,9 @@ import pytest
 
 from okml.offline_rl.arms import ARMS, AnyJob, CriticJob, all_jobs
 from okml.offline_rl.config import PROFILES
-from okml.offline_rl.rates import search
 from okml.offline_rl.settings import OfflineRLProfile
 from okml.offline_rl.study import Study
+from okml.training.rates import search
 from tests.folders import check_folders_apart
 
 

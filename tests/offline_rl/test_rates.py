@@ -1,76 +1,16 @@
-"""The learning rate that is chosen, against values whose highest point is known."""
+"""The learning rate of an arm: whose validation chooses it, and which arms take another's."""
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from types import SimpleNamespace
 from unittest import mock
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from okml.offline_rl.arms import Job
-from okml.offline_rl.rates import Tried, search
 from okml.offline_rl.study import Study
 from tests.offline_rl.tiny import tiny
-
-RATES = (1.0, 0.25)
-
-
-def hill(highest: float):
-    """Return a value that is highest at a rate and falls to both sides, by octaves."""
-    return lambda rate: 50 - abs(math.log2(rate / highest))
-
-
-@pytest.mark.parametrize(
-    ("highest", "further", "tried", "bracketed"),
-    [
-        (1.0, 1, (*RATES, 4.0), True),
-        (0.25, 1, (*RATES, 0.0625), True),
-        (4.0, 1, (*RATES, 4.0), False),  # one further rate is not enough
-        (4.0, 2, (*RATES, 4.0, 16.0), True),
-        (1.0, 0, RATES, False),  # of two rates the best is always at an end
-    ],
-)
-def test_rates_beyond_an_end_are_tried_until_the_best_is_inside(highest, further, tried, bracketed):
-    found = search(RATES, further, hill(highest), untrained=0.0)
-    assert tuple(found.values) == tried
-    assert found.best == highest if highest in tried else found.best == max(RATES)
-    assert found.bracketed is bracketed
-
-
-def test_no_smaller_rate_is_tried_than_one_that_changes_little():
-    """Three hundredths of 0.20 are 0.006: at a quarter training leaves 0.195, at one 0.15."""
-    by_rate = {1.0: 0.15, 0.25: 0.195}
-    found = search(RATES, 3, by_rate.__getitem__, untrained=0.20)
-    assert (found.best, found.bracketed) == (0.25, True)
-    moved = Tried(by_rate, untrained=0.25)
-    assert moved.beyond == 0.0625
-    assert not moved.bracketed
-
-
-def test_a_single_rate_was_not_chosen():
-    alone = search((1.0,), 2, hill(1.0), 0.0)
-    assert (alone.best, alone.beyond, alone.bracketed) == (1.0, None, False)
-
-
-def test_of_equal_rates_the_smallest_is_taken():
-    assert Tried({4.0: 1.0, 1.0: 1.0, 0.25: 0.5}, 0.0).best == 1.0
-
-
-@given(st.floats(1e-3, 1e3), st.integers(0, 12))
-def test_the_best_of_a_hill_is_bracketed_or_the_search_was_cut_off(highest, further):
-    found = search(RATES, further, hill(highest), 0.0)
-    ordered = sorted(found.values)
-    assert all(b / a == pytest.approx(4) for a, b in pairwise(ordered))
-    if found.bracketed:
-        assert ordered[0] < found.best < ordered[-1]
-        # On a hill what is inside is within one factor of the highest point.
-        assert hill(highest)(found.best) >= 50 - math.log2(4)
-    else:
-        assert len(found.values) == len(RATES) + further
 
 
 def validated(values, calls=None):
@@ -102,7 +42,7 @@ def test_the_rate_is_the_best_by_the_mean_over_seeds(tmp_path):
 def test_a_further_rate_is_trained_with_every_seed(tmp_path):
     profile = tiny(seeds=[0, 1], learning_rates=[1.0, 0.5], further_rates=1)
     study, calls = Study(profile, tmp_path), []
-    with validated(lambda job: hill(1.0)(job.rate), calls):
+    with validated(lambda job: 50 - abs(math.log2(job.rate)), calls):
         tried = study.tried(Job(profile.main, "caser_bce", 0))
     assert (tried.best, tried.bracketed) == (1.0, True)
     assert [(job.rate, job.seed) for job in calls] == [

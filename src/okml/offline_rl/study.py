@@ -17,7 +17,6 @@ from okml.kept import distinct, trainings_folder
 from okml.offline_rl.arms import ARMS, AnyJob, CriticJob, Job
 from okml.offline_rl.data import MDPDataset, prepare
 from okml.offline_rl.fitting import CriticFit
-from okml.offline_rl.rates import Tried, search
 from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 from okml.offline_rl.trainer import ArmTraining, TrainedCritics, TrainedPolicy, stage_of
 from okml.seqrec.batches import LastTargetBatches
@@ -25,6 +24,7 @@ from okml.seqrec.encoder import Encoder
 from okml.seqrec.mixers.base import PaddingSide
 from okml.seqrec.ranking import Ranks, rank_rows
 from okml.seqrec.scorers import Scorer, encoder_scorer
+from okml.training.rates import TriedRates, search
 from okml.training.recent import recently_trained
 
 
@@ -110,7 +110,7 @@ class Study:
         """Return the factor of learning rates: the job's, or the best one over all seeds."""
         return self.tried(job).best if job.rate is None else job.rate
 
-    def tried(self, job: Job) -> Tried:
+    def tried(self, job: Job) -> TriedRates:
         """Return the factors among which that of a job is chosen, with mean validations.
 
         The first ones are the same for all arms, and all are searched alike beyond them.
@@ -121,7 +121,7 @@ class Study:
         return [replace(job, seed=seed, rate=rate) for rate in rates for seed in self.profile.seeds]
 
     @cache  # noqa: B019
-    def _search(self, job: Job) -> Tried:
+    def _search(self, job: Job) -> TriedRates:
         """Return the rates tried for an arm, by the means over seeds of the best validation."""
 
         def validation(trainings: Iterable[Job]) -> float:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from okml.ledger import Estimate, estimate_over_seeds
 from okml.offline_rl.arms import ARMS, CONTROL, STAGE1, Job, claimed_in_shop, rate_jobs
 from okml.offline_rl.comparison import RewardedArms
-from okml.offline_rl.rates import Tried
 from okml.offline_rl.rewards import ORDINARY, WANTED
 from okml.offline_rl.simulator import (
     INTRODUCTIONS,
@@ -35,6 +34,7 @@ from okml.seqrec.encoder import Encoder
 from okml.seqrec.interactions import Ints
 from okml.seqrec.metrics import Floats
 from okml.steps import StepResult, announced
+from okml.training.rates import TriedRates
 
 INTRO, CORE = 0, 1
 CHOICES = ("introduction", "core item")
@@ -222,7 +222,9 @@ def _measure_rates(
     result.frames["rates"] = pl.DataFrame(rows)
     untrained = float(np.mean([*earned[STAGE1].values()]))
     tried = {
-        arm: Tried({rate: float(np.mean([*of.values()])) for rate, of in by.items()}, untrained)
+        arm: TriedRates(
+            {rate: float(np.mean([*of.values()])) for rate, of in by.items()}, untrained
+        )
         for arm, by in returns.items()
     }
     highest = {arm: returns[arm][found.best] for arm, found in tried.items()}

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-UNMOVED = 0.03  # share of its value within which an arm counts as untrained
+UNMOVED = 0.03  # share of its value within which a training changed nothing
 
 
 @dataclass(frozen=True)
-class Tried:
-    """The rates that an arm was trained at.
+class TriedRates:
+    """The learning rates of several trainings, and what they reached.
 
     Attributes:
-        values: What is to be large, such as NDCG@10 on validation, by the factor on the rate.
+        values: What is to be large, such as NDCG@10 on validation, by the factor on the rate; a
+            distance, which is to be small, is negated.
         untrained: The value before the training, which is that of a rate of zero.
     """
 
@@ -30,14 +31,14 @@ class Tried:
         """The rate to try beyond the end at which the best one lies; None if it lies at none.
 
         At the lower end nothing is left to try once a training changes little: all smaller rates
-        leave the arm as it was.
+        change less.
         """
         ordered = sorted(self.values)
         if len(ordered) == 1:
             return None
         if self.best == ordered[-1]:
             return self.best**2 / ordered[-2]
-        moved = abs(self.values[ordered[0]] - self.untrained) > UNMOVED * self.untrained
+        moved = abs(self.values[ordered[0]] - self.untrained) > UNMOVED * abs(self.untrained)
         if self.best == ordered[0] and moved:
             return self.best**2 / ordered[1]
         return None
@@ -50,7 +51,7 @@ class Tried:
 
 def search(
     rates: Sequence[float], further: int, value: Callable[[float], float], untrained: float
-) -> Tried:
+) -> TriedRates:
     """Try rates, and others beyond an end as long as the best one lies there.
 
     Args:
@@ -60,10 +61,10 @@ def search(
         value: A function that trains at a rate and returns the value reached.
         untrained: The value before the training.
     """
-    tried = Tried({rate: value(rate) for rate in rates}, untrained)
+    tried = TriedRates({rate: value(rate) for rate in rates}, untrained)
     for _ in range(further):
         if tried.beyond is None:
             break
         rate = tried.beyond
-        tried = Tried({**tried.values, rate: value(rate)}, untrained)
+        tried = TriedRates({**tried.values, rate: value(rate)}, untrained)
     return tried
