@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from okml.errors import DataError
-from okml.seqrec.batches import CPU, Batch, FlatEvents
+from okml.seqrec.batches import CPU, CausalBatch, CausalBatches
 from okml.seqrec.interactions import Interactions, Ints
 from okml.seqrec.places import true_places
 from okml.seqrec.rows import Windows
@@ -50,12 +50,6 @@ class Episodes:
         returns = returns_to_go(rewards, interactions.offsets, gamma)
         return cls(interactions, rewards, returns)
 
-    def ends(self) -> NDArray[np.bool_]:
-        """Return whether each event is the last of its episode, ``[e]``."""
-        last = np.zeros(len(self.rewards), dtype=bool)
-        last[self.interactions.offsets[1:] - 1] = True
-        return last
-
 
 def returns_to_go(rewards: NDArray[np.float32], offsets: Ints, gamma: float) -> NDArray[np.float32]:
     """Return ``r + γ r' + γ² r'' + …`` from each event to the end of its episode, ``[e]``."""
@@ -72,37 +66,26 @@ def returns_to_go(rewards: NDArray[np.float32], offsets: Ints, gamma: float) -> 
     return returns.astype(np.float32)
 
 
-@dataclass(frozen=True, eq=False)
-class TransitionBatch(Batch):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TransitionBatch(CausalBatch):
     """Windows with a transition at each position: the state is the prefix up to it.
 
+    The targets are the actions; they are 0 where there is no transition. The padding is on the
+    right.
+
     Attributes:
-        items: The items of the windows, ``[b, n]``, 0 for padding, which is on the right.
-        times: The times of the items in seconds, int64 ``[b, n]``.
-        targets: The actions, ``[b, n]``; 0 where there is no transition.
         rewards: The rewards of the actions, ``[b, n]``.
         returns: The discounted returns from the action to the end of its episode, ``[b, n]``.
         ends: Whether the action is the last of its episode, ``[b, n]``.
         has_next: Whether the state after the action is the next position of the window, ``[b, n]``.
             If neither this nor ``ends`` is set, the window was cut, the next state is unknown,
             and there is no temporal difference.
-        user: The user of each window, ``[b]``.
-        padded: Whether any window is shorter than ``n``.
-        count: The number of transitions.
-        negatives: Always None; losses over items read this field.
     """
 
-    items: Tensor
-    times: Tensor
-    targets: Tensor
     rewards: Tensor
     returns: Tensor
     ends: Tensor
     has_next: Tensor
-    user: Tensor
-    padded: bool
-    count: int
-    negatives: Tensor | None = None
 
     @cached_property
     def kept(self) -> Tensor:
@@ -114,7 +97,7 @@ class TransitionBatch(Batch):
         return values.flatten(0, 1)[self.kept]
 
 
-class TransitionBatches:
+class TransitionBatches(CausalBatches):
     """A batch source whose examples are windows of episodes.
 
     Args:
@@ -132,23 +115,19 @@ class TransitionBatches:
         jitter: bool = True,
         device: torch.device = CPU,
     ) -> None:
-        self.episodes = episodes
-        self.windows = windows
-        self.jitter = jitter
-        self._flat = FlatEvents(episodes.interactions, device)
+        interactions = episodes.interactions
+        super().__init__(interactions, windows, padding_side="right", jitter=jitter, device=device)
+        ends = np.zeros(len(interactions), dtype=bool)
+        ends[interactions.offsets[1:] - 1] = True
         self._rewards, self._returns, self._ends = (
             torch.from_numpy(values).to(device)
-            for values in (episodes.rewards, episodes.returns, episodes.ends())
+            for values in (episodes.rewards, episodes.returns, ends)
         )
-
-    def __len__(self) -> int:
-        """Return the number of windows."""
-        return len(self.windows)
 
     def batch(self, indices: Ints, rng: np.random.Generator) -> TransitionBatch:
         """Build the batch of the windows ``indices``, ``[b]``; ``rng`` moves them."""
-        interactions, length, flat = self.episodes.interactions, self.windows.length, self._flat
-        start, stop = self.windows.bounds(interactions, indices, rng if self.jitter else None)
+        start, stop = self.windows.bounds(self.interactions, indices, rng if self.jitter else None)
+        length, flat = self.windows.length, self._flat
         sizes = stop - 1 - start
         places, real = flat.padded(start, stop - 1, length, "right")  # [b, n]
         actions = places + 1
