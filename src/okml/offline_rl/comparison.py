@@ -31,7 +31,8 @@ class RewardedArms(RankedArms):
     @classmethod
     def of(cls, data: MDPDataset) -> RewardedArms:
         """Return a comparison on the test rows without arms."""
-        return cls(data.test.user, wanted=data.test_wanted())
+        wanted = data.episodes.rewards[data.test.end] >= data.wanted
+        return cls(data.test.user, wanted=wanted)
 
     def liked_gap(self, arm: str, seed: int) -> float:
         """Return HR@10 on wanted targets less that on others; NaN if either is missing."""

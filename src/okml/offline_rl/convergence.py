@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import polars as pl
 
 from okml.offline_rl.arms import ARMS, AnyJob, Job
@@ -64,6 +65,8 @@ def describe_trainings(
 def _targets(study: Study, job: Job, history: History) -> float:
     """Return the number of targets of all updates of a training."""
     data = study.data(job.data, job.seed)
+    windows = data.windows()
     batch = stage_of(job.data, ARMS[job.arm], job.stage1_epochs, 1.0).batch
-    epochs = history.steps / -(-len(data.windows()) // batch)
-    return epochs * data.targets_of_an_epoch()
+    epochs = history.steps / -(-len(windows) // batch)
+    first, stop = windows.bounds(data.interactions, np.arange(len(windows)))
+    return epochs * int((stop - first - 1).sum())

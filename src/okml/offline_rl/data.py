@@ -9,9 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from okml.data import fetched_from, logs
+from okml.data import logs
 from okml.errors import DataError
-from okml.ledger import DataUsed
 from okml.offline_rl.episodes import Episodes
 from okml.offline_rl.rewards import least_wanted, with_rewards
 from okml.offline_rl.settings import LogSettings
@@ -47,11 +46,6 @@ class MDPDataset:
     gamma: float
 
     @property
-    def name(self) -> str:
-        """The name of the log."""
-        return self.settings.log
-
-    @property
     def interactions(self) -> Interactions:
         """The events, ordered by user and time."""
         return self.episodes.interactions
@@ -79,16 +73,6 @@ class MDPDataset:
             self.interactions, settings.length, settings.windows_per_user
         )
 
-    def targets_of_an_epoch(self) -> int:
-        """Return the number of targets in all windows of training events."""
-        windows = self.windows()
-        first, stop = windows.bounds(self.interactions, np.arange(len(windows)))
-        return int((stop - first - 1).sum())
-
-    def test_wanted(self) -> NDArray[np.bool_]:
-        """Return whether each test target was wanted, ``[r]``."""
-        return self.episodes.rewards[self.test.end] >= self.wanted
-
     def training_returns(self) -> NDArray[np.float32]:
         """Return the discounted return from each training action on, ``[r]``."""
         return self.episodes.returns[self.split.train.end]
@@ -96,15 +80,6 @@ class MDPDataset:
     def names(self, items: Sequence[int]) -> list[str]:
         """Return the titles of items that are given by number."""
         return self.log.item_names(self.interactions.item_ids[item - 1] for item in items)
-
-    def used(self) -> dict[str, DataUsed]:
-        """Return the files of the log, with source and hash; none for the simulator."""
-        if not self.settings.is_real:
-            return {}
-        return {
-            f"{self.log.name}/{file}": DataUsed(source=used.source, sha256=used.sha256)
-            for file, used in fetched_from(self.log.name).items()
-        }
 
 
 def prepare(settings: LogSettings, gamma: float, seed: int = SEED) -> MDPDataset:

@@ -15,7 +15,7 @@ from okml.seqrec.batches import LastTargetBatch
 from okml.seqrec.metrics import Floats, mean_metrics, row_metrics
 from okml.seqrec.popularity import item_counts, popularity_scorer
 from okml.seqrec.scorers import Scorer, score_function_scorer
-from okml.steps import StepResult
+from okml.steps import StepResult, files_used
 
 
 def describe_data(study: Study) -> StepResult:
@@ -33,7 +33,7 @@ def describe_data(study: Study) -> StepResult:
         first = data.interactions.offsets[:-1]
         rows.append(
             {
-                "data": data.name,
+                "data": settings.log,
                 "episodes": data.interactions.user_count,
                 "items": data.items,
                 "events": len(data.interactions),
@@ -49,7 +49,8 @@ def describe_data(study: Study) -> StepResult:
                 "source": data.log.source,
             }
         )
-        result.data |= data.used()
+        if settings.is_real:
+            result.data |= files_used(data.log.name)
         result.notes += [data.log.notice] if data.log.notice else []
         if settings == study.profile.main:
             result.log("popularity_ndcg", popular["ndcg@10"])
