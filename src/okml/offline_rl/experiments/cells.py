@@ -42,7 +42,7 @@ def measure_cells(study: Study, seen: pl.DataFrame) -> StepResult:
 
     Args:
         study: The study of the run.
-        seen: What the trainings saw, see :func:`okml.offline_rl.convergence.describe_trainings`.
+        seen: What the trainings saw, by :mod:`okml.offline_rl.experiments.training`.
     """
     profile, result = study.profile, StepResult()
     frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
