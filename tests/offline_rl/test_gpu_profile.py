@@ -263,8 +263,8 @@ def test_rates_are_chosen_by_validation_with_all_seeds(study):
     made = study(seeds=[0, 1], learning_rates=[1.0, 1e-6])
     jobs = [Job(made.profile.main, "sasrec_ce", seed) for seed in (0, 1)]
     found = {
-        factor: sum(made._train(job, factor).history.best_value for job in jobs) / 2
-        for factor in made.profile.learning_rates
+        rate: sum(made.train(replace(job, rate=rate)).history.best_value for job in jobs) / 2
+        for rate in made.profile.learning_rates
     }
     assert made.tried(jobs[1]).values == pytest.approx(found)
     assert made.rate(jobs[1]) == max(found, key=found.get)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from okml.ledger import Estimate, estimate_statistic
 from okml.offline_rl.arms import ARMS, CONTROL
 from okml.offline_rl.data import MDPDataset
+from okml.offline_rl.trainer import CUTOFFS
 from okml.seqrec.comparison import RankedArms
 from okml.seqrec.metrics import Floats
 
-CUTOFFS = (5, 10, 20)
 CELLS = tuple(f"{name}@{k}" for name in ("hr", "ndcg") for k in CUTOFFS)  # metrics of each data set
 
 

@@ -10,8 +10,8 @@ those of the log.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,34 +22,26 @@ from okml.offline_rl.critic import Critics
 from okml.offline_rl.data import SEED, MDPDataset, sample
 from okml.offline_rl.episodes import TransitionBatch, TransitionBatches
 from okml.offline_rl.networks import build_critics
-from okml.offline_rl.settings import CRRSettings, OfflineRLProfile
-from okml.offline_rl.trainer import GRADIENT_CLIP, TrainedCritics, crr_task
+from okml.offline_rl.settings import OfflineRLProfile
+from okml.offline_rl.trainer import TrainedCritics, adam, crr_task, training_settings
 from okml.runtime import seed_everything
 from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.metrics import Floats
 from okml.seqrec.rows import Rows, Windows
-from okml.seqrec.tasks import OptimizerSettings, build_optimizer
-from okml.training import SupervisedTask, TrainingSettings, TrainingTask, fit
+from okml.training import SupervisedTask, TrainingTask, fit
 
 ERROR = "return_error"
 HELD_OUT = 0.1  # share of the training users that choose a fit; as many others judge it
 MOST_ROWS = 5000  # largest size of each of these two shares
 
 
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """The training part of a log, split by user for a fit.
+class Parts(NamedTuple):
+    """The training part of a log, split by user for a fit."""
 
-    Attributes:
-        windows: The windows of users on whom critics are trained.
-        choice: Rows of users who choose rate, copies and epoch.
-        judged: Rows of users whom no fit has seen.
-    """
-
-    windows: Windows
-    choice: Rows
-    judged: Rows
+    windows: Windows  # of users on whom critics are trained
+    choice: Rows  # of users who choose rate, copies and epoch
+    judged: Rows  # of users whom no fit has seen
 
 
 def split_users(data: MDPDataset) -> Parts:
@@ -84,91 +76,70 @@ def values_of(critics: Critics, data: MDPDataset, rows: Rows, batch_size: int) -
     return np.asarray(torch.cat(found).cpu().numpy(), dtype=np.float64)
 
 
-@dataclass(frozen=True, eq=False)
-class CriticFit:
-    """One fit on one log.
+def fit_critics(
+    profile: OfflineRLProfile,
+    data: MDPDataset,
+    job: CriticJob,
+    actor: Encoder,
+    device: torch.device,
+    folder: Path,
+) -> TrainedCritics:
+    """Fit critics, or load a finished fit from the folder.
 
-    Attributes:
+    Args:
+        profile: The settings of the chapter.
+        data: The log.
         job: The fit, with its learning rate.
         actor: The actor of stage 1, which stays as it is.
-        settings: The settings of CRR that the values follow.
         device: The device on which batches are built.
+        folder: The folder of this fit.
     """
+    assert job.rate is not None
+    seed_everything(job.seed)
+    parts, stage = split_users(data), data.settings.stage2
+    critics = build_critics(data).to(device)
+    returns = data.episodes.returns[parts.choice.end]
 
-    profile: OfflineRLProfile
-    data: MDPDataset
-    job: CriticJob
-    actor: Encoder
-    settings: CRRSettings
-    device: torch.device
+    def evaluate(_: nn.Module) -> Mapping[str, float]:
+        values = values_of(critics, data, parts.choice, profile.evaluation_batch)
+        return {ERROR: float(np.mean((values - returns) ** 2))}
 
-    def run(self, folder: Path) -> TrainedCritics:
-        """Fit critics, or load a finished fit from the folder."""
-        assert self.job.rate is not None
-        seed_everything(self.job.seed)
-        parts = split_users(self.data)
-        critics = build_critics(self.data).to(self.device)
-        source = TransitionBatches(self.data.episodes, parts.windows, device=self.device)
-        task = self._task(critics, parts.choice)
-        history = fit(task, source, self._settings(), folder)
-        assert history.best_value is not None
-        return TrainedCritics(
-            critics=critics.eval(),
-            spread=getattr(task, "spread", 0.0),
-            rate=self.job.rate,
-            copies=self.job.copies,
-            error=history.best_value,
-            history=history,
-        )
-
-    def _task(self, critics: Critics, choice: Rows) -> TrainingTask:
-        returns = self.data.episodes.returns[choice.end]
-
-        def evaluate(_: nn.Module) -> Mapping[str, float]:
-            values = values_of(critics, self.data, choice, self.profile.evaluation_batch)
-            return {ERROR: float(np.mean((values - returns) ** 2))}
-
-        assert self.job.rate is not None
-        if self.job.on_returns:
-            module = ReturnRegression(critics)
-            optimizer = build_optimizer(module, OptimizerSettings(learning_rate=self.job.rate))
-            return SupervisedTask(
-                module, lambda model, batch: model(batch), optimizer, evaluate=evaluate
-            )
-        return crr_task(
-            self.data, self.settings, self.actor, critics, self.data.settings.stage2,
-            self.job.rate, chunk_bytes=self.profile.chunk_bytes, critics_only=True,
-            evaluate=evaluate,
+    task: TrainingTask
+    if job.on_returns:
+        optimizer = adam(critics, job.rate)
+        task = SupervisedTask(critics, _error_of_returns, optimizer, evaluate=evaluate)
+    else:
+        changes = dict(job.changes) | ({} if job.copies is None else {"target_every": job.copies})
+        task = crr_task(
+            data, profile.variant(changes), actor, critics, stage, job.rate,
+            chunk_bytes=profile.chunk_bytes, critics_only=True, evaluate=evaluate,
         )  # fmt: skip
+    settings = training_settings(
+        profile,
+        batch_size=stage.batch,
+        max_epochs=profile.fit.epochs,
+        seed=job.seed,
+        evaluate_every=1,
+        monitor=ERROR,
+        mode="min",
+        patience=profile.fit.patience,
+    )
+    source = TransitionBatches(data.episodes, parts.windows, device=device)
+    history = fit(task, source, settings, folder)
+    assert history.best_value is not None
+    return TrainedCritics(
+        critics=critics.eval(),
+        spread=getattr(task, "spread", 0.0),
+        rate=job.rate,
+        copies=job.copies,
+        error=history.best_value,
+        history=history,
+    )
 
-    def _settings(self) -> TrainingSettings:
-        profile, limits = self.profile, self.profile.fit
-        return TrainingSettings(
-            batch_size=self.data.settings.stage2.batch,
-            max_epochs=limits.epochs,
-            seed=self.job.seed,
-            gradient_clip=GRADIENT_CLIP,
-            evaluate_every=1,
-            monitor=ERROR,
-            mode="min",
-            patience=limits.patience,
-            keep_checkpoints=1,
-            device=profile.device,
-            mixed_precision=profile.mixed_precision,
-            compile=profile.compile,
-        )
 
-
-class ReturnRegression(nn.Module):
-    """Critics and half their squared error of logged returns, for parallel wrappers."""
-
-    def __init__(self, critics: Critics) -> None:
-        super().__init__()
-        self.critics = critics
-
-    def forward(self, batch: TransitionBatch) -> Tensor:
-        """Return the mean error over transitions, a scalar."""
-        values = batch.at_transitions(self.critics(batch.items, batch.targets)[0])  # [r, c]
-        returns = batch.at_transitions(batch.returns)
-        error: Tensor = 0.5 * ((values - returns[:, None]) ** 2).mean()
-        return error
+def _error_of_returns(critics: nn.Module, batch: TransitionBatch) -> Tensor:
+    """Return half the mean squared error of logged returns over transitions, a scalar."""
+    values = batch.at_transitions(critics(batch.items, batch.targets)[0])  # [r, c]
+    returns = batch.at_transitions(batch.returns)
+    error: Tensor = 0.5 * ((values - returns[:, None]) ** 2).mean()
+    return error

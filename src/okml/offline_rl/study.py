@@ -16,7 +16,7 @@ from okml.accelerator import pick_device, tensor_float32
 from okml.kept import distinct, trainings_folder
 from okml.offline_rl.arms import ARMS, AnyJob, CriticJob, Job
 from okml.offline_rl.data import MDPDataset, prepare
-from okml.offline_rl.fitting import CriticFit
+from okml.offline_rl.fitting import fit_critics
 from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 from okml.offline_rl.trainer import ArmTraining, TrainedCritics, TrainedPolicy, stage_of
 from okml.seqrec.batches import LastTargetBatches
@@ -63,7 +63,7 @@ class Study:
     def train(self, job: AnyJob) -> TrainedPolicy | TrainedCritics: ...
     def train(self, job: AnyJob) -> TrainedPolicy | TrainedCritics:
         """Return the training of a job, with the learning rate that is best over all seeds."""
-        return self._fit(job) if isinstance(job, CriticJob) else self._tuned(job)
+        return self._fit(job) if isinstance(job, CriticJob) else self._train(job)
 
     def needs(self, job: AnyJob) -> list[AnyJob]:
         """Return the jobs that a job starts from, or takes the learning rate of."""
@@ -79,22 +79,16 @@ class Study:
         return found
 
     @recently_trained
-    def _tuned(self, job: Job) -> TrainedPolicy:
-        return self._train(job, self.rate(job))
-
-    @recently_trained
     def _fit(self, job: CriticJob) -> TrainedCritics:
         """Return a fit; without a rate, with that of the candidates with the least error."""
         if job.rate is None:
             rate, copies = self._best_fit(job.data, job.on_returns)
             return self.train(replace(job, rate=rate, copies=copies))
-        changes = dict(job.changes) | ({} if job.copies is None else {"target_every": job.copies})
-        settings = self.profile.variant(changes)
         actor, data = self.train(job.stage1).encoder, self.data(job.data, job.seed)
-        fit = CriticFit(self.profile, data, job, actor, settings, self.device)
         folder = trainings_folder(self, Study._fit) / distinct(job.data.log, job.data)
+        folder = folder / job.name / f"seed {job.seed}"
         with tensor_float32():  # 10 bits of mantissa for means of Q, where bfloat16 has 7
-            return fit.run(folder / job.name / f"seed {job.seed}")
+            return fit_critics(self.profile, data, job, actor, self.device, folder)
 
     @cache  # noqa: B019
     def _best_fit(self, data: LogSettings, on_returns: bool) -> tuple[float, int | None]:
@@ -139,8 +133,9 @@ class Study:
             untrained,
         )
 
-    def _train(self, job: Job, factor: float) -> TrainedPolicy:
-        arm, data = ARMS[job.arm], self.data(job.data, job.seed)
+    @recently_trained
+    def _train(self, job: Job) -> TrainedPolicy:
+        arm, data, factor = ARMS[job.arm], self.data(job.data, job.seed), self.rate(job)
         start = self.train(job.stage1).encoder if arm.from_stage1 else None
         stage = stage_of(job.data, arm, job.stage1_epochs, factor)
         fitted = self.train(job.critics) if arm.method == "crr" else None
@@ -157,9 +152,8 @@ class Study:
             data: The data set, whose protocol says whether seen items are candidates.
             other_rule: Whether to rank by the opposite of that rule.
         """
-        encoder.eval()
-        scorer, hide = encoder_scorer(encoder), data.settings.hide_seen != other_rule
-        return self.rank_by(scorer, data, encoder.padding_side, hide_seen=hide)
+        scorer, side = encoder_scorer(encoder.eval()), encoder.padding_side
+        return self.rank_by(scorer, data, side, other_rule=other_rule)
 
     def rank_by(
         self,
@@ -167,16 +161,14 @@ class Study:
         data: MDPDataset,
         padding_side: PaddingSide = "right",
         *,
-        hide_seen: bool,
+        other_rule: bool = False,
     ) -> Ranks:
         """Return the ranks of the test rows by a scorer; see :meth:`rank`."""
         source = LastTargetBatches(
             data.interactions, data.test, data.settings.length,
             padding_side=padding_side, device=self.device,
         )  # fmt: skip
+        hide_seen = data.settings.hide_seen != other_rule
         return rank_rows(
-            scorer,
-            source,
-            hide_seen=hide_seen,
-            batch_size=self.profile.evaluation_batch,
+            scorer, source, hide_seen=hide_seen, batch_size=self.profile.evaluation_batch
         )

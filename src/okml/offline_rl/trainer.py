@@ -44,13 +44,14 @@ from okml.seqrec.popularity import item_counts
 from okml.seqrec.ranking import rank_rows
 from okml.seqrec.scorers import encoder_scorer
 from okml.seqrec.tasks import (
+    Evaluation,
     EveryPosition,
     Objective,
     OptimizerSettings,
     build_optimizer,
-    warmup,
+    objective_task,
 )
-from okml.training import History, SupervisedTask, TrainingSettings, TrainingTask, fit, load_weights
+from okml.training import History, TrainingSettings, TrainingTask, fit, load_weights
 from okml.training.batches import BatchSource
 
 CUTOFFS = (5, 10, 20)
@@ -127,7 +128,17 @@ class ArmTraining:
         encoder = build_encoder(self.data, self.arm, self.start).to(self.device)
         source = self._source(encoder)
         steps = -(-len(source) // self.stage.batch)
-        settings = self._settings(steps, seed)
+        evaluations = self.profile.curve_evaluations  # in an epoch, at equal intervals
+        settings = training_settings(
+            self.profile,
+            batch_size=self.stage.batch,
+            max_epochs=self.stage.epochs,
+            seed=seed,
+            evaluate_every=max(1, steps // evaluations),
+            evaluate_unit="step",
+            monitor=MONITOR,
+            patience=None if self.arm.from_stage1 else self.profile.patience * evaluations,
+        )
         critics = None
         if self.arm.method == "crr":
             assert self.fitted is not None
@@ -187,11 +198,11 @@ class ArmTraining:
             heads = TwoHeads(encoder, chunk).to(self.device)
             # SAC equals SQN in the first half, until its Q head is trained.
             half = stage.epochs * steps // 2 if arm.method == "sac" else None
-            optimizer = _adam(heads, stage.learning_rate, stage.weight_decay)
+            optimizer = adam(heads, stage.learning_rate, stage.weight_decay)
             return SQNTask(
                 heads, optimizer, self.profile.crr, weighted_from=half, evaluate=evaluate
             )
-        optimizer = _adam(encoder, stage.learning_rate, stage.weight_decay)
+        optimizer = adam(encoder, stage.learning_rate, stage.weight_decay)
         if arm.method == "reinforce":
             assert self.start is not None
             scale = float(np.abs(data.training_returns()).mean())
@@ -208,12 +219,9 @@ class ArmTraining:
             kind = ReturnConditioned
         elif arm.name == "caser_bce":
             kind = NextFew
-        return SupervisedTask(
-            kind(encoder, loss), lambda model, batch: model(batch), optimizer,
-            scheduler=warmup(optimizer, stage.warmup_steps), evaluate=evaluate,
-        )  # fmt: skip
+        return objective_task(kind(encoder, loss), optimizer, evaluate, stage.warmup_steps)
 
-    def _validation(self, encoder: Encoder) -> Any:
+    def _validation(self, encoder: Encoder) -> Evaluation:
         """Return an evaluation by the ranks of validation rows among all items."""
         settings = self.data.settings
         rows = LastTargetBatches(
@@ -230,23 +238,17 @@ class ArmTraining:
 
         return evaluate
 
-    def _settings(self, steps: int, seed: int) -> TrainingSettings:
-        """Return the training settings, with validations at equal intervals of an epoch."""
-        profile = self.profile
-        return TrainingSettings(
-            batch_size=self.stage.batch,
-            max_epochs=self.stage.epochs,
-            seed=seed,
-            gradient_clip=GRADIENT_CLIP,
-            evaluate_every=max(1, steps // profile.curve_evaluations),
-            evaluate_unit="step",
-            monitor=MONITOR,
-            patience=None if self.arm.from_stage1 else profile.patience * profile.curve_evaluations,
-            keep_checkpoints=1,
-            device=profile.device,
-            mixed_precision=profile.mixed_precision,
-            compile=profile.compile,
-        )
+
+def training_settings(profile: OfflineRLProfile, **own: Any) -> TrainingSettings:
+    """Return the settings of a training: its own, and those that all have."""
+    return TrainingSettings(
+        gradient_clip=GRADIENT_CLIP,
+        keep_checkpoints=1,
+        device=profile.device,
+        mixed_precision=profile.mixed_precision,
+        compile=profile.compile,
+        **own,
+    )
 
 
 def stage_of(
@@ -270,12 +272,7 @@ def stage_of(
         rate = settings.stage1.learning_rate  # the larger one
     if stage1_epochs is not None and not arm.from_stage1:
         epochs = stage1_epochs
-    return stage.model_copy(
-        update={
-            "epochs": epochs,
-            "learning_rate": factor * rate,
-        }
-    )
+    return stage.model_copy(update={"epochs": epochs, "learning_rate": factor * rate})
 
 
 def crr_task(
@@ -301,29 +298,25 @@ def crr_task(
     """
     own, dealt = (copy.deepcopy(actor), actor) if settings.dealt else (actor, None)
     optimizers = {
-        "actor": _adam(own, stage.learning_rate, stage.weight_decay),
-        "critic": _adam(critics, critic_rate, 0.0),
+        "actor": adam(own, stage.learning_rate, stage.weight_decay),
+        "critic": adam(critics, critic_rate),
     }
     if dealt is not None:
-        optimizers["dealt"] = _adam(dealt, stage.learning_rate, stage.weight_decay)
+        optimizers["dealt"] = adam(dealt, stage.learning_rate, stage.weight_decay)
     return CRRTask(
         own, critics, optimizers, settings,
         rewards=data.reward_range, wanted=data.wanted, dealt=dealt, **options,
     )  # fmt: skip
 
 
-def _adam(module: nn.Module, rate: float, decay: float) -> torch.optim.Optimizer:
+def adam(module: nn.Module, rate: float, decay: float = 0.0) -> torch.optim.Optimizer:
+    """Return AdamW over the parameters of a module."""
     return build_optimizer(module, OptimizerSettings(learning_rate=rate, weight_decay=decay))
 
 
 def _with_weights(encoder: Encoder, weights: dict[str, Tensor]) -> Encoder:
     """Return a copy of the encoder with its weights in an objective's checkpoint."""
     other = copy.deepcopy(encoder)
-    other.load_state_dict(
-        {
-            name.removeprefix(ENCODER): value
-            for name, value in weights.items()
-            if name.startswith(ENCODER)
-        }
-    )
+    own = {name: value for name, value in weights.items() if name.startswith(ENCODER)}
+    other.load_state_dict({name.removeprefix(ENCODER): value for name, value in own.items()})
     return other.eval()

@@ -26,9 +26,7 @@ def describe_data(study: Study) -> StepResult:
         data = study.data(settings)
         lengths = data.interactions.lengths
         popular = rank_popular(study, data)
-        recent = mean_metrics(
-            study.rank_by(_most_recent(data.items), data, hide_seen=settings.hide_seen)
-        )
+        recent = mean_metrics(study.rank_by(_most_recent(data.items), data))
         rewards = data.episodes.rewards
         first = data.interactions.offsets[:-1]
         rows.append(
@@ -92,7 +90,7 @@ def measure_ties(study: Study) -> StepResult:
 def rank_popular(study: Study, data: MDPDataset) -> dict[str, float]:
     """Return the test metrics of the popularity baseline."""
     scorer = popularity_scorer(item_counts(data.interactions, data.split.train_end))
-    return mean_metrics(study.rank_by(scorer, data, hide_seen=data.settings.hide_seen))
+    return mean_metrics(study.rank_by(scorer, data))
 
 
 def _most_recent(items: int) -> Scorer:
