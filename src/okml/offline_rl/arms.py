@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 
-Model = Literal["transformer", "sasrec", "caser", "decision_transformer"]
+Model = Literal["transformer", "sasrec", "caser"]
 Method = Literal["next_item", "clone", "crr", "sqn", "sac", "reinforce", "return_conditioned"]
 
 STAGE1 = "transformer_only"  # the arm that is stage 1 alone
@@ -82,10 +82,7 @@ ARMS = {
         Arm("sqn", "SQN", "sqn"),
         Arm("sac", "SAC", "sac"),
         Arm("topk_reinforce", "top-K REINFORCE", "reinforce"),
-        Arm(
-            "decision_transformer", "decision transformer", "return_conditioned",
-            "decision_transformer",
-        ),
+        Arm("decision_transformer", "decision transformer", "return_conditioned"),
         Arm("sasrec_bce", "SASRec, 1 negative", model="sasrec", from_stage1=False, loss="binary"),
         Arm("sasrec_ce", "SASRec, full softmax", model="sasrec", from_stage1=False),
         Arm("caser_bce", "Caser, 3 targets", model="caser", from_stage1=False, loss="binary"),

@@ -28,25 +28,23 @@ def build_encoder(data: MDPDataset, arm: Arm, start: Encoder | None) -> Encoder:
         start: The pre-trained transformer, for arms that start from it; None for others.
     """
     settings = data.settings
-    match arm.model:
-        case "sasrec":
-            width = settings.sasrec_width
-            sizes = sasrec(
-                length=settings.length, width=width, hidden=width,
-                dropout=DROPOUT, attention_dropout=0.0, hidden_dropout=DROPOUT,
-            )  # fmt: skip
-            return Backbone(data.items, sizes)
-        case "caser":
-            return Caser(data.items, CaserSettings(width=settings.caser_width, dropout=DROPOUT))
-        case "decision_transformer":
-            encoder: DistilGPT2Actor = DecisionTransformer(
-                data.items, settings.length, settings.actor, data.training_returns()
-            )
-        case "transformer":
-            actor = settings.actor
-            if not arm.language_weights:
-                actor = actor.model_copy(update={"language_weights": None})
-            encoder = DistilGPT2Actor(data.items, settings.length, actor)
+    if arm.model == "sasrec":
+        width = settings.sasrec_width
+        sizes = sasrec(
+            length=settings.length, width=width, hidden=width,
+            dropout=DROPOUT, attention_dropout=0.0, hidden_dropout=DROPOUT,
+        )  # fmt: skip
+        return Backbone(data.items, sizes)
+    if arm.model == "caser":
+        return Caser(data.items, CaserSettings(width=settings.caser_width, dropout=DROPOUT))
+    actor = settings.actor
+    if not arm.language_weights:
+        actor = actor.model_copy(update={"language_weights": None})
+    given = (data.items, settings.length, actor)
+    if arm.method == "return_conditioned":
+        encoder: DistilGPT2Actor = DecisionTransformer(*given, data.training_returns())
+    else:
+        encoder = DistilGPT2Actor(*given)
     if arm.from_stage1:
         assert start is not None
         # The return embedding and bucket borders of a decision transformer keep their values.

@@ -157,7 +157,7 @@ class ArmTraining:
 
     def _source(self, encoder: Encoder) -> BatchSource:
         data = self.data
-        if self.arm.model not in ("sasrec", "caser"):
+        if self.arm.model == "transformer":
             return TransitionBatches(data.episodes, data.windows(), device=self.device)
         counts = item_counts(data.interactions, data.split.train_end)
         return CausalBatches(
@@ -262,7 +262,7 @@ def stage_of(
         stage1_epochs: The epochs of stage 1, for the arm that is stage 1; None for the log's.
         factor: The factor of all learning rates.
     """
-    if arm.model in ("sasrec", "caser"):
+    if arm.model != "transformer":
         stage = settings.baseline
     else:
         stage = settings.stage1 if arm.method == "next_item" else settings.stage2

@@ -30,7 +30,7 @@ def measure_filters(study: Study) -> StepResult:
     rows = []
     for job in quality_jobs(profile, profile.main):
         arm = ARMS[job.arm]
-        if arm.model not in ("transformer", "decision_transformer"):
+        if arm.model != "transformer":
             continue
         trained = study.train(job)
         comparison.add(job.arm, job.seed, study.rank(trained.last, data))
