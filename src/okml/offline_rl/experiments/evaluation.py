@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from okml.ledger import estimate_over_seeds, estimate_positive_over_seeds
 from okml.off_policy import Logged, estimates
@@ -55,6 +54,7 @@ def _on_simulator(study: Study, seed: int) -> pl.DataFrame:
     rewards, propensity = log.rewards[:, 1:], np.log(log.propensity[:, 1:])
     # The critic of CRR was trained on the training log, not on this one.
     critics = study.train(Job(profile.funnel, "crr", seed)).critics
+    assert critics is not None
     parts = []
     for name in EVALUATED:
         encoder = study.train(Job(profile.funnel, name, seed)).last
@@ -65,18 +65,12 @@ def _on_simulator(study: Study, seed: int) -> pl.DataFrame:
             error = returns.std(ddof=1) / np.sqrt(len(returns))
             truths.append({"horizon": horizon, "truth": returns.mean(), "truth error": error})
         found = found.join(pl.DataFrame(truths), on="horizon", maintain_order="left")
-        found = found.with_columns(miss=_is_miss())
+        # A miss is more than two standard errors from the truth; null where nothing is reported.
+        error = (pl.col("standard_error") ** 2 + pl.col("truth error") ** 2).sqrt()
+        off = (pl.col("value") - pl.col("truth")).abs() > 2 * error
+        found = found.with_columns(miss=pl.when("reported").then(off))
         parts.append(found.select(pl.lit(ARMS[name].label).alias("policy"), pl.all()))
     return pl.concat(parts)
-
-
-def _is_miss() -> pl.Expr:
-    """Tell whether a reported estimate is more than two standard errors from the truth.
-
-    It is null where nothing is reported.
-    """
-    error = (pl.col("standard_error") ** 2 + pl.col("truth error") ** 2).sqrt()
-    return pl.when("reported").then((pl.col("value") - pl.col("truth")).abs() > 2 * error)
 
 
 def _on_log(study: Study, settings: LogSettings) -> pl.DataFrame:
@@ -87,13 +81,14 @@ def _on_log(study: Study, settings: LogSettings) -> pl.DataFrame:
     """
     seed = study.profile.seeds[0]
     items, rewards = held_out_sessions(study.data(settings))
+    critics = study.train(Job(settings, "crr", seed)).critics
+    assert critics is not None
     stage1 = study.train(Job(settings, STAGE1, seed)).encoder
-    behavior, _, _ = evaluate_actions(study, stage1, None, items)
+    behavior, _, _ = evaluate_actions(study, stage1, critics, items)
     horizons = tuple(horizon for horizon in HORIZONS if horizon <= rewards.shape[1])
     parts = []
     for name in EVALUATED:
         encoder = study.train(Job(settings, name, seed)).last
-        critics = study.train(Job(settings, "crr", seed)).critics
         parts.append(
             _estimates(study, encoder, critics, items, rewards, behavior, horizons).select(
                 pl.lit(settings.log).alias("data"),
@@ -108,7 +103,7 @@ def _on_log(study: Study, settings: LogSettings) -> pl.DataFrame:
 def _estimates(
     study: Study,
     encoder: Encoder,
-    critics: Critics | None,
+    critics: Critics,
     items: Ints,
     rewards: Floats,
     log_behavior: Floats,
@@ -135,53 +130,38 @@ def _estimates(
 
 @torch.inference_mode()
 def evaluate_actions(
-    study: Study, actor: Encoder, critics: Critics | None, items: Ints
+    study: Study, actor: Encoder, critics: Critics, items: Ints
 ) -> tuple[Floats, Floats, Floats]:
     """Return log π(a|s), Q(s, a) and V(s) of the actions of sessions, each ``[s, n]``.
 
-    Q and V, the mean of Q over the policy's actions, are means over critics; 0 without critics.
+    Q and V, the mean of Q over the policy's actions, are means over critics.
 
     Args:
         study: The study, whose device and size of a chunk are used.
         actor: The encoder of the policy.
-        critics: The critics of its Q-function; None for no values.
+        critics: The critics of its Q-function.
         items: The items of sessions, ``[s, n + 1]``, 0 after their end.
     """
     actor.eval()
-    parts = [
-        _evaluate_batch(
-            actor,
-            critics,
-            torch.from_numpy(items[start : start + BATCH]).to(study.device),
-            study.profile.chunk_bytes,
+    table, parts = critics.action_vectors().flatten(1), []
+    for start in range(0, len(items), BATCH):
+        batch = torch.from_numpy(items[start : start + BATCH]).to(study.device)
+        inputs, targets = batch[:, :-1].contiguous(), batch[:, 1:].contiguous()
+        kept = targets.flatten().nonzero()[:, 0]
+        found = policy_pass(
+            actor(inputs).flatten(0, 1)[kept],
+            actor.item_matrix(),
+            targets.flatten()[kept],
+            table=table,
+            chunk_bytes=study.profile.chunk_bytes,
         )
-        for start in range(0, len(items), BATCH)
-    ]
+        q, vectors = (x.flatten(0, 1)[kept] for x in critics(inputs, targets))
+        state_values = (vectors * found.expected.view_as(vectors)).sum(-1).mean(1)
+        padded = torch.zeros(3, targets.numel(), device=batch.device)
+        padded[:, kept] = torch.stack([found.log_prob, q.mean(1), state_values]).float()
+        parts.append(padded.view(3, *targets.shape))
     log_prob, values, state_values = torch.cat(parts, 1).cpu().numpy().astype(np.float64)
     return log_prob, values, state_values
-
-
-def _evaluate_batch(
-    actor: Encoder, critics: Critics | None, items: Tensor, chunk_bytes: int
-) -> Tensor:
-    """Return the three arrays of some sessions, ``[3, s, n]``."""
-    inputs, targets = items[:, :-1].contiguous(), items[:, 1:].contiguous()
-    kept = targets.flatten().nonzero()[:, 0]
-    found = policy_pass(
-        actor(inputs).flatten(0, 1)[kept],
-        actor.item_matrix(),
-        targets.flatten()[kept],
-        table=None if critics is None else critics.action_vectors().flatten(1),
-        chunk_bytes=chunk_bytes,
-    )
-    values = state_values = torch.zeros_like(found.log_prob)
-    if critics is not None:
-        q, vectors = (x.flatten(0, 1)[kept] for x in critics(inputs, targets))
-        values = q.mean(1)
-        state_values = (vectors * found.expected.view_as(vectors)).sum(-1).mean(1)
-    padded = torch.zeros(3, targets.numel(), device=items.device)
-    padded[:, kept] = torch.stack([found.log_prob, values, state_values]).float()
-    return padded.view(3, *targets.shape)
 
 
 def held_out_sessions(data: MDPDataset) -> tuple[Ints, Floats]:
