@@ -9,9 +9,6 @@ an introduction that it has not seen and the other one a core item; then the act
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -21,7 +18,6 @@ from okml.offline_rl.arms import ARMS, CriticJob, Job, claimed_in_shop
 from okml.offline_rl.critic import Critics
 from okml.offline_rl.experiments.evaluation import evaluate_actions
 from okml.offline_rl.experiments.longterm import serve
-from okml.offline_rl.settings import OfflineRLProfile
 from okml.offline_rl.simulator import (
     CLUSTER_ITEMS,
     INTRODUCTIONS,
@@ -41,30 +37,6 @@ FORKS = (1, 4)  # the actions, from 1, at which sessions part
 CORE_SEED = 3  # differs from those of logs and roll-outs
 
 
-class Policy(NamedTuple):
-    """An actor of the simulator's log with the critics of its Q-function."""
-
-    told: str
-    actor: Encoder
-    critics: Critics
-
-
-@dataclass(frozen=True)
-class Fork:
-    """Both ways of the sessions that come to a step.
-
-    Attributes:
-        seen: The introductions of the first item's cluster that were seen before, ``[s]``.
-        gains: The discounted return from the step on with an introduction less that with a core
-            item, ``[s]``.
-        said: The same difference by the critics, ``[s]``.
-    """
-
-    seen: Ints
-    gains: Floats
-    said: Floats
-
-
 def measure_preferences(study: Study) -> StepResult:
     """Compare differences of Q between two actions with those of simulated returns.
 
@@ -77,17 +49,22 @@ def measure_preferences(study: Study) -> StepResult:
     said: dict[int, float] = {}
     for seed in profile.seeds:
         fit = CriticJob(profile.funnel, seed)
-        before = Policy("stage 1", study.train(fit.stage1).encoder, study.train(fit).critics)
         trained = study.train(Job(profile.funnel, arm, seed))
         assert trained.critics is not None
-        after = Policy(ARMS[arm].label, trained.last, trained.critics)
-        forks = {
-            policy.told: [fork_at(study, policy, step, seed) for step in FORKS]
-            for policy in (before, after)
+        policies = {
+            "stage 1": (study.train(fit.stage1).encoder, study.train(fit).critics),
+            ARMS[arm].label: (trained.last, trained.critics),
         }
-        tables += [_by_seen(told, parts) for told, parts in forks.items()]
-        gains[seed] = float(np.concatenate([fork.gains for fork in forks[before.told]]).mean())
-        said[seed] = float(np.concatenate([fork.said for fork in forks[before.told]]).mean())
+        for name, (actor, critics) in policies.items():
+            forks = []
+            for step in FORKS:
+                with announced(f"both ways: {name}, action {step}, seed {seed}"):
+                    forks.append(fork_at(study, actor, critics, step, seed))
+            states = pl.concat(forks)
+            tables.append(_by_seen(name, states))
+            if name == "stage 1":
+                gains[seed] = float(states["gains"].to_numpy().mean())
+                said[seed] = float(states["said"].to_numpy().mean())
     gain = pl.col("gain of an introduction")
     result.frames["preferences"] = (
         pl.concat(tables)
@@ -105,33 +82,32 @@ def measure_preferences(study: Study) -> StepResult:
     return result
 
 
-def fork_at(study: Study, policy: Policy, step: int, seed: int) -> Fork:
-    """Return both ways of the sessions of a policy from the action ``step`` on, at least 1.
+def fork_at(study: Study, actor: Encoder, critics: Critics, step: int, seed: int) -> pl.DataFrame:
+    """Return both ways of an actor's sessions from the action ``step`` on, at least 1.
 
-    States in which all introductions were seen are left out.
+    A row is a state in which not all introductions were seen. ``seen`` is the number of those of
+    the first item's cluster that were; ``gains`` is the discounted return from the step on with an
+    introduction less that with a core item, and ``said`` is the same difference by the critics.
     """
-    profile: OfflineRLProfile = study.profile
+    profile = study.profile
     interactions = study.data(profile.funnel, seed).interactions
-    usual = softmax_policy(policy.actor, interactions, profile.funnel.length, study.device)
-    with announced(f"both ways: {policy.told}, action {step}, seed {seed}"):
-        ways = [
-            serve(study, parted(usual, step, seed, introduction=shown), seed)
-            for shown in (True, False)
-        ]
+    usual = softmax_policy(actor, interactions, profile.funnel.length, study.device)
+    ways = [
+        serve(study, parted(usual, step, seed, introduction=shown), seed) for shown in (True, False)
+    ]
     history = ways[0].items[:, :step]  # [s, step], the same in both ways
     seen = introductions_seen(history).sum(1)
     here = (ways[0].items[:, step] >= 0) & (seen < INTRODUCTIONS)
     returns = [way.returns(profile.crr.gamma, first=step) for way in ways]
     said = [
         evaluate_actions(
-            study,
-            policy.actor,
-            policy.critics,
-            log_items(way.items[here, : step + 1], interactions),
+            study, actor, critics, log_items(way.items[here, : step + 1], interactions)
         )[1][:, -1]
         for way in ways
     ]
-    return Fork(seen[here], (returns[0] - returns[1])[here], said[0] - said[1])
+    return pl.DataFrame(
+        {"seen": seen[here], "gains": (returns[0] - returns[1])[here], "said": said[0] - said[1]}
+    )
 
 
 def introductions_seen(history: Ints) -> NDArray[np.bool_]:
@@ -170,9 +146,8 @@ def parted(usual: Recommend, step: int, seed: int, *, introduction: bool) -> Rec
     return recommend
 
 
-def _by_seen(policy: str, forks: list[Fork]) -> pl.DataFrame:
+def _by_seen(policy: str, states: pl.DataFrame) -> pl.DataFrame:
     """Return mean gains of introductions by the number seen, true and by the critics."""
-    states = pl.concat([pl.DataFrame(vars(fork)) for fork in forks])
     return (
         states.group_by(pl.col("seen").alias("introductions seen"))
         .agg(
