@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -20,21 +20,13 @@ from okml.steps import StepResult
 BINS = 10  # groups of rows by value, in the table of calibration
 
 
-@dataclass
-class Judged:
-    """Rows of users whom no fit of a seed has seen, and what is said of their returns.
+class Judged(NamedTuple):
+    """Rows of users whom no fit of a seed has seen, and what is said of their returns, ``[r]``."""
 
-    Attributes:
-        returns: The discounted return from each row's action on, ``[r]``.
-        users: The user of each row, ``[r]``.
-        values: Q of critics of temporal differences, ``[r]``.
-        regressed: The predictions of the regression on returns, ``[r]``.
-    """
-
-    returns: Floats
+    returns: Floats  # the discounted return from each row's action on
     users: NDArray[np.int32]
-    values: Floats
-    regressed: Floats
+    values: Floats  # Q of critics of temporal differences
+    regressed: Floats  # the predictions of the regression on returns
 
     def statistic(self, name: str, rows: Ints) -> float:
         """Return a statistic of some rows: ``correlation``, ``correlation_share`` or ``scale``."""
@@ -108,7 +100,6 @@ def _estimate(by_seed: dict[int, Judged], name: str, shared: bool) -> Estimate:
         name: The name of the statistic.
         shared: Whether all seeds judge the same rows; else each has a log of its own.
     """
-    first = next(iter(by_seed.values()))
     if not shared:
         found = {
             seed: judged.statistic(name, np.arange(len(judged.returns)))
@@ -116,6 +107,7 @@ def _estimate(by_seed: dict[int, Judged], name: str, shared: bool) -> Estimate:
         }
         users = sum(len(np.unique(judged.users)) for judged in by_seed.values())
         return estimate_over_seeds(found, n=users, over="users")
+    first = next(iter(by_seed.values()))
     return estimate_statistic(
         lambda rows, seed: by_seed[seed].statistic(name, rows),
         len(first.returns),
