@@ -138,7 +138,9 @@ class CRRTask(ActorTask):
         self.critics_only = critics_only
         self.wanted = wanted
         self.spread = spread  # running variance of the advantage
-        self._range = _value_range(rewards, settings.gamma)
+        # The smallest and largest discounted return of episodes of any length.
+        low, high = rewards
+        self._range = (min(low, low / (1 - settings.gamma)), max(high, high / (1 - settings.gamma)))
         self._seen: list[Tensor] = []  # the WATCHED of the step's micro-batches, each [3]
         self._strikes = {"filter": 0, "critic": 0}
 
@@ -313,12 +315,6 @@ _WARNINGS = {
     "critic": "Step %d: the critic's values have left the range %.3g to %.3g that the rewards "
     "allow; they diverge. Lower its learning rate or update its target less often.",
 }
-
-
-def _value_range(rewards: tuple[float, float], gamma: float) -> tuple[float, float]:
-    """Return the smallest and largest possible discounted return, for episodes of any length."""
-    low, high = rewards
-    return min(low, low / (1 - gamma)), max(high, high / (1 - gamma))
 
 
 def _mean_where(values: Tensor, mask: Tensor) -> Tensor:

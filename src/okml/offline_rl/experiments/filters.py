@@ -90,18 +90,16 @@ def measure_filters(study: Study) -> StepResult:
 def measure_starts(study: Study) -> StepResult:
     """Measure fine-tuning after stages 1 of other lengths, with CRR's weights and equal ones."""
     profile, result = study.profile, StepResult()
-    comparison = RewardedArms.of(study.data(profile.main))
-    # The names before and after, and a training of any seed, by epochs and arm.
-    names: dict[tuple[int, str], tuple[str, str, Job]] = {}
+    data = study.data(profile.main)
+    comparison = RewardedArms.of(data)
+    jobs: dict[tuple[int, str], Job] = {}  # a training of any seed, by epochs and arm
     for job in start_jobs(profile):
-        epochs = job.stage1_epochs or profile.main.stage1.epochs
-        before, after = f"stage 1 of {epochs}", f"{job.arm} after {epochs}"
-        for name, found in ((before, job.stage1), (after, job)):
-            ranks = study.rank(study.train(found).encoder, study.data(profile.main))
-            comparison.add(name, job.seed, ranks)
-        names[epochs, job.arm] = before, after, job
-    rows, earliest = [], min(epochs for epochs, _ in names)
-    for (epochs, arm), (before, after, job) in names.items():
+        for each in (job.stage1, job):
+            comparison.add(each.name, job.seed, study.rank(study.train(each).encoder, data))
+        jobs[job.stage1_epochs or profile.main.stage1.epochs, job.arm] = job
+    rows, earliest = [], min(epochs for epochs, _ in jobs)
+    for (epochs, arm), job in jobs.items():
+        before, after = job.stage1.name, job.name
         ratio = comparison.ratio(after, before, "ndcg@10")
         rows.append(
             {
@@ -115,9 +113,9 @@ def measure_starts(study: Study) -> StepResult:
         if epochs == earliest:
             metric = "early_ratio_supervised" if arm == CONTROL else "early_ratio_crr"
             result.measure(metric, ratio)
-        if epochs == earliest and arm == CONTROL:
-            open_ends = [not study.tried(each).bracketed for each in (job, job.stage1)]
-            result.log("unbracketed_early_start", sum(open_ends), exact=True)
+            if arm == CONTROL:
+                open_ends = [not study.tried(each).bracketed for each in (job, job.stage1)]
+                result.log("unbracketed_early_start", sum(open_ends), exact=True)
     result.frames["starts"] = pl.DataFrame(rows).sort("epochs of stage 1", maintain_order=True)
     return result
 
