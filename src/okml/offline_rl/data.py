@@ -85,10 +85,7 @@ class MDPDataset:
 def prepare(settings: LogSettings, gamma: float, seed: int = SEED) -> MDPDataset:
     """Read or simulate a log, filter it, add rewards and split it.
 
-    Args:
-        settings: The log and its protocol.
-        gamma: The discount factor.
-        seed: The seed of the visitors of a simulated log.
+    The seed is that of the visitors of a simulated log.
     """
     log = logs.load(settings.log) if settings.is_real else _simulated(settings, seed)
     frame = with_rewards(filtered(log.frame, settings), settings.reward)
@@ -108,10 +105,9 @@ def _simulated(settings: LogSettings, seed: int) -> logs.EventLog:
     """Return a log of the simulator under its logging policy."""
     assert settings.users is not None
     rng = np.random.default_rng((WORLD_SEED, seed))
-    sessions = simulate(logging_policy, settings.users, rng)
-    return logs.EventLog(
-        "funnel", sessions.frame(), 1, "simulated", "none", "Simulated sessions, no real visitors."
-    )
+    events = simulate(logging_policy, settings.users, rng).frame()
+    notice = "Simulated sessions, no real visitors."
+    return logs.EventLog("funnel", events, 1, "simulated", "none", notice)
 
 
 def filtered(frame: pl.DataFrame, settings: LogSettings) -> pl.DataFrame:
@@ -142,10 +138,7 @@ def filtered(frame: pl.DataFrame, settings: LogSettings) -> pl.DataFrame:
 def sample(count: int, size: int, rng: np.random.Generator | None = None) -> NDArray[np.int64]:
     """Return ``size`` of the numbers below ``count`` in their order, or all if there are fewer.
 
-    Args:
-        count: The number of numbers.
-        size: The number of those that are drawn.
-        rng: The generator of the draw; None for one that draws the same each time.
+    Without a generator the draw is the same each time.
     """
     rng = np.random.default_rng(SEED) if rng is None else rng
     return np.sort(rng.choice(count, min(size, count), replace=False))

@@ -84,15 +84,9 @@ def fit_critics(
     device: torch.device,
     folder: Path,
 ) -> TrainedCritics:
-    """Fit critics, or load a finished fit from the folder.
+    """Fit critics to the actor of stage 1, which stays as it is, or load a finished fit.
 
-    Args:
-        profile: The settings of the chapter.
-        data: The log.
-        job: The fit, with its learning rate.
-        actor: The actor of stage 1, which stays as it is.
-        device: The device on which batches are built.
-        folder: The folder of this fit.
+    The job has its learning rate. Batches are built on the device.
     """
     assert job.rate is not None
     seed_everything(job.seed)

@@ -22,10 +22,7 @@ CASER_TARGETS = 3  # T of Caser's authors: the next three items are all positive
 def build_encoder(data: MDPDataset, arm: Arm, start: Encoder | None) -> Encoder:
     """Return the recommender of an arm.
 
-    Args:
-        data: The data set of the training.
-        arm: The arm to build.
-        start: The pre-trained transformer, for arms that start from it; None for others.
+    ``start`` is the pre-trained transformer, for arms that start from it.
     """
     settings = data.settings
     if arm.model == "sasrec":

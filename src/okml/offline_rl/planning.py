@@ -184,10 +184,7 @@ def _fits(profile: OfflineRLProfile, data: LogSettings, jobs: Iterable[AnyJob]) 
 def _hours(
     profile: OfflineRLProfile, data: LogSettings, what: str, cost: Cost, epochs: int, told: str
 ) -> Item:
-    """Return the hours of trainings on a log.
-
-    They have these epochs together, and ``told`` is their reckoning in words.
-    """
+    """Return the hours of trainings of so many epochs together; ``told`` is how many in words."""
     size = size_of(data)
     positions = size.rows * data.length  # targets of an epoch, at most
     if data.windows_per_user is None:
@@ -216,10 +213,9 @@ def _hours(
 
 
 def _ranking(profile: OfflineRLProfile, trainings: Counter[Kind]) -> Item:
-    """Return the hours of three rankings of the test for each training.
+    """Return the hours of three rankings of the test for each training, in float32.
 
-    They are by the best weights with both rules on seen items, and by the last weights, and read in
-    float32.
+    They are by the best weights with both rules on seen items, and by the last weights.
     """
     rate = GPU_FLOPS["no"] if profile.for_gpu else CPU_RANKING_FLOPS
     total = 0.0

@@ -135,18 +135,9 @@ class PolicyPass(torch.autograd.Function):
         dtype: torch.dtype,
         trains: bool,
     ) -> tuple[Tensor, ...]:
-        """Return the fields of :class:`PassResult`; keep the gradient if one will be asked for.
+        """Return the fields of :class:`PassResult`; keep the gradient if it ``trains``.
 
-        Args:
-            ctx: What is kept for :meth:`backward`.
-            hidden: Vectors of the positions, ``[r, d]``.
-            items: Vectors of the actions, ``[V + 1, d]``; row 0 is padding.
-            targets: The logged actions less 1, so that the first is 0, ``[r]``.
-            table: Vectors whose means under the policy are computed, ``[V + 1, k]``.
-            weigh: A function from a chunk to its weights, which get no gradient.
-            chunk_bytes: The largest memory of logits; a chunk has at least one row.
-            dtype: The type of matrix products.
-            trains: Whether a gradient will be asked for.
+        The other arguments are those of :func:`policy_pass`, but the targets start at 0.
         """
         wide = torch.promote_types(dtype, torch.float32)
         rows = len(hidden)

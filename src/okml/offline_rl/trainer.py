@@ -118,12 +118,7 @@ class ArmTraining:
     device: torch.device
 
     def run(self, seed: int, folder: Path) -> TrainedPolicy:
-        """Train the arm, or load a finished training from the folder.
-
-        Args:
-            seed: The seed of weights, order and dropout.
-            folder: The folder of this training.
-        """
+        """Train the arm, or load a finished training from the folder."""
         seed_everything(seed)
         encoder = build_encoder(self.data, self.arm, self.start).to(self.device)
         source = self._source(encoder)
@@ -188,10 +183,7 @@ class ArmTraining:
         )  # fmt: skip
 
     def _task(self, encoder: Encoder, steps: int) -> TrainingTask:
-        """Return the training task of an arm without separate critics.
-
-        ``steps`` is the number of steps in an epoch.
-        """
+        """Return the task of an arm without separate critics, with the steps of an epoch."""
         arm, data, stage = self.arm, self.data, self.stage
         evaluate, chunk = self._validation(encoder), self.profile.chunk_bytes
         if arm.method in ("sqn", "sac"):
@@ -254,13 +246,9 @@ def training_settings(profile: OfflineRLProfile, **own: Any) -> TrainingSettings
 def stage_of(
     settings: LogSettings, arm: Arm, stage1_epochs: int | None, factor: float
 ) -> StageSettings:
-    """Return the epochs and learning rates of an arm.
+    """Return the epochs of an arm and its learning rate, times a factor.
 
-    Args:
-        settings: The settings of the data set.
-        arm: The arm to train.
-        stage1_epochs: The epochs of stage 1, for the arm that is stage 1; None for the log's.
-        factor: The factor of all learning rates.
+    The epochs of stage 1 count for the arm that is stage 1; None for the log's.
     """
     if arm.model != "transformer":
         stage = settings.baseline
