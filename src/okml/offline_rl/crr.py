@@ -38,7 +38,6 @@ class AdvantageWeights:
     """The advantages of logged actions and their weights by the filter, computed in chunks.
 
     Args:
-        settings: The settings of CRR, with filter and baseline.
         beta: The temperature of the exponential filter.
         values: Q of the logged actions, ``[r, c]`` for ``c`` critics.
         vectors: The vectors of the states, ``[r, c, k]``.
@@ -92,16 +91,13 @@ class CRRTask(ActorTask):
     no preference stays near stage 1, its baseline does not rise, and more actions are above it.
 
     Args:
-        critics: The critics of the Q-function.
-        optimizers: The optimizers ``actor`` and ``critic`` by name.
-        settings: The settings of CRR.
+        optimizers: The optimizers ``actor`` and ``critic``, and ``dealt`` of a second actor.
         rewards: The smallest and the largest reward, which bound the values of Q.
         wanted: The least reward of a wanted action; the mean weight of these is logged.
         critics_only: Whether the actor is frozen, for the warm-up of the critics: an untrained
             critic would ruin a pre-trained actor.
         spread: The running variance of the advantage after a warm-up; 0 if not known.
         dealt: The second actor, which is evaluated in place of the first; None for none.
-        chunk_bytes: The largest memory of logits.
     """
 
     def __init__(
@@ -132,7 +128,7 @@ class CRRTask(ActorTask):
             modules["actor_copy"] = self.actor_copy
         if dealt is not None:
             modules["dealt"] = PolicyObjective(dealt, chunk_bytes)
-        super().__init__(modules, optimizers, evaluate, "actor" if dealt is None else "dealt")
+        super().__init__(modules, optimizers, evaluate)
         self._weights: list[Tensor] = []  # those of the step's micro-batches, to be dealt
         self.settings = settings
         self.critics_only = critics_only

@@ -19,11 +19,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class PolicyObjective(nn.Module):
-    """An actor and the pass over its catalog in one module, for parallel wrappers.
-
-    Args:
-        chunk_bytes: The largest memory of logits.
-    """
+    """An actor and the pass over its catalog in one module, for parallel wrappers."""
 
     def __init__(self, encoder: Encoder, chunk_bytes: int = 2**24) -> None:
         super().__init__()
@@ -36,13 +32,7 @@ class PolicyObjective(nn.Module):
         weigh: Weigh = equal_weights,
         table: Tensor | None = None,
     ) -> PassResult:
-        """Return the pass over the r transitions of a batch; see :func:`policy_pass`.
-
-        Args:
-            batch: Windows of transitions, ``[b, n]``.
-            weigh: A function from a chunk of transitions to their weights, ``[c]``.
-            table: Vectors whose means under the policy are computed, ``[V + 1, k]``; None for none.
-        """
+        """Return the pass over the r transitions of a batch; see :func:`policy_pass`."""
         hidden = self.encoder(batch.items, batch.times, batch.padded)
         found: PassResult = policy_pass(
             batch.at_transitions(hidden),
@@ -56,27 +46,21 @@ class PolicyObjective(nn.Module):
 
 
 class ActorTask(TrainingTask):
-    """A task one of whose modules is a policy that is evaluated.
-
-    Args:
-        modules: All modules.
-        evaluated: The name of the evaluated one.
-    """
+    """A task with an actor, which is evaluated, or the second actor ``dealt`` in its place."""
 
     def __init__(
         self,
         modules: Mapping[str, nn.Module],
         optimizers: Mapping[str, Optimizer],
         evaluate: Evaluation | None,
-        evaluated: str = "actor",
     ) -> None:
         super().__init__(modules, optimizers)
         self._evaluate = evaluate
-        self._evaluated = evaluated
 
     def evaluate(self) -> Mapping[str, float]:
         """Return the metrics of the policy."""
-        return self._evaluate(self.modules[self._evaluated]) if self._evaluate else {}
+        policy = "dealt" if "dealt" in self.modules else "actor"
+        return self._evaluate(self.modules[policy]) if self._evaluate else {}
 
 
 def frozen_copy(module: ModuleT) -> ModuleT:
