@@ -230,13 +230,6 @@ def start_jobs(profile: OfflineRLProfile) -> list[Job]:
     ]
 
 
-def shop_jobs(profile: OfflineRLProfile) -> list[Job]:
-    """Return the trainings on the simulator's log."""
-    return [
-        Job(profile.funnel, name, seed) for name in profile.funnel_arms for seed in profile.seeds
-    ]
-
-
 def claimed_in_shop(profile: OfflineRLProfile) -> str:
     """Return the arm of the claims on the simulator: CRR with the binary filter if it is run."""
     return "crr_binary" if "crr_binary" in profile.funnel_arms else "crr"
@@ -259,7 +252,10 @@ def all_jobs(profile: OfflineRLProfile) -> list[AnyJob]:
         for data in profile.datasets
         for job in sorted(quality_jobs(profile, data), key=lambda job: not _is_long(ARMS[job.arm]))
     ]
-    others = [*tie_jobs(profile), *start_jobs(profile), *shop_jobs(profile), *rate_jobs(profile)]
+    shop = [
+        Job(profile.funnel, name, seed) for name in profile.funnel_arms for seed in profile.seeds
+    ]
+    others = [*tie_jobs(profile), *start_jobs(profile), *shop, *rate_jobs(profile)]
     logs = (*profile.datasets, profile.funnel)
     fits = [
         CriticJob(data, seed, on_returns=on_returns)
