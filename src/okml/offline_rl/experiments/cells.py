@@ -31,7 +31,7 @@ COLUMNS: dict[str, Column] = {
     "crr": "CRR-Transformer",
 }
 FULL = "crr"
-PAPER_RIVALS = ("sasrec_bce", "caser_bce", STAGE1, "crr_only")
+PAPER_RIVALS = tuple(arm for arm in COLUMNS if arm != FULL)
 # The same baselines with the full softmax, and the control that the paper lacks.
 STRONG_RIVALS = ("sasrec_ce", "caser_ce", CONTROL, STAGE1)
 ASKED = 1.3  # least ratio at which the factor 1.5 counts as reproduced
@@ -40,9 +40,7 @@ ASKED = 1.3  # least ratio at which the factor 1.5 counts as reproduced
 def measure_cells(study: Study, seen: pl.DataFrame) -> StepResult:
     """Fill the cells, count wins, and compare stage 2 with its control.
 
-    Args:
-        study: The study of the run.
-        seen: What the trainings saw, by :mod:`okml.offline_rl.experiments.training`.
+    What the trainings saw is the frame ``seen`` of :mod:`okml.offline_rl.experiments.training`.
     """
     profile, result = study.profile, StepResult()
     frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
@@ -181,12 +179,7 @@ def verdict(comparison: RewardedArms) -> pl.DataFrame:
 
 
 def judge_ratio(over_stage1: Estimate, over_control: Estimate) -> str:
-    """Return the verdict on the digest's factor 1.5.
-
-    Args:
-        over_stage1: The ratio of CRR to the best of stage 1.
-        over_control: The ratio of CRR to the control with equal weights.
-    """
+    """Return the verdict on the digest's factor 1.5, by the ratios of CRR to both."""
     asked = Bar(low=ASKED)
     if over_stage1.interval is None or asked.allows_none(over_stage1.interval):
         return "not reproduced"
