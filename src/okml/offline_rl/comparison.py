@@ -39,12 +39,7 @@ class RewardedArms(RankedArms):
         return _gap(self.rows(arm, "hr@10", seed), self.wanted)
 
     def liked_gap_estimate(self, arm: str, less: str | None = None) -> Estimate:
-        """Return an arm's gap, or the difference from another arm's, with its interval.
-
-        Args:
-            arm: The name of the arm.
-            less: The arm whose gap is subtracted, on the same rows; None for none.
-        """
+        """Return an arm's gap, less that of another arm on the same rows if one is given."""
         seeds = self.seeds(arm) if less is None else self.common_seeds(arm, less)
         values = {seed: self.rows(arm, "hr@10", seed) for seed in seeds}
         others = {seed: self.rows(less, "hr@10", seed) for seed in seeds} if less else {}

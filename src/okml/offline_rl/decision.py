@@ -23,8 +23,6 @@ class DecisionTransformer(DistilGPT2Actor):
     """An actor whose tokens also carry the return from their next action on.
 
     Args:
-        items: Number of items, numbered from 1.
-        length: The largest number of items of a state.
         returns: The returns of the training log, ``[e]``, whose quantiles bound the buckets.
         wanted: The quantile of the return that is given at inference.
     """

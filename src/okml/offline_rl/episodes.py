@@ -98,14 +98,7 @@ class TransitionBatch(CausalBatch):
 
 
 class TransitionBatches(CausalBatches):
-    """A batch source whose examples are windows of episodes.
-
-    Args:
-        episodes: All events with rewards.
-        windows: The windows; a batch has ``n = windows.length`` positions.
-        jitter: Whether the windows' borders move between epochs.
-        device: The device on which batches are built.
-    """
+    """A batch source whose examples are windows of episodes, padded on the right."""
 
     def __init__(
         self,

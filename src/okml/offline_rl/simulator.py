@@ -101,12 +101,9 @@ def arrive(count: int, rng: np.random.Generator) -> tuple[Visitors, Ints]:
 
 
 def show(visitors: Visitors, items: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Show an item to each visitor; return whether it is bought, ``[s]``.
+    """Show an item to each visitor, ``[s]``; return whether it is bought, ``[s]``.
 
-    Args:
-        visitors: The visitors, whose states are updated in place.
-        items: The item for each visitor, ``[s]``; those of visitors who have left are not shown.
-        rng: The generator of purchases and departures.
+    States are updated in place. Those who have left are shown nothing.
     """
     own = items // CLUSTER_ITEMS == visitors.cluster
     intro = is_introduction(items)
@@ -228,11 +225,8 @@ def softmax_policy(
 ) -> Recommend:
     """Return a policy that draws items from the softmax of an encoder over histories.
 
-    Args:
-        encoder: The encoder of the actor.
-        interactions: The training log, which numbers the items of the encoder.
-        length: The largest number of items of a state.
-        device: The device of the encoder.
+    The items of the encoder are numbered as in the training log, ``interactions``. A state has at
+    most ``length`` items.
     """
     encoder.eval()
     numbers = shop_items(interactions)

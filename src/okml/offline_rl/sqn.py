@@ -17,11 +17,7 @@ from okml.training import Losses, Phase
 
 
 class TwoHeads(nn.Module):
-    """An encoder with its item matrix as the softmax head, and action vectors as the Q head.
-
-    Args:
-        chunk_bytes: The largest memory of logits.
-    """
+    """An encoder with its item matrix as the softmax head, and action vectors as the Q head."""
 
     def __init__(self, encoder: Encoder, chunk_bytes: int = 2**24) -> None:
         super().__init__()
@@ -37,9 +33,7 @@ class TwoHeads(nn.Module):
     def forward(self, batch: TransitionBatch, weighted: bool) -> tuple[PassResult, Tensor, Tensor]:
         """Return the pass of the softmax head, Q of the logged actions ``[r]``, and the states.
 
-        Args:
-            batch: The windows with transitions.
-            weighted: Whether Q weights the log-likelihood (SAC) or not (SQN).
+        If ``weighted``, Q weights the log-likelihood (SAC).
         """
         hidden = self.states(batch)
         targets = batch.at_transitions(batch.targets)
@@ -59,8 +53,7 @@ class SQNTask(ActorTask):
     place of the second copy.
 
     Args:
-        heads: The network to train.
-        settings: The settings of CRR, with discount factor and target updates.
+        settings: The settings of CRR, of which the discount and the target updates are used.
         weighted_from: The first step at which Q weights the softmax head (SAC); None for SQN.
     """
 

@@ -274,15 +274,8 @@ def crr_task(
 ) -> CRRTask:
     """Return what the loop trains: actor and critics with optimizers of their own.
 
-    Args:
-        data: The data set, whose rewards bound Q.
-        settings: The variant of CRR.
-        actor: The encoder of the policy. With dealt weights it is the second actor, and a copy of
-            it is CRR's own.
-        critics: The Q-functions, trained beside the policy.
-        stage: The learning rate of the actor.
-        critic_rate: The learning rate of the critics.
-        options: Further arguments of :class:`CRRTask`.
+    With dealt weights the actor is the second one, and a copy of it is CRR's own. The stage has the
+    learning rate of actors, and ``options`` are further arguments of :class:`CRRTask`.
     """
     own, dealt = (copy.deepcopy(actor), actor) if settings.dealt else (actor, None)
     optimizers = {

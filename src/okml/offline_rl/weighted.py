@@ -56,7 +56,6 @@ class TopKReinforce:
     Args:
         behavior: The encoder of the estimated behavior policy; it is copied.
         scale: The divisor of returns.
-        chunk_bytes: The largest memory of logits.
         k: The length of the list of recommendations.
         cap: The largest importance weight.
     """
@@ -88,12 +87,7 @@ class TopKReinforce:
 
 
 class WeightedTask(ActorTask):
-    """A training task of an actor by weighted log-likelihood.
-
-    Args:
-        rule: The rule of the weights.
-        chunk_bytes: The largest memory of logits.
-    """
+    """A training task of an actor by weighted log-likelihood."""
 
     def __init__(
         self,

@@ -95,10 +95,7 @@ def _judge(study: Study, settings: LogSettings, seed: int, fits: list[dict[str, 
 def _estimate(by_seed: dict[int, Judged], name: str, shared: bool) -> Estimate:
     """Return a statistic with its interval over users and seeds.
 
-    Args:
-        by_seed: The judged rows of each seed.
-        name: The name of the statistic.
-        shared: Whether all seeds judge the same rows; else each has a log of its own.
+    All seeds judge the same rows if they are ``shared``; else each seed has a log of its own.
     """
     if not shared:
         found = {

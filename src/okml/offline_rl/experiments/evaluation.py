@@ -111,14 +111,8 @@ def _estimates(
 ) -> pl.DataFrame:
     """Return estimates of a policy's return; see :func:`okml.off_policy.estimates`.
 
-    Args:
-        study: The study, whose settings have the discount and the size of a chunk.
-        encoder: The encoder of the policy.
-        critics: The critics of its Q-function.
-        items: The items of sessions, ``[s, n + 1]``, 0 after their end.
-        rewards: The rewards of their actions, ``[s, n]``.
-        log_behavior: The log probabilities of the actions under the log's policy, ``[s, n]``.
-        horizons: The numbers of actions whose rewards are added up.
+    The items of sessions, ``[s, n + 1]``, are 0 after their end. Their actions have rewards and log
+    probabilities under the log's policy, both ``[s, n]``.
     """
     log_prob, values, state_values = evaluate_actions(study, encoder, critics, items)
     real = items[:, 1:] > 0
@@ -134,13 +128,8 @@ def evaluate_actions(
 ) -> tuple[Floats, Floats, Floats]:
     """Return log π(a|s), Q(s, a) and V(s) of the actions of sessions, each ``[s, n]``.
 
-    Q and V, the mean of Q over the policy's actions, are means over critics.
-
-    Args:
-        study: The study, whose device and size of a chunk are used.
-        actor: The encoder of the policy.
-        critics: The critics of its Q-function.
-        items: The items of sessions, ``[s, n + 1]``, 0 after their end.
+    Q and V, the mean of Q over the policy's actions, are means over critics. The items of sessions,
+    ``[s, n + 1]``, are 0 after their end.
     """
     actor.eval()
     table, parts = critics.action_vectors().flatten(1), []

@@ -71,10 +71,8 @@ def solve(longest: int = LONGEST) -> ExactReturns:
     """Return the values of the best policies and of the myopic one, by dynamic programming.
 
     For policies that know the interest, the state is the number of different introductions seen and
-    the number of steps left. So the returns are sums, not samples.
-
-    Args:
-        longest: The largest number of items of a session, of which the first is no action.
+    the number of steps left. So the returns are sums, not samples. The first of the ``longest``
+    items of a session is no action.
     """
     stages, chance = np.arange(INTRODUCTIONS + 1), np.array(PURCHASE)
     rewards = np.stack(
@@ -188,12 +186,7 @@ def _measure_rates(
 
     Elsewhere the rate is chosen by validation on the next item, which does not see the return. With
     the choice by the return itself, the mean over seeds, the ratio shows whether that decides it.
-
-    Args:
-        result: The result of the step, which gets table and metrics.
-        study: The study of the run.
-        best: The arm of the claims.
-        earned: The mean return of each seed's visitors, by policy; arms with their own rate.
+    ``best`` is the arm of the claims, and ``earned`` what arms with their own rate earn.
     """
     profile, rows = study.profile, []
     returns: dict[str, dict[float, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
@@ -239,11 +232,7 @@ def _measure_returns(
 ) -> None:
     """Measure ratios of returns to the control's, with the same visitors for every policy.
 
-    Args:
-        result: The result of the step, which gets the metrics.
-        best: The arm of the claims.
-        earned: The mean return of each seed's visitors, by policy.
-        visitors: The number of visitors of a seed.
+    ``best`` is the arm of the claims, and ``earned`` the mean return of a seed's visitors.
     """
     seeds = earned[CONTROL]
 

@@ -113,11 +113,6 @@ def _describe(
     with those of stage 1 where the arm starts from it; ``slope``, see
     :func:`~okml.seqrec.convergence.last_slope`, null where a curve is too short; and ``still
     rising``, see :func:`~okml.seqrec.convergence.still_rising`.
-
-    Args:
-        study: The study of the run.
-        jobs: The trainings to describe.
-        histories: The histories of these trainings, and of stages 1 that they start from.
     """
     rows: list[dict[str, object]] = []
     ended: dict[tuple[str, str], list[History]] = defaultdict(list)
