@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -34,25 +35,18 @@ WATCHED = ("advantage_sd", "let_through", "value_largest")  # measurements that 
 PATIENCE = 50  # steps in a row with an empty filter or impossible values before a warning
 
 
+@dataclass(eq=False)
 class AdvantageWeights:
-    """The advantages of logged actions and their weights by the filter, computed in chunks.
+    """The advantages of logged actions and their weights by the filter, computed in chunks."""
 
-    Args:
-        beta: The temperature of the exponential filter.
-        values: Q of the logged actions, ``[r, c]`` for ``c`` critics.
-        vectors: The vectors of the states, ``[r, c, k]``.
-        actions: The vectors of all actions, ``[V + 1, c, k]``.
-    """
+    settings: CRRSettings
+    beta: float  # the temperature of the exponential filter
+    values: Tensor  # Q of the logged actions, [r, c] for c critics
+    vectors: Tensor  # the vectors of the states, [r, c, k]
+    actions: Tensor  # the vectors of all actions, [V + 1, c, k]
 
-    def __init__(
-        self, settings: CRRSettings, beta: float, values: Tensor, vectors: Tensor, actions: Tensor
-    ) -> None:
-        self.settings = settings
-        self.beta = beta
-        self.values = values
-        self.vectors = vectors
-        self.actions = actions
-        self.advantage = values.new_zeros(len(values))
+    def __post_init__(self) -> None:
+        self.advantage = self.values.new_zeros(len(self.values))
 
     def __call__(self, chunk: PolicyChunk) -> Tensor:
         """Return the weights of the logged actions, ``[c]``."""
