@@ -24,29 +24,22 @@ class DecisionTransformer(DistilGPT2Actor):
 
     Args:
         returns: The returns of the training log, ``[e]``, whose quantiles bound the buckets.
-        wanted: The quantile of the return that is given at inference.
     """
 
     def __init__(
-        self,
-        items: int,
-        length: int,
-        settings: ActorSettings,
-        returns: NDArray[np.float32],
-        wanted: float = 0.9,
+        self, items: int, length: int, settings: ActorSettings, returns: NDArray[np.float32]
     ) -> None:
         super().__init__(items, length, settings)
         inner = np.linspace(0, 1, BUCKETS + 1)[1:-1]
         self.borders: Tensor
         self.register_buffer("borders", torch.from_numpy(np.quantile(returns, inner)).float())
-        self.asked = min(int(wanted * BUCKETS), BUCKETS - 1)
         # With zeros, the initial network equals the pre-trained actor.
         self.goal = nn.Embedding(BUCKETS, settings.width)
         nn.init.zeros_(self.goal.weight)
 
     def forward(self, items: Tensor, times: Tensor | None = None, padded: bool = True) -> Tensor:
-        """Return vectors given a high return after every item, ``[b, n, d + 1]``."""
-        return self.read(self.item(items) + self.goal.weight[self.asked])
+        """Return vectors given a return of the highest bucket, ``[b, n, d + 1]``."""
+        return self.read(self.item(items) + self.goal.weight[-1])
 
     def told(self, batch: TransitionBatch) -> Tensor:
         """Return vectors given the logged returns, ``[b, n, d + 1]``."""
