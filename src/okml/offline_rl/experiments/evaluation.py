@@ -172,20 +172,18 @@ def held_out_sessions(data: MDPDataset) -> tuple[Ints, Floats]:
 def _measure_errors(result: StepResult, study: Study, by_seed: dict[int, pl.DataFrame]) -> None:
     """Measure the errors of estimates and the effective sample sizes; each seed has its own log."""
     sessions = study.profile.ope_sessions
-    found: dict[str, dict[int, float]] = {
-        "ope_effective_first_step": {}, "ope_effective_share": {}, "ope_within_two_errors": {},
-    }  # fmt: skip
+    first, share, within = {}, {}, {}
     for seed, frame in by_seed.items():
         rows = frame.filter(policy=ARMS["crr"].label, estimator="doubly robust").sort("horizon")
-        effective = rows["effective"].to_list()
-        found["ope_effective_first_step"][seed] = effective[0]
-        found["ope_effective_share"][seed] = effective[-1] / sessions
-        missed = rows["miss"].cast(pl.Float64).mean()
+        first[seed] = float(rows["effective"][0])
+        share[seed] = float(rows["effective"][-1]) / sessions
         # Without enough effective sessions nothing is reported, and nothing can be off.
-        within = float("nan") if missed is None else 1 - float(missed)  # type: ignore[arg-type]
-        found["ope_within_two_errors"][seed] = within
-    for metric, values in found.items():
+        missed = rows["miss"].drop_nulls().to_list()
+        within[seed] = 1 - sum(missed) / len(missed) if missed else float("nan")
+    for metric, values, estimate in (
         # Effective numbers differ by factors between logs, and are never negative.
-        positive = metric.startswith("ope_effective")
-        estimate = estimate_positive_over_seeds if positive else estimate_over_seeds
+        ("ope_effective_first_step", first, estimate_positive_over_seeds),
+        ("ope_effective_share", share, estimate_positive_over_seeds),
+        ("ope_within_two_errors", within, estimate_over_seeds),
+    ):
         result.measure(metric, estimate(values, n=sessions * len(values), over="sessions"))
