@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 
 from okml.data import logs
@@ -15,7 +16,9 @@ from okml.offline_rl.episodes import Episodes
 from okml.offline_rl.rewards import least_wanted, with_rewards
 from okml.offline_rl.settings import LogSettings
 from okml.offline_rl.simulator import logging_policy, simulate
+from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.interactions import Interactions
+from okml.seqrec.mixers.base import PaddingSide
 from okml.seqrec.rows import Rows, Windows, most_recent
 from okml.seqrec.splits import Split, leave_one_out, user_holdout
 
@@ -71,6 +74,14 @@ class MDPDataset:
         settings = self.settings
         return self.split.training_windows(
             self.interactions, settings.length, settings.windows_per_user
+        )
+
+    def histories(
+        self, rows: Rows, device: torch.device, padding_side: PaddingSide = "right"
+    ) -> LastTargetBatches:
+        """Return batches of rows with the histories before them, as long as a state."""
+        return LastTargetBatches(
+            self.interactions, rows, self.settings.length, padding_side=padding_side, device=device
         )
 
     def training_returns(self) -> NDArray[np.float32]:

@@ -25,7 +25,6 @@ from okml.offline_rl.networks import build_critics
 from okml.offline_rl.settings import OfflineRLProfile
 from okml.offline_rl.trainer import TrainedCritics, adam, crr_task, training_settings
 from okml.runtime import seed_everything
-from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.metrics import Floats
 from okml.seqrec.rows import Rows, Windows
@@ -61,9 +60,7 @@ def split_users(data: MDPDataset) -> Parts:
 def values_of(critics: Critics, data: MDPDataset, rows: Rows, batch_size: int) -> Floats:
     """Return Q of the logged action of each row, the mean over critics, ``[r]``."""
     device = next(critics.parameters()).device
-    source = LastTargetBatches(
-        data.interactions, rows, data.settings.length, padding_side="right", device=device
-    )
+    source = data.histories(rows, device)
     found = []
     for first in range(0, len(rows), batch_size):
         which = np.arange(first, min(first + batch_size, len(rows)))

@@ -19,7 +19,6 @@ from okml.offline_rl.data import MDPDataset, prepare
 from okml.offline_rl.fitting import fit_critics
 from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 from okml.offline_rl.trainer import ArmTraining, TrainedCritics, TrainedPolicy, stage_of
-from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.mixers.base import PaddingSide
 from okml.seqrec.ranking import Ranks, rank_rows
@@ -164,11 +163,9 @@ class Study:
         other_rule: bool = False,
     ) -> Ranks:
         """Return the ranks of the test rows by a scorer; see :meth:`rank`."""
-        source = LastTargetBatches(
-            data.interactions, data.test, data.settings.length,
-            padding_side=padding_side, device=self.device,
-        )  # fmt: skip
-        hide_seen = data.settings.hide_seen != other_rule
         return rank_rows(
-            scorer, source, hide_seen=hide_seen, batch_size=self.profile.evaluation_batch
+            scorer,
+            data.histories(data.test, self.device, padding_side),
+            hide_seen=data.settings.hide_seen != other_rule,
+            batch_size=self.profile.evaluation_batch,
         )

@@ -29,7 +29,7 @@ from okml.offline_rl.weighted import (
     wanted_only,
 )
 from okml.runtime import seed_everything
-from okml.seqrec.batches import CausalBatches, LastTargetBatches
+from okml.seqrec.batches import CausalBatches
 from okml.seqrec.convergence import MONITOR
 from okml.seqrec.encoder import Encoder
 from okml.seqrec.losses import (
@@ -215,17 +215,12 @@ class ArmTraining:
 
     def _validation(self, encoder: Encoder) -> Evaluation:
         """Return an evaluation by the ranks of validation rows among all items."""
-        settings = self.data.settings
-        rows = LastTargetBatches(
-            self.data.interactions, self.data.valid, settings.length,
-            padding_side=encoder.padding_side, device=self.device,
-        )  # fmt: skip
+        rows = self.data.histories(self.data.valid, self.device, encoder.padding_side)
+        hide_seen, batch_size = self.data.settings.hide_seen, self.profile.evaluation_batch
 
         def evaluate(model: nn.Module) -> Mapping[str, float]:
-            ranks = rank_rows(
-                encoder_scorer(model.encoder),  # type: ignore[arg-type]
-                rows, hide_seen=settings.hide_seen, batch_size=self.profile.evaluation_batch,
-            )  # fmt: skip
+            scorer = encoder_scorer(model.encoder)  # type: ignore[arg-type]
+            ranks = rank_rows(scorer, rows, hide_seen=hide_seen, batch_size=batch_size)
             return mean_metrics(ranks, CUTOFFS)
 
         return evaluate

@@ -11,7 +11,6 @@ import torch
 from okml.offline_rl.arms import ARMS, CONTROL, Job, quality_jobs, start_jobs
 from okml.offline_rl.comparison import RewardedArms
 from okml.offline_rl.study import Study
-from okml.seqrec.batches import LastTargetBatches
 from okml.seqrec.encoder import Encoder
 from okml.steps import StepResult
 
@@ -148,9 +147,7 @@ def _compare_policies(study: Study, policy: Encoder, stage1: Encoder) -> tuple[f
     data = study.data(study.profile.main)
     drawn = np.random.default_rng(0).permutation(len(data.test))[:STATES]
     rows = data.test.take(np.sort(drawn))
-    source = LastTargetBatches(
-        data.interactions, rows, data.settings.length, padding_side="right", device=study.device
-    )
+    source = data.histories(rows, study.device)
     batch = source.batch(np.arange(len(rows)), np.random.default_rng(0))
     logs = [
         (model.last(batch.items) @ model.item_matrix()[1:].T).float().log_softmax(1)
