@@ -31,6 +31,7 @@ from okml.seqrec.rows import Rows, Windows
 from okml.training import SupervisedTask, TrainingTask, fit
 
 ERROR = "return_error"
+PATIENCE = 3  # epochs in a row without a smaller error, after which a fit ends
 HELD_OUT = 0.1  # share of the training users that choose a fit; as many others judge it
 MOST_ROWS = 5000  # largest size of each of these two shares
 
@@ -113,7 +114,7 @@ def fit_critics(
         evaluate_every=1,
         monitor=ERROR,
         mode="min",
-        patience=profile.fit.patience,
+        patience=PATIENCE,
     )
     source = TransitionBatches(data.episodes, parts.windows, device=device)
     history = fit(task, source, settings, folder)

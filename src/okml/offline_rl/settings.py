@@ -104,7 +104,6 @@ class FitSettings(Settings):
     rates: AtLeastOne[LearningRate]
     copies: AtLeastOne[Count]  # steps between copies to the target networks
     epochs: Count  # the largest number; a fit ends when its error falls no more
-    patience: Count = 3  # epochs in a row without a smaller error
 
 
 class LogSettings(Settings):
