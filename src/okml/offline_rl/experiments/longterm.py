@@ -140,8 +140,6 @@ def measure_returns(study: Study) -> StepResult:
     """
     profile, result = study.profile, StepResult()
     rows: list[dict[str, object]] = []
-    earned: dict[str, dict[int, float]] = defaultdict(dict)  # mean returns, by policy and seed
-    hits: dict[str, dict[int, float]] = defaultdict(dict)  # HR@10 of arms
     for seed in profile.seeds:
         data = study.data(profile.funnel, seed)
         comparison = RewardedArms.of(data)
@@ -151,9 +149,7 @@ def measure_returns(study: Study) -> StepResult:
             comparison.add(name, seed, study.rank(encoder, data))
             with announced(f"simulator: {label}, seed {seed}"):
                 sessions = serve_actor(study, encoder, seed)
-            earned[name][seed] = float(sessions.returns().mean())
             found = comparison.rows(name, "hr@10", seed)
-            hits[name][seed] = float(found.mean())
             rows.append(
                 {"arm": name, "label": label, "seed": seed, **_summary(sessions),
                  "HR@10": found.mean(), "HR@10 purchases": found[comparison.wanted].mean(),
@@ -161,11 +157,15 @@ def measure_returns(study: Study) -> StepResult:
             )  # fmt: skip
         for label, scripted in SCRIPTED.items():
             sessions = serve(study, scripted, seed)
-            earned[label][seed] = float(sessions.returns().mean())
             rows.append({"arm": label, "label": label, "seed": seed, **_summary(sessions)})
     frame = pl.DataFrame(rows, infer_schema_length=None)
     result.frames["returns"] = frame
     best = claimed_in_shop(profile)
+
+    def by_seed(arm: str, column: str) -> dict[int, float]:
+        return dict(frame.filter(arm=arm).select("seed", column).iter_rows())
+
+    earned = {arm: by_seed(arm, "return") for arm in frame["arm"].unique(maintain_order=True)}
     _measure_returns(result, best, earned, profile.rollouts)
     _measure_rates(result, study, best, earned)
     compared = {CONTROL, best, "crr_binary_gamma0"} & set(profile.funnel_arms)
@@ -173,9 +173,12 @@ def measure_returns(study: Study) -> StepResult:
         not study.tried(Job(profile.funnel, name, profile.seeds[0])).bracketed for name in compared
     ]
     result.log("simulated_unbracketed", sum(open_ends), exact=True)
-    change = {seed: hits[best][seed] - hits[CONTROL][seed] for seed in profile.seeds}
+    hits, other = (by_seed(arm, "HR@10") for arm in (best, CONTROL))
+    change = {seed: hits[seed] - other[seed] for seed in profile.seeds}
     result.measure("simulated_hr10_change", estimate_over_seeds(change))
-    result.log("simulated_rank_agreement", _agreement(frame))
+    means = frame.drop_nulls("HR@10").group_by("arm").agg(pl.col("return", "HR@10").mean())
+    agreement = means.select(pl.corr("return", "HR@10", method="spearman")).item()
+    result.log("simulated_rank_agreement", float(agreement))
     return result
 
 
@@ -277,13 +280,3 @@ def _summary(sessions: Sessions) -> dict[str, float]:
         "purchases": float(sessions.bought.sum(1).mean()),
         "length": float(sessions.lengths.mean()),
     }
-
-
-def _agreement(frame: pl.DataFrame) -> float:
-    """Return the Spearman correlation of true return and HR@10 over arms (means of seeds)."""
-    means = (
-        frame.drop_nulls("HR@10")
-        .group_by("arm")
-        .agg(pl.col("return").mean(), pl.col("HR@10").mean())
-    )
-    return float(means.select(pl.corr("return", "HR@10", method="spearman")).item())
