@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from okml.offline_rl.arms import Arm
 from okml.offline_rl.critic import Critics
@@ -144,11 +144,13 @@ class ArmTraining:
         history = fit(task, source, settings, folder)
         weights = load_weights(folder, "last")
         policy = next(name for name in ("dealt", "model", "actor") if name in weights)
-        last = _with_weights(encoder, weights[policy])
+        own = {name: value for name, value in weights[policy].items() if name.startswith(ENCODER)}
+        last = copy.deepcopy(encoder)
+        last.load_state_dict({name.removeprefix(ENCODER): value for name, value in own.items()})
         if critics is not None:
             critics.load_state_dict(weights["critic"])
             critics.eval()
-        return TrainedPolicy(encoder.eval(), last, critics, history)
+        return TrainedPolicy(encoder.eval(), last.eval(), critics, history)
 
     def _source(self, encoder: Encoder) -> BatchSource:
         data = self.data
@@ -288,11 +290,3 @@ def crr_task(
 def adam(module: nn.Module, rate: float, decay: float = 0.0) -> torch.optim.Optimizer:
     """Return AdamW over the parameters of a module."""
     return build_optimizer(module, OptimizerSettings(learning_rate=rate, weight_decay=decay))
-
-
-def _with_weights(encoder: Encoder, weights: dict[str, Tensor]) -> Encoder:
-    """Return a copy of the encoder with its weights in an objective's checkpoint."""
-    other = copy.deepcopy(encoder)
-    own = {name: value for name, value in weights.items() if name.startswith(ENCODER)}
-    other.load_state_dict({name.removeprefix(ENCODER): value for name, value in own.items()})
-    return other.eval()
