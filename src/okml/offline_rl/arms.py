@@ -21,10 +21,7 @@ class Arm:
     """One recommender of the comparison.
 
     Attributes:
-        name: The unique name.
         label: The name in figures and tables.
-        method: The training method.
-        model: The kind of network.
         from_stage1: Whether it starts from the pre-trained transformer and trains for the epochs
             of stage 2. Others start from random weights and train for the epochs of both stages at
             most, so that no arm may see more targets than another.
@@ -100,7 +97,6 @@ class CriticJob:
     """One fit of critics to the actor of stage 1.
 
     Attributes:
-        data: The log and its protocol.
         seed: The seed of weights and order, and that of the actor.
         stage1_epochs: The epochs of stage 1; None for the log's.
         changes: Names and values of the settings of values that differ from the profile's.
@@ -149,7 +145,6 @@ class Job:
     """One training.
 
     Attributes:
-        data: The log and its protocol.
         arm: The name of the arm.
         seed: The seed of weights, order and dropout.
         stage1_epochs: The epochs of stage 1, by itself or before stage 2; None for the log's.

@@ -31,10 +31,7 @@ class MDPDataset:
     """One data set under its protocol.
 
     Attributes:
-        settings: The settings of the protocol.
         log: The log before the filters, read or simulated.
-        episodes: The events with rewards.
-        split: The split into training, validation and test.
         valid: The validation rows, a subset of the split's.
         test: The test rows, a subset of the split's.
         gamma: The discount factor of the episodes' returns.

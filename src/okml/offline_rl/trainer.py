@@ -134,13 +134,8 @@ class ArmTraining:
             monitor=MONITOR,
             patience=None if self.arm.from_stage1 else self.profile.patience * evaluations,
         )
-        critics = None
-        if self.arm.method == "crr":
-            assert self.fitted is not None
-            critics = build_critics(self.data).to(self.device)
-            task: TrainingTask = self._crr_task(encoder, critics, self.fitted)
-        else:
-            task = self._task(encoder, steps)
+        critics = build_critics(self.data).to(self.device) if self.arm.method == "crr" else None
+        task = self._task(encoder, steps) if critics is None else self._crr_task(encoder, critics)
         history = fit(task, source, settings, folder)
         weights = load_weights(folder, "last")
         policy = next(name for name in ("dealt", "model", "actor") if name in weights)
@@ -172,7 +167,9 @@ class ArmTraining:
             return BinarySettings()
         return ChunkedSoftmaxSettings(chunk_bytes=self.profile.chunk_bytes)
 
-    def _crr_task(self, encoder: Encoder, critics: Critics, fitted: TrainedCritics) -> CRRTask:
+    def _crr_task(self, encoder: Encoder, critics: Critics) -> CRRTask:
+        fitted = self.fitted
+        assert fitted is not None
         settings = self.profile.variant({**self.arm.changes, "target_every": fitted.copies})
         spread = 0.0
         if self.arm.from_stage1:
