@@ -36,7 +36,6 @@ def measure_filters(study: Study) -> StepResult:
         divergence, entropy = _compare_policies(
             study, trained.last, study.train(job.stage1).encoder
         )
-        weights = _weights(trained.history.frame)
         rows.append(
             {
                 "arm": arm.name,
@@ -44,13 +43,15 @@ def measure_filters(study: Study) -> StepResult:
                 "seed": job.seed,
                 "HR@10": comparison.metric(arm.name, "hr@10", job.seed),
                 "gap": comparison.liked_gap(arm.name, job.seed),
-                **weights,
+                **_weights(trained.history.frame),
                 "KL from stage 1": divergence,
                 "entropy": entropy,
-                "nearly cloning": _nearly_cloning(weights),
             }
         )
-    result.frames["filters"] = pl.DataFrame(rows, infer_schema_length=None)
+    liked, rest = pl.col("weight_wanted"), pl.col("weight_other")  # null without weights
+    alike = (liked - rest).abs() < NEARLY_CLONING * pl.max_horizontal(liked, rest, 1e-12)
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    result.frames["filters"] = frame.with_columns(alike.alias("nearly cloning"))
     gaps = {
         CONTROL: "liked_gap_supervised",
         "crr_binary_dealt": "liked_gap_binary_dealt",
@@ -131,14 +132,6 @@ def _weights(frame: pl.DataFrame) -> dict[str, Any]:
         if logged:
             found[name] = late[logged[0]].drop_nulls().mean()
     return found
-
-
-def _nearly_cloning(weights: dict[str, Any]) -> bool | None:
-    """Tell whether wanted and other actions have nearly equal weights; None without weights."""
-    wanted, other = weights["weight_wanted"], weights["weight_other"]
-    if wanted is None or other is None:
-        return None
-    return bool(abs(wanted - other) < NEARLY_CLONING * max(wanted, other, 1e-12))
 
 
 @torch.inference_mode()

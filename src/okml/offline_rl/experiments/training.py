@@ -118,15 +118,14 @@ def _describe(
     ended: dict[tuple[str, str], list[History]] = defaultdict(list)
     for job in jobs:
         ended[job.data.log, job.arm].append(histories[job])
-        before = [histories[job.stage1]] if ARMS[job.arm].from_stage1 else []
-        of_stages = [(job, histories[job]), *((job.stage1, history) for history in before)]
+        stages = [job, job.stage1] if ARMS[job.arm].from_stage1 else [job]
         rows.append(
             {
                 "data": job.data.log,
                 "arm": job.arm,
                 "rate": study.rate(job),
                 "bracketed": study.tried(job).bracketed,
-                "targets": sum(_targets(study, part, history) for part, history in of_stages),
+                "targets": sum(_targets(study, stage, histories[stage]) for stage in stages),
                 "slope": last_slope(histories[job]),
             }
         )
