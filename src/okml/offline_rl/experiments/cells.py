@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from importlib import resources
-from typing import Literal
+from typing import Annotated
 
 import numpy as np
 import polars as pl
@@ -18,18 +18,20 @@ from okml.offline_rl.comparison import CELLS, RewardedArms
 from okml.offline_rl.experiments.protocol import rank_popular
 from okml.offline_rl.study import Study
 from okml.seqrec.comparison import cells_won
+from okml.settings import one_of
 from okml.steps import StepResult
 
-# The columns of the paper's table; `paper_results.yml` has its values by log and metric.
-Column = Literal["SASRec", "Caser", "Transformer-only", "CRR-only", "CRR-Transformer"]
-PAPER_VALUES = TypeAdapter(dict[str, dict[str, dict[Column, float]]])
-COLUMNS: dict[str, Column] = {
+# The columns of the paper's table.
+COLUMNS = {
     "sasrec_bce": "SASRec",
     "caser_bce": "Caser",
     STAGE1: "Transformer-only",
     "crr_only": "CRR-only",
     "crr": "CRR-Transformer",
 }
+# `paper_results.yml` has the values of its cells by log, metric and column.
+Column = Annotated[str, one_of("column", COLUMNS.values)]
+PAPER_VALUES = TypeAdapter(dict[str, dict[str, dict[Column, float]]])
 FULL = "crr"
 PAPER_RIVALS = tuple(arm for arm in COLUMNS if arm != FULL)
 # The same baselines with the full softmax, and the control that the paper lacks.
