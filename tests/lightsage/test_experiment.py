@@ -29,6 +29,7 @@ from okml.lightsage.arms import (
 from okml.lightsage.config import PROFILES
 from okml.lightsage.experiment import Experiment
 from okml.lightsage.experiments.graphs import GAINS, REACHING
+from okml.lightsage.graph import build_graph
 from okml.lightsage.graph.ablation import GRAPHS
 from okml.lightsage.network.encoder import VARIANTS
 from okml.lightsage.settings import BaselineName, TailSettings
@@ -95,6 +96,18 @@ def test_rivals_of_a_graph_have_as_many_edges(experiment):
     assert size("full") - 1 <= size("full, cosine for swing") <= size("full")
     assert size("full, swing of all clicks") <= size("full")
     assert size("full, swing of all clicks") <= size("full, all swing of all clicks")
+
+
+def test_arms_on_other_graphs_learn_from_the_same_pairs(experiment):
+    study = experiment.study
+    data = study.data(experiment.profile.data, 0)
+    main = build_graph(data.shop.train, data.items, data.settings.graph)
+    for name in GRAPHS:
+        nodes = study._nodes(data, Arm(graph=name), 0)
+        drawn = np.column_stack([nodes.positives.item, nodes.positives.neighbor])
+        assert (drawn == main.directed.select("item", "neighbor").to_numpy()).all(), name
+        read = study.graph(data, name, 0).edges.select("item", "neighbor")
+        assert nodes.adjacency.degrees.sum() == read.height, name
 
 
 def test_intervals_hold_their_means(experiment):

@@ -43,7 +43,7 @@ class Arm(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    graph: GraphName = "full"
+    graph: GraphName = "full"  # whose neighbors an item reads; the pairs are the main graph's
     encoder: EncoderSettings = EncoderSettings()
     loss: LossSettings = LossSettings()
     negatives: NegativeSettings = NegativeSettings()
@@ -143,7 +143,10 @@ Rows = list[tuple[str, Job]]  # the name of a row of a table, and its job
 
 
 def graph_jobs(profile: LightsageProfile) -> Rows:
-    """Return LightSAGE on every graph of the ablation, and the two ends of the scale."""
+    """Return LightSAGE on every graph of the ablation, and the two ends of the scale.
+
+    Arms differ by the graph whose neighbors an item reads. Their pairs are those of the main graph.
+    """
     rows = _on_graphs(profile, profile.data, profile.graphs)
     for seed in profile.seeds:
         rows.append((FEATURES, Job(profile.data, seed, "features")))

@@ -408,7 +408,9 @@ class Study:
 
     def _nodes(self, data: RetrievalTask, arm: Arm, seed: int) -> TrainingGraph:
         features, adjacency = self.features(data), self.adjacency(data, arm.graph, seed)
-        directed = self.graph(data, arm.graph, seed).directed
+        # All arms learn from the pairs of the main graph, so that arms on other graphs differ from
+        # it by the neighbors that they read.
+        directed = self.graph(data, data.settings.main_graph, seed).directed
         if arm.positives == "walks":
             rng = np.random.default_rng([seed, 3])
             directed = walk_pairs(adjacency, self.profile.walks, WALK_LENGTH, rng)
