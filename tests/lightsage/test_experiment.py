@@ -93,6 +93,7 @@ def test_rivals_of_a_graph_have_as_many_edges(experiment):
     assert size("weak") > size("strong") + 1
     for name in CUTS:
         assert size("strong") - 1 <= size(name) <= size("strong"), name
+    assert size("strong + shuffled search") == size("strong + search")
     assert size("full") - 1 <= size("full, cosine for swing") <= size("full")
     assert size("full, swing of all clicks") <= size("full")
     assert size("full, swing of all clicks") <= size("full, all swing of all clicks")

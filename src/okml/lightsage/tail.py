@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from okml.lightsage.adjacency import Adjacency
-from okml.lightsage.graph.ablation import shuffled_within
 from okml.lightsage.network.encoder import GraphEncoder
 from okml.lightsage.ranking import Numbers, Scorer
 
@@ -100,6 +99,13 @@ class Groups:
                 distances = ((means[there] - features[item]) ** 2).sum(1)
                 group[item] = there[distances.argmin()]
         return Groups(group, self.count)
+
+
+def shuffled_within(key: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return a random permutation, ``[n]``, that keeps keys: ``key[order] == key``."""
+    order = np.empty(len(key), np.int64)
+    order[np.argsort(key, kind="stable")] = np.lexsort((rng.random(len(key)), key))
+    return order
 
 
 def group_tail(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -9,8 +10,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.lightsage.graph.edges import in_order
-from okml.lightsage.graph.events import PAGES
 from okml.lightsage.graph.graph import ItemGraph, edges_of, graph_of
+from okml.lightsage.graph.rewiring import rewired
 from okml.lightsage.graph.settings import GraphSettings, Part
 
 GraphName = Literal[
@@ -28,7 +29,6 @@ _PARTS: dict[GraphName, tuple[Part, ...]] = {
     "strong": ("strong",),
     "strong + swing": ("strong", "swing"),
     "strong + search": ("strong", "search"),
-    "strong + shuffled search": ("strong", "search"),
     "full": ("strong", "search", "swing"),
     "full, swing of all clicks": ("strong", "search", "swing"),
     "full, all swing of all clicks": ("strong", "search", "swing"),
@@ -61,15 +61,16 @@ def graph_by_name(
         items: Number of items N.
         settings: Rules and caps, the same for all graphs.
         seed: Random seed of the controls.
-        key: Key of each item, ``[N]``; shuffled searches stay among items of one key.
+        key: Key of each item, ``[N]``; a shuffled search edge joins items of the same keys.
     """
+    if name == "strong + shuffled search":
+        true = graph_by_name("strong + search", log, items, settings, seed, key)
+        return replace(true, edges=rewired(true.edges, "search", key, np.random.default_rng(seed)))
     changed = settings
     if name in ("full, swing of all clicks", "full, all swing of all clicks"):
         every = ("pdp_rec", "search", "other", "feed")
         swing = settings.swing.model_copy(update={"sources": every})
         changed = settings.model_copy(update={"swing": swing})
-    if name == "strong + shuffled search":
-        log = shuffled_queries(log, seed, key)
     edges = {part: edges_of(part, log, changed) for part in _PARTS[name]}
     merged = settings.merge.model_copy(update={"parts": _PARTS[name]})
     if name in _AS_LARGE:
@@ -122,35 +123,3 @@ def how_many(ordered: pl.DataFrame, rest: ItemGraph, most: int, most_neighbors: 
     places = new["place"].to_numpy()[known + nth <= most_neighbors]
     room = max(0, most - rest.edges.height)
     return ordered.height if len(places) <= room else int(places[room])
-
-
-def shuffled_queries(log: pl.DataFrame, seed: int, key: NDArray[np.integer]) -> pl.DataFrame:
-    """Return a log with clicks on search results shuffled among items of one key.
-
-    Queries keep their number of clicks by key, and items keep their number of clicks from search;
-    the query of a click is drawn among the clicks on items of the same key.
-
-    Args:
-        log: Cleaned log to shuffle.
-        seed: Random seed of the shuffle.
-        key: Key of each item, such as its category and type, ``[N]``.
-    """
-    clicks = log.select(
-        (pl.col("source") == "search") & (pl.col("episode") >= 0) & pl.col("action").is_in(PAGES)
-    ).to_series()
-    places = clicks.arg_true().to_numpy()
-    keys = key[log["item"].to_numpy()[places]]
-    drawn = places[shuffled_within(keys, np.random.default_rng(seed))]
-    columns = {}
-    for name in ("query", "episode"):
-        values = np.array(log[name].to_numpy())
-        values[places] = values[drawn]
-        columns[name] = pl.Series(values, dtype=log.schema[name])
-    return log.with_columns(**columns)
-
-
-def shuffled_within(key: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return a random permutation, ``[n]``, that keeps keys: ``key[order] == key``."""
-    order = np.empty(len(key), np.int64)
-    order[np.argsort(key, kind="stable")] = np.lexsort((rng.random(len(key)), key))
-    return order
