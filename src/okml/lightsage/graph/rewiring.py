@@ -33,31 +33,35 @@ def rewired(
         As many edges, in the order of ``item`` and ``neighbor``.
     """
     item, neighbor = (edges[name].to_list() for name in ("item", "neighbor"))
-    kinds = edges["part"].to_list()
     row_of = {pair: row for row, pair in enumerate(zip(item, neighbor, strict=True))}
-    joined = {frozenset(pair) for pair in row_of}
-    alike: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)  # by keys of both ends
-    for (one, other), row in row_of.items():
-        back = row_of.get((other, one))
-        keys = int(key[one]), int(key[other])
-        if back is None or {kinds[row], kinds[back]} != {part}:
-            continue
-        if (keys[0], one) < (keys[1], other):
-            alike[keys].append((row, back))
-    for keys, pairs in alike.items():
+    joined = {*row_of, *zip(neighbor, item, strict=True)}  # both directions of each pair
+    for keys, pairs in _by_keys(row_of, (edges["part"] == part).to_list(), key.tolist()).items():
         chosen = rng.integers(len(pairs), size=(ATTEMPTS * len(pairs), 2)).tolist()
-        turned = (rng.random(len(chosen)) < 0.5).tolist() if keys[0] == keys[1] else None
-        for number, (first, second) in enumerate(chosen):
+        turned = (rng.random(len(chosen)) < 0.5) & (keys[0] == keys[1])
+        for (first, second), turn in zip(chosen, turned.tolist(), strict=True):
             (a, b), (c, d) = pairs[first], pairs[second]
-            if turned is not None and turned[number]:
+            if turn:
                 c, d = d, c
-            new = frozenset((item[a], item[d])), frozenset((item[c], item[b]))
-            if any(len(pair) == 1 or pair in joined for pair in new):
+            i, j, k, m = item[a], item[b], item[c], item[d]
+            if i == m or j == k or (i, m) in joined or (k, j) in joined:
                 continue
-            joined -= {frozenset((item[a], item[b])), frozenset((item[c], item[d]))}
-            joined |= {*new}
+            joined -= {(i, j), (j, i), (k, m), (m, k)}
+            joined |= {(i, m), (m, i), (k, j), (j, k)}
             pairs[first], pairs[second] = (a, d), (c, b)
         for a, b in pairs:
             neighbor[a], neighbor[b] = item[b], item[a]
     column = pl.Series("neighbor", neighbor, edges.schema["neighbor"])
     return edges.with_columns(column).sort("item", "neighbor")
+
+
+def _by_keys(
+    row_of: dict[tuple[int, int], int], moving: list[bool], key: list[int]
+) -> dict[tuple[int, int], list[tuple[int, int]]]:
+    """Return the rows of both directions of each moving pair, by the keys of its two ends."""
+    found: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    for (one, other), row in row_of.items():
+        back = row_of.get((other, one))
+        once = (key[one], one) < (key[other], other)  # not in both directions
+        if once and back is not None and moving[row] and moving[back]:
+            found[key[one], key[other]].append((row, back))
+    return found
