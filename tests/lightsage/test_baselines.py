@@ -189,10 +189,11 @@ def test_importance_keeps_what_is_visited_most():
     assert np.sort(kept)[::-1] == pytest.approx(best / best.sum(), abs=1e-5)
     few = visit_counts(graph(), 200, 3, 0.5, np.random.default_rng(0), most=6)
     assert np.array_equal(dense_of(few), dense_of(visits.at(0, 6)))
-    table = hard_negatives(visits, 40, 3, 6, np.random.default_rng(0))
+    table = hard_negatives(visits, 40, np.arange(5, 40), 3, 6, np.random.default_rng(0))
     ranked = dense[row][table[row]]
     assert ranked.max() <= best.min()
     assert table.shape == (40, 3)
+    assert table[35:].min() >= 5  # the last five nodes are isolated and have random ones
 
 
 def test_a_draw_on_the_end_of_a_row_takes_the_last_true_neighbor():

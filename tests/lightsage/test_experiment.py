@@ -111,6 +111,28 @@ def test_arms_on_other_graphs_learn_from_the_same_pairs(experiment):
         assert nodes.adjacency.degrees.sum() == read.height, name
 
 
+def test_new_items_are_held_out_of_the_training(tmp_path):
+    study = Study(long_tailed(), tmp_path)
+    data = study.data(study.profile.data, 0)
+    opened = data.shop.train.filter(pl.col("action").is_in(["view", "click"]))["item"].unique()
+    new = set(range(data.items)) - set(opened)
+    assert new
+    alone = study._nodes(data, Arm(), 0)
+    assert set(alone.candidates) == set(opened)
+    for kind in ("similar", "random"):
+        pooled, groups = study._nodes(data, Arm(pooled=kind), 0), study.groups(data, 0, kind)
+        members = {g: np.flatnonzero(groups.group == g) for g in range(groups.count)}
+        known = {g: [i for i in items if i not in new] for g, items in members.items()}
+        ungrouped = {i for i in opened if groups.group[i] < 0}
+        assert set(pooled.candidates) == ungrouped | {data.items + g for g in known if known[g]}
+        for g, items in known.items():
+            mean = (
+                data.shop.features[items].mean(0) if items else np.zeros(pooled.features.shape[1])
+            )
+            found = pooled.features[data.items + g].numpy()
+            np.testing.assert_allclose(found, mean, rtol=1e-4, atol=1e-5)
+
+
 def test_intervals_hold_their_means(experiment):
     for frame in (experiment.graphs, experiment.networks, experiment.baselines):
         rows = frame.frames["summary"]

@@ -104,7 +104,8 @@ class TrainingGraph:
         features: Features X, ``[n, F]``, on the device of the study.
         adjacency: Row-normalized graph A, ``[n, n]``, there as well.
         positives: Positive pairs of nodes.
-        candidates: Numbers of the nodes that can be negatives.
+        candidates: Numbers of the nodes that can be negatives. New items are held out: those that
+            nobody opened in training are neither negatives nor in the means of groups.
     """
 
     features: Tensor
@@ -347,7 +348,9 @@ class Study:
             settings.restart, rng, most=max(settings.neighbors, settings.hard_last),
         )  # fmt: skip
         near = importance_neighborhoods(visits, data.items, settings.neighbors).to(self.device)
-        hard = hard_negatives(visits, data.items, settings.hard_first, settings.hard_last, rng)
+        known = np.flatnonzero(~data.cold)  # new items are held out
+        ranks = settings.hard_first, settings.hard_last
+        hard = hard_negatives(visits, data.items, known, *ranks, rng)
         torch.manual_seed(job.seed)
         features = self.features(data)
         encoder = PinSage(settings.model_copy(update={"width": profile.width}), features.shape[1])
@@ -356,7 +359,7 @@ class Study:
         pairs = PairBatches(
             Positives.of(directed, data.items), BlockReader(features, sampler),
             profile.negatives.model_copy(update={"hard": settings.hard}), profile.recipe.batch,
-            hard=hard,
+            known, hard=hard,
         )  # fmt: skip
 
         def embed() -> Tensor:
@@ -417,14 +420,13 @@ class Study:
         if arm.pooled == "no":
             positives = Positives.of(directed, data.items)
             powers = diffused(features, adjacency, arm.diffused)
-            return TrainingGraph(powers, adjacency, positives, np.arange(data.items))
+            return TrainingGraph(powers, adjacency, positives, np.flatnonzero(~data.cold))
         groups = self.groups(data, seed, arm.pooled)
-        nodes = data.items + groups.count
         return TrainingGraph(
-            group_features(features, groups),
+            group_features(features, groups.without(data.cold)),
             self.contracted(data, arm.graph, seed, arm.pooled),
-            Positives.of(contract(directed, groups), nodes),
-            np.setdiff1d(np.arange(nodes), np.flatnonzero(groups.members)),
+            Positives.of(contract(directed, groups), data.items + groups.count),
+            np.unique(groups.node()[~data.cold]),
         )
 
     def _reader(self, nodes: TrainingGraph, arm: Arm) -> Reader:

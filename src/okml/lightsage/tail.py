@@ -53,6 +53,10 @@ class Groups:
         items = np.arange(len(self.group))
         return np.where(self.members, len(items) + self.group, items)
 
+    def without(self, items: NDArray[np.bool_]) -> Groups:
+        """Return the groups without some of their members, a mask ``[N]``; groups may be empty."""
+        return Groups(np.where(items, -1, self.group), self.count)
+
     def shuffled(self, rng: np.random.Generator, key: NDArray[np.integer]) -> Groups:
         """Return groups of the same sizes with members drawn among items of the same key.
 

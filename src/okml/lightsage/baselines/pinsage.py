@@ -189,13 +189,18 @@ def importance_neighborhoods(visits: Visits, nodes: int, most: int) -> Adjacency
 
 
 def hard_negatives(
-    visits: Visits, nodes: int, first: int, last: int, rng: np.random.Generator
+    visits: Visits,
+    nodes: int,
+    known: NDArray[np.integer],
+    first: int,
+    last: int,
+    rng: np.random.Generator,
 ) -> Numbers32:
     """Return the nodes at visit ranks ``first`` to ``last - 1``, ``[N, last - first]``.
 
-    Missing ranks are filled with random nodes.
+    Missing ranks are filled with random nodes of ``known``, node numbers ``[m]``.
     """
-    table = rng.integers(nodes, size=(nodes, last - first), dtype=np.int32)
+    table = rng.choice(known.astype(np.int32), size=(nodes, last - first))
     far = visits.at(first, last)
     table[far.source, far.rank - first] = far.target
     return table
