@@ -24,7 +24,7 @@ def measure_networks(study: Study) -> StepResult:
         result.measure(loss, comparison.difference("V4", "V0"))
         result.measure(control, comparison.difference("V4", NO_GRAPH))
         result.compare(loss, control, comparison.difference(NO_GRAPH, "V0"))
-        result.log("rising_networks", study.not_flat(rows, ("V0", "V4")), exact=True)
+        result.log("rising_networks", study.not_flat(rows, ("V0", "V4", NO_GRAPH)), exact=True)
     seconds = []
     for name, job in rows:
         trained = study.encoder(job)
