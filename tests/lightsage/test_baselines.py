@@ -21,7 +21,11 @@ from okml.lightsage.baselines.untrained import (
     feature_scorer,
     popularity_scorer,
     random_scorer,
+    truth_scorer,
 )
+from okml.lightsage.shop import ShopSettings
+from okml.lightsage.shop.catalog import draw_listings
+from okml.lightsage.shop.visits import similar_items
 from okml.lightsage.training.trainer import Hyperparameters
 from tests.lightsage.toys import edge_frame, features, graph
 
@@ -77,6 +81,38 @@ def worlds_apart(vectors):
     scores = vectors @ vectors.T
     inside = (scores[:10, :10].mean() + scores[10:20, 10:20].mean()) / 2
     return inside - scores[:10, 10:20].mean()
+
+
+def test_the_truth_ranks_by_the_chance_of_a_click_so_that_no_other_order_hits_more():
+    settings = ShopSettings(items=150, leaves=3, candidates=30)
+    listings = draw_listings(settings, np.random.default_rng(0))
+    page, _ = similar_items(listings, settings)
+    scores = truth_scorer(torch.from_numpy(page.likeliest))(torch.arange(150)).numpy()
+    # The generator's law, written anew: distance and popularity within the leaf.
+    position, popularity = listings.position, listings.popularity
+    squared = np.square(position[:, None] - position[None]).mean(-1)
+    logits = 0.5 * np.log(popularity) - squared / settings.candidate_temperature
+    logits[listings.leaf[:, None] != listings.leaf] = -np.inf
+    np.fill_diagonal(logits, -np.inf)
+    best = np.argsort(-logits, axis=1)
+    assert (np.argsort(-scores, axis=1)[:, :10] == best[:, :10]).all()
+    chances = np.exp(logits - logits.max(1, keepdims=True))
+    np.put_along_axis(chances, best[:, 30:], 0, axis=1)  # a page shows thirty
+    chances /= chances.sum(1, keepdims=True)
+
+    def expected_hits(scores):
+        first = np.argsort(-scores, axis=1)[:, :10]
+        return np.take_along_axis(chances, first, axis=1).sum(1)
+
+    np.fill_diagonal(squared, np.inf)
+    for other in (-squared, np.tile(popularity, (150, 1))):
+        assert (expected_hits(scores) >= expected_hits(other) - 1e-9).all()
+        assert expected_hits(scores).mean() > expected_hits(other).mean()
+
+
+def test_the_truth_of_an_item_alone_in_its_leaf_is_nothing():
+    likeliest = torch.tensor([[1, 2], [0, -1], [-1, -1]])
+    assert truth_scorer(likeliest)(ITEMS).tolist() == [[0, 2, 1], [0, 0, 0]]
 
 
 def test_item2vec_puts_items_of_one_session_together():

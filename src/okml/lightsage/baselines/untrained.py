@@ -76,12 +76,23 @@ def edge_scorer(edges: pl.DataFrame, items: int, device: torch.device) -> Scorer
     return score
 
 
-def truth_scorer(truth: Tensor) -> Scorer:
-    """Score by minus the mean squared distance of the positions behind clicks, ``[N, L]``."""
-    squares = (truth**2).sum(1)
+def truth_scorer(likeliest: Tensor) -> Scorer:
+    """Score by the order of the probabilities that synthetic clicks are drawn from.
 
-    def score(items: Tensor) -> Tensor:
-        distance = squares[items].unsqueeze(1) + squares - 2 * truth[items] @ truth.T
-        return (-distance / truth.shape[1]).float()
+    The test pairs of the synthetic shop are clicks on the page of the viewed item, so no scorer
+    that knows the viewed item alone has a higher expected hit rate. The order includes the
+    popularity of items, which attracts clicks there, beside their distance.
+
+    Args:
+        likeliest: Items that a click on each item's page can lead to, the likeliest first,
+            ``[N, M]``, padded with -1.
+    """
+    items, most = likeliest.shape
+    places = torch.arange(most, 0, -1).float()
+
+    def score(queries: Tensor) -> Tensor:
+        chosen = likeliest[queries].long() + 1  # [q, M]
+        scores = torch.zeros(len(queries), items + 1)  # the first column takes the padding
+        return scores.scatter_(1, chosen, places.expand(chosen.shape))[:, 1:]
 
     return score
