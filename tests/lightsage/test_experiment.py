@@ -16,6 +16,8 @@ from okml.lightsage.arms import (
     BY_FEATURES,
     CUTS,
     FEATURES,
+    HIDDEN,
+    NETWORK,
     OWN,
     TREATMENTS,
     TRUTH,
@@ -99,6 +101,46 @@ def test_rivals_of_a_graph_have_as_many_edges(experiment):
     assert size("full, swing of all clicks") <= size("full, all swing of all clicks")
 
 
+def test_a_gain_is_measured_beside_the_edges_that_differ(experiment):
+    study, found = experiment.study, experiment.graphs
+    data, jobs = study.data(experiment.profile.data, 0), dict(graph_jobs(experiment.profile))
+    for gain in GAINS:
+        name = f"{gain.metric}_beside_other_edges"
+        assert gain.few or name not in found.metrics
+        if not gain.few:
+            continue
+        rows = [
+            {i: set(row) for i, row in graph.group_by("item").agg("neighbor").iter_rows()}
+            for graph in (study.graph(data, graph, 0).edges for graph in gain.graphs)
+        ]
+        changed = {i for i in range(data.items) if rows[0].get(i) != rows[1].get(i)}
+        ends = zip(data.test.item, data.test.target, strict=True)
+        beside = np.array([bool(changed & {*pair}) for pair in ends])
+        assert found.values(f"{gain.metric}_share_beside_other_edges") == [beside.mean()]
+        assert (name in found.metrics) == beside.any()
+        if not beside.any():
+            continue
+        one, other = (study.outcome(jobs[graph]).hits[beside] for graph in gain.graphs)
+        assert found.values(name) == pytest.approx([(one - other).mean()])
+
+
+def test_shuffled_edges_that_are_true_are_counted(experiment):
+    study = experiment.study
+    data = study.data(experiment.profile.data, 0)
+    true, shuffled = (
+        {
+            tuple(row)
+            for row in study.graph(data, name, 0)
+            .edges.filter(part="search")
+            .select("item", "neighbor")
+            .iter_rows()
+        }
+        for name in ("strong + search", "strong + shuffled search")
+    )
+    share = len(true & shuffled) / len(true)
+    assert experiment.graphs.values("true_edges_among_shuffled") == pytest.approx([share])
+
+
 def test_arms_on_other_graphs_learn_from_the_same_pairs(experiment):
     study = experiment.study
     data = study.data(experiment.profile.data, 0)
@@ -150,6 +192,25 @@ def test_the_tail_has_every_row_and_own_vectors_are_the_reference(experiment):
     buckets = experiment.tail.frames["buckets"].filter(arm=OWN.name)
     data = experiment.study.data(experiment.profile.data, 0)
     assert buckets["pairs"].sum() == len(data.test)
+
+
+def test_hidden_neighborhoods_and_popularity_have_their_own_gains(experiment):
+    seeds = experiment.tail.frames["seeds"]
+    hits = {row["arm"]: row for row in seeds.to_dicts()}
+    columns = {"hr10": "hr@10", "tail_target": "tail target", "cold_hr10": "cold"}
+    for name, column in columns.items():
+        gain = hits[HIDDEN.name][column] - hits[OWN.name][column]
+        found = experiment.tail.values(f"hidden_neighborhoods_{name}_gain")
+        assert found == pytest.approx([gain])
+    hits = {row["arm"]: row for row in experiment.baselines.frames["seeds"].to_dicts()}
+    for suffix, column in (
+        ("", "hr@10"),
+        ("_on_tail", "tail"),
+        ("_on_tail_targets", "tail target"),
+    ):
+        gain = hits["popularity"][column] - hits[NETWORK][column]
+        found = experiment.baselines.values(f"main_popularity_hr10_gain_over_network{suffix}")
+        assert found == pytest.approx([gain])
 
 
 def test_the_exact_index_loses_nothing(experiment):

@@ -121,6 +121,7 @@ JOINED_SERVED = TailTreatment("trained alone, new items join groups", "no", "iso
 RANDOM = TailTreatment(
     "trained pooled at random in a type, similar groups served", "random", "isolated"
 )
+HIDDEN = TailTreatment("trained with hidden neighborhoods, own vectors", "no", "own", hidden=True)
 TREATMENTS = (
     OWN,
     TailTreatment("trained pooled, own vectors", "similar", "own"),
@@ -133,7 +134,7 @@ TREATMENTS = (
     KEY_SERVED,
     LARGE_SERVED,
     JOINED_SERVED,
-    TailTreatment("trained with hidden neighborhoods, own vectors", "no", "own", hidden=True),
+    HIDDEN,
 )
 FEW_TREATMENTS = (
     OWN, DIGEST, SERVED, RANDOM, RANDOM_SERVED, KEY_SERVED, LARGE_SERVED, JOINED_SERVED,

@@ -11,7 +11,13 @@ from okml.lightsage.study import Study
 from okml.steps import StepResult
 
 # Slices of the pairs, and what they add to the name of a metric.
-PARTS = {"hr@10": "", "head": "_on_head", "tail": "_on_tail", "cold": "_on_cold"}
+PARTS = {
+    "hr@10": "",
+    "head": "_on_head",
+    "tail": "_on_tail",
+    "tail target": "_on_tail_targets",
+    "cold": "_on_cold",
+}
 
 
 def measure_baselines(study: Study) -> StepResult:
@@ -19,6 +25,8 @@ def measure_baselines(study: Study) -> StepResult:
     rows, result = baseline_jobs(study.profile), StepResult()
     comparison = study.compare(rows, NETWORK)
     measure_rival(study, result, comparison, rows, study.profile.data, "main_")
+    popular = "main_popularity_hr10_gain_over_network"
+    _measure_parts(result, comparison, popular, ("popularity", NETWORK))
     summary = comparison.summary().join(_budgets(study, rows), on="arm", maintain_order="left")
     result.frames = {"summary": summary, "seeds": comparison.per_seed()}
     return result
@@ -71,16 +79,23 @@ def measure_rival(
     if not settings.baselines:
         return
     rival = study.best(rows, settings.baselines)
-    for part, suffix in PARTS.items():
-        if all(slices(data)[part].any() for data in comparison.data.values()):
-            name = f"{prefix}hr10_gain_over_best_rival{suffix}"
-            measure_gain(result, comparison, name, (NETWORK, rival), part=part)
+    name = f"{prefix}hr10_gain_over_best_rival"
+    _measure_parts(result, comparison, name, (NETWORK, rival))
     name = f"{prefix}hr10_gain_over_best_rival_with_item_vectors"
     measure_gain(result, comparison, name, (WITH_IDS, rival))
     for metric, network in (("rising_rivals", NETWORK), ("rising_with_item_vectors", WITH_IDS)):
         result.log(f"{prefix}{metric}", study.not_flat(rows, (network, rival)), exact=True)
     label = study.data(settings, study.profile.seeds[0]).label
     result.notes.append(f"the best rival on {label}, by validation: {rival}")
+
+
+def _measure_parts(
+    result: StepResult, comparison: PairedComparison, name: str, arms: tuple[str, str]
+) -> None:
+    """Measure a gain on each slice of the pairs that no seed has empty."""
+    for part, suffix in PARTS.items():
+        if all(slices(data)[part].any() for data in comparison.data.values()):
+            measure_gain(result, comparison, f"{name}{suffix}", arms, part=part)
 
 
 def _budgets(study: Study, rows: Rows) -> pl.DataFrame:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from okml.ledger import Estimate, estimate_difference, estimate_over_seeds
 from okml.lightsage.arms import CUTS, Rows, graph_jobs, in_view_jobs, scarce_search_jobs
@@ -16,6 +18,8 @@ from okml.lightsage.study import Study
 from okml.steps import StepResult
 
 STRONG: GraphName = "strong"
+SEARCH: GraphName = "strong + search"
+SHUFFLED: GraphName = "strong + shuffled search"
 
 
 class Gain(NamedTuple):
@@ -25,6 +29,7 @@ class Gain(NamedTuple):
     graphs: tuple[GraphName, GraphName]
     control: str = ""  # metric of the control
     controls: tuple[GraphName, ...] = ()  # validation chooses one
+    few: bool = False  # whether few edges differ, so that pairs beside them are measured, too
 
 
 GAINS = (
@@ -47,8 +52,9 @@ GAINS = (
         ("full", "full, cosine for swing"),
         "neither_hr10_gain_over_cosine",
         ("strong + search",),
+        few=True,
     ),
-    Gain("strong_input_hr10_gain", ("full", "full, swing of all clicks")),
+    Gain("strong_input_hr10_gain", ("full", "full, swing of all clicks"), few=True),
     Gain("strong_input_hr10_gain_over_all", ("full", "full, all swing of all clicks")),
 )
 IN_VIEW = Gain(
@@ -69,6 +75,10 @@ def measure_graphs(study: Study) -> StepResult:
     comparison = study.compare(jobs, "full")
     for gain in GAINS:
         _measure(result, study, comparison, jobs, gain)
+        if gain.few and set(gain.graphs) <= set(profile.graphs):
+            _measure_beside_edges(result, study, comparison, gain)
+    if {SEARCH, SHUFFLED} <= set(profile.graphs):
+        _count_true_edges(result, study, comparison)
     result.measure("hr10", comparison.estimate("full"))
     for metric, name in REACHING.items():
         if {name, STRONG} <= set(profile.graphs):
@@ -126,6 +136,51 @@ def _measure(
         arms.append(control[1])
     measure_gain(result, comparison, gain.metric, gain.graphs, control)
     result.log(f"rising_in_{gain.metric}", study.not_flat(rows, arms), exact=True)
+
+
+def _measure_beside_edges(
+    result: StepResult, study: Study, comparison: PairedComparison, gain: Gain
+) -> None:
+    """Measure a gain on the test pairs beside edges that only one of the graphs has."""
+    beside = {}
+    for seed, data in comparison.data.items():
+        one, other = (study.graph(data, name, seed).edges for name in gain.graphs)
+        changed = changed_items(one, other, data.items)
+        beside[seed] = changed[data.test.item] | changed[data.test.target]
+        share = float(beside[seed].mean())
+        result.log(f"{gain.metric}_share_beside_other_edges", share, seed=seed)
+    if all(mask.any() for mask in beside.values()):
+        name = f"{gain.metric}_beside_other_edges"
+        measure_gain(result, comparison, name, gain.graphs, part=beside)
+
+
+def changed_items(one: pl.DataFrame, other: pl.DataFrame, items: int) -> NDArray[np.bool_]:
+    """Return the items with a neighbor that only one of two graphs has, ``[N]``.
+
+    Args:
+        one: Edges ``item, neighbor`` of a graph, in both directions.
+        other: Edges of another graph of the same items.
+        items: Number of items N.
+    """
+    ends = ["item", "neighbor"]
+    alone = [a.join(b, on=ends, how="anti") for a, b in ((one, other), (other, one))]
+    changed = np.zeros(items, bool)
+    changed[pl.concat(frame.select("item") for frame in alone).to_series().to_numpy()] = True
+    return changed
+
+
+def _count_true_edges(result: StepResult, study: Study, comparison: PairedComparison) -> None:
+    """Log the share of shuffled search edges that are search edges.
+
+    It is large where few other pairs have the same categories and types.
+    """
+    for seed, data in comparison.data.items():
+        shuffled, true = (
+            study.graph(data, name, seed).edges.filter(part="search") for name in (SHUFFLED, SEARCH)
+        )
+        common = shuffled.join(true, on=["item", "neighbor"], how="semi").height
+        share = common / max(1, shuffled.height)
+        result.log("true_edges_among_shuffled", share, seed=seed)
 
 
 def _reaching_further(data: TaskSettings) -> dict[str, TaskSettings]:
