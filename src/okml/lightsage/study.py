@@ -379,7 +379,7 @@ class Study:
             profile, settings = self.profile, self.profile.item2vec
             rate = settings.learning_rate * (job.rate or 1.0)
             changes = {"width": profile.width, "learning_rate": rate}
-            # A session is a sentence, whose words are the graph's strong actions.
+            # A session is a sentence, whose words are what Swing reads: all but feed clicks.
             vectors, validations = item2vec(
                 user_items(data.shop.train, _over("session", job.data.graph.swing)), data.items,
                 settings.model_copy(update=changes), job.seed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import polars as pl
 
 from okml.lightsage.arms import NETWORK, WITH_IDS, Rows, baseline_jobs, on_graph
@@ -25,8 +27,9 @@ def measure_baselines(study: Study) -> StepResult:
     rows, result = baseline_jobs(study.profile), StepResult()
     comparison = study.compare(rows, NETWORK)
     measure_rival(study, result, comparison, rows, study.profile.data, "main_")
-    popular = "main_popularity_hr10_gain_over_network"
-    _measure_parts(result, comparison, popular, ("popularity", NETWORK))
+    for part, suffix in _parts(comparison):
+        name = f"main_popularity_hr10_gain_over_network{suffix}"
+        measure_gain(result, comparison, name, ("popularity", NETWORK), part=part)
     summary = comparison.summary().join(_budgets(study, rows), on="arm", maintain_order="left")
     result.frames = {"summary": summary, "seeds": comparison.per_seed()}
     return result
@@ -79,8 +82,9 @@ def measure_rival(
     if not settings.baselines:
         return
     rival = study.best(rows, settings.baselines)
-    name = f"{prefix}hr10_gain_over_best_rival"
-    _measure_parts(result, comparison, name, (NETWORK, rival))
+    for part, suffix in _parts(comparison):
+        name = f"{prefix}hr10_gain_over_best_rival{suffix}"
+        measure_gain(result, comparison, name, (NETWORK, rival), part=part)
     name = f"{prefix}hr10_gain_over_best_rival_with_item_vectors"
     measure_gain(result, comparison, name, (WITH_IDS, rival))
     for metric, network in (("rising_rivals", NETWORK), ("rising_with_item_vectors", WITH_IDS)):
@@ -89,13 +93,11 @@ def measure_rival(
     result.notes.append(f"the best rival on {label}, by validation: {rival}")
 
 
-def _measure_parts(
-    result: StepResult, comparison: PairedComparison, name: str, arms: tuple[str, str]
-) -> None:
-    """Measure a gain on each slice of the pairs that no seed has empty."""
+def _parts(comparison: PairedComparison) -> Iterator[tuple[str, str]]:
+    """Yield the slices of ``PARTS`` that no seed has empty, with what they add to a name."""
     for part, suffix in PARTS.items():
         if all(slices(data)[part].any() for data in comparison.data.values()):
-            measure_gain(result, comparison, f"{name}{suffix}", arms, part=part)
+            yield part, suffix
 
 
 def _budgets(study: Study, rows: Rows) -> pl.DataFrame:

@@ -82,11 +82,14 @@ def _measure(result: StepResult, comparison: PairedComparison) -> None:
     result.compare("joined_cold_hr10_gain", no_graph[0], over_features)
     gain("head_hr10_loss", (OWN, DIGEST), "head")
     gain("served_head_hr10_loss", (OWN, SERVED), "head")
-    for part, name in (("tail", "tail"), ("tail target", "tail_target")):
-        random = f"random_pooled_training_{name}_gain", RANDOM.name
-        gain(f"pooled_training_{name}_gain", (DIGEST, SERVED), part, random)
-    for part, name in (("hr@10", "hr10"), ("tail target", "tail_target"), ("cold", "cold_hr10")):
-        gain(f"hidden_neighborhoods_{name}_gain", (HIDDEN, OWN), part)
+    for name, part in (
+        ("pooled_training_tail_gain", "tail"),
+        ("pooled_training_tail_target_gain", "tail target"),
+    ):
+        gain(name, (DIGEST, SERVED), part, (f"random_{name}", RANDOM.name))
+    gain("hidden_neighborhoods_hr10_gain", (HIDDEN, OWN), "hr@10")
+    gain("hidden_neighborhoods_tail_target_gain", (HIDDEN, OWN), "tail target")
+    gain("hidden_neighborhoods_cold_hr10_gain", (HIDDEN, OWN), "cold")
 
 
 def _by_bucket(hits: pl.DataFrame) -> pl.DataFrame:
