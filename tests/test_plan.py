@@ -12,11 +12,8 @@ from okml.plan import (
     CPU_WORKERS,
     Item,
     Plan,
-    checkpoints,
     over_budget,
     processes_gib,
-    product,
-    summed,
     training_memory,
 )
 from okml.profile import Budget, Profile
@@ -34,7 +31,7 @@ def test_a_plan_is_the_sum_of_its_items(profile: Profile, gpu_gib: float) -> Non
     budget = profile.budget.model_copy(update={"gpu_memory_gib": gpu_gib})
     found = Plan.of(
         profile.model_copy(update={"budget": budget}),
-        sizes=items("", 7), hours=items("h", 1, 0.5), memory=items("GiB", 3, 4),
+        sizes=items("", 7), hours=items("h", 1, 0.5), device=items("GiB", 3, 4),
         disk=items("GiB", 5, 6), first=items("", 8), device_gib=4, memory_gib=5, data=["a"],
     )  # fmt: skip
     assert (found.hours, found.disk_gib, found.memory_gib) == (1.5, 11, 5)
@@ -44,19 +41,18 @@ def test_a_plan_is_the_sum_of_its_items(profile: Profile, gpu_gib: float) -> Non
 
 def test_upper_bounds_of_the_disk_are_added_up_apart(profile: Profile) -> None:
     data = Item(what="data", value=2, unit="GiB", follows_from="a test")
-    stored = checkpoints(2**30, at_most=True)
+    stored = Item(what="checkpoints", value=8, unit="GiB", follows_from="a test")
     found = Plan.of(
-        profile, hours=[], memory=[stored], disk=[data, stored, checkpoints(2**30)],
-        device_gib=0, memory_gib=0, data=(),
+        profile, hours=[], device=[], disk=[data, stored.bounded(), stored], data=(),
     )  # fmt: skip
     assert (found.disk_gib, found.disk_bound_gib) == (18, 8)
 
 
 def test_a_formula_names_what_its_amount_is_made_of() -> None:
-    weights = product("weights", bytes=16, parameters=2**26)
+    weights = Item.product("weights", bytes=16, parameters=2**26)
     assert (weights.value, weights.unit) == (1, "GiB")
     assert weights.follows_from == "16 bytes · 67,108,864 parameters"
-    both = summed("a checkpoint", weights=GIB, moments_of_Adam=2 * GIB)
+    both = Item.sum("a checkpoint", weights=GIB, moments_of_Adam=2 * GIB)
     assert (both.value, both.follows_from) == (3, "1 GiB of weights + 2 GiB of moments of Adam")
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from pydantic import Field
 
@@ -20,43 +18,31 @@ CPU_WORKERS = 2  # processes that train on the two cores of the smaller scales
 PROCESS_GIB = 0.52  # interpreter, torch and frames: 0.45 to 0.58 after the first step at smoke
 CARD_PROCESS_GIB = 2.0  # a process with a card holds the card's libraries; an estimate
 PASSES = 3  # a forward pass, and a backward pass that costs twice as much
+ACTIVATIONS = 34  # numbers that a block keeps for a token and a unit of width, as in GPT-2
 RANKING_BYTES = 2**26  # a chunk of the scores of a ranking
 
 
-@dataclass(frozen=True)
-class LogSize:
-    """The counts of a log, known before it is read.
-
-    Attributes:
-        events: Number of events.
-        items: Number of items.
-        users: Number of users or sessions; 0 if unknown.
-        kept: Number of events after the filters.
-        rows: Number of training rows, or of windows, of an epoch.
-        tests: Number of test rows.
-        features: Number of features of an item.
-        days: Days from first to last event, or periods of a log without dates; 0 if unknown.
-        exact: Whether the numbers were counted; otherwise they are published, or bounds.
-    """
+class LogSize(NamedTuple):
+    """The counts of a log, known before it is read."""
 
     events: int
     items: int
-    users: int = 0
-    kept: int = 0
-    rows: int = 0
-    tests: int = 0
-    features: int = 0
-    days: int = 0
-    exact: bool = True
+    users: int = 0  # users or sessions; 0 if unknown
+    kept: int = 0  # events after the filters
+    rows: int = 0  # training rows, or windows, of an epoch
+    tests: int = 0  # test rows
+    features: int = 0  # features of an item
+    days: int = 0  # from first to last event, or periods of a log without dates; 0 if unknown
+    exact: bool = True  # whether the numbers were counted; otherwise they are published, or bounds
 
 
 # Counts of the files; chapters replace those that their protocols change.
 LOGS = {
-    "ml_100k": LogSize(100_000, 1_682, 943),
-    "ml_1m": LogSize(1_000_209, 3_706, 6_040),
-    "ml_20m": LogSize(20_000_263, 26_744, 138_493),
-    "ml_25m": LogSize(25_000_095, 59_047, 162_541),
-    "ader_yoochoose": LogSize(3_370_578, 25_958, 816_019),
+    "ml_100k": LogSize(100_000, 1_682, 943, days=215),
+    "ml_1m": LogSize(1_000_209, 3_706, 6_040, days=1_039),
+    "ml_20m": LogSize(20_000_263, 26_744, 138_493, days=7_386),
+    "ml_25m": LogSize(25_000_095, 59_047, 162_541, days=9_082),
+    "ader_yoochoose": LogSize(3_370_578, 25_958, 816_019, days=17),
     "gowalla_merged": LogSize(3_981_334, 1_280_969),
     "amazon_electronics": LogSize(7_824_482, 476_002),
 }
@@ -72,46 +58,37 @@ class Item(Frozen):
     in_data_folder: bool = False  # whether files are in the data folder, not in the run's
     at_most: bool = False  # whether it is an upper bound, which a run may stay far below
 
+    @classmethod
+    def gib(cls, what: str, size: float, why: str, *, in_data_folder: bool = False) -> Self:
+        """Return an amount of memory or disk, of a size in bytes."""
+        return cls(what=what, value=size / GIB, unit="GiB", follows_from=why,
+                   in_data_folder=in_data_folder)  # fmt: skip
 
-def in_gib(
-    what: str,
-    size: float,
-    follows_from: str,
-    *,
-    in_data_folder: bool = False,
-    at_most: bool = False,
-) -> Item:
-    """Return an amount of memory or disk, of a size in bytes, as an item."""
-    return Item(what=what, value=size / GIB, unit="GiB", follows_from=follows_from,
-                in_data_folder=in_data_folder, at_most=at_most)  # fmt: skip
+    @classmethod
+    def hours(cls, what: str, seconds: float, why: str) -> Self:
+        """Return a time in seconds."""
+        return cls(what=what, value=seconds / 3600, unit="h", follows_from=why)
 
+    @classmethod
+    def number(cls, what: str, value: float, why: str, unit: str = "") -> Self:
+        """Return a number, such as that of parameters or of rows."""
+        return cls(what=what, value=value, unit=unit, follows_from=why)
 
-def in_hours(what: str, seconds: float, follows_from: str) -> Item:
-    """Return a time in seconds as an item."""
-    return Item(what=what, value=seconds / 3600, unit="h", follows_from=follows_from)
+    @classmethod
+    def product(cls, what: str, **factors: float) -> Self:
+        """Return an amount that is a product of named factors, bytes among them."""
+        formula = " · ".join(f"{value:,} {name}" for name, value in factors.items())
+        return cls.gib(what, math.prod(factors.values()), formula.replace("_", " "))
 
+    @classmethod
+    def sum(cls, what: str, **sizes: float) -> Self:
+        """Return an amount that is a sum of named sizes in bytes."""
+        formula = " + ".join(f"{size / GIB:.3g} GiB of {name}" for name, size in sizes.items())
+        return cls.gib(what, sum(sizes.values()), formula.replace("_", " "))
 
-def counted(
-    what: str, value: float, follows_from: str, unit: str = "", *, at_most: bool = False
-) -> Item:
-    """Return a number, such as that of parameters or of rows, as an item."""
-    return Item(what=what, value=value, unit=unit, follows_from=follows_from, at_most=at_most)
-
-
-def product(what: str, **factors: float) -> Item:
-    """Return an amount that is a product of named factors, bytes among them, as an item."""
-    formula = " · ".join(f"{value:,} {_words(name)}" for name, value in factors.items())
-    return in_gib(what, math.prod(factors.values()), formula)
-
-
-def summed(what: str, **sizes: float) -> Item:
-    """Return an amount that is a sum of named sizes in bytes as an item."""
-    parts = (f"{size / GIB:.3g} GiB of {_words(name)}" for name, size in sizes.items())
-    return in_gib(what, sum(sizes.values()), " + ".join(parts))
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+    def bounded(self, is_bound: bool = True) -> Self:
+        """Return the item, marked as an upper bound if it is one."""
+        return self.model_copy(update={"at_most": is_bound})
 
 
 def sum_of(items: Iterable[Item]) -> float:
@@ -150,33 +127,29 @@ class Plan(Frozen):
         profile: Profile,
         *,
         hours: Sequence[Item],
-        memory: Sequence[Item],
+        device: Sequence[Item],
         disk: Sequence[Item],
-        device_gib: float,
-        memory_gib: float,
-        data: Sequence[str],
+        data: Iterable[str],
+        beside: Sequence[Item] = (),
+        device_gib: float | None = None,
+        memory_gib: float | None = None,
         sizes: Sequence[Item] = (),
         first: Sequence[Item] = (),
         shared_gib: float = 0.0,
-        filled_first: Mapping[Path, str] | None = None,
+        filled_first: Mapping[str, str] | None = None,
         jobs: int = 1,
     ) -> Self:
         """Return the plan that items add up to.
 
-        Args:
-            profile: The settings of the run.
-            hours: The work, one part after the other.
-            memory: What is held, on a card or beside it; not all of it at one time.
-            disk: What is on disk at the end.
-            device_gib: The memory of one GPU, which counts if the profile is meant for one.
-            memory_gib: The memory of all processes; with a GPU, of one card's.
-            data: Names of the catalog, of data fetched by hand, or of local folders.
-            sizes: The sizes that the items follow from, such as parameters.
-            first: What a person has to do before.
-            shared_gib: The memory in which processes hand each other tensors.
-            filled_first: Folders that a person fills before, and the command for each.
-            jobs: The number of trainings, which several cards share.
+        ``device`` is what trainings hold on their device, of which ``device_gib`` is held at one
+        time; None: all of it. ``beside`` is what processes hold besides, and ``memory_gib`` is what
+        they hold together; None: it follows from the other two. ``sizes`` are what other items
+        follow from, such as parameters, and ``first`` is what a person has to do before.
         """
+        if device_gib is None:
+            device_gib = sum_of(device)
+        if memory_gib is None:
+            memory_gib = processes_gib(profile, device_gib) + sum_of(beside)
         return cls(
             chapter=profile.chapter,
             profile=profile.name,
@@ -184,44 +157,12 @@ class Plan(Frozen):
             memory_gib=memory_gib,
             disk_gib=sum_of(disk),
             hours=sum_of(hours),
-            items=(*sizes, *hours, *memory, *disk, *first),
-            data=tuple(data),
+            items=(*sizes, *hours, *device, *beside, *disk, *first),
+            data=tuple(dict.fromkeys(data)),
             shared_gib=shared_gib,
-            filled_first={str(folder): how for folder, how in (filled_first or {}).items()},
+            filled_first=dict(filled_first or {}),
             jobs=jobs,
             disk_bound_gib=sum_of(item for item in disk if item.at_most),
-        )
-
-    @classmethod
-    def of_logs(
-        cls,
-        profile: Profile,
-        *,
-        hours: Sequence[Item],
-        device: Sequence[Item],
-        loading: Item,
-        disk: Sequence[Item],
-        data: Sequence[str],
-        jobs: int,
-        sizes: Sequence[Item] = (),
-    ) -> Self:
-        """Return the plan of a run whose processes train on logs of events.
-
-        Args as for :meth:`of`, and:
-            device: What a training holds on its device.
-            loading: What the largest log takes while it is read.
-        """
-        held = sum_of(device)
-        return cls.of(
-            profile,
-            sizes=sizes,
-            hours=hours,
-            memory=[*device, loading],
-            disk=disk,
-            device_gib=held,
-            memory_gib=processes_gib(profile, held) + loading.value,
-            data=data,
-            jobs=jobs,
         )
 
 
@@ -248,19 +189,10 @@ def training_memory(parameters: int, *, copies: int = 4, finished: int, chunk: i
             matrices too.
     """
     return [
-        product("weights, gradients and Adam", bytes=4, copies=copies, parameters=parameters),
-        product("the latest finished trainings", of_each=RECENT, bytes=4, parameters=finished),
-        product("scores of a chunk", matrices=3, bytes=max(chunk, RANKING_BYTES)),
+        Item.product("weights, gradients and Adam", bytes=4, copies=copies, parameters=parameters),
+        Item.product("the latest finished trainings", of_each=RECENT, bytes=4, parameters=finished),
+        Item.product("scores of a chunk", matrices=3, bytes=max(chunk, RANKING_BYTES)),
     ]
-
-
-def checkpoints(numbers: int, *, at_most: bool = False) -> Item:
-    """Return the disk space of the newest and the best checkpoint of all trainings.
-
-    One checkpoint of each holds so many numbers together: parameters and the moments of Adam.
-    """
-    space = product("checkpoints on disk", checkpoints=2, bytes=4, numbers=numbers)
-    return space.model_copy(update={"at_most": at_most})
 
 
 def over_budget(plan: Plan, profile: Profile) -> list[str]:
@@ -284,13 +216,9 @@ def downloads(names: Iterable[str], what: str = "data on disk") -> Item:
     sizes = {name: catalog()[name].bytes or 0 for name in names}
     told = ", ".join(f"{name} {size / GIB:.2f}" for name, size in sizes.items())
     why = f"sizes in the catalog: {told or 'none is needed'}"
-    return in_gib(what, sum(sizes.values()), why, in_data_folder=True)
+    return Item.gib(what, sum(sizes.values()), why, in_data_folder=True)
 
 
 def reading(events: int, bytes_an_event: int) -> Item:
     """Return the memory needed to read the largest log."""
-    return in_gib(
-        "the largest log while it is read",
-        bytes_an_event * events,
-        f"{events:,} events · {bytes_an_event} bytes",
-    )
+    return Item.product("the largest log while it is read", events=events, bytes=bytes_an_event)

@@ -28,6 +28,7 @@ from okml.strec.config import PROFILES
 from okml.strec.experiment import Experiment
 from okml.strec.experiments.candidates import FULL, LAST
 from okml.strec.experiments.quality import mean_of_rows
+from okml.strec.experiments.sweep import BAND
 from okml.strec.figures import attention, costs, quality, sampling
 from okml.strec.relaxation import RelaxationSettings
 from okml.strec.schedule import RELEASED
@@ -221,6 +222,27 @@ def test_the_table_of_quality_says_what_each_arm_could_spend_and_did(experiment)
     )
 
 
+def test_validation_picks_the_schedule_and_the_length(experiment):
+    frames, metrics = experiment.sweep.frames, experiment.sweep.metrics
+    mean = pl.col("validation").mean()
+    validated = frames["costs"].group_by("arm", maintain_order=True).agg(mean)
+    inside = frames["sweep"].filter(
+        pl.col("sparsity").is_between(*BAND), pl.col("sample") == "learned"
+    )
+    ranked = inside.join(validated, on="arm", maintain_order="left")
+    worst = ranked.row(ranked["validation"].arg_min(), named=True)  # the first of equal ones
+    assert metrics["worst_ndcg_gain_in_band"].mean == pytest.approx(worst["difference"])
+    summary = experiment.quality.frames["summary"].filter(data="ml_20m")
+    costs = experiment.quality.frames["costs"].filter(
+        pl.col("data") == "ml_20m", pl.col("arm").str.starts_with("newest")
+    )
+    lengths = costs.group_by("arm", maintain_order=True).agg(mean)
+    newest = lengths["arm"][lengths["validation"].arg_max()]
+    ndcg = {arm: summary.filter(arm=arm)["ndcg@10"].item() for arm in ("strec", newest)}
+    gain = experiment.quality.metrics["ndcg_gain_over_newest"].mean
+    assert gain == pytest.approx(ndcg["strec"] - ndcg[newest])
+
+
 def test_attention_of_an_untrained_network_has_rank_one(experiment):
     assert min(experiment.attention.values("untrained_first_singular_energy")) > 0.99
     maps = experiment.attention.frames["maps"]
@@ -228,6 +250,11 @@ def test_attention_of_an_untrained_network_has_rank_one(experiment):
     assert sums["weight"].to_numpy() == pytest.approx(1, abs=1e-4)
     future = maps.filter(pl.col("network") == "causal", pl.col("key") > pl.col("query"))
     assert future["weight"].max() == 0
+    # The authors' recipe, which alone trains from scratch, gives a network of its own.
+    trained = experiment.attention.frames["statistics"].filter(network="from scratch")
+    mass = experiment.attention.metrics["top5_column_mass_from_scratch"].mean
+    assert mass == pytest.approx(trained["top5_mass"].mean(), abs=1e-6)
+    assert mass != experiment.attention.metrics["top5_column_mass"].mean
 
 
 def test_inclusion_adds_up_to_the_schedule(experiment):

@@ -5,11 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from okml.errors import ParameterError
-from okml.plan import over_budget
+from okml.plan import ACTIVATIONS, over_budget
 from okml.video_workshop.config import PROFILES
 from okml.video_workshop.goals import actor_critics
 from okml.video_workshop.planning import (
-    ACTIVATIONS,
     SIZES,
     events_before,
     item_bound,

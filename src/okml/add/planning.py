@@ -8,39 +8,17 @@ from functools import cache
 import torch
 
 from okml.add.arms import ALTERNATIVES, ARMS, Arm, Job, all_jobs, distillations, tunings
+from okml.add.full_scale import planning as full_scale
 from okml.add.full_scale import prerequisites
 from okml.add.full_scale.architectures import PUBLISHED_PARAMETERS
 from okml.add.full_scale.models import PIPELINES
-from okml.add.full_scale.planning import (
-    EXAMPLE_BYTES,
-    SUSTAINED_TF32,
-    card_memory,
-    drawing_host_memory,
-    drawing_memory,
-    drawing_tera,
-    host_memory,
-    shared_memory,
-    training_hours,
-)
 from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
 from okml.add.images.prompts import SENTENCE_MODEL
 from okml.add.profile_settings import AddProfile, PublishedSettings, SetSettings
 from okml.add.settings import AddSettings
 from okml.add.small.unet import small_unet
 from okml.data import entry
-from okml.plan import (
-    CARD_PROCESS_GIB,
-    CPU_WORKERS,
-    PASSES,
-    Item,
-    Plan,
-    counted,
-    downloads,
-    in_hours,
-    product,
-    sum_of,
-    summed,
-)
+from okml.plan import CARD_PROCESS_GIB, CPU_WORKERS, PASSES, Item, Plan, downloads, sum_of
 from okml.runtime import GIB
 
 # What the hours of small networks assume, measured in seconds of a core of its own, in which a step
@@ -64,46 +42,38 @@ CHECKPOINTS = 2
 
 def plan(profile: AddProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with the arithmetic shown."""
-    jobs = all_jobs(profile)
+    jobs, rows = all_jobs(profile), profile.published.settings()
     hours = [_small_hours(profile, settings, jobs) for settings in profile.sets]
     hours += [_sampling(profile, settings) for settings in profile.sets]
     if not profile.for_gpu:
-        hours.append(in_hours("starting", START_SECONDS, "measured"))
-    rows = profile.published.settings()
+        hours.append(Item.hours("starting", START_SECONDS, "measured"))
     hours += [_row_hours(name, settings) for name, settings in rows.items()]
     hours += _released_hours(profile)
-    memory, outside = _largest(profile.published)
-    processes = CARD_PROCESS_GIB if profile.for_gpu else _processes_gib(profile)
+    card, outside = _largest(profile.published)
+    looks = any(settings.eye == "efficientnet" for settings in profile.sets)
+    on_cpu = (1 + CPU_WORKERS) * (PROCESS_GIB + EFFICIENTNET_GIB * looks)
+    processes = CARD_PROCESS_GIB if profile.for_gpu else on_cpu
     return Plan.of(
         profile,
         sizes=_parameters(profile),
         hours=hours,
-        memory=[*memory, *outside],
+        device=card,
+        beside=outside,
         disk=[
             downloads(_entries(profile), "data and models on disk"),
-            _training_data(profile),
-            _checkpoints(profile, jobs, rows),
+            _training_data(rows),
+            _checkpoints(jobs, rows),
         ],
         first=_to_do_first(profile),
-        device_gib=sum_of(memory),
-        memory_gib=processes + max((item.value for item in outside), default=0.0),
-        shared_gib=max(map(shared_memory, rows.values()), default=0) / GIB,
+        memory_gib=processes + _peak(outside),
+        shared_gib=max(map(full_scale.shared_memory, rows.values()), default=0) / GIB,
         data=_entries(profile),
         filled_first={
-            settings.shard_folder: f"{PREPARE} --row {name}"
+            str(settings.shard_folder): f"{PREPARE} --row {name}"
             for name, settings in reversed(rows.items())
         },
         jobs=len(rows) or len(jobs),  # memory is that of a row, if any
     )
-
-
-# ------------------------------------------------------------------ small sets
-
-
-def _processes_gib(profile: AddProfile) -> float:
-    """Return the memory of the run's process and its workers on a CPU."""
-    looks = any(settings.eye == "efficientnet" for settings in profile.sets)
-    return (1 + CPU_WORKERS) * (PROCESS_GIB + EFFICIENTNET_GIB * looks)
 
 
 @cache
@@ -125,24 +95,24 @@ def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job]) ->
     """Add up the steps of all trainings of a set, and passes of the network over images."""
     _, flops = _network(settings)
     run, own = settings.distillation, [job for job in jobs if job.settings == settings]
-    students = [job for job in own if job.what in ARMS or job.what in ALTERNATIVES]
     # All else waits for the teachers: beside the only one a second worker is idle.
     alone = 1 if profile.for_gpu else CPU_WORKERS / min(CPU_WORKERS, len(profile.sets))
     steps = alone * settings.teacher.steps
     passes = steps * settings.teacher.batch * PASSES
     looks = 0  # steps in which a discriminator is trained
-    for job in students:
-        arm = ARMS.get(job.what)
-        steps += run.steps
-        passes += run.steps * run.batch * _passes(settings.add, arm)
-        looks += run.steps * (arm is not None and arm.settings(settings.add).adversarial)
+    for job in own:
+        if job.what in ARMS or job.what in ALTERNATIVES:
+            arm = ARMS.get(job.what)
+            steps += run.steps
+            passes += run.steps * run.batch * _passes(settings.add, arm)
+            looks += run.steps * (arm is not None and arm.settings(settings.add).adversarial)
     operations = passes * flops
     seconds = steps * GPU_STEP if profile.for_gpu else steps * CPU_STEP + looks * CPU_HEADS
     if settings.eye == "efficientnet":
         pixels = looks * run.batch * settings.efficientnet_side**2
         operations += EFFICIENTNET_SLOWER * EFFICIENTNET_FLOPS * pixels
     rate, workers = (SMALL_GPU_FLOPS, 1) if profile.for_gpu else (CPU_FLOPS, CPU_WORKERS)
-    return in_hours(
+    return Item.hours(
         f"{len(own)} trainings on {settings.images}",
         (operations / rate + seconds) / workers,
         f"{passes:,.0f} passes over an image · {flops / 1e6:.1f} MFLOP, with features "
@@ -162,16 +132,16 @@ def _passes(default: AddSettings, arm: Arm | None) -> int:
 
 def _sampling(profile: AddProfile, settings: SetSettings) -> Item:
     _, flops = _network(settings)
-    arms = [job for job in distillations(profile) if job.settings == settings]
-    chosen = [job for job in tunings(profile) if job.settings == settings]
+    arms = sum(job.settings == settings for job in distillations(profile))
+    chosen = sum(job.settings == settings for job in tunings(profile))
     seeds, guided = len(profile.seeds_of(settings)), 1 + (settings.add.guidance != 1)
     calls = guided * seeds * (sum(settings.teacher_steps) + sum(settings.solver_steps))
-    calls += len(arms) * sum(profile.student_steps) + 3 * seeds + len(chosen)
-    calls += 2 * settings.watch * (len(arms) + len(chosen))  # averaged weights and plain ones
+    calls += arms * sum(profile.student_steps) + 3 * seeds + chosen
+    calls += 2 * settings.watch * (arms + chosen)  # averaged weights and plain ones
     rate = SMALL_GPU_FLOPS if profile.for_gpu else CPU_FLOPS
     judged = seeds * (len(settings.teacher_steps) + len(settings.solver_steps))
-    judged += len(arms) * len(profile.student_steps)
-    return in_hours(
+    judged += arms * len(profile.student_steps)
+    return Item.hours(
         f"samples of {settings.images}",
         calls * settings.samples * flops / rate + judged * JUDGING_SECONDS,
         f"{calls} calls · {settings.samples:,} images · {flops / 1e6:.1f} MFLOP at "
@@ -180,84 +150,72 @@ def _sampling(profile: AddProfile, settings: SetSettings) -> Item:
 
 
 def _parameters(profile: AddProfile) -> list[Item]:
-    items = [
-        counted(
-            f"parameters of the student on {settings.images}",
-            _network(settings)[0],
-            f"UNet2DModel of widths {', '.join(map(str, settings.channels))}",
-        )
-        for settings in profile.sets
-    ]
-    if profile.published.rows:
-        why = "the published configuration"
-        items += [
-            counted(f"parameters of {name}", PUBLISHED_PARAMETERS[f"unet.{name}"], why)
-            for name in ("sd21", "sdxl")
-        ]
-    return items
-
-
-# ------------------------------------------------------------------ published models
+    sizes = {}
+    for settings in profile.sets:
+        why = f"UNet2DModel of widths {', '.join(map(str, settings.channels))}"
+        sizes[f"the student on {settings.images}"] = _network(settings)[0], why
+    for name in ("sd21", "sdxl") if profile.published.rows else ():
+        sizes[name] = PUBLISHED_PARAMETERS[f"unet.{name}"], "the published configuration"
+    return [Item.number(f"parameters of {what}", *size) for what, size in sizes.items()]
 
 
 def _row_hours(name: str, settings: FullScaleSettings) -> Item:
     """Return the hours of a row of Table 1: training, and images for its evaluation."""
-    counts = settings.evaluation_steps
-    drawn = COCO_IMAGES * drawing_tera(settings.student, settings.side, sum(counts), len(counts))
-    training = training_hours(settings)
+    training, counts = full_scale.training_hours(settings), settings.evaluation_steps
+    calls, images = sum(counts), len(counts)
+    tera = COCO_IMAGES * full_scale.drawing_tera(settings.student, settings.side, calls, images)
     return Item(
         what=f"Table 1, {name}",
-        value=training.value + drawn * 1e12 / SUSTAINED_TF32 / 3600,
+        value=training.value + tera * 1e12 / full_scale.SUSTAINED_TF32 / 3600,
         unit="h",
-        follows_from=f"{training.follows_from}; {drawn:,.0f} TFLOP to draw",
+        follows_from=f"{training.follows_from}; {tera:,.0f} TFLOP to draw",
     )
 
 
 def _released_hours(profile: AddProfile) -> list[Item]:
     """Return the hours of Table 2: images of released students and of guided teachers."""
     base, released = profile.published.base, profile.published.released
-    counts = released.student_steps
-    tera = sum(
-        drawing_tera(name, base.side, sum(counts), len(counts)) for name in released.students
-    )
-    draws = released.teacher_draws
+    counts, draws = released.student_steps, released.teacher_draws
     calls = sum(steps * (1 + (guidance != 1)) for steps, guidance in draws)
-    tera += sum(
-        drawing_tera(name, base.teacher_side(name), calls, len(draws)) for name in released.teachers
+    students = sum(
+        full_scale.drawing_tera(name, base.side, sum(counts), len(counts))
+        for name in released.students
     )
+    teachers = sum(
+        full_scale.drawing_tera(name, base.teacher_side(name), calls, len(draws))
+        for name in released.teachers
+    )
+    tera, rate = students + teachers, full_scale.SUSTAINED_TF32
     if not tera:
         return []
     return [
-        in_hours(
+        Item.hours(
             "Table 2, released students and guided teachers",
-            COCO_IMAGES * tera * 1e12 / SUSTAINED_TF32,
+            COCO_IMAGES * tera * 1e12 / rate,
             f"{COCO_IMAGES:,} captions · {tera:,.0f} TFLOP, of images of the side that each was "
-            f"trained for, at {SUSTAINED_TF32 / 1e12:g} TFLOP/s in TF32",
+            f"trained for, at {rate / 1e12:g} TFLOP/s in TF32",
         )
     ]
 
 
 def _largest(published: PublishedSettings) -> tuple[list[Item], list[Item]]:
     """Return the memory of the card, and outside it, of what takes the most of each."""
-    rows, base = published.settings(), published.base
-    card = {name: card_memory(settings) for name, settings in rows.items()}
-    outside = {name: host_memory(settings) for name, settings in rows.items()}
+    card, outside = [], []
+    for row, settings in published.settings().items():
+        card.append(_named(row, full_scale.card_memory(settings)))
+        outside.append(_named(row, full_scale.host_memory(settings)))
     for name in published.released.teachers:
-        card[PIPELINES[name]] = drawing_memory(name, base)
-        outside[PIPELINES[name]] = drawing_host_memory(name)
-    if not card:
-        return [], []
-    most = max(card, key=lambda each: sum_of(card[each]))
-    memory = _named(most, card[most])
-    most = max(outside, key=lambda each: max(item.value for item in outside[each]))
-    return memory, _named(most, outside[most])
+        card.append(_named(PIPELINES[name], full_scale.drawing_memory(name, published.base)))
+        outside.append(_named(PIPELINES[name], full_scale.drawing_host_memory(name)))
+    return max(card, key=sum_of, default=[]), max(outside, key=_peak, default=[])
 
 
 def _named(row: str, items: Sequence[Item]) -> list[Item]:
     return [item.model_copy(update={"what": f"{row}: {item.what}"}) for item in items]
 
 
-# ------------------------------------------------------------------ disk
+def _peak(moments: Sequence[Item]) -> float:
+    return max((item.value for item in moments), default=0.0)
 
 
 def _entries(profile: AddProfile) -> list[str]:
@@ -270,31 +228,30 @@ def _entries(profile: AddProfile) -> list[str]:
     return found + prerequisites.entries(profile.published.settings(), profile.published.released)
 
 
-def _training_data(profile: AddProfile) -> Item:
-    students = {settings.student for settings in profile.published.settings().values()}
-    what, count = "captioned images to train published models", len(students)
-    return product(what, examples=EXAMPLES, bytes=EXAMPLE_BYTES, autoencoders=count)
+def _training_data(rows: dict[str, FullScaleSettings]) -> Item:
+    families = len({settings.student for settings in rows.values()})
+    return Item.product("captioned images to train published models", examples=EXAMPLES,
+                        bytes=full_scale.EXAMPLE_BYTES, autoencoders=families)  # fmt: skip
 
 
 def _to_do_first(profile: AddProfile) -> list[Item]:
     """Return what no program can supply; `python -m okml.add.full_scale check` looks for it."""
-    published = profile.published
     items = []
-    if published.rows:
+    if profile.published.rows:
         packages = sorted(prerequisites.PACKAGES.values())
         why = f"{', '.join(packages)}: the extra `add`; torch-fidelity fetches "
         why += "Inception-v3 (0.1 GB) for FID"
-        items.append(counted("packages to install first", len(packages), why))
+        items.append(Item.number("packages to install first", len(packages), why))
     terms = {entry(name).license.id for name in _entries(profile) if entry(name).license.accept}
     if terms:
         why = f"OKML_ACCEPT={','.join(sorted(terms))} says that you have"
-        items.append(counted("licenses to accept first", len(terms), why))
+        items.append(Item.number("licenses to accept first", len(terms), why))
     return items
 
 
-def _checkpoints(profile: AddProfile, jobs: list[Job], rows: dict[str, FullScaleSettings]) -> Item:
+def _checkpoints(jobs: list[Job], rows: dict[str, FullScaleSettings]) -> Item:
     small = sum(16 * _network(job.settings)[0] for job in jobs)
     published = sum(
         CHECKPOINTS * 16 * PUBLISHED_PARAMETERS[f"unet.{s.student}"] for s in rows.values()
     )
-    return summed("checkpoints on disk", small_trainings=small, published_rows=published)
+    return Item.sum("checkpoints on disk", small_trainings=small, published_rows=published)

@@ -3,39 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
-from okml.lightsage.arms import (
-    Arm,
-    Job,
-    all_jobs,
-    baseline_jobs,
-    graph_jobs,
-    loss_jobs,
-    network_jobs,
-    tail_jobs,
-)
+from okml.lightsage import arms
 from okml.lightsage.settings import DataName, LightsageProfile, TaskSettings
-from okml.plan import (
-    CPU_WORKERS,
-    LOGS,
-    PROCESS_GIB,
-    Item,
-    LogSize,
-    Plan,
-    counted,
-    downloads,
-    in_gib,
-    in_hours,
-    product,
-    reading,
-    summed,
-)
+from okml.plan import CPU_WORKERS, LOGS, PROCESS_GIB, Item, LogSize, Plan, downloads, reading
 from okml.runtime import GIB
 
 # Users and events in training, and items and features of the shop.
 SIZES: dict[DataName, LogSize] = {
-    "movielens": replace(LOGS["ml_100k"], events=55_375, features=92),
+    "movielens": LOGS["ml_100k"]._replace(events=55_375, features=92),
     "diginetica": LogSize(993_483, 43_105, 230_000, features=64),
     "complete_journey": LogSize(1_221_711, 67_788, 2_456, features=134),
     # 36 M events, mostly page views without a product; 66 thousand products.
@@ -83,22 +59,25 @@ def plan(profile: LightsageProfile) -> Plan:
     hours = [_hours(profile, *kind) for kind in trainings]
     hours += [_graphs(profile), _ranking(profile), _large_index(profile)]
     loading, tables = reading(max(map(_rows, shops)), EVENT_BYTES), _tables(profile)
-    logits, messages, indices = _logits(profile), _lightgcn_memory(profile), _indices(profile)
-    device = tables.value + max(logits.value, messages.value)  # one training at a time
-    data = tuple(dict.fromkeys(CATALOG[shop.name] for shop in shops if shop.name in CATALOG))
-    by_hand = tuple({shop.name for shop in shops if shop.name == "coveo"})
-    files = len(by_hand) * COVEO_GIB * GIB
-    disk = [downloads(data), _checkpoints(profile, trainings)]
-    disk.append(in_gib("Coveo's files", files, "its readme", in_data_folder=True))
+    scores = Item.product("scores of a batch", matrices=4, bytes=_score_bytes(profile))
+    messages, indices = _lightgcn_memory(profile), _indices(profile)
+    device = tables.value + max(scores.value, messages.value)  # one training at a time
     memory = RUN_GIB + loading.value + indices.value
     if not profile.for_gpu:  # there the tables are, and each worker has its own
         memory += device + CPU_WORKERS * (PROCESS_GIB + loading.value + device)
+    data = [CATALOG[shop.name] for shop in shops if shop.name in CATALOG]
+    by_hand = {shop.name for shop in shops if shop.name == "coveo"}
+    files = len(by_hand) * COVEO_GIB * GIB
     return Plan.of(
         profile,
         sizes=[*map(_size, shops)],
         hours=hours,
-        memory=[loading, tables, logits, messages, indices],
-        disk=disk,
+        device=[loading, tables, scores, messages, indices],
+        disk=[
+            downloads(data),
+            _checkpoints(profile, trainings),
+            Item.gib("Coveo's files", files, "its readme", in_data_folder=True),
+        ],
         device_gib=1.0 + device,  # 1 GiB: the driver's context
         memory_gib=memory,
         data=(*by_hand, *data),
@@ -110,17 +89,13 @@ def size_of(data: TaskSettings) -> LogSize:
     """Return the size of a shop; a synthetic one's follows from its settings."""
     if data.name != "synthetic":
         size = SIZES[data.name]
-        return replace(size, events=size.events * (data.train_weeks or WEEKS) // WEEKS)
+        return size._replace(events=size.events * (data.train_weeks or WEEKS) // WEEKS)
     shop = data.shop
     share = shop.train_days / shop.days
     # A visit has 1 + mean_extra_steps steps; an account of a ring clicks a share of its items.
     rings = shop.rings * shop.ring_accounts * shop.ring_items * shop.ring_share
     events = share * (shop.sessions * (1 + shop.mean_extra_steps) + rings)
     return LogSize(round(events), shop.items, shop.users, features=shop.features)
-
-
-def _pairs(data: TaskSettings) -> int:
-    return PAIRS.get(data.name, FEW_PAIRS)
 
 
 def _rows(data: TaskSettings) -> int:
@@ -132,60 +107,58 @@ def _size(data: TaskSettings) -> Item:
     size = size_of(data)
     why = f"{size.items:,} items, {size.features} features each"
     unit = "rows" if size.exact else "rows, an estimate"
-    return counted(f"events of {data.name}", size.events, why, unit)
+    return Item.number(f"events of {data.name}", size.events, why, unit)
 
 
 # Data, how it trains, multiples of the data's features, and how many there are.
 Trainings = tuple[TaskSettings, str, int, int]
+SAMPLED = "of sampled hops"
 
 
 def _trainings(profile: LightsageProfile) -> list[Trainings]:
     """Return the kinds of trainings; the first seed has one for each rate that is tried."""
     counts: Counter[tuple[str, str, int]] = Counter()
     shops = {}
-    for job in all_jobs(profile):
-        kind = (job.data.key, *_how(job))
-        shops[kind] = job.data
-        counts[kind] += len(profile.rate_factors) if job.seed == profile.seeds[0] else 1
-    return [(shops[kind], *kind[1:], count) for kind, count in counts.items()]
-
-
-def _how(job: Job) -> tuple[str, int]:
-    if isinstance(job.arm, Arm):
-        how = "of sampled hops" if job.arm.encoder.sampled else "of one hop"
-        return how, 1 + job.arm.diffused
-    return "of sampled hops" if job.arm == "pinsage" else f"of {job.arm}", 1
+    for job in arms.all_jobs(profile):
+        arm, how, tables = job.arm, f"of {job.arm}", 1
+        if isinstance(arm, arms.Arm):
+            how = SAMPLED if arm.encoder.sampled else "of one hop"
+            tables += arm.diffused
+        elif arm == "pinsage":
+            how = SAMPLED
+        shops[job.data.key] = job.data
+        rates = len(profile.rate_factors) if job.seed == profile.seeds[0] else 1
+        counts[job.data.key, how, tables] += rates
+    return [(shops[shop], how, tables, count) for (shop, how, tables), count in counts.items()]
 
 
 def _hours(
     profile: LightsageProfile, data: TaskSettings, how: str, tables: int, count: int
 ) -> Item:
-    recipe = profile.lightgcn.recipe if "lightgcn" in how else profile.recipe
-    validated = profile.recipe.evaluate_every is not None
     if how == "of item2vec":
         epochs = profile.item2vec.epochs
-        checks = epochs if validated else 0
+        checks = epochs if profile.recipe.evaluate_every else 0
         seconds = size_of(data).events * epochs / WORDS_PER_SECOND
         why = f"{epochs} epochs, {WORDS_PER_SECOND:,.0f} clicks a second"
     else:
+        recipe = profile.lightgcn.recipe if "lightgcn" in how else profile.recipe
         step, why = _step(profile, data, how, tables)
         checks = recipe.steps // recipe.evaluate_every if recipe.evaluate_every else 0
         seconds = recipe.steps * step
         why = f"{recipe.steps:,} steps, {1e3 * step:.0f} ms each: {why}"
-    scores = checks * (data.valid_pairs or _pairs(data)) * size_of(data).items
+    scores = checks * _scores(data, data.valid_pairs)
     seconds += scores / _ranked_per_second(profile)
-    why = f"{why}; {checks} validations"
     cores = 1 if profile.for_gpu else CPU_WORKERS
     what = f"trainings {how} on {data.name}" + (", SIGN" if tables > 1 else "")
-    why = f"{count} trainings of {seconds:,.0f} s at {cores} a time ({why})"
-    return in_hours(what, count * seconds / cores, why)
+    why = f"{count} trainings of {seconds:,.0f} s at {cores} a time ({why}; {checks} validations)"
+    return Item.hours(what, count * seconds / cores, why)
 
 
 def _step(
     profile: LightsageProfile, data: TaskSettings, how: str, tables: int
 ) -> tuple[float, str]:
     """Return the seconds of a training step, with their derivation."""
-    size, recipe = size_of(data), profile.recipe
+    size, recipe, sampled = size_of(data), profile.recipe, how == SAMPLED
     if "lightgcn" in how:
         edges, layers = _lightgcn_graph(data, how)[1], profile.lightgcn.layers
         moved = 2 * layers * edges * profile.width * 4
@@ -196,15 +169,23 @@ def _step(
     if profile.for_gpu:
         seconds = STEP_OVERHEAD + SCORE_PASSES * _score_bytes(profile) / GPU_BYTES
         why = f"{SCORE_PASSES} passes over the scores"
-        if how == "of sampled hops":
+        if sampled:
             drawn = (first + second) * data.graph.merge.most_neighbors
             return seconds + drawn * DRAW_SECONDS, f"{why}, {drawn:,} numbers drawn"
         return seconds, why
-    numbers = 3 * first * tables * size.features
-    if how == "of sampled hops":
-        numbers = (first + second * profile.fan_outs[-1]) * size.features
-    start = CPU_SAMPLED_STEP if how == "of sampled hops" else CPU_STEP
+    rows = first + second * profile.fan_outs[-1] if sampled else 3 * first * tables
+    numbers = rows * size.features
+    start = CPU_SAMPLED_STEP if sampled else CPU_STEP
     return start + numbers * NUMBER_SECONDS, f"{numbers:,} numbers"
+
+
+def _scores(data: TaskSettings, pairs: int | None) -> int:
+    """Return the number of scores of a ranking of so many pairs; None: of all of a week."""
+    return (pairs or PAIRS.get(data.name, FEW_PAIRS)) * size_of(data).items
+
+
+def _ranked_per_second(profile: LightsageProfile) -> float:
+    return GPU_BYTES / 32 if profile.for_gpu else RANKED_PER_SECOND
 
 
 def _lightgcn_graph(data: TaskSettings, how: str) -> tuple[int, int]:
@@ -217,18 +198,15 @@ def _lightgcn_graph(data: TaskSettings, how: str) -> tuple[int, int]:
 
 def _lightgcn_memory(profile: LightsageProfile) -> Item:
     """Return the size of node vectors (weights, gradient, Adam, layers) and of the graph."""
-    vectors = 6 + profile.lightgcn.layers
-    nodes, edges = max(
-        (
-            _lightgcn_graph(data, f"of {name}")
-            for data in (profile.data, *profile.real)
-            for name in data.baselines
-            if "lightgcn" in name
-        ),
-        default=(0, 0),
-    )
-    size = 4 * profile.width * vectors * nodes
-    return summed("LightGCN's vectors and graph", vectors=size, edges=8 * edges)
+    graphs = [
+        _lightgcn_graph(data, f"of {name}")
+        for data in (profile.data, *profile.real)
+        for name in data.baselines
+        if "lightgcn" in name
+    ]
+    nodes, edges = max(graphs, default=(0, 0))
+    size = 4 * profile.width * (6 + profile.lightgcn.layers) * nodes
+    return Item.sum("LightGCN's vectors and graph", vectors=size, edges=8 * edges)
 
 
 def _graphs(profile: LightsageProfile) -> Item:
@@ -238,29 +216,25 @@ def _graphs(profile: LightsageProfile) -> Item:
     events = drawn * len(profile.graphs) * size_of(profile.data).events
     events += sum(size_of(data).events for data in profile.real)
     why = f"{events:,} events over graphs, {EVENTS_PER_SECOND:,.0f} events/s"
-    return in_hours("graphs", events / EVENTS_PER_SECOND, why)
+    return Item.hours("graphs", events / EVENTS_PER_SECOND, why)
 
 
 def _ranking(profile: LightsageProfile) -> Item:
     """Return the hours of ranking: each arm scores every test pair in three passes, once."""
-    tables = [graph_jobs(profile), network_jobs(profile), loss_jobs(profile)]
-    tables += [baseline_jobs(profile, data) for data in (profile.data, *profile.real)]
-    ranked = dict.fromkeys(job for rows in tables for _, job in rows)
-    rows = [job.data for job in [*ranked, *(job for _, job in tail_jobs(profile))]]
-    scores = sum(3 * (data.test_pairs or _pairs(data)) * size_of(data).items for data in rows)
+    tables = [arms.graph_jobs(profile), arms.network_jobs(profile), arms.loss_jobs(profile)]
+    tables += [arms.baseline_jobs(profile, data) for data in (profile.data, *profile.real)]
+    jobs = [*{job for rows in tables for _, job in rows}]
+    jobs += [job for _, job in arms.tail_jobs(profile)]
+    scores = sum(3 * _scores(job.data, job.data.test_pairs) for job in jobs)
     rate = _ranked_per_second(profile)
-    why = f"{scores:,} scores of {len(rows)} arms and seeds, {rate:,.0f} a second"
-    return in_hours("ranking", scores / rate, why)
-
-
-def _ranked_per_second(profile: LightsageProfile) -> float:
-    return GPU_BYTES / 32 if profile.for_gpu else RANKED_PER_SECOND
+    why = f"{scores:,} scores of {len(jobs)} arms and seeds, {rate:,.0f} a second"
+    return Item.hours("ranking", scores / rate, why)
 
 
 def _large_index(profile: LightsageProfile) -> Item:
     items = profile.index_items or 0
     why = f"{items:,} vectors, {INDEXED_PER_SECOND:,.0f} a second"
-    return in_hours("a large index", items / INDEXED_PER_SECOND, why)
+    return Item.hours("a large index", items / INDEXED_PER_SECOND, why)
 
 
 def _tables(profile: LightsageProfile) -> Item:
@@ -275,17 +249,12 @@ def _tables(profile: LightsageProfile) -> Item:
         total += size.items * (8 * size.features + 41 * k * graphs + 4 * KEPT * profile.width)
         parts.append(f"{size.items:,} · (8 · {size.features} + 41 · {k} · {graphs} + "
                      f"{4 * KEPT} · {profile.width})")  # fmt: skip
-    return in_gib("features, graphs and vectors", total, "bytes: " + "; ".join(parts))
+    return Item.gib("features, graphs and vectors", total, "bytes: " + "; ".join(parts))
 
 
 def _score_bytes(profile: LightsageProfile) -> int:
-    """Return the size of one matrix of a batch's scores in float32."""
+    """Return the size of one matrix of a batch's scores: logits, mask, softmax or gradient."""
     return 4 * profile.recipe.batch * (profile.recipe.batch + profile.negatives.count)
-
-
-def _logits(profile: LightsageProfile) -> Item:
-    """Return the size of a batch's four score matrices: logits, mask, softmax, gradient."""
-    return product("scores of a batch", matrices=4, bytes=_score_bytes(profile))
 
 
 def _indices(profile: LightsageProfile) -> Item:
@@ -293,7 +262,7 @@ def _indices(profile: LightsageProfile) -> Item:
     items = max(size_of(data).items for data in (profile.data, *profile.real))
     items = max(items, profile.index_items or 0)
     each = 3 * 4 * profile.width + 2 * (4 * profile.width + 512)
-    return product("indices", items=items, bytes=each)
+    return Item.product("indices", items=items, bytes=each)
 
 
 def _checkpoints(profile: LightsageProfile, trainings: list[Trainings]) -> Item:
@@ -301,11 +270,11 @@ def _checkpoints(profile: LightsageProfile, trainings: list[Trainings]) -> Item:
     numbers = 0
     for data, how, tables, count in trainings:
         size = size_of(data)
-        each = (2 * tables * size.features + 2 * profile.width) * profile.width
+        rows = 2 * tables * size.features + 2 * profile.width
         if "lightgcn" in how:
-            each = _lightgcn_graph(data, how)[0] * profile.width
-        elif how == "of sampled hops":
-            each += size.items * profile.width  # some have a vector of each item
-        numbers += count * each
+            rows = _lightgcn_graph(data, how)[0]
+        elif how == SAMPLED:
+            rows += size.items  # some have a vector of each item
+        numbers += count * rows * profile.width
     why = f"2 checkpoints · 12 bytes a parameter, {numbers:,} parameters"
-    return in_gib("checkpoints on disk", 2 * 12 * numbers, why)
+    return Item.gib("checkpoints on disk", 2 * 12 * numbers, why)

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from okml.offline_rl.actor import token_flops
-from okml.offline_rl.arms import ARMS, STAGE1, AnyJob, Arm, CriticJob, Job, all_jobs
+from okml.offline_rl.arms import ARMS, STAGE1, AnyJob, Arm, CriticJob, all_jobs
 from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 from okml.offline_rl.simulator import ITEMS
 from okml.offline_rl.study import Study
 from okml.offline_rl.trainer import stage_of
 from okml.plan import (
+    ACTIVATIONS,
     CPU_WORKERS,
     LOGS,
     PASSES,
     Item,
     LogSize,
     Plan,
-    checkpoints,
-    counted,
     downloads,
-    in_gib,
-    in_hours,
-    product,
     reading,
     training_memory,
 )
@@ -36,10 +31,10 @@ TRAINED = 0.8  # a split by user trains on this share of them
 # The first were counted under `cpu`, MovieLens-1M under `night`; MovieLens-25M has GroupLens's
 # counts, Yoochoose those of the SQN papers for their sample of 200,000 sessions.
 SIZES = {
-    "ml_100k": replace(LOGS["ml_100k"], kept=100_000, rows=1_990, tests=2_290),
-    "ader_yoochoose": replace(LOGS["ader_yoochoose"], kept=5_752, items=1_700, rows=822, tests=399),
-    "ml_1m": replace(LOGS["ml_1m"], kept=589_152, items=3_587, rows=3_600, tests=3_600),
-    "ml_25m": replace(LOGS["ml_25m"], kept=25_000_095, rows=330_000, tests=162_541),
+    "ml_100k": LOGS["ml_100k"]._replace(kept=100_000, rows=1_990, tests=2_290),
+    "ader_yoochoose": LOGS["ader_yoochoose"]._replace(kept=5_752, items=1_700, rows=822, tests=399),
+    "ml_1m": LOGS["ml_1m"]._replace(kept=589_152, items=3_587, rows=3_600, tests=3_600),
+    "ml_25m": LOGS["ml_25m"]._replace(kept=25_000_095, rows=330_000, tests=162_541),
     "yoochoose": LogSize(
         34_154_697, 26_702, kept=1_154_911, rows=160_000, tests=95_000, exact=False
     ),
@@ -70,41 +65,41 @@ def size_of(data: LogSettings) -> LogSize:
     return LogSize(events, ITEMS, kept=events, rows=rows, tests=tests, exact=False)
 
 
-def _positions(data: LogSettings) -> int:
-    """Return the number of targets of an epoch, at most."""
-    size = size_of(data)
-    if data.windows_per_user is not None:
-        return size.rows * data.length
-    return round(size.kept * (TRAINED if data.split == "user_holdout" else 1))
-
-
 def plan(profile: OfflineRLProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with their formulas."""
+    logs = profile.datasets
     study: Trains[AnyJob] = Study(profile, Path())  # nothing of it is read or trained
     jobs = with_needs(study, all_jobs(profile))
     trainings = _trainings(profile, jobs)
-    hours = [_hours(profile, kind, count) for kind, count in trainings.items()]
-    hours += [_fits(profile, data, jobs) for data in (*profile.datasets, profile.funnel)]
+    hours = [
+        _hours(profile, data, arm.label, _cost(profile, data, arm), count * epochs,
+               f"{count} trainings · {epochs} epochs")
+        for (data, arm, epochs), count in trainings.items()
+    ]  # fmt: skip
+    hours += [_fits(profile, data, jobs) for data in (*logs, profile.funnel)]
     hours.append(_ranking(profile, trainings))
-    stored = sum(count * _stored(data, arm) for (data, arm, _), count in trainings.items())
-    actor, critics = max(_parameters(data) for data in profile.datasets)
+    actor, critics = max((_parameters(data) for data in logs), key=sum)
     memory = training_memory(
         actor + critics,
         copies=5,  # each has a target network, too
         finished=2 * actor + critics,  # both steps end with an actor
         chunk=profile.chunk_bytes,
     )
-    vectors = max(size_of(data).items * data.actor.width for data in profile.datasets)
-    gradient = product("the gradient of the item vectors", bytes=8, numbers=vectors)
-    names = tuple(dict.fromkeys(data.log for data in profile.datasets))
-    loading = reading(max(size_of(data).events for data in profile.datasets), LOADING_BYTES)
-    return Plan.of_logs(
+    vectors = max(size_of(data).items * data.actor.width for data in logs)
+    gradient = Item.product("the gradient of the item vectors", bytes=8, numbers=vectors)
+    stored = 0  # numbers of a checkpoint: with moments, and with the critics' target network
+    for (data, arm, _), count in trainings.items():
+        actor, critics = _parameters(data)
+        stored += count * (3 * actor + (4 * critics if arm.method == "crr" else 0))
+    checkpoints = Item.product("checkpoints on disk", checkpoints=2, bytes=4, numbers=stored)
+    names = [data.log for data in logs]
+    return Plan.of(
         profile,
-        sizes=[_log(data) for data in profile.datasets],
+        sizes=[_log(data) for data in logs],
         hours=hours,
         device=[*memory, gradient, _activations(profile)],
-        loading=loading,
-        disk=[downloads(names), checkpoints(stored)],
+        beside=[reading(max(size_of(data).events for data in logs), LOADING_BYTES)],
+        disk=[downloads(names), checkpoints],
         data=names,
         jobs=len(jobs),
     )
@@ -113,75 +108,56 @@ def plan(profile: OfflineRLProfile) -> Plan:
 def _trainings(profile: OfflineRLProfile, jobs: Iterable[AnyJob]) -> Counter[Kind]:
     """Return the number of trainings of each kind; the first seed has one for each rate."""
     found: Counter[Kind] = Counter()
+    rates = profile.learning_rates
     for job in jobs:
-        if isinstance(job, Job):
-            # The order of ties costs nothing.
-            data = job.data.model_copy(update={"tie_rule": "file"})
-            epochs = stage_of(data, ARMS[job.arm], job.stage1_epochs, 1.0).epochs
-            found[data, ARMS[job.arm], epochs] += _trainings_of(profile, job)
+        if isinstance(job, CriticJob):
+            continue
+        first = job.seed == profile.seeds[0]
+        if job.rate is None:
+            count = len(rates) if first else 1
+        else:  # of the jobs at each rate one is what its seed has trained anyhow
+            count = int(not first and job.rate != rates[0])
+        data = job.data.model_copy(update={"tie_rule": "file"})  # the order of ties costs nothing
+        epochs = stage_of(data, ARMS[job.arm], job.stage1_epochs, 1.0).epochs
+        found[data, ARMS[job.arm], epochs] += count
     return found
 
 
-def _trainings_of(profile: OfflineRLProfile, job: Job) -> int:
-    """Return the trainings of a job: all rates on the first seed, and then one.
-
-    Of the jobs at each rate one is what its seed has trained anyhow.
-    """
-    rates, first = profile.learning_rates, job.seed == profile.seeds[0]
-    if job.rate is not None:
-        return int(not first and job.rate != rates[0])
-    return len(rates) if first else 1
-
-
-class Token(NamedTuple):
+class Cost(NamedTuple):
     """What one position of training takes.
 
-    Attributes:
-        flops: The operations without means of Q. Encoder, scores of the catalog and critics count
-            three times (forward and backward), the target critics once.
-        means: The operations of means of Q.
-        scores: The number of items that it has scores of.
+    Encoder, scores of the catalog and critics count three times (forward and backward), the target
+    critics once.
     """
 
-    flops: float
-    means: float
-    scores: int
+    flops: float  # the operations without means of Q
+    means: float  # the operations of means of Q
+    scores: int  # the number of items that the position has scores of
+    slow: bool  # whether a step has an LSTM or convolutions
 
 
-def _token(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> Token:
+def _cost(profile: OfflineRLProfile, data: LogSettings, arm: Arm) -> Cost:
+    """Return the cost of a position in the training of an arm on a log."""
     items = 2 if arm.loss == "binary" else size_of(data).items  # a target and a negative
-    width = data.actor.width + 1
-    body = token_flops(data.actor, data.length)
+    width, body = data.actor.width + 1, token_flops(data.actor, data.length)
     if arm.model == "sasrec":
         width, body = data.sasrec_width, 2 * 2 * 6 * data.sasrec_width**2
     elif arm.model == "caser":
-        width, body = (
-            data.caser_width + 1,
-            2 * (16 * 5 + 4 * data.caser_width + 16 * 15) * (data.caser_width),
-        )
-    flops = float(PASSES * (body + 2 * items * width))
+        width = data.caser_width + 1
+        body = 2 * (16 * 5 + 4 * data.caser_width + 16 * 15) * data.caser_width
+    forward = body + 2 * items * width
     if arm.method != "crr":
-        return Token(flops, 0.0, items)
-    crr = profile.variant(arm.changes)
+        return Cost(PASSES * forward, 0, items, slow=arm.model == "caser")
+    crr, critic = profile.variant(arm.changes), data.critic
     passes = 2 if crr.dealt else 1  # over the catalog
-    flops += (passes - 1) * (body + 2 * items * width)
-    critic = data.critic
     lstm = 2 * (4 * (critic.width + critic.hidden) * critic.hidden + critic.hidden * critic.width)
-    flops += critic.count * (PASSES + 1) * lstm
+    flops = (PASSES + passes - 1) * forward + critic.count * (PASSES + 1) * lstm
     tables = 2 if crr.next_action == "online" else 1
     if crr.next_action == "target":
-        flops += body + 2 * items * width
+        flops += forward
         tables += 1
-    means = 2.0 * passes * items * tables * critic.count * (critic.width + 2)
-    return Token(flops, means, passes * items)
-
-
-def _hours(profile: OfflineRLProfile, kind: Kind, count: int) -> Item:
-    data, arm, epochs = kind
-    token = _token(profile, data, arm)
-    told = f"{count} trainings · {epochs} epochs"
-    slow = arm.model == "caser" or arm.method == "crr"
-    return _training(profile, data, arm.label, count * epochs, told, token, slow=slow)
+    means = 2 * passes * items * tables * critic.count * (critic.width + 2)
+    return Cost(flops, means, passes * items, slow=True)
 
 
 def _fits(profile: OfflineRLProfile, data: LogSettings, jobs: Iterable[AnyJob]) -> Item:
@@ -192,48 +168,43 @@ def _fits(profile: OfflineRLProfile, data: LogSettings, jobs: Iterable[AnyJob]) 
     """
     own = [job for job in jobs if isinstance(job, CriticJob) and job.data == data]
     count = sum(not job.on_returns for job in own) - 1  # the first seed's fit is its best trial
-    token, actor = (_token(profile, data, ARMS[name]) for name in ("crr", STAGE1))
-    token = token._replace(flops=token.flops - 2 / PASSES * actor.flops)
+    cost, actor = (_cost(profile, data, ARMS[name]) for name in ("crr", STAGE1))
+    cost = cost._replace(flops=cost.flops - 2 / PASSES * actor.flops)
     epochs = profile.fit.epochs
     told = f"{count} fits · at most {epochs} epochs"
-    return _training(profile, data, "fits of critics", count * epochs, told, token, slow=True)
+    return _hours(profile, data, "fits of critics", cost, count * epochs, told)
 
 
-def _training(
-    profile: OfflineRLProfile,
-    data: LogSettings,
-    what: str,
-    epochs: int,
-    told: str,
-    token: Token,
-    *,
-    slow: bool,
+def _hours(
+    profile: OfflineRLProfile, data: LogSettings, what: str, cost: Cost, epochs: int, told: str
 ) -> Item:
     """Return the hours of trainings on a log.
 
-    They have these epochs together, and ``told`` is their reckoning in words. A slow step has an
-    LSTM or convolutions.
+    They have these epochs together, and ``told`` is their reckoning in words.
     """
-    (flops, means, scores), positions = token, _positions(data)
+    size = size_of(data)
+    positions = size.rows * data.length  # targets of an epoch, at most
+    if data.windows_per_user is None:
+        positions = round(size.kept * (TRAINED if data.split == "user_holdout" else 1))
     rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu else CPU_FLOPS
     means_rate = GPU_MEANS_FLOPS if profile.for_gpu else CPU_FLOPS
-    seconds = epochs * positions * (flops / rate + means / means_rate)
-    steps = epochs * -(-size_of(data).rows // data.stage2.batch)
+    seconds = epochs * positions * (cost.flops / rate + cost.means / means_rate)
+    steps = epochs * -(-size.rows // data.stage2.batch)
     if profile.for_gpu:
         seconds = max(seconds, steps * GPU_STEP)
         beside = f", at least {steps:,} steps · {1000 * GPU_STEP:g} ms"
     else:
-        of_step = CPU_STEP + (CPU_STEP_MORE if slow else 0.0)
-        seconds += (steps * of_step + epochs * positions * scores * CPU_SCORE) / CPU_WORKERS
+        step = CPU_STEP + (CPU_STEP_MORE if cost.slow else 0.0)
+        seconds += (steps * step + epochs * positions * cost.scores * CPU_SCORE) / CPU_WORKERS
         beside = (
-            f" + ({steps:,} steps · {1000 * of_step:g} ms + {scores:,} scores of a position · "
+            f" + ({steps:,} steps · {1000 * step:g} ms + {cost.scores:,} scores of a position · "
             f"{1e9 * CPU_SCORE:g} ns) / {CPU_WORKERS} cores"
         )
-    return in_hours(
+    return Item.hours(
         f"{data.log}: {what}",
         seconds,
         f"{told} · {positions:,} positions · "
-        f"({flops / 1e6:.2f} MFLOP at {rate / 1e12:g} TFLOP/s + {means / 1e6:.2f} at "
+        f"({cost.flops / 1e6:.2f} MFLOP at {rate / 1e12:g} TFLOP/s + {cost.means / 1e6:.2f} at "
         f"{means_rate / 1e12:g}){beside}",
     )
 
@@ -250,10 +221,10 @@ def _ranking(profile: OfflineRLProfile, trainings: Counter[Kind]) -> Item:
         size = size_of(data)
         row = data.length * token_flops(data.actor, data.length) + 2 * size.items * data.actor.width
         total += 3 * count * size.tests * row
-    return in_hours(
+    return Item.hours(
         "rankings of the tests",
         total / rate,
-        f"3 · {sum(trainings.values())} trainings; a row reads a whole state and "
+        f"3 · {trainings.total()} trainings; a row reads a whole state and "
         f"scores all items, at {rate / 1e12:g} TFLOP/s",
     )
 
@@ -262,34 +233,32 @@ def _log(data: LogSettings) -> Item:
     size = size_of(data)
     why = f"{size.events:,} in the files, {size.items:,} items"
     unit = "events" if size.exact else "events, about"
-    return counted(f"events of {data.log} under the protocol", size.kept, why, unit)
+    return Item.number(f"events of {data.log} under the protocol", size.kept, why, unit)
 
 
 def _parameters(data: LogSettings) -> tuple[int, int]:
     """Return the parameters of the actor and of all critics."""
-    items = size_of(data).items
-    actor = data.actor
+    items, actor, critic = size_of(data).items, data.actor, data.critic
     blocks = 12 * actor.layers * actor.width**2 + data.length * actor.width
-    critic = data.critic
     lstm = 4 * (critic.width + critic.hidden + 2) * critic.hidden + critic.hidden * critic.width
     return items * (actor.width + 1) + blocks, critic.count * (2 * items * critic.width + lstm)
 
 
-def _stored(data: LogSettings, arm: Arm) -> int:
-    """Return the numbers of a checkpoint: with moments, and with the critics' target network."""
-    actor, critics = _parameters(data)
-    return 3 * actor + (4 * critics if arm.method == "crr" else 0)
-
-
 def _activations(profile: OfflineRLProfile) -> Item:
-    """Return a bound of a step's activations: 34 numbers a token, block and unit of width."""
-    number = 2 if profile.mixed_precision == "bf16" else 4
-    found, told = 0.0, ""
-    for data in (*profile.datasets, profile.funnel):
-        tokens = max(data.stage1.batch, data.stage2.batch) * data.length
-        numbers = tokens * (34 * data.actor.layers * data.actor.width
-                            + 12 * data.critic.count * data.critic.hidden)  # fmt: skip
-        if numbers > found:
-            found = numbers
-            told = f"{tokens:,} tokens · (34 · {data.actor.layers} · {data.actor.width} + critics)"
-    return in_gib("activations of a step", number * found, f"{told} · {number} bytes")
+    """Return a bound of a step's activations, with those of the critics."""
+
+    def tokens(data: LogSettings) -> int:
+        return max(data.stage1.batch, data.stage2.batch) * data.length
+
+    def numbers(data: LogSettings) -> int:
+        of_critics = 12 * data.critic.count * data.critic.hidden
+        return tokens(data) * (ACTIVATIONS * data.actor.layers * data.actor.width + of_critics)
+
+    largest = max((*profile.datasets, profile.funnel), key=numbers)
+    width = 2 if profile.mixed_precision == "bf16" else 4
+    return Item.gib(
+        "activations of a step",
+        width * numbers(largest),
+        f"{tokens(largest):,} tokens · ({ACTIVATIONS} · {largest.actor.layers} · "
+        f"{largest.actor.width} + critics) · {width} bytes",
+    )

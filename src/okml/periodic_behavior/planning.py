@@ -9,7 +9,7 @@ from okml.periodic_behavior.arms import ARMS, all_jobs
 from okml.periodic_behavior.images import CHANNELS
 from okml.periodic_behavior.networks import build
 from okml.periodic_behavior.settings import PeriodicBehaviorProfile, ProblemSettings
-from okml.plan import CPU_WORKERS, Item, Plan, downloads, in_hours, processes_gib, product, summed
+from okml.plan import CPU_WORKERS, Item, Plan, downloads
 
 LOOP_S = 6e-3  # seconds of a step beside its arithmetic: the loop, and kernels that start
 FLOPS = {"cpu": 2.2e10, "gpu": 1e13}  # sustained, in float32; one core, one H100
@@ -26,7 +26,7 @@ def plan(profile: PeriodicBehaviorProfile) -> Plan:
         flops = step_flops(profile, problem)
         seconds = LOOP_S + flops / FLOPS["gpu" if profile.for_gpu else "cpu"]
         hours.append(
-            in_hours(
+            Item.hours(
                 f"trainings on {problem.images}, {problem.network} ({number + 1})",
                 count * steps * seconds / workers,
                 f"{count} trainings · {steps:,} steps · ({LOOP_S:g} s + "
@@ -35,18 +35,17 @@ def plan(profile: PeriodicBehaviorProfile) -> Plan:
         )
         memory.append(_memory(profile, problem))
     largest = max(item.value for item in memory)
-    names = tuple(dict.fromkeys(problem.images for problem in profile.problems))
+    names = [problem.images for problem in profile.problems]
     weights = max(_weights(profile, each) for each in profile.problems)
-    kept = product(
+    kept = Item.product(
         "checkpoints and courses", trainings=len(jobs), copies=3, bytes=4, weights=weights
     )
     return Plan.of(
         profile,
         hours=hours,
-        memory=memory,
+        device=memory,
         disk=[downloads(names), kept],
         device_gib=largest,
-        memory_gib=processes_gib(profile, largest),
         data=names,
         jobs=len(jobs),
     )
@@ -76,4 +75,4 @@ def _memory(profile: PeriodicBehaviorProfile, problem: ProblemSettings) -> Item:
     activations = 3 * 4 * layers * min(problem.batch, problem.examples) * problem.channels * pixels
     weights = 3 * 4 * _weights(profile, problem)
     what = f"{problem.network} on {problem.images}: images, activations, weights"
-    return summed(what, images=2 * images, activations=activations, weights=weights)
+    return Item.sum(what, images=2 * images, activations=activations, weights=weights)

@@ -99,8 +99,8 @@ CPU = StrecProfile(
             dropout=0.2, relaxed_epochs=1, hard_epochs=3, batch=128, evaluate_every=1, patience=2,
         ),
     ),
-    # Validation of the averaged weights is flat from about the fourteenth epoch, and falls from the
-    # eighteenth. From there 5e-4 overfits in the first epoch.
+    # In pilots validation of averaged weights was flat from about the fourteenth epoch, and fine-
+    # tuning with 5e-4 overfitted in its first epoch.
     warm_start=WindowSettings(
         epochs=18, batch=32, learning_rates=(2e-3,), warmup_steps=150, ema_decay=0.998,
         evaluate_every=1, patience=5,
@@ -122,7 +122,7 @@ CPU = StrecProfile(
 )  # fmt: skip
 
 # MovieLens-1M with the split of the literature: the last event of each of 6,040 users is the test.
-# With two rows of a user and rates of at least 5e-4, no arm validated above its warm start.
+# In pilots with two rows of a user and rates of at least 5e-4, no arm validated above its start.
 NIGHT = StrecProfile(
     name="night",
     budget=Budget(minutes=90, memory_gib=12, disk_gib=3),
@@ -145,9 +145,9 @@ NIGHT = StrecProfile(
             batch=128, evaluate_every=1, patience=2,
         ),
     ),
-    # Of 1e-3, 2e-3 and 4e-3 validation chose the second for causal SASRec. The warm start learns
-    # nothing with it unless it warms up, for an epoch. Averages are flat after about 18 epochs of
-    # these small batches, where the weights alone still rose after 22 of larger ones.
+    # In pilots validation chose the second of 1e-3, 2e-3 and 4e-3 for causal SASRec. With that rate
+    # the warm start learns only if it warms up, here for an epoch. Validation of averaged weights
+    # was flat after about 18 epochs.
     warm_start=WindowSettings(
         epochs=18, batch=32, learning_rates=(2e-3,), warmup_steps=706, ema_decay=0.9995,
         evaluate_every=1, patience=5,

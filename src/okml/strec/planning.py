@@ -3,42 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 
 from okml.data.logs import entry_of
-from okml.plan import (
-    LOGS,
-    PASSES,
-    Item,
-    LogSize,
-    Plan,
-    checkpoints,
-    counted,
-    downloads,
-    in_gib,
-    in_hours,
-    reading,
-    training_memory,
-)
+from okml.plan import LOGS, PASSES, Item, LogSize, Plan, downloads, reading, training_memory
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
-from okml.strec.arms import BACKBONE, Job, all_jobs, build, mixer_arms, tries, warm_start
-from okml.strec.costs import Costs, encoder_costs
-from okml.strec.schedule import full_schedule
-from okml.strec.settings import DataSettings, Recipe, StrecProfile, WindowSettings
+from okml.strec import arms
+from okml.strec.costs import encoder_costs
+from okml.strec.schedule import Schedule, full_schedule
+from okml.strec.settings import DataSettings, Recipe, StrecProfile
 from okml.strec.timing import saved_bytes
 
 # Users, training rows and test rows with a full history, counted under the protocols of `cpu` and
 # `night`. Users of MovieLens-20M have 144 ratings on average, so 13 to 15 million rows have a full
 # history, of which 8 in 11 train.
 SIZES = {
-    "ml_100k": replace(LOGS["ml_100k"], users=494, rows=16_654, tests=2_470),
-    "ml_1m": replace(LOGS["ml_1m"], users=4_205, rows=720_169, tests=4_247),
-    "ml_20m": replace(LOGS["ml_20m"], rows=10_000_000, tests=1_300_000, exact=False),
+    "ml_100k": LOGS["ml_100k"]._replace(users=494, rows=16_654, tests=2_470),
+    "ml_1m": LOGS["ml_1m"]._replace(users=4_205, rows=720_169, tests=4_247),
+    "ml_20m": LOGS["ml_20m"]._replace(rows=10_000_000, tests=1_300_000, exact=False),
 }
 # Upper bounds of events and items once users and items have these least numbers of events; counts
 # after the paper's filter, (8, 5), are not published.
@@ -63,149 +50,114 @@ ORDER_BYTES = 40  # bytes for each event, and its rows, in the order of one seed
 
 
 def size_of(data: DataSettings) -> LogSize:
-    """Return the size of a log after its filter, or an upper bound: 8 of 11 events train."""
+    """Return the size of a log under its protocol, or an upper bound: 8 of 11 events train."""
     if data.log in SIZES:
-        return SIZES[data.log]
-    whole, (least, kept, items) = LOGS[data.log], BOUNDS[data.log]
-    if data.k_core is None or any(n < m for n, m in zip(data.k_core, least, strict=True)):
-        kept, items = whole.events, whole.items
-    return replace(whole, kept=kept, items=items, rows=kept * 8 // 11, tests=kept // 11,
-                   exact=False)  # fmt: skip
+        size = SIZES[data.log]
+    else:
+        whole, (least, kept, items) = LOGS[data.log], BOUNDS[data.log]
+        if data.k_core is None or any(n < m for n, m in zip(data.k_core, least, strict=True)):
+            kept, items = whole.events, whole.items
+        size = whole._replace(kept=kept, items=items, rows=kept * 8 // 11, tests=kept // 11,
+                              exact=False)  # fmt: skip
+    most = (data.rows_per_user or 0) * size.users
+    return size._replace(rows=min(size.rows, most or size.rows))
 
 
 def plan(profile: StrecProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with their formulas."""
+    logs = profile.datasets
     trainings = Counter(_group(profile, job) for job in _trainings(profile))
     hours = [_hours(profile, group, count) for group, count in trainings.items()]
     hours.append(_ranking(profile, trainings))
-    largest = max(_parameters(profile, data) for data in profile.datasets)
+    largest = max(_parameters(profile, data) for data in logs)
     chunk = max(getattr(recipe.loss, "chunk_bytes", 0) for recipe in profile.recipes)
     finished = 4 * largest  # a warm start, a causal encoder, a reference and an arm
     memory = training_memory(largest, finished=finished, chunk=chunk)
+    event_bytes = LOADING_BYTES + ORDER_BYTES * len(profile.seeds)
+    # Of each training the newest and the best checkpoint: parameters and the moments of Adam.
     stored = sum(n * 3 * _parameters(profile, group.data) for group, n in trainings.items())
-    names = tuple(dict.fromkeys(entry_of(data.log) for data in profile.datasets))
-    loading = reading(
-        max(size_of(data).events for data in profile.datasets),
-        LOADING_BYTES + ORDER_BYTES * len(profile.seeds),
-    )
-    return Plan.of_logs(
+    checkpoints = Item.product("checkpoints on disk", checkpoints=2, bytes=4, numbers=stored)
+    names = [entry_of(data.log) for data in logs]
+    return Plan.of(
         profile,
-        sizes=[_rows(data) for data in profile.datasets],
+        sizes=[_rows(data) for data in logs],
         hours=hours,
         device=[*memory, _activations(profile)],
-        loading=loading,
-        disk=[
-            downloads(names),
-            checkpoints(stored, at_most=any(data.log in BOUNDS for data in profile.datasets)),
-        ],
+        beside=[reading(max(size_of(data).events for data in logs), event_bytes)],
+        disk=[downloads(names), checkpoints.bounded(any(data.log in BOUNDS for data in logs))],
         data=names,
         jobs=trainings.total(),
     )
 
 
-def _trainings(profile: StrecProfile) -> list[Job]:
+def _trainings(profile: StrecProfile) -> list[arms.Job]:
     """Return every training, warm starts and those that choose learning rates included.
 
     A first stage of which a training of both stages goes on is that training's.
     """
-    jobs = all_jobs(profile)
+    jobs = arms.all_jobs(profile)
     passed = {replace(job, epochs=(job.stages[0], 0), rate=None) for job in jobs if job.stages[1]}
     jobs = [job for job in jobs if replace(job, rate=None) not in passed]
-    starts = [start for job in jobs if (start := warm_start(profile, job)) is not None]
-    first = profile.seeds[0]
-    return [
-        training
-        for job in dict.fromkeys([*jobs, *starts])
-        for training in (tries(profile, job) if job.rate is None and job.seed == first else [job])
-    ]
+    starts = [start for job in jobs if (start := arms.warm_start(profile, job)) is not None]
+    trainings = []
+    for job in dict.fromkeys([*jobs, *starts]):
+        chooses = job.rate is None and job.seed == profile.seeds[0]
+        trainings += arms.tries(profile, job) if chooses else [job]
+    return trainings
 
 
-@dataclass(frozen=True)
-class Group:
-    """Trainings of one kind on one data set, which have equal costs.
-
-    Attributes:
-        data: The settings of the data set.
-        what: The description in the plan.
-        rows: Number of rows, or of windows, in an epoch.
-        epochs: Expected number of epochs.
-        encoder: Operations of a forward pass of one row or window.
-        targets: Number of targets of one row or window.
-        validations: Expected number of validations.
-    """
+class Group(NamedTuple):
+    """Trainings of one kind on one data set, which have equal costs."""
 
     data: DataSettings
-    what: str
-    rows: int
-    epochs: int
-    encoder: int
-    targets: int
-    validations: int
+    what: str  # the description in the plan
+    rows: int  # rows, or windows, of an epoch
+    epochs: int  # the expected number
+    encoder: int  # operations of a forward pass of one row or window
+    targets: int  # the targets of one row or window
+    validations: int  # the expected number
 
 
-def _group(profile: StrecProfile, job: Job) -> Group:
+def _group(profile: StrecProfile, job: arms.Job) -> Group:
+    arm, layers, how = job.arm, profile.network.layers, arms.trained_by(profile, job)
     data = job.data.model_copy(update={"tie_rule": "random"})  # the order costs nothing
     size = size_of(data)
-    full = full_schedule(data.length, profile.network.layers)
-    every = (data.length,) * profile.network.layers
-    windows = -(-(size.kept or size.events) // data.length)
-    if job.arm.training == "windows":
-        layers = job.arm.layers or profile.causal.layers[0]
-        causal = _costs(profile, data, (data.length,) * layers)
-        reference = job.arm.layers is None
-        what = "references of other papers" if reference else f"causal SASRec, {layers} layers"
-        epochs = min(profile.causal.epochs, EXPECTED_CAUSAL_EPOCHS)
-        validations = _validations(epochs, profile.causal)
-        return Group(data, what, windows, epochs, causal.encoder, data.length, validations)
-    if job.arm.training == "warm start":
-        costs = _costs(profile, data, every)
-        epochs = profile.warm_start.epochs
-        validations = _validations(epochs, profile.warm_start)
-        half = data.length // 2  # the others are before the end of a prefix
-        return Group(data, "warm starts", windows, epochs, costs.encoder, half, validations)
-    relaxed, hard = job.epochs or (job.recipe.relaxed_epochs, job.recipe.hard_epochs)
-    hard = min(hard, EXPECTED_EPOCHS[job.recipe.name])
-    # Stage 1 costs as much as the backbone; the sample saves operations only in stage 2.
-    soft = relaxed if job.arm.learns_sample else 0
-    schedule = job.arm.schedule or full
-    length = job.arm.length or data.length
-    if job.arm.length is not None:
-        schedule = full_schedule(length, profile.network.layers)
-    shown = "-".join(map(str, schedule))
-    cheap = _costs(profile, data, schedule, length).encoder
-    dear = _costs(profile, data, full).encoder
-    epochs = relaxed + hard
-    average = (soft * dear + (epochs - soft) * cheap) // max(1, epochs)
-    rows, validations = _training_rows(data), _validations(epochs, job.recipe)
-    return Group(data, f"{job.recipe.name}, {shown}", rows, epochs, average, 1, validations)
+    if isinstance(how, Recipe):
+        relaxed, hard = job.epochs or (how.relaxed_epochs, how.hard_epochs)
+        epochs = relaxed + min(hard, EXPECTED_EPOCHS[how.name])
+        rows, targets, rankings, length = size.rows, 1, 1, arm.length or data.length
+        schedule = arm.schedule or full_schedule(length, layers)
+        cheap = _encoder(profile, schedule, length)
+        dear = _encoder(profile, full_schedule(data.length, layers), data.length)
+        # Stage 1 costs as much as the backbone; the sample saves operations only in stage 2.
+        soft = relaxed if arm.learns_sample else 0
+        encoder = (soft * dear + (epochs - soft) * cheap) // max(1, epochs)
+        what = f"{how.name}, {'-'.join(map(str, schedule))}"
+    else:
+        rows = -(-(size.kept or size.events) // data.length)
+        rankings = 1 + (how.ema_decay is not None)  # averaged weights are validated besides
+        if arm.training == "warm start":
+            what, epochs = "warm starts", how.epochs
+            targets = data.length // 2  # the others are before the end of a prefix
+        else:
+            layers = arm.layers or profile.causal.layers[0]
+            what = f"causal SASRec, {layers} layers" if arm.layers else "references of other papers"
+            epochs, targets = min(how.epochs, EXPECTED_CAUSAL_EPOCHS), data.length
+        encoder = _encoder(profile, (data.length,) * layers, data.length)
+    validations = -(-epochs // how.evaluate_every) if how.evaluate_every else 1
+    return Group(data, what, rows, epochs, encoder, targets, rankings * validations)
 
 
-def _training_rows(data: DataSettings) -> int:
-    """Return the number of training rows of an epoch, or an upper bound."""
-    size = size_of(data)
-    most = data.rows_per_user * size.users if data.rows_per_user else 0
-    return min(size.rows, most or size.rows)
-
-
-def _validations(epochs: int, settings: WindowSettings | Recipe) -> int:
-    every = settings.evaluate_every
-    count = 1 if every is None else -(-epochs // every)
-    averages = isinstance(settings, WindowSettings) and settings.ema_decay is not None
-    return (1 + averages) * count  # averaged weights are validated besides
-
-
-def _costs(
-    profile: StrecProfile, data: DataSettings, schedule: tuple[int, ...], length: int | None = None
-) -> Costs:
-    network = profile.network
-    return encoder_costs(schedule, length or data.length, network.width, network.hidden)
+def _encoder(profile: StrecProfile, schedule: Schedule, length: int) -> int:
+    """Return the operations of a forward pass of an encoder without the scores of items."""
+    return encoder_costs(schedule, length, profile.network.width, profile.network.hidden).encoder
 
 
 def _hours(profile: StrecProfile, group: Group, count: int) -> Item:
     rate = _rate(profile)
     scoring = 2 * size_of(group.data).items * profile.network.width * group.targets
     flops = PASSES * (group.encoder + scoring)
-    return in_hours(
+    return Item.hours(
         f"{group.data.log}: {group.what}",
         count * group.epochs * group.rows * flops / rate,
         f"{count} trainings · {group.epochs} epochs · {group.rows:,} rows · "
@@ -220,12 +172,12 @@ def _rate(profile: StrecProfile) -> float:
 
 def _ranking(profile: StrecProfile, trainings: Counter[Group]) -> Item:
     """Return the hours of all validations, and of ranking the test with and without seen items."""
-    main, size = profile.main, size_of(profile.main)
-    full = _costs(profile, main, full_schedule(main.length, profile.network.layers)).encoder
-    flops = full + 2 * size.items * profile.network.width
+    main, size, network = profile.main, size_of(profile.main), profile.network
+    full = _encoder(profile, full_schedule(main.length, network.layers), main.length)
+    flops = full + 2 * size.items * network.width
     tests, rows = 2 * trainings.total(), min(main.validation_rows or size.tests, size.tests)
     validations = sum(group.validations * count for group, count in trainings.items())
-    return in_hours(
+    return Item.hours(
         "rankings of validation and test",
         (tests * size.tests + validations * rows) * flops / _rate(profile),
         f"({tests} tests · {size.tests:,} + {validations} validations · {rows:,} rows)"
@@ -235,16 +187,15 @@ def _ranking(profile: StrecProfile, trainings: Counter[Group]) -> Item:
 
 def _rows(data: DataSettings) -> Item:
     size, bound = size_of(data), data.log in BOUNDS
+    unit = "rows" if size.exact or bound else "rows, an estimate"
+    why = "counted"
     if not size.exact:
         events = size.kept or size.events
         why = f"{events:,} events; windows of {data.length}; 8 of 11 rows train"
     elif data.rows_per_user:
         why = f"counted; at most {data.rows_per_user} of each of {size.users} users"
-    else:
-        why = "counted"
-    unit = "rows" if size.exact or bound else "rows, an estimate"
-    what = f"training rows of {data.log}"
-    return counted(what, _training_rows(data), why, unit, at_most=bound)
+    rows = Item.number(f"training rows of {data.log}", size.rows, why, unit)
+    return rows.bounded(bound)
 
 
 def _parameters(profile: StrecProfile, data: DataSettings) -> int:
@@ -259,19 +210,15 @@ def _activations(profile: StrecProfile) -> Item:
     It is counted of the encoder itself, without arithmetic. E1, which is in float32, may need more:
     what runs out of memory there has that as its value in the table.
     """
-    main = profile.main
-    rows = max(
-        max(recipe.batch for recipe in profile.recipes),
-        profile.causal.batch,
-        profile.warm_start.batch,
-    )
-    bf16 = profile.mixed_precision == "bf16"
+    main, bf16 = profile.main, profile.mixed_precision == "bf16"
+    rows = max(recipe.batch for recipe in profile.recipes)
+    rows = max(rows, profile.causal.batch, profile.warm_start.batch)
     kept = {}
-    for arm in (BACKBONE, *mixer_arms(profile)):
-        encoder = cast(Backbone, build(arm, 1, profile, main, profile.recipe))
+    for arm in (arms.BACKBONE, *arms.mixer_arms(profile)):
+        encoder = cast(Backbone, arms.build(arm, 1, profile, main, profile.recipe))
         kept[arm.name] = _kept_bytes(encoder.settings, bf16)
     name = max(kept, key=kept.__getitem__)
-    return in_gib(
+    return Item.gib(
         "activations of a step",
         (1 + PASSING) * rows * kept[name],
         f"{rows:,} rows of {main.length} tokens · {kept[name] / 2**20:.2f} MiB kept, "

@@ -2,8 +2,7 @@
 
 The arms read a history in both directions and predict one item. Trained alone, that is slow: a pass
 teaches one target. A causal network has a target at every position, but its weights are made for
-another mask: on MovieLens-1M, reading them in both directions costs more than a fine-tuning of the
-arms brings. A prefix language model (Raffel et al., 2020, section 3.2.1) has both: the first items
+another mask. A prefix language model (Raffel et al., 2020, section 3.2.1) has both: the first items
 of a window see each other, as in the arms, and the items after them see the past alone, so that
 each of these has a target.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import time
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from torch import nn
 
 from okml.accelerator import forked_rng
 from okml.kept import distinct
+from okml.paths import atomic_write
 from okml.seqrec.batches import CausalBatches, LastTargetBatches
 from okml.seqrec.convergence import MONITOR, last_slope, validations
 from okml.seqrec.encoder import Encoder
@@ -37,10 +39,11 @@ from okml.strec.model import Stage, STRec
 from okml.strec.prefixes import AfterPrefix, PrefixBackbone, PrefixBatches
 from okml.strec.references import REFERENCES
 from okml.strec.settings import Recipe, StrecProfile, WindowSettings
-from okml.training import BatchSource, History, TrainingSettings, fit
+from okml.training import BatchSource, History, TrainingSettings, TrainingTask, fit
 from okml.training.ema import evaluating
 
 SPENT = "seconds spent"  # the column of a history
+START = "start.json"  # the file of what a start validated with
 AVERAGED = "ema/"  # prefix of the metrics of averaged weights
 
 
@@ -206,20 +209,29 @@ class EncoderTrainer:
         if not keeps_start:
             return fit(task, source, settings, folder)
         start = copy.deepcopy(objective.state_dict())
-        with evaluating(task):
-            before = self._validated(objective, evaluate)
+        before = self._before(task, objective, evaluate, folder / START)
         history = fit(task, source, settings, folder)
         if history.best_value is None or history.best_value > before:
             return history
         objective.load_state_dict(start)
         return replace(history, best_step=0, best_value=before)
 
-    def _validated(self, objective: Objective, evaluate: Evaluation) -> float:
-        """Return NDCG@10 on the validation rows, as a training computes it."""
+    def _before(
+        self, task: TrainingTask, objective: Objective, evaluate: Evaluation, kept: Path
+    ) -> float:
+        """Return NDCG@10 on the validation rows before the first step, kept beside the training."""
+        if kept.exists():
+            return float(json.loads(kept.read_text("utf-8")))
         bf16 = self.profile.mixed_precision == "bf16"
-        with forked_rng(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+        with (
+            evaluating(task), forked_rng(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=bf16),
+        ):  # fmt: skip
             torch.manual_seed(self.profile.seeds[0])
-            return evaluate(objective)[MONITOR]
+            found = evaluate(objective)[MONITOR]
+        with atomic_write(kept) as file:
+            file.write(json.dumps(found))
+        return found
 
     def _timed(self, evaluate: Evaluation) -> Evaluation:
         """Add the seconds since now to an evaluation: of the processor, where it computes."""

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import get_args
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from okml.data import catalog
-from okml.errors import ParameterError
-from okml.plan import (
-    CPU_WORKERS,
-    LOGS,
-    PASSES,
-    Item,
-    LogSize,
-    Plan,
-    downloads,
-    in_gib,
-    in_hours,
-    summed,
-)
+from okml.plan import ACTIVATIONS, CPU_WORKERS, LOGS, PASSES, Item, LogSize, Plan, downloads
 from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.training.recent import RECENT
@@ -33,21 +20,16 @@ from okml.video_workshop.goals.simulator import ORACLES
 from okml.video_workshop.items.arms import last_item_jobs, new_item_jobs
 from okml.video_workshop.settings import VideoWorkshopProfile
 from okml.video_workshop.settings.data import WatchLogSettings
-from okml.video_workshop.settings.goals import RankerSettings
+from okml.video_workshop.settings.goals import PolicyNetworkSettings, RankerSettings
 from okml.video_workshop.settings.items import ItemsSettings, LeaveOneOutSettings
-from okml.video_workshop.settings.stream import SessionLog, SessionSettings, WeeklySettings
+from okml.video_workshop.settings.stream import SessionSettings, WeeklySettings
 from okml.video_workshop.settings.users import UserModelSettings
 from okml.video_workshop.stream import arms as stream
 from okml.video_workshop.users import arms as users
 
 # Counts of the logs' files; those of MicroLens are rounded in the publications.
-SIZES = {
-    "ml_100k": replace(LOGS["ml_100k"], days=215),
-    "ml_1m": replace(LOGS["ml_1m"], days=1_039),
-    "ml_20m": replace(LOGS["ml_20m"], days=7_386),
-    "ml_25m": replace(LOGS["ml_25m"], days=9_082),
+SIZES = LOGS | {
     "ader_diginetica": LogSize(993_483, 43_136, 204_789, days=17),
-    "ader_yoochoose": replace(LOGS["ader_yoochoose"], days=17),
     "kuairand_pure": LogSize(1_436_609 + 1_186_059, 7_583, 27_285, days=31),
     "kuairand_1k": LogSize(11_713_045 + 43_028, 4_369_953, 1_000, days=31),
     "kuairand_27k": LogSize(322_278_385 + 1_186_059, 32_038_725, 27_285, days=31),
@@ -80,98 +62,65 @@ LOADING_BYTES = 240  # an event takes them while a log is read, sorted and numbe
 # What processes of the simulator hold, by the runs of `cpu` and `night`, two of them workers: their
 # roll-outs and scores, tables of users and items of each world, and a request of each kept log.
 SIMULATING_BYTES, WORLD_TABLES, REQUEST_BYTES = 0.53 * GIB, 6, 212
-ACTIVATIONS = 34  # numbers that a block keeps for a token and a unit of width, as in GPT-2
 
 
-@dataclass(frozen=True)
-class Work:
-    """Trainings of the same cost.
-
-    Attributes:
-        what: Description in words.
-        count: Number of trainings.
-        steps: Steps per training.
-        positions: Positions per step.
-        flops: FLOPs of the forward pass per position.
-        checkpoint: Bytes of the checkpoint of each training; 0: no checkpoint.
-    """
+class Training(NamedTuple):
+    """Trainings of equal cost."""
 
     what: str
-    count: float
-    steps: int
-    positions: int
-    flops: float
-    checkpoint: int = 0
+    steps: int  # steps of each training
+    positions: int  # positions of each step
+    flops: float  # FLOPs of the forward pass of a position
+    checkpoint: int = 0  # bytes of the checkpoints of each training
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """Evaluations of the same cost.
-
-    Attributes:
-        what: Description in words.
-        count: Number of evaluations.
-        rows: Number of rows of each.
-        forward: FLOPs of the history of a row.
-        scores: Number of items that a row is scored against.
-        width: Dimension of the vectors.
-        autocast: Whether histories are read in the precision of the training.
-    """
+class Ranking(NamedTuple):
+    """Rankings of equal cost."""
 
     what: str
-    count: float
-    rows: int
-    forward: float
-    scores: int
-    width: int
-    autocast: bool = False
+    rows: int  # rows of each ranking
+    forward: float  # FLOPs of the history of a row
+    scores: int  # number of items that a row is scored against
+    width: int  # dimension of the vectors
+    autocast: bool = False  # whether histories are read in the precision of the training
+
+
+Works = Iterator[tuple[Training | Ranking, int]]  # each with the number of those that cost the same
 
 
 def plan(profile: VideoWorkshopProfile) -> Plan:
     """Return parameters, memory, disk, data and hours of a run, with their derivation."""
-    works = [*_users(profile), *_items(profile), *_stream(profile), *_goals(profile)]
-    data = _archives(profile)
-    rankings = (*_user_rankings(profile), *_item_rankings(profile), *_stream_rankings(profile))
-    hours = [*(_hours(profile, work) for work in works), _rollouts(profile),
-             *(_ranking_hours(profile, ranking) for ranking in rankings)]  # fmt: skip
-    memory = [*_memory(profile)]
-    loading = _host_memory(profile)
-    names = tuple(name for name in data if name in catalog())
-    checkpoints = in_gib(
-        "checkpoints on disk", sum(work.count * work.checkpoint for work in works),
+    trainings: Counter[Training] = Counter()
+    rankings: Counter[Ranking] = Counter()
+    for theme in (_users, _items, _streams, _goals):
+        for work, count in theme(profile):
+            if isinstance(work, Training):
+                trainings[work] += count
+            else:
+                rankings[work] += count
+    stored = Item.gib(
+        "checkpoints on disk", sum(work.checkpoint * n for work, n in trainings.items()),
         "12 bytes a parameter with Adam's moments, 4 if frozen",
-        at_most=profile.data.least_item_events is not None,
     )  # fmt: skip
-    return Plan.of_logs(
-        profile,
-        hours=hours,
-        device=memory,
-        loading=loading,
-        disk=[downloads(names), _files(profile), checkpoints],
-        data=data,
-        jobs=round(sum(work.count for work in works)),
-    )
-
-
-def _archives(profile: VideoWorkshopProfile) -> tuple[str, ...]:
-    """Return the logs that a run reads, and the encoder of their titles."""
     encoded = any(data.text == "minilm" and not data.features for data in _data(profile))
-    return (*profile.logs, *((SENTENCE_MODEL,) if encoded else ()))
-
-
-def size_of(log: str) -> LogSize:
-    """Return the counts of a log.
-
-    Raises:
-        ParameterError: If its counts are unknown.
-    """
-    if log not in SIZES:
-        known = ", ".join(name for name in SIZES if name not in get_args(SessionLog))
-        raise ParameterError(
-            f"There is no plan for the log {log!r}: its counts are not known.",
-            f"Choose one of {known}.",
-        )
-    return SIZES[log]
+    read = (*profile.logs, *((SENTENCE_MODEL,) if encoded else ()))
+    return Plan.of(
+        profile,
+        hours=[
+            *(_training_hours(profile, *each) for each in trainings.items()),
+            _rollouts(profile),
+            *(_ranking_hours(profile, *each) for each in rankings.items()),
+        ],
+        device=[*_memory(profile)],
+        beside=[_host_memory(profile)],
+        disk=[
+            downloads(name for name in read if name in catalog()),
+            _files(profile),
+            stored.bounded(profile.data.least_item_events is not None),
+        ],
+        data=read,
+        jobs=trainings.total(),
+    )
 
 
 def item_bound(data: WatchLogSettings) -> int:
@@ -179,24 +128,24 @@ def item_bound(data: WatchLogSettings) -> int:
 
     Every item of a log has an event, those that the filter drops included.
     """
-    size, least = size_of(data.log), data.least_item_events or 1
+    size, least = SIZES[data.log], data.least_item_events or 1
     return size.items if least == 1 else min(size.items, (size.events - size.items) // (least - 1))
 
 
 def users_of(data: WatchLogSettings) -> int:
     """Return the number of users of the part that is read."""
-    return data.users or size_of(data.log).users
+    return data.users or SIZES[data.log].users
 
 
 def events_of(data: WatchLogSettings) -> float:
     """Return the expected number of events of the log's part that is read."""
-    size = size_of(data.log)
+    size = SIZES[data.log]
     return size.events * users_of(data) / size.users
 
 
 def events_before(data: WatchLogSettings, days: float) -> float:
     """Return the expected number of events of the first days."""
-    last = size_of(data.log).days
+    last = SIZES[data.log].days
     bend, share = FIRST_DAYS.get(data.log, (last, 1.0))
     return events_of(data) * float(np.interp(days, (0, bend, last), (0, share, 1)))
 
@@ -225,69 +174,59 @@ def parameters(model: UserModelSettings, items: int) -> int:
     return items * model.width + blocks
 
 
-def _users(profile: VideoWorkshopProfile) -> Iterator[Work]:
-    """Yield the trainings of user models and of recommenders, grouped by size."""
-    items, chosen = item_bound(profile.data), profile.users.downstream
+def _ranking(
+    what: str, rows: float, model: UserModelSettings, items: int, *, autocast: bool = False
+) -> Ranking:
+    """Return rankings in which a user model reads a whole history for each row."""
+    forward = model.length * _blocks(model)
+    return Ranking(what, math.ceil(rows), forward, items, model.width, autocast)
+
+
+def _users(profile: VideoWorkshopProfile) -> Works:
+    """Yield the trainings of user models and of recommenders, and rankings by the latter."""
+    settings, chosen, data = profile.users, profile.users.downstream, profile.data
+    items, people = item_bound(data), users_of(data)
     jobs = users.all_jobs(profile)
-    every = dict.fromkeys([*jobs, *(need for job in jobs for need in users.needs_of(job))])
-    counted: Counter[Work] = Counter()
-    for job in every:
-        base = job.what if isinstance(job.what, users.Base) else job.what.base
+    needs = [need for job in jobs for need in users.needs_of(job)]
+    for arm in (job.what for job in dict.fromkeys([*jobs, *needs])):
+        base = arm if isinstance(arm, users.Base) else arm.base
         how, model = base.pretraining, base.model
         position, weights = flops(model, how.loss, items), parameters(model, items)
-        if isinstance(job.what, users.Base):
+        if isinstance(arm, users.Base):
             further = 2 if how.weights.multi else 0  # softmaxes of the items two and three ahead
             position += further * 2.0 * model.width * _classes(how.loss, items)
-            work = Work(f"pre-training, d = {model.width}", 1, how.steps, how.batch * model.length,
-                        position, 12 * weights)  # fmt: skip
-        else:
-            mode, few = job.what.mode, job.what.share < 1
-            steps = (chosen.steps if few else chosen.steps_all_labels) + (
-                how.steps if mode == "scratch" else 0
-            )
-            # Two checkpoints: the last, and the best in validation.
-            work = Work(f"recommenders, {mode}, d = {model.width}", 1, steps,
-                        chosen.batch * model.length, position,
-                        2 * (4 if mode == "frozen" else 12) * weights)  # fmt: skip
-        counted[work] += 1
-    yield from (replace(work, count=count) for work, count in counted.items())
-
-
-def _user_rankings(profile: VideoWorkshopProfile) -> Iterator[Ranking]:
-    """Yield validations and tests of recommenders, grouped by size.
-
-    Retrieval scores all items, in a test also as related ones, and ranking the target alone.
-    """
-    settings, chosen, data = profile.users, profile.users.downstream, profile.data
-    people = users_of(data)
-    tables = (users.reuse_rows(profile), users.size_rows(profile), users.ablation_rows(profile))
-    tests = [row.job for rows in tables for row in rows]  # some in several tables, each time anew
-    counted: Counter[Ranking] = Counter()
-
-    def add(what: str, arm: users.UserArm, times: int, most: float, lists: int) -> None:
-        model, retrieval = arm.base.model, arm.task == "retrieval"
-        counted[Ranking(
-            f"{what} of {arm.task}, d = {model.width}", 1,
-            math.ceil(most * (LIKED if retrieval else 1)), model.length * _blocks(model),
-            lists * item_bound(data) if retrieval else 0, model.width, what == "validations",
-        )] += times  # fmt: skip
-
-    for job in users.all_jobs(profile):
-        arm = job.what
-        assert isinstance(arm, users.UserArm)
+            yield Training(f"pre-training, d = {model.width}", how.steps, how.batch * model.length,
+                           position, 12 * weights), 1  # fmt: skip
+            continue
         steps = chosen.steps if arm.share < 1 else chosen.steps_all_labels
-        steps += arm.base.pretraining.steps if arm.mode == "scratch" else 0
-        labeled = min(settings.valid_users, math.ceil(arm.share * people))
-        add("validations", arm, math.ceil(steps / chosen.evaluate_every),
-            labeled * settings.valid_rows, 1)  # fmt: skip
-    for job in tests:
-        assert isinstance(job.what, users.UserArm)
-        tested = min(TEST_USERS.get(data.log, people), people)
-        add("tests", job.what, 1, tested * settings.test_rows, 2)
-    yield from (replace(ranking, count=count) for ranking, count in counted.items())
+        steps += how.steps if arm.mode == "scratch" else 0
+        # Two checkpoints: the last, and the best in validation.
+        yield Training(f"recommenders, {arm.mode}, d = {model.width}", steps,
+                       chosen.batch * model.length, position,
+                       2 * (4 if arm.mode == "frozen" else 12) * weights), 1  # fmt: skip
+        rows = min(settings.valid_users, math.ceil(arm.share * people)) * settings.valid_rows
+        validations = math.ceil(steps / chosen.evaluate_every)
+        yield _of_recommender("validations", arm, rows, items, autocast=True), validations
+    rows = min(TEST_USERS.get(data.log, people), people) * settings.test_rows
+    for table in (users.reuse_rows, users.size_rows, users.ablation_rows):
+        for row in table(profile):  # some are in several tables, and tested each time anew
+            assert isinstance(row.job.what, users.UserArm)
+            # In a test, retrieval also scores all items as related ones.
+            yield _of_recommender("tests", row.job.what, rows, 2 * items), 1
 
 
-def _items(profile: VideoWorkshopProfile) -> Iterator[Work]:
+def _of_recommender(
+    what: str, arm: users.UserArm, rows: int, items: int, *, autocast: bool = False
+) -> Ranking:
+    """Return rankings by a recommender: retrieval scores items, and ranking the target alone."""
+    model, retrieval = arm.base.model, arm.task == "retrieval"
+    what = f"{what} of {arm.task}, d = {model.width}"
+    return _ranking(
+        what, rows * (LIKED if retrieval else 1), model, items * retrieval, autocast=autocast
+    )
+
+
+def _items(profile: VideoWorkshopProfile) -> Works:
     """Yield the trainings of item representations; all arms cost about as much as ``id``.
 
     On last items an epoch has one window for each user, and the cost is that of a softmax over all
@@ -295,173 +234,145 @@ def _items(profile: VideoWorkshopProfile) -> Iterator[Work]:
     """
     data, settings = profile.cold_data or profile.data, profile.items
     last, items = settings.leave_one_out, item_bound(data)
-    people = users_of(data)
-    parts: tuple[tuple[str, ItemsSettings | LeaveOneOutSettings, int, int], ...] = (
-        ("item representations", settings, len(new_item_jobs(profile)),
-         max(people, math.ceil(events_of(data) / settings.model.length))),  # one a user or more
-        ("everybody's last item", last, len(last_item_jobs(profile)), people),
-    )  # fmt: skip
-    for what, how, count, seen in parts:
-        yield Work(
-            what, count, how.epochs * math.ceil(seen / how.batch),
-            how.batch * how.model.length, flops(how.model, how.loss, items),
-            12 * parameters(how.model, items),
-        )  # fmt: skip
+    people, events = users_of(data), events_of(data)
+    windows = max(people, math.ceil(events / settings.model.length))  # one a user or more
+    cold = settings.held_out * settings.test_share * events
+    warm = settings.test_share * events - cold
+    tested = cold + min(settings.warm_targets or warm, warm)
+    new, of_all = len(new_item_jobs(profile)), len(last_item_jobs(profile))
+    yield _over_epochs("item representations", settings, windows, items), new
+    yield _over_epochs("everybody's last item", last, people, items), of_all
+    yield _ranking("tests of item representations", tested, settings.model, items), new
+    ranked = "rankings of everybody's last item"
+    yield _ranking(ranked, people, last.model, items), of_all * (last.epochs + 1)
 
 
-def _item_rankings(profile: VideoWorkshopProfile) -> Iterator[Ranking]:
-    """Yield the tests of item representations, and the validations and tests on last items."""
-    data, settings = profile.cold_data or profile.data, profile.items
-    last, items = settings.leave_one_out, item_bound(data)
-    cold = settings.held_out * settings.test_share * events_of(data)
-    warm = settings.test_share * events_of(data) - cold
-    rows = math.ceil(cold + min(settings.warm_targets or warm, warm))
-    people = users_of(data)
-    for what, count, asked, model in (
-        ("tests of item representations", len(new_item_jobs(profile)), rows, settings.model),
-        ("rankings of everybody's last item", len(last_item_jobs(profile)) * (last.epochs + 1),
-         people, last.model),
-    ):  # fmt: skip
-        yield Ranking(what, count, asked, model.length * _blocks(model), items, model.width)
+def _over_epochs(
+    what: str, how: ItemsSettings | LeaveOneOutSettings, windows: int, items: int
+) -> Training:
+    steps, model = how.epochs * math.ceil(windows / how.batch), how.model
+    return Training(what, steps, how.batch * model.length, flops(model, how.loss, items),
+                    12 * parameters(model, items))  # fmt: skip
 
 
-def _stream_rankings(profile: VideoWorkshopProfile) -> Iterator[Ranking]:
-    """Yield the rankings of all served periods.
+class Stream(NamedTuple):
+    """A stream of periods, and the runs over it."""
+
+    what: str
+    settings: WeeklySettings | SessionSettings
+    jobs: Collection[stream.StreamJob]
+    items: int
+    first: int  # number of the first served period
+    periods: int  # number of all periods
+    before: float  # windows of a period before the first served one
+    windows: float  # windows of a served period
+    rows: float  # rows that a run ranks, in all served periods
+
+
+def _streams(profile: VideoWorkshopProfile) -> Works:
+    """Yield the trainings on streams, and the rankings of all served periods.
 
     On the chapter's log, requests of launched items are ranked besides the drawn ones.
     """
     weekly, data, jobs = profile.stream.weekly, profile.data, stream.all_jobs(profile)
-    launches, choice = weekly.launches, weekly.choice
-    periods, before, events = _periods(profile)
+    launches, choice, length = weekly.launches, weekly.choice, weekly.training.model.length
+    periods = max(math.ceil(SIZES[data.log].days / weekly.days), weekly.first + 1)
+    early = events_before(data, weekly.first * weekly.days)
+    # Events of a period before the first served one, and from it on.
+    before, events = early / weekly.first, (events_of(data) - early) / (periods - weekly.first)
     span = launches.last - launches.first + 1
-    late = range(launches.first, periods)
     launched = launches.share * events * sum(
-        min((period - launches.first + 1) / span, 1) for period in late
+        min((period - launches.first + 1) / span, 1) for period in range(launches.first, periods)
     )  # fmt: skip
     mine = [job for job in jobs if job.arm.log is None]
-    tried = {early for job in mine for early in stream.choice_jobs(profile, job.arm)}
-    served = (periods - weekly.first) * min(weekly.rows, events) + launched
-    early = choice.periods * min(weekly.rows, choice.users * before)
-    runs: list[tuple[str, int, float, WeeklySettings | SessionSettings, int]] = [
-        ("stream", len(mine), served, weekly, item_bound(data)),
-        ("choice of rates", len(tried), early, weekly, item_bound(data)),
-    ]
+    yield from _prequential(Stream(
+        "stream", weekly, mine, item_bound(data), first=weekly.first, periods=periods,
+        before=before / length, windows=events / length,
+        rows=(periods - weekly.first) * min(weekly.rows, events) + launched,
+    ))  # fmt: skip
+    tried = {trial for job in mine for trial in stream.choice_jobs(profile, job.arm)}
+    yield from _prequential(Stream(
+        "choice of rates", weekly, tried, item_bound(data),
+        first=weekly.first - choice.periods, periods=weekly.first,
+        before=before / length, windows=choice.users * (before / length),
+        rows=choice.periods * min(weekly.rows, choice.users * before),
+    ))  # fmt: skip
     for number, shop in enumerate(profile.stream.sessions):
-        size, count = size_of(shop.log), sum(job.arm.log == number for job in jobs)
-        share = (shop.sessions or math.inf) / (size.users / size.days)
-        clicks = min(shop.rows, min(share, 1) * size.events / size.days)
-        runs.append((shop.log, count, (shop.periods - 1) * clicks, shop, shop.items or size.items))
-    for what, count, rows, settings, items in runs:
-        model = settings.training.model
-        yield Ranking(f"{what}: rankings", count, math.ceil(rows),
-                      model.length * _blocks(model), items, model.width)  # fmt: skip
+        size = SIZES[shop.log]
+        # A session takes one window, which is mostly padding.
+        daily = size.users / size.days
+        sessions = shop.sessions or daily
+        clicks = min(shop.rows, min(sessions / daily, 1) * size.events / size.days)
+        yield from _prequential(Stream(
+            shop.log, shop, [job for job in jobs if job.arm.log == number],
+            shop.items or size.items, first=1, periods=shop.periods,
+            before=sessions, windows=sessions, rows=(shop.periods - 1) * clicks,
+        ))  # fmt: skip
 
 
-def _stream(profile: VideoWorkshopProfile) -> Iterator[Work]:
-    """Yield the trainings on streams.
-
-    A session takes one window, which is mostly padding.
-    """
-    weekly, data, jobs = profile.stream.weekly, profile.data, stream.all_jobs(profile)
-    periods, *events = _periods(profile)
-    before, windows = (number / weekly.training.model.length for number in events)
-    mine = [job for job in jobs if job.arm.log is None]
-    yield from _prequential("stream", weekly, mine, before, windows, weekly.first, periods,
-                            item_bound(data))  # fmt: skip
-    tried = {early for job in mine for early in stream.choice_jobs(profile, job.arm)}
-    yield from _prequential("choice of rates", weekly, [*tried], before,
-                            weekly.choice.users * before, weekly.first - weekly.choice.periods,
-                            weekly.first, item_bound(data))  # fmt: skip
-    for number, shop in enumerate(profile.stream.sessions):
-        size = size_of(shop.log)
-        sessions = shop.sessions or size.users / size.days
-        mine = [job for job in jobs if job.arm.log == number]
-        yield from _prequential(shop.log, shop, mine, sessions, sessions, 1, shop.periods,
-                                shop.items or size.items)  # fmt: skip
-
-
-def _periods(profile: VideoWorkshopProfile) -> tuple[int, float, float]:
-    """Return the number of periods, and the events of one before and after the first served."""
-    weekly, data = profile.stream.weekly, profile.data
-    periods = max(math.ceil(size_of(data.log).days / weekly.days), weekly.first + 1)
-    early = events_before(data, weekly.first * weekly.days)
-    return periods, early / weekly.first, (events_of(data) - early) / (periods - weekly.first)
-
-
-def _prequential(
-    what: str,
-    settings: WeeklySettings | SessionSettings,
-    jobs: list[stream.StreamJob],
-    before: float,
-    windows: float,
-    first: int,
-    periods: int,
-    items: int,
-) -> Iterator[Work]:
-    """Yield the trainings of one stream.
-
-    Args:
-        what: Name of the stream.
-        settings: Its settings.
-        jobs: Its runs.
-        before: Number of windows of a period before the first served one.
-        windows: Number of windows of a served period.
-        first: Number of the first served period.
-        periods: Number of all periods.
-        items: Number of items.
-    """
-    training, model, served = settings.training, settings.training.model, periods - first
-    strategies = Counter(job.arm.strategy for job in jobs)
-    bases = len({(job.arm.table, job.seed) for job in jobs})
+def _prequential(run: Stream) -> Works:
+    """Yield the trainings and rankings of a stream whose periods are served one by one."""
+    training, strategies = run.settings.training, run.settings.strategies
+    model, served = training.model, run.periods - run.first
+    counts = Counter(job.arm.strategy for job in run.jobs)
+    bases = len({(job.arm.table, job.seed) for job in run.jobs})
     # Events that an update reads, for each new one. Exemplars come in few large batches: all old
     # ones took about two plain updates more, measured.
-    old = settings.strategies.replay_ratio
+    old = strategies.replay_ratio
     read = {"stale": 0, "retrain": 0, "replay": 1 + old, "repeat": 1 + old, "distillation": 2,
             "distillation_all": 3}  # fmt: skip
-    updates = round(sum(count * read.get(name, 1) for name, count in strategies.items()))
-    retrainings = strategies["retrain"] * (served // settings.strategies.retrain_every)
-    position, kept = flops(model, training.loss, items), 12 * parameters(model, items)
-    for name, count, epochs, seen, batch in (
-        ("bases", bases, training.base_epochs, first * before, training.batch),
-        ("updates of all periods", updates, training.update_epochs, served * windows,
-         training.update_batch),
-        ("retrainings", retrainings, training.base_epochs, first * before + served * windows / 2,
-         training.batch),
+    updates = round(sum(count * read.get(name, 1) for name, count in counts.items()))
+    retrainings = counts["retrain"] * (served // strategies.retrain_every)
+    start, epochs = run.first * run.before, training.base_epochs
+    for what, count, seen, batch, stored in (
+        ("bases", bases, epochs * start, training.batch, 12 * parameters(model, run.items)),
+        ("updates of all periods", updates, training.update_epochs * (served * run.windows),
+         training.update_batch, 0),
+        ("retrainings", retrainings, epochs * (start + served * run.windows / 2),
+         training.batch, 0),
     ):  # fmt: skip
-        steps = math.ceil(epochs * seen / batch)
-        stored = kept if name == "bases" else 0
-        yield Work(f"{what}: {name}", count, steps, batch * model.length, position, stored)
+        yield Training(f"{run.what}: {what}", math.ceil(seen / batch), batch * model.length,
+                       flops(model, training.loss, run.items), stored), count  # fmt: skip
+    yield _ranking(f"{run.what}: rankings", run.rows, model, run.items), len(run.jobs)
 
 
-def _goals(profile: VideoWorkshopProfile) -> Iterator[Work]:
+def _goals(profile: VideoWorkshopProfile) -> Works:
     """Yield the trainings on impressions, without the cost of importance weights."""
-    goals, worlds, real = profile.goals, len(profile.worlds), profile.traffic_data
-    simulator, rated = goals.simulator, profile.world_data or profile.data
-    daily = REQUESTS * users_of(rated)
+    goals, worlds, rated = profile.goals, len(profile.worlds), profile.world_data or profile.data
+    simulator, traffic, real = goals.simulator, goals.traffic, profile.traffic_data
+    reinforce, constrained = goals.reinforce.network, goals.constrained.network
+    # Requests and items of the simulator, and of usual traffic, which may be a log's.
+    daily, items = REQUESTS * users_of(rated), item_bound(rated)
+    shown, requests, runs, offered = simulator.slate, daily, worlds, items
+    if real is not None:
+        size = SIZES[real.log]
+        shown, requests = 1, size.events / size.days
+        runs, offered = len(profile.seeds), size.items
+    logged, train = daily * simulator.log_days, requests * traffic.train_days
+    heads = goals.ranker.heads
+    ranker = 2 * heads.experts * 4 * goals.ranker.width * heads.expert_width
     nets = len({*goals.click_models} - {"popularity", "regression"}) + len(goals.several_goals) + 1
-    yield _rankers("rankers", worlds * nets, goals.ranker, daily * simulator.log_days,
-                   simulator.slate)  # fmt: skip
+    yield _epochs("rankers", goals.ranker, logged, simulator.slate, ranker), worlds * nets
     policies = len(reinforce_arms(simulator.slate))
+    policy = 2 * reinforce.width * items
+    yield _epochs("policies of REINFORCE", reinforce, logged, 1, policy), worlds * policies
     # Besides, stage 1 of TSCAC has a policy of likes, and critics are trained twice: those of all
     # responses at once, and RCPO's. Each of these trainings costs about as much as an actor.
     actors = _methods(profile) + 3
-    shown, requests, runs, items = simulator.slate, daily, worlds, item_bound(rated)
-    if real is not None:
-        size = size_of(real.log)
-        shown, requests, runs, items = 1, size.events / size.days, len(profile.seeds), size.items
-    for what, count, days, of_day, scored, network in (
-        ("policies of REINFORCE", worlds * policies, simulator.log_days, daily, item_bound(rated),
-         goals.reinforce.network),
-        ("actor-critics", worlds * actors, goals.constrained.log_days, daily, item_bound(rated),
-         goals.constrained.network),
-        ("actor-critics on usual traffic", runs * actors, goals.traffic.train_days, requests, items,
-         goals.constrained.network),
-    ):  # fmt: skip
-        steps = math.ceil(network.epochs * of_day * days / network.batch)
-        yield Work(what, count, steps, network.batch, 2 * network.width * scored)
-    nets = len(goals.traffic.click_models) + len(goals.traffic.several_goals)
-    yield _rankers("rankers on usual traffic", runs * nets, goals.ranker,
-                   requests * goals.traffic.train_days, shown)  # fmt: skip
+    seen = daily * goals.constrained.log_days
+    actor = 2 * constrained.width
+    yield _epochs("actor-critics", constrained, seen, 1, actor * items), worlds * actors
+    usual = "actor-critics on usual traffic"
+    yield _epochs(usual, constrained, train, 1, actor * offered), runs * actors
+    nets = len(traffic.click_models) + len(traffic.several_goals)
+    yield _epochs("rankers on usual traffic", goals.ranker, train, shown, ranker), runs * nets
+
+
+def _epochs(
+    what: str, how: RankerSettings | PolicyNetworkSettings, seen: float, shown: int, position: int
+) -> Training:
+    """Return trainings whose epochs have ``seen`` requests, each with some shown items."""
+    return Training(what, math.ceil(how.epochs * seen / how.batch), how.batch * shown, position)
 
 
 def _methods(profile: VideoWorkshopProfile) -> int:
@@ -469,17 +380,10 @@ def _methods(profile: VideoWorkshopProfile) -> int:
     return 6 + len(profile.goals.constrained.multipliers)
 
 
-def _rankers(what: str, count: int, how: RankerSettings, requests: float, shown: int) -> Work:
-    position = 2 * how.heads.experts * 4 * how.width * how.heads.expert_width
-    steps = math.ceil(how.epochs * requests / how.batch)
-    return Work(what, count, steps, how.batch * shown, position)
-
-
 def _rollouts(profile: VideoWorkshopProfile) -> Item:
     """Return the hours of roll-outs, which run on the CPU."""
     goals, simulator = profile.goals, profile.goals.simulator
-    rated = profile.world_data or profile.data
-    people = users_of(rated)
+    people = users_of(profile.world_data or profile.data)
     served = len(goals.click_models) + len(goals.several_goals) + 1
     policies, methods = len(reinforce_arms(simulator.slate)), _methods(profile)
     of_world = (
@@ -489,37 +393,35 @@ def _rollouts(profile: VideoWorkshopProfile) -> Item:
         + (goals.traffic.days if profile.traffic_data is None else 0)
     )  # fmt: skip
     days = len(profile.worlds) * of_world + goals.oracle_worlds * len(ORACLES) * simulator.days
-    return in_hours(
+    return Item.hours(
         "roll-outs of the simulator",
         days * people * DAY_SECONDS,
         f"{days:,} days · {people:,} users · {1e6 * DAY_SECONDS:g} microseconds",
     )
 
 
-def _hours(profile: VideoWorkshopProfile, work: Work) -> Item:
+def _training_hours(profile: VideoWorkshopProfile, work: Training, count: int) -> Item:
     rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu else CPU_FLOPS
     step = GPU_STEP_SECONDS if profile.for_gpu else CPU_STEP_SECONDS
-    seconds = PASSES * work.positions * work.flops / rate + step
-    return in_hours(
+    return Item.hours(
         work.what,
-        work.count * work.steps * seconds,
-        f"{work.count} trainings · {work.steps:,} steps · ({PASSES} · "
+        count * work.steps * (PASSES * work.positions * work.flops / rate + step),
+        f"{count} trainings · {work.steps:,} steps · ({PASSES} · "
         f"{work.positions:,} positions · {work.flops / 1e6:.2f} MFLOP at {rate / 1e12:g} TFLOP/s "
         f"+ {1000 * step:g} ms)",
     )
 
 
-def _ranking_hours(profile: VideoWorkshopProfile, ranking: Ranking) -> Item:
+def _ranking_hours(profile: VideoWorkshopProfile, work: Ranking, count: int) -> Item:
     """Return the hours of forward passes and scores; a score is a product, and a comparison."""
     exact = GPU_FLOPS["no"] if profile.for_gpu else CPU_FLOPS
-    rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu and ranking.autocast else exact
-    compared = GPU_SCORE_SECONDS if profile.for_gpu else CPU_SCORE_SECONDS
-    score = 2 * ranking.width / exact + compared
-    return in_hours(
-        ranking.what,
-        ranking.count * ranking.rows * (ranking.forward / rate + ranking.scores * score),
-        f"{ranking.count} rankings · {ranking.rows:,} rows · ({ranking.forward / 1e6:.2f} MFLOP at "
-        f"{rate / 1e12:g} TFLOP/s + {ranking.scores:,} scores · {1e9 * score:.3g} ns)",
+    rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu and work.autocast else exact
+    score = 2 * work.width / exact + (GPU_SCORE_SECONDS if profile.for_gpu else CPU_SCORE_SECONDS)
+    return Item.hours(
+        work.what,
+        count * work.rows * (work.forward / rate + work.scores * score),
+        f"{count} rankings · {work.rows:,} rows · ({work.forward / 1e6:.2f} MFLOP at "
+        f"{rate / 1e12:g} TFLOP/s + {work.scores:,} scores · {1e9 * score:.3g} ns)",
     )
 
 
@@ -532,11 +434,11 @@ def _host_memory(profile: VideoWorkshopProfile) -> Item:
     """Return what processes hold beside trainings: a log while it is read, and the simulator."""
     goals, worlds = profile.goals, len(profile.worlds)
     rated, simulator = profile.world_data or profile.data, goals.simulator
-    users, items = users_of(rated), size_of(rated.log).items
+    users, items = users_of(rated), SIZES[rated.log].items
     days = worlds * (simulator.outcome_days + simulator.log_days + goals.held_out_days)
-    return summed(
+    return Item.sum(
         "the largest log while it is read, and the simulator",
-        events=LOADING_BYTES * max(size_of(log).events for log in profile.logs),
+        events=LOADING_BYTES * max(SIZES[log].events for log in profile.logs),
         worlds=8 * WORLD_TABLES * users * items * (worlds + goals.oracle_worlds),
         their_logs=REQUEST_BYTES * days * users * REQUESTS,
         processes=SIMULATING_BYTES * (1 + CPU_WORKERS),
@@ -546,41 +448,39 @@ def _host_memory(profile: VideoWorkshopProfile) -> Item:
 def _memory(profile: VideoWorkshopProfile) -> Iterator[Item]:
     """Yield the memory of the largest training, of a user model, and of a ranking."""
     settings, how = profile.users, profile.users.pretraining
-    model, items, rows = settings.base, item_bound(profile.data), profile.evaluation_batch
+    model, items = settings.base, item_bound(profile.data)
     numbers = parameters(model, items)
     weights = f"{items:,} items · {model.width} + blocks = {numbers:,}"
-    yield in_gib("weights, gradients and Adam of the largest training", 16 * numbers,
-               f"16 bytes · ({weights})")  # fmt: skip
+    yield Item.gib("weights, gradients and Adam of the largest training", 16 * numbers,
+                 f"16 bytes · ({weights})")  # fmt: skip
     if settings.table in ("content", "hybrid_content"):
         read = [FEATURE_BYTES[name] // 4 for name in profile.data.features]
         width = sum(read or [TEXT_WIDTHS[profile.data.text]])
-        yield in_gib("features of content", 4 * items * width,
-                   f"4 bytes · {items:,} items · {width} numbers")  # fmt: skip
-    yield in_gib("the latest finished trainings", 2 * RECENT * 4 * numbers,
-               f"{RECENT} user models, {RECENT} recommenders · 4 bytes · {numbers:,}")  # fmt: skip
-    tokens = max(how.batch, settings.downstream.batch) * model.length
-    number = 2 if profile.mixed_precision == "bf16" else 4
-    held = number * ACTIVATIONS * tokens * model.layers * model.width
-    why = f"{tokens:,} tokens · {ACTIVATIONS} · {model.layers} layers · {model.width} · "
-    yield in_gib("activations of a step", held, f"{why}{number} bytes")
-    positions, softmaxes = how.batch * model.length, 3 if how.weights.multi else 1
-    matrix, told = 4 * positions * _classes(how.loss, items), f"{positions:,} positions"
+        yield Item.product("features of content", bytes=4, items=items, numbers=width)
+    kept = f"{RECENT} user models, {RECENT} recommenders · 4 bytes · {numbers:,}"
+    yield Item.gib("the latest finished trainings", 2 * RECENT * 4 * numbers, kept)
+    yield Item.product(
+        "activations of a step", tokens=max(how.batch, settings.downstream.batch) * model.length,
+        numbers=ACTIVATIONS, layers=model.layers, units_of_width=model.width,
+        bytes=2 if profile.mixed_precision == "bf16" else 4,
+    )  # fmt: skip
+    matrix = {"bytes": 4, "positions": how.batch * model.length, "items": _classes(how.loss, items)}
     if isinstance(how.loss, ChunkedSoftmaxSettings):
-        matrix, told = how.loss.chunk_bytes, "a chunk"
-    yield in_gib("scores of a step", 3 * softmaxes * matrix,
-               f"3 matrices · {softmaxes} softmaxes · {told}")  # fmt: skip
+        matrix = {"bytes_of_a_chunk": how.loss.chunk_bytes}
+    softmaxes = 3 if how.weights.multi else 1
+    yield Item.product("scores of a step", matrices=3, softmaxes=softmaxes, **matrix)
     most = max(item_bound(data) for data in _data(profile))
-    yield in_gib("scores of a ranking", 2 * 4 * rows * most,
-               f"2 matrices · 4 bytes · {rows} rows · {most:,} items")  # fmt: skip
+    rows = profile.evaluation_batch
+    yield Item.product("scores of a ranking", matrices=2, bytes=4, rows=rows, items=most)
 
 
 def _files(profile: VideoWorkshopProfile) -> Item:
     """Return the size of files outside the catalog's archives: unpacked logs, and MicroLens."""
     found = {
         data.log: UNPACKED.get(data.log, 0)
-        + size_of(data.log).items * sum(FEATURE_BYTES[name] for name in data.features)
+        + SIZES[data.log].items * sum(FEATURE_BYTES[name] for name in data.features)
         for data in _data(profile)
     }
     told = ", ".join(f"{log} {size / GIB:.2f}" for log, size in found.items() if size)
     what = "unpacked logs and released vectors"
-    return in_gib(what, sum(found.values()), told or "none", in_data_folder=True)
+    return Item.gib(what, sum(found.values()), told or "none", in_data_folder=True)

@@ -25,7 +25,7 @@ from okml.add.full_scale.models import CLIP_G14
 from okml.add.full_scale.run import SECOND_CLIP
 from okml.add.full_scale.settings import EXAMPLES, FullScaleSettings
 from okml.data import entry
-from okml.plan import Item, in_gib, in_hours, product, summed
+from okml.plan import Item
 from okml.runtime import GIB
 
 # 10^12 operations of a forward pass of one example.
@@ -72,47 +72,54 @@ def card_memory(settings: FullScaleSettings, processes: int = 1) -> list[Item]:
         processes: The processes that share its micro-batches, each with a GPU. Without shards each
             has a second copy of the gradients, the buckets of DDP.
     """
-    student = _unet(settings.student)
+    student, half = _unet(settings.student), _frozen_bytes(settings)
     shares = processes if settings.shard_student else 1
-    copies = [product("gradients that processes exchange", parameters=student, bytes=4)]
+    share = student // shares
+    averaged = settings.training.ema_decay is not None
+    items = [
+        Item.product("student: weights, gradient, both moments" + ", average" * averaged,
+                     parameters=share, bytes=16 + 4 * averaged),
+        Item.product("teacher", parameters=_unet(settings.teacher), bytes=half),
+        Item.product("text towers", parameters=_text_towers(settings), bytes=half),
+        Item.sum("autoencoder, feature network, heads",
+                 autoencoders=half * len(_families(settings)) * PUBLISHED_PARAMETERS["vae"],
+                 feature_network=half * _feature_parameters(settings.features),
+                 heads=16 * _head_parameters(settings)),
+    ]  # fmt: skip
+    if processes > shares:
+        items.append(Item.product("gradients that processes exchange", parameters=student, bytes=4))
     # AdamW works on all weights of a GPU at once.
-    roots = product(
-        "passing: roots of AdamW's second moments", parameters=student // shares, bytes=4
-    )
+    roots = Item.product("passing: roots of AdamW's second moments", parameters=share, bytes=4)
     passing = max(_gradient(settings), roots, key=lambda item: item.value)
-    return [*_static(settings, shares), *copies * (processes > shares), passing, _context()]
+    return [*items, passing, _context()]
 
 
 def drawing_memory(name: Backbone, settings: FullScaleSettings) -> list[Item]:
     """Return what a teacher and the networks of the scores hold on their GPU, in float32."""
-    side = settings.teacher_side(name)
+    side, pipeline = settings.teacher_side(name), _pipeline(name)
+    scorers = sum(entry(each).bytes or 0 for each in (CLIP_G14, SECOND_CLIP))
     return [
-        product("UNet, text towers, autoencoder", parameters=pipeline_parameters(name), bytes=4),
-        in_gib("networks of the CLIP scores", _scorers(), "sizes in the catalog"),
-        product("passing: images while they are decoded", images=settings.drawn_at_once(side),
-                pixels=side**2, bytes=DECODED_BYTES),
+        Item.product("UNet, text towers, autoencoder", parameters=pipeline, bytes=4),
+        Item.gib("networks of the CLIP scores", scorers, "sizes in the catalog"),
+        Item.product("passing: images while they are decoded",
+                     images=settings.drawn_at_once(side), pixels=side**2, bytes=DECODED_BYTES),
         _context(),
     ]  # fmt: skip
 
 
 def drawing_host_memory(name: Backbone) -> list[Item]:
     """Return what lies outside the card while a teacher is loaded in float32."""
-    what = "memory while a teacher is loaded"
-    return [product(what, parameters=pipeline_parameters(name), bytes=4)]
+    return [Item.product("memory while a teacher is loaded", parameters=_pipeline(name), bytes=4)]
 
 
-def pipeline_parameters(name: Backbone) -> int:
+def _pipeline(name: Backbone) -> int:
     """Return the weights of a published model."""
     towers = sum(PUBLISHED_PARAMETERS[f"text.{tower}"] for tower in TOWERS[name])
     return _unet(name) + towers + PUBLISHED_PARAMETERS["vae"]
 
 
-def _scorers() -> int:
-    return sum(entry(name).bytes or 0 for name in (CLIP_G14, SECOND_CLIP))
-
-
 def _context() -> Item:
-    return in_gib("the driver's context, fragmentation", HEADROOM_GIB * GIB, "assumed")
+    return Item.gib("the driver's context, fragmentation", HEADROOM_GIB * GIB, "assumed")
 
 
 def micro_batch(settings: FullScaleSettings) -> int:
@@ -124,31 +131,18 @@ def _unet(name: Backbone) -> int:
     return PUBLISHED_PARAMETERS[f"unet.{name}"]
 
 
-def _static(settings: FullScaleSettings, shares: int) -> list[Item]:
-    student, teacher = _unet(settings.student) // shares, _unet(settings.teacher)
-    averaged = settings.training.ema_decay is not None
-    half = _frozen_bytes(settings)
-    towers, autoencoders = text_towers(settings), len({settings.student, settings.teacher})
-    features, heads = _feature_parameters(settings.features), _head_parameters(settings)
-    return [
-        product("student: weights, gradient, both moments" + ", average" * averaged,
-                parameters=student, bytes=16 + 4 * averaged),
-        product("teacher", parameters=teacher, bytes=half),
-        product("text towers", parameters=towers, bytes=half),
-        summed("autoencoder, feature network, heads",
-               autoencoders=half * autoencoders * PUBLISHED_PARAMETERS["vae"],
-               feature_network=half * features, heads=16 * heads),
-    ]  # fmt: skip
+def _families(settings: FullScaleSettings) -> set[Backbone]:
+    return {settings.student, settings.teacher}
 
 
 def _frozen_bytes(settings: FullScaleSettings) -> int:
     return 2 if settings.frozen_dtype == "bfloat16" else 4
 
 
-def text_towers(settings: FullScaleSettings) -> int:
+def _text_towers(settings: FullScaleSettings) -> int:
     """Return the weights of all text towers that a distillation asks."""
-    families = {settings.student, settings.teacher}
-    return sum(PUBLISHED_PARAMETERS[f"text.{name}"] for each in families for name in TOWERS[each])
+    towers = [tower for family in _families(settings) for tower in TOWERS[family]]
+    return sum(PUBLISHED_PARAMETERS[f"text.{tower}"] for tower in towers)
 
 
 def _feature_parameters(name: FeatureName) -> int:
@@ -171,7 +165,7 @@ def _gradient(settings: FullScaleSettings) -> Item:
     kept = int(settings.gradient_checkpointing)
     one = GIB * (settings.side / 512) ** 2
     example = micro_batch(settings) * one
-    return summed(
+    return Item.sum(
         "passing: half-precision copies that autocast holds, activations",
         copies=2 * _unet(settings.student),
         UNet=example * UNET_GIB[settings.student][kept],
@@ -191,22 +185,20 @@ def host_memory(settings: FullScaleSettings, examples: int = EXAMPLES) -> list[I
         settings: The settings of the distillation.
         examples: The number of examples in its shards.
     """
-    student, teacher = _unet(settings.student), _unet(settings.teacher)
-    families, half = {settings.student, settings.teacher}, _frozen_bytes(settings)
-    others = text_towers(settings) + len(families) * PUBLISHED_PARAMETERS["vae"]
-    both, frozen = sum(map(_unet, families)) + others, teacher + others
-    training = settings.training
+    student, half, training = _unet(settings.student), _frozen_bytes(settings), settings.training
+    families = _families(settings)
+    others = _text_towers(settings) + len(families) * PUBLISHED_PARAMETERS["vae"]
+    both, frozen = sum(map(_unet, families)) + others, _unet(settings.teacher) + others
     copies, index = 1 + (training.ema_decay is not None), examples * INDEX_BYTES
-    waiting = shared_memory(settings)
     return [
-        summed("memory while networks are loaded", pipelines=half * both, student=4 * student,
-               index=index),
-        summed("memory while a checkpoint is read", frozen_networks=half * frozen,
-               weights_and_moments=(8 + 4 * copies) * student, index=index),
-        summed("memory while a checkpoint is written", weights=4 * copies * student,
-               indices=(1 + training.workers) * index, images_that_wait=waiting),
-        summed("memory while the student is evaluated", weights=4 * copies * student,
-               network=4 * student),
+        Item.sum("memory while networks are loaded", pipelines=half * both, student=4 * student,
+                 index=index),
+        Item.sum("memory while a checkpoint is read", frozen_networks=half * frozen,
+                 weights_and_moments=(8 + 4 * copies) * student, index=index),
+        Item.sum("memory while a checkpoint is written", weights=4 * copies * student,
+                 indices=(1 + training.workers) * index, images_that_wait=shared_memory(settings)),
+        Item.sum("memory while the student is evaluated", weights=4 * copies * student,
+                 network=4 * student),
     ]  # fmt: skip
 
 
@@ -218,30 +210,23 @@ def shared_memory(settings: FullScaleSettings) -> int:
 
 def step_operations(settings: FullScaleSettings) -> float:
     """Return the operations of one example in one step: both phases."""
-    add = settings.add
+    add, checkpointed = settings.add, int(settings.gradient_checkpointing)
     unet, feature = UNET_TERA[settings.student], FEATURE_TERA[settings.features]
-    checkpointed = int(settings.gradient_checkpointing)
     # Forward, backward by input and by weights, and forward again; frozen: no pass for weights.
-    student = unet * (3 + checkpointed)
+    total = unet * (3 + checkpointed)
     pixels = add.adversarial or add.distillation_space == "pixel"
-    student += DECODE_TERA * (2 + checkpointed if pixels else 1)
-    total = student + (2 * feature if add.adversarial else 0)
+    total += DECODE_TERA * (2 + checkpointed if pixels else 1)
     if add.adversarial:
+        total += 2 * feature
         made = 0 if add.shared_fakes else unet + DECODE_TERA + feature
         total += made + feature
-    total += _teacher_operations(settings)
+    if add.distillation != "none":
+        guided = add.teacher_steps * (1 + (add.guidance != 1))
+        teacher = (3 if add.distillation == "nfsd" else guided) * UNET_TERA[settings.teacher]
+        if settings.teacher != settings.student:
+            teacher += ENCODE_TERA
+        total += teacher + DECODE_TERA * (add.distillation_space == "pixel")
     return total * 1e12 * (settings.side / 512) ** 2
-
-
-def _teacher_operations(settings: FullScaleSettings) -> float:
-    add = settings.add
-    if add.distillation == "none":
-        return 0.0
-    passes = 3 if add.distillation == "nfsd" else add.teacher_steps * (1 + (add.guidance != 1))
-    total = passes * UNET_TERA[settings.teacher]
-    if settings.teacher != settings.student:
-        total += ENCODE_TERA
-    return total + DECODE_TERA * (add.distillation_space == "pixel")
 
 
 def drawing_tera(name: Backbone, side: int, calls: int, images: int) -> float:
@@ -256,7 +241,7 @@ def training_hours(settings: FullScaleSettings) -> Item:
     """Return the hours of one distillation on one GPU."""
     examples = (settings.training.max_steps or 0) * settings.training.batch_size
     operations = step_operations(settings) * examples
-    return in_hours(
+    return Item.hours(
         "training on one H100",
         operations / SUSTAINED,
         f"{examples:,} examples = {operations:.3g} operations, {SUSTAINED:.3g} a second sustained",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -24,6 +25,8 @@ METRICS = {
     "row_cosine_shuffled": ("shuffled_cosine", "bidirectional"),
     "row_cosine_untrained": ("row_cosine", "untrained"),
     "row_cosine_causal": ("row_cosine", "causal"),
+    "top5_column_mass_from_scratch": ("top5_mass", "from scratch"),
+    "row_cosine_from_scratch": ("row_cosine", "from scratch"),
     "first_singular_energy": ("first_energy", "bidirectional"),
     "untrained_first_singular_energy": ("first_energy", "untrained"),
 }
@@ -35,7 +38,7 @@ BINS = np.linspace(0, 1.5, 46)  # edges of the histogram of singular values
 
 
 def measure_attention(study: Study) -> StepResult:
-    """Measure the attention weights of an untrained, a causal and a fine-tuned backbone."""
+    """Measure the attention weights of backbones: untrained, causal, fine-tuned, from scratch."""
     result = StepResult()
     statistics, maps, spectra, histogram = [], [], [], []
     # By metric and seed: means over heads and layers of each history, [b].
@@ -60,7 +63,8 @@ def measure_attention(study: Study) -> StepResult:
                     each = torch.stack([layer[statistic] for layer in layers])  # [layers, b]
                     by_history[metric][seed] = each.mean(0).numpy()
     for metric, values in by_history.items():
-        result.measure(metric, estimate_mean(values, "histories"))
+        if values:
+            result.measure(metric, estimate_mean(values, "histories"))
     for metric, control in CONTROLS.items():
         difference = estimate_difference(by_history[metric], by_history[control], "histories")
         result.compare(metric, control, difference)
@@ -81,7 +85,7 @@ def _histories(study: Study, seed: int) -> torch.Tensor:
 
 
 def _networks(study: Study, seed: int) -> dict[str, Backbone]:
-    """Return the three networks, all of the same shapes."""
+    """Return networks of the same shapes; the last one only if a recipe trains from scratch."""
     job = Job(study.profile.main, BACKBONE, seed, study.profile.recipe)
     start = warm_start(study.profile, job)
     assert start is not None  # the settings require it
@@ -90,6 +94,9 @@ def _networks(study: Study, seed: int) -> dict[str, Backbone]:
         "causal": study.train(start).encoder,
         "bidirectional": study.train(job).encoder,
     }
+    for recipe in study.profile.recipes:
+        if recipe.from_scratch:
+            networks["from scratch"] = study.train(replace(job, recipe=recipe)).encoder
     return {name: cast(Backbone, network) for name, network in networks.items()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import polars as pl
@@ -17,6 +18,7 @@ from okml.steps import StepResult, announced
 from okml.strec.arms import (
     BACKBONE,
     CAUSAL,
+    WARM_START,
     Job,
     causal_arms,
     jobs_of,
@@ -25,6 +27,7 @@ from okml.strec.arms import (
     quality_arms,
     quality_jobs,
     recipe_jobs,
+    short_arms,
     warm_start,
 )
 from okml.strec.study import Study
@@ -55,6 +58,7 @@ def measure_quality(study: Study) -> StepResult:
         ranked, hidden = ranked_arms(study, jobs), ranked_arms(study, jobs, hide_seen=True)
         spent = cost_rows(study, jobs)
         costs += spent
+        validated = mean_validations(spent)
         named = pl.lit(settings.log).alias("data")
         table = summary(ranked, BACKBONE.name).join(
             budgets(study, jobs, spent), on="arm", maintain_order="left"
@@ -66,7 +70,9 @@ def measure_quality(study: Study) -> StepResult:
         opponents = [arm for arm in ranked.arms if arm not in ours]
         cells += [ranked.less_the_best(STREC, opponents, metric) for metric in METRICS]
         if settings == profile.main:
-            _measure_gains(result, ranked)
+            shortest = [arm.name for arm in short_arms(settings)]
+            _measure_gains(result, ranked, max(shortest, key=lambda arm: validated[arm]))
+            result.measure("finetuning_ndcg_gain", _finetuning_gain(study, ranked))
             result.measure(
                 "ndcg_gain_over_backbone_seen_hidden",
                 hidden.difference(STREC, BACKBONE.name, "ndcg@10"),
@@ -238,17 +244,45 @@ def summary(ranked: RankedArms, reference: str) -> pl.DataFrame:
     return means.join(bounds, on="arm", maintain_order="left")
 
 
-def _measure_gains(result: StepResult, ranked: RankedArms) -> None:
+def mean_validations(costs: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Return NDCG@10 on the validation rows of each arm, the mean over seeds."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in costs:
+        found[row["arm"]].append(row["validation"])
+    return {arm: fmean(values) for arm, values in found.items()}
+
+
+def _measure_gains(result: StepResult, ranked: RankedArms, newest: str) -> None:
+    """Measure what STRec gains over other arms.
+
+    Args:
+        result: The result of the step, which gets the metrics.
+        ranked: The ranks of all arms.
+        newest: The arm that reads the newest items alone, with the best length on validation.
+    """
     ndcg = "ndcg@10"
     for name, arm in (("ndcg", STREC), ("backbone_ndcg", BACKBONE.name), ("causal_ndcg", CAUSAL)):
         result.measure(name, ranked.estimate(arm, ndcg))
     for other in (BACKBONE.name, "random", "recency", "causal"):
         arm = CAUSAL if other == "causal" else other
         result.measure(f"ndcg_gain_over_{other}", ranked.difference(STREC, arm, ndcg))
+    result.measure("ndcg_gain_over_newest", ranked.difference(STREC, newest, ndcg))
     recency = "recency_ndcg_gain_over_random"
     result.measure(recency, ranked.difference("recency", "random", ndcg))
     learned = ranked.difference(STREC, "recency", ndcg)
     result.compare("ndcg_gain_over_random", recency, learned)
+
+
+def _finetuning_gain(study: Study, ranked: RankedArms) -> Estimate:
+    """Return NDCG@10 of the backbone less that of its warm start, which reads rows as it does."""
+    profile, names = study.profile, (BACKBONE.name, WARM_START.name)
+    gained = RankedArms(ranked.users)
+    for job in jobs_of(profile.main, [BACKBONE], profile.seeds, profile.recipe):
+        start = warm_start(profile, job)
+        assert start is not None  # the settings require it
+        for name, training in zip(names, (job, start), strict=True):
+            gained.add(name, job.seed, study.ranks(training))
+    return gained.difference(*names, "ndcg@10")
 
 
 def _causal_time(study: Study, jobs: Sequence[Job]) -> Estimate:

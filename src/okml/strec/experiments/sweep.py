@@ -13,6 +13,7 @@ from okml.strec.experiments.quality import (
     cost_frame,
     cost_rows,
     mean_of_rows,
+    mean_validations,
     ranked_arms,
     rising,
     summary,
@@ -61,13 +62,14 @@ def measure_sweep(study: Study) -> StepResult:
         if row["sample"] == "learned" and BAND[0] <= row["sparsity"] <= BAND[1]
     ]
     if inside:
-        gains = {arm: ranked.difference(arm, backbone, NDCG) for arm in ranked.arms[1:]}
-        worst = min(inside, key=lambda arm: gains[arm].mean)
+        # A choice on the test rows would find the ones that their sampling error favors.
+        validated = mean_validations(cost_rows(study, jobs))
+        worst = min(inside, key=lambda arm: validated[arm])
         short = dict.fromkeys(job.arm.name for job in jobs if job.arm.length is not None)
-        newest = max(short, key=lambda arm: gains[arm].mean)
+        newest = max(short, key=lambda arm: validated[arm])
         metric, control = "worst_ndcg_gain_in_band", "newest_items_ndcg_gain"
-        result.measure(metric, gains[worst])
-        result.measure(control, gains[newest])
+        result.measure(metric, ranked.difference(worst, backbone, NDCG))
+        result.measure(control, ranked.difference(newest, backbone, NDCG))
         result.log("rising_in_band", rising(study, jobs, (backbone, newest, *inside)), exact=True)
         result.compare(metric, control, ranked.difference(worst, newest, NDCG))
     return result
