@@ -95,7 +95,7 @@ def _released() -> dict[str, bytes]:
         }
         for at, country in enumerate(BLOCKS["world_place"])
         for number, kind in enumerate(
-            ["populated_place"] * 6 + ["structure"] * 3 + ["natural_place"] * 3
+            ["populated_place"] * 10 + ["structure"] * 5 + ["natural_place"] * 5
         )
     ]  # fmt: skip
     kinds = TYPES["us_place"] or ()
@@ -120,7 +120,7 @@ def _released() -> dict[str, bytes]:
             "borough_name": borough, "facility_t_name": facility, "is_test": in_test(number),
         }
         for at, borough in enumerate(BLOCKS["nyc_place"])
-        for number, facility in enumerate(FACILITIES * 8)
+        for number, facility in enumerate(FACILITIES * 12)
     ]  # fmt: skip
     jobs = TYPES["historical_figure"] or ()
     figures = [
@@ -132,7 +132,7 @@ def _released() -> dict[str, bytes]:
             "is_test": in_test(number),
         }
         for at, century in enumerate(BLOCKS["historical_figure"])
-        for number, job in enumerate(itertools.islice(itertools.cycle(jobs), at, at + 10))
+        for number, job in enumerate(itertools.islice(itertools.cycle(jobs), at, at + 15))
     ]  # fmt: skip
     art = [
         {
@@ -145,7 +145,7 @@ def _released() -> dict[str, bytes]:
         for decade, word in zip(
             BLOCKS["art"], ("Waltz", "Swing", "Soul", "Disco", "Rave", "Rap", "Drill"), strict=True
         )
-        for number in range(20)
+        for number in range(40)
     ]  # fmt: skip
     desks = ("Foreign", "Foreign", *(TYPES["headline"] or ()))
     headlines = [
@@ -153,10 +153,10 @@ def _released() -> dict[str, bytes]:
             "headline": f"{desk} news of election {year - number % 3}", "word_count": 900,
             "pub_date": f"{year}-0{1 + number % 9}-03 05:00:00+00:00", "print_section": "A",
             "print_page": 3, "section": "World", "news_desk": desk, "year": year,
-            "is_trump": False, "is_test": number % 6 == 3 or number >= 18,
+            "is_trump": False, "is_test": number % 6 == 3 or number >= 24,
         }
         for year in BLOCKS["headline"]
-        for number, desk in enumerate(desks * 4)
+        for number, desk in enumerate(desks * 5)
     ]  # fmt: skip
     tables = (world, usa, nyc, figures, art, headlines)
     return {f"{name}.csv": _csv(rows) for name, rows in zip(SETS, tables, strict=True)}
@@ -216,7 +216,7 @@ def publish(own: OwnData) -> None:
     for seed, model in enumerate(GPU.models):
         tokenizer = tokenizers[model.family]
         torch.manual_seed(seed)
-        blocks = 2 if model.whole else 3
+        blocks = 2 if model.whole else 4
         made = AutoModelForCausalLM.from_config(_model(model.family, len(tokenizer), blocks))
         folder = own.cache / "made" / model.name
         made.save_pretrained(folder)

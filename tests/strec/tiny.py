@@ -21,7 +21,7 @@ from tests.tools.own_logs import Events, Files, electronics, gowalla, movielens,
 
 K = TypeVar("K", bound=Hashable)
 
-ITEMS, USERS, EVENTS = 24, 5, 72
+ITEMS, USERS, EVENTS = 24, 9, 72
 FULL = (50,) * 7 + (1,)
 
 # Numbers of examples, epochs, seeds and widths; all that the profile compares stays in it.

@@ -255,7 +255,7 @@ def _over_epochs(
                     12 * parameters(model, items))  # fmt: skip
 
 
-class Stream(NamedTuple):
+class PlannedStream(NamedTuple):
     """A stream of periods, and the runs over it."""
 
     what: str
@@ -285,13 +285,13 @@ def _streams(profile: VideoWorkshopProfile) -> Works:
         min((period - launches.first + 1) / span, 1) for period in range(launches.first, periods)
     )  # fmt: skip
     mine = [job for job in jobs if job.arm.log is None]
-    yield from _prequential(Stream(
+    yield from _prequential(PlannedStream(
         "stream", weekly, mine, item_bound(data), first=weekly.first, periods=periods,
         before=before / length, windows=events / length,
         rows=(periods - weekly.first) * min(weekly.rows, events) + launched,
     ))  # fmt: skip
     tried = {trial for job in mine for trial in stream.choice_jobs(profile, job.arm)}
-    yield from _prequential(Stream(
+    yield from _prequential(PlannedStream(
         "choice of rates", weekly, tried, item_bound(data),
         first=weekly.first - choice.periods, periods=weekly.first,
         before=before / length, windows=choice.users * (before / length),
@@ -303,14 +303,14 @@ def _streams(profile: VideoWorkshopProfile) -> Works:
         daily = size.users / size.days
         sessions = shop.sessions or daily
         clicks = min(shop.rows, min(sessions / daily, 1) * size.events / size.days)
-        yield from _prequential(Stream(
+        yield from _prequential(PlannedStream(
             shop.log, shop, [job for job in jobs if job.arm.log == number],
             shop.items or size.items, first=1, periods=shop.periods,
             before=sessions, windows=sessions, rows=(shop.periods - 1) * clicks,
         ))  # fmt: skip
 
 
-def _prequential(run: Stream) -> Works:
+def _prequential(run: PlannedStream) -> Works:
     """Yield the trainings and rankings of a stream whose periods are served one by one."""
     training, strategies = run.settings.training, run.settings.strategies
     model, served = training.model, run.periods - run.first

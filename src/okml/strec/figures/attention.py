@@ -51,7 +51,7 @@ def heatmaps(maps: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
     facts = ", ".join(f"{LABELS[r['network']]} {r['top5_mass']:.2f}" for r in mass.to_dicts())
     return Picture(
         figure,
-        f"Mean attention weights by network and layer. Mass of the five fullest columns, "
+        "Mean attention weights by network and layer. Mass of the five fullest columns, "
         f"mean over layers: {facts}.",
     )
 
