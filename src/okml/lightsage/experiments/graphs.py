@@ -141,13 +141,19 @@ def _measure(
 def _measure_beside_edges(
     result: StepResult, study: Study, comparison: PairedComparison, gain: Gain
 ) -> None:
-    """Measure a gain on the test pairs beside edges that only one of the graphs has."""
+    """Measure a gain on the test pairs beside edges that only one of the graphs has.
+
+    Seeds that share a log share its pairs, too: those that are beside such an edge with any seed.
+    """
     beside = {}
     for seed, data in comparison.data.items():
         one, other = (study.graph(data, name, seed).edges for name in gain.graphs)
         changed = changed_items(one, other, data.items)
-        beside[seed] = changed[data.test.item] | changed[data.test.target]
-        share = float(beside[seed].mean())
+        beside[seed] = changed[data.test.item] | changed[data.test.target]  # [p]
+    if share_a_log([*comparison.data.values()]):
+        beside = dict.fromkeys(beside, np.any([*beside.values()], axis=0))
+    for seed, mask in beside.items():
+        share = float(mask.mean())
         result.log(f"{gain.metric}_share_beside_other_edges", share, seed=seed)
     if all(mask.any() for mask in beside.values()):
         name = f"{gain.metric}_beside_other_edges"
