@@ -23,15 +23,15 @@ from tests.lightsage.tiny import SHOP
 GAIN = Gain("gain", ("full", "strong"), few=True)
 
 
-def measured(synthetic: bool) -> tuple[PairedComparison, list[int], StepResult]:
-    """Return a comparison, the item at the only edge of each seed's graph, and what is measured."""
+def measured(synthetic: bool) -> tuple[PairedComparison, list[list[int]], StepResult]:
+    """Return a comparison, the items with an edge in each seed's graph, and what is measured."""
     task = open_task(TaskSettings(name="synthetic", shop=SHOP), 0)
     log = replace(task, shop=replace(task.shop, synthetic=synthetic))
-    first = int(log.test.item[0])
-    ends = [first, int(log.test.item[log.test.item != first][0])]
+    viewed = np.unique(log.test.item).tolist()
+    ends = [viewed[0:20:2], viewed[1:20:2]]
 
     def graph(data: object, name: str, seed: int) -> Any:
-        rows = [(ends[seed], 0, 1.0)] if name == "full" else []
+        rows = [(item, 0, 1.0) for item in ends[seed]] if name == "full" else []
         return SimpleNamespace(edges=pl.DataFrame(rows, schema=EDGE_SCHEMA, orient="row"))
 
     comparison, result = PairedComparison("full"), StepResult()
@@ -49,7 +49,7 @@ def test_seeds_of_one_log_are_measured_on_the_pairs_beside_the_edges_of_any(
     comparison, ends, result = measured(synthetic)
     gains, shares = [], []
     for seed, data in comparison.data.items():
-        known = [ends[seed]] if synthetic else ends
+        known = ends[seed] if synthetic else ends[0] + ends[1]
         beside = np.isin(data.test.item, known) | np.isin(data.test.target, known)
         one, other = (comparison.outcomes[arm, seed].hits for arm in GAIN.graphs)
         gains.append((one - other)[beside].mean())
