@@ -39,7 +39,7 @@ from okml.lightsage.baselines.untrained import (
 from okml.lightsage.comparison import PairedComparison, PairMetrics, evaluate, validation_ndcg
 from okml.lightsage.features import diffused, hop_features
 from okml.lightsage.graph import ItemGraph, SwingSettings, cosine, swing, user_items
-from okml.lightsage.graph.ablation import DRAWN, GraphName, graph_by_name
+from okml.lightsage.graph.ablation import DRAWN, GraphName, LogEdges, graph_by_name
 from okml.lightsage.network.encoder import GraphEncoder, LightSAGE
 from okml.lightsage.network.sampler import NeighborSampler
 from okml.lightsage.ranking import Numbers, Scorer, vector_scorer
@@ -145,8 +145,12 @@ class Study:
 
     @cache  # noqa: B019 - a study lives as long as its run
     def _graph(self, data: RetrievalTask, name: GraphName, seed: int) -> ItemGraph:
-        log, settings = data.shop.train, data.settings.graph
-        return graph_by_name(name, log, data.items, settings, seed, data.key)
+        return graph_by_name(name, self.edges(data), seed)
+
+    @cache  # noqa: B019
+    def edges(self, data: RetrievalTask) -> LogEdges:
+        """Return the edges of a training log by kind."""
+        return LogEdges(data.shop.train, data.items, data.settings.graph, data.key)
 
     @cache  # noqa: B019
     def _filtering(self, data: RetrievalTask, count: Callable[..., pl.DataFrame]) -> pl.DataFrame:

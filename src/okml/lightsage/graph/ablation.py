@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from okml.lightsage.graph.edges import in_order
 from okml.lightsage.graph.graph import ItemGraph, edges_of, graph_of
 from okml.lightsage.graph.rewiring import rewired
-from okml.lightsage.graph.settings import GraphSettings, Part
+from okml.lightsage.graph.settings import GraphSettings, Part, Source
 
 GraphName = Literal[
     "weak", "weak, as few edges", "weak, few of each item", "everything", "strong",
@@ -45,41 +46,53 @@ _AS_LARGE: dict[GraphName, tuple[Part, GraphName]] = {
 DRAWN = frozenset({*_AS_LARGE, "strong + shuffled search"})
 
 
-def graph_by_name(
-    name: GraphName,
-    log: pl.DataFrame,
-    items: int,
-    settings: GraphSettings,
-    seed: int,
-    key: NDArray[np.integer],
-) -> ItemGraph:
+@dataclass(frozen=True, eq=False)
+class LogEdges:
+    """The edges of one log by kind, each kind counted once.
+
+    Attributes:
+        log: Cleaned log of the training period.
+        items: Number of items N.
+        settings: Rules and caps, the same for all graphs.
+        key: Key of each item, ``[N]``; a shuffled search edge joins items of the same keys.
+    """
+
+    log: pl.DataFrame
+    items: int
+    settings: GraphSettings
+    key: NDArray[np.integer]
+
+    @cache  # noqa: B019 - it lives as long as the run
+    def of(self, part: Part, *, feed: bool = False) -> pl.DataFrame:
+        """Return the edges of a kind; with ``feed`` Swing reads the clicks in the feed, too."""
+        settings = self.settings
+        if feed:
+            swing = settings.swing.model_copy(update={"sources": get_args(Source)})
+            settings = settings.model_copy(update={"swing": swing})
+        return edges_of(part, self.log, settings)
+
+
+def graph_by_name(name: GraphName, counted: LogEdges, seed: int) -> ItemGraph:
     """Build a graph of the ablation by its name.
 
     Args:
         name: Name of the graph.
-        log: Cleaned log of the training period.
-        items: Number of items N.
-        settings: Rules and caps, the same for all graphs.
+        counted: Edges of the log.
         seed: Random seed of the controls.
-        key: Key of each item, ``[N]``; a shuffled search edge joins items of the same keys.
     """
     if name == "strong + shuffled search":
-        true = graph_by_name("strong + search", log, items, settings, seed, key)
-        return replace(true, edges=rewired(true.edges, "search", key, np.random.default_rng(seed)))
-    changed = settings
-    if name in ("full, swing of all clicks", "full, all swing of all clicks"):
-        every = ("pdp_rec", "search", "other", "feed")
-        swing = settings.swing.model_copy(update={"sources": every})
-        changed = settings.model_copy(update={"swing": swing})
-    edges = {part: edges_of(part, log, changed) for part in _PARTS[name]}
-    merged = settings.merge.model_copy(update={"parts": _PARTS[name]})
+        true, rng = graph_by_name("strong + search", counted, seed), np.random.default_rng(seed)
+        return replace(true, edges=rewired(true.edges, "search", counted.key, rng))
+    merged = counted.settings.merge.model_copy(update={"parts": _PARTS[name]})
+    feed = name in ("full, swing of all clicks", "full, all swing of all clicks")
+    edges = {part: counted.of(part, feed=feed and part == "swing") for part in _PARTS[name]}
     if name in _AS_LARGE:
         part, like = _AS_LARGE[name]
-        most = graph_by_name(like, log, items, settings, seed, key).edges.height
+        most = graph_by_name(like, counted, seed).edges.height
         ordered = heaviest_first(edges[part], seed, of_each_item=name == "weak, few of each item")
-        rest = graph_of(edges | {part: edges[part].clear()}, items, merged)
+        rest = graph_of(edges | {part: edges[part].clear()}, counted.items, merged)
         edges[part] = in_order(ordered.head(how_many(ordered, rest, most, merged.most_neighbors)))
-    return graph_of(edges, items, merged)
+    return graph_of(edges, counted.items, merged)
 
 
 def heaviest_first(edges: pl.DataFrame, seed: int, *, of_each_item: bool = False) -> pl.DataFrame:
