@@ -25,7 +25,7 @@ STEPS = 3  # each with a validation: a line at the end needs three
 SIZES: dict[str, Any] = {
     name: SMALLER[name]
     for name in (
-        "device", "scarce_search.shop", "in_view.shop", "recipe.batch", "negatives.count",
+        "device", "in_view.shop", "recipe.batch", "negatives.count",
         "lightgcn.recipe.batch", "pinsage.neighbors", "pinsage.walks", "pinsage.hard_first",
         "pinsage.hard_last", "walks", "index_results", "index_items",
     )

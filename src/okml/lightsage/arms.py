@@ -6,7 +6,6 @@ The steps, the training ahead and the plan read these lists.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -31,6 +30,8 @@ SCARCE: tuple[GraphName, ...] = ("strong + search", "full")
 # Cuts of consecutive clicks to as many edges as the graph of strong actions has.
 CUTS: tuple[GraphName, ...] = ("weak, as few edges", "weak, few of each item")
 IN_VIEW: tuple[GraphName, ...] = ("weak", *CUTS, "strong")
+LONGER = 3  # sessions of a longer log, in multiples
+COVERAGE_SEEDS = 3  # seeds of the shops on which coverage alone is measured
 TRAINED = ("item2vec", "lightgcn users", "lightgcn items", "pinsage")
 # GraphSAGE with its own loss: walk pairs, popularity negatives, logistic. Negatives have the weight
 # of the pair: with the paper's Q = 20, the unit vectors spread until no two are close, and the
@@ -161,9 +162,27 @@ def scarce_search_jobs(profile: LightsageProfile) -> Rows:
     return _on_graphs(profile, profile.scarce_search, SCARCE)
 
 
+def shops_of_coverage(profile: LightsageProfile) -> dict[str, TaskSettings]:
+    """Return shops where Swing may reach more items, by the name of their metric.
+
+    In one of them a pair of users makes an edge, and the other one's log is longer. They are drawn
+    for the first ``COVERAGE_SEEDS`` seeds alone. A real log has neither.
+    """
+    data = profile.data
+    if data.name != "synthetic":
+        return {}
+    swing = data.graph.swing.model_copy(update={"least_pairs": 1, "least_score": 0.0})
+    graph = data.graph.model_copy(update={"swing": swing})
+    shop = data.shop.model_copy(update={"sessions": LONGER * data.shop.sessions})
+    return {
+        "swing_coverage_gain_of_single_pairs": data.model_copy(update={"graph": graph}),
+        "swing_coverage_gain_of_a_longer_log": data.model_copy(update={"shop": shop}),
+    }
+
+
 def in_view_jobs(profile: LightsageProfile) -> Rows:
     """Return LightSAGE on the graphs of ``IN_VIEW`` on a shop whose feed follows the item."""
-    return [] if profile.in_view is None else _on_graphs(profile, profile.in_view, IN_VIEW)
+    return _on_graphs(profile, profile.in_view, IN_VIEW)
 
 
 def network_jobs(profile: LightsageProfile) -> Rows:
@@ -208,7 +227,8 @@ def baseline_jobs(profile: LightsageProfile, data: TaskSettings | None = None) -
     rows: Rows = []
     for seed in profile.seeds:
         rows.append((NETWORK, network_job(profile, data, seed)))
-        rows.append((WITH_IDS, network_job(profile, data, seed, item_vectors=True)))
+        if data.item_vectors:
+            rows.append((WITH_IDS, network_job(profile, data, seed, item_vectors=True)))
         for graph in data.graphs:
             arm = variant_arm(profile, "V0", data).model_copy(update={"graph": graph})
             rows.append((on_graph(graph), Job(data, seed, arm)))
@@ -246,10 +266,25 @@ def tries(profile: LightsageProfile, job: Job) -> list[Job]:
     return [replace(job, seed=profile.seeds[0], rate=factor) for factor in profile.rate_factors]
 
 
+def tables(profile: LightsageProfile) -> list[Rows]:
+    """Return the rows of every table but the tail's, whose rows share trainings."""
+    return [
+        *(baseline_jobs(profile, data) for data in (profile.data, *profile.real)),
+        graph_jobs(profile),
+        scarce_search_jobs(profile),
+        in_view_jobs(profile),
+        network_jobs(profile),
+        loss_jobs(profile),
+        no_graph_jobs(profile),
+    ]
+
+
 def all_jobs(profile: LightsageProfile) -> list[Job]:
     """Return every training of a run once, the slow ones first."""
-    jobs = dict.fromkeys(job for job in _every_row(profile) if job.trains)
-    return sorted(jobs, key=lambda job: not job.slow)
+    jobs = [job for rows in tables(profile) for _, job in rows]
+    jobs += [job for _, job in tail_jobs(profile)]
+    trainings = dict.fromkeys(job for job in jobs if job.trains)
+    return sorted(trainings, key=lambda job: not job.slow)
 
 
 def network_job(
@@ -271,18 +306,12 @@ def variant_arm(profile: LightsageProfile, name: str, data: TaskSettings | None 
 
 
 def _on_graphs(
-    profile: LightsageProfile, data: TaskSettings, graphs: tuple[GraphName, ...]
+    profile: LightsageProfile, data: TaskSettings | None, graphs: tuple[GraphName, ...]
 ) -> Rows:
+    """Return LightSAGE on graphs of a shop; no rows without a shop."""
+    if data is None:
+        return []
     arms = {
         name: Arm(graph=name, loss=profile.loss, negatives=profile.negatives) for name in graphs
     }
     return [(name, Job(data, seed, arm)) for seed in profile.seeds for name, arm in arms.items()]
-
-
-def _every_row(profile: LightsageProfile) -> Iterator[Job]:
-    tables = [baseline_jobs(profile, data) for data in (profile.data, *profile.real)]
-    tables += [graph_jobs(profile), scarce_search_jobs(profile), in_view_jobs(profile)]
-    tables += [network_jobs(profile), loss_jobs(profile), no_graph_jobs(profile)]
-    for rows in tables:
-        yield from (job for _, job in rows)
-    yield from (job for _, job in tail_jobs(profile))

@@ -85,10 +85,12 @@ def measure_rival(
     for part, suffix in _parts(comparison):
         name = f"{prefix}hr10_gain_over_best_rival{suffix}"
         measure_gain(result, comparison, name, (NETWORK, rival), part=part)
-    name = f"{prefix}hr10_gain_over_best_rival_with_item_vectors"
-    measure_gain(result, comparison, name, (WITH_IDS, rival))
-    for metric, network in (("rising_rivals", NETWORK), ("rising_with_item_vectors", WITH_IDS)):
-        result.log(f"{prefix}{metric}", study.not_flat(rows, (network, rival)), exact=True)
+    result.log(f"{prefix}rising_rivals", study.not_flat(rows, (NETWORK, rival)), exact=True)
+    if settings.item_vectors:
+        name = f"{prefix}hr10_gain_over_best_rival_with_item_vectors"
+        measure_gain(result, comparison, name, (WITH_IDS, rival))
+        rising = study.not_flat(rows, (WITH_IDS, rival))
+        result.log(f"{prefix}rising_with_item_vectors", rising, exact=True)
     label = study.data(settings, study.profile.seeds[0]).label
     result.notes.append(f"the best rival on {label}, by validation: {rival}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.ledger import Estimate, estimate_difference, estimate_over_seeds
-from okml.lightsage.arms import CUTS, Rows, graph_jobs, in_view_jobs, scarce_search_jobs
+from okml.lightsage.arms import (
+    COVERAGE_SEEDS,
+    CUTS,
+    Rows,
+    graph_jobs,
+    in_view_jobs,
+    scarce_search_jobs,
+    shops_of_coverage,
+)
 from okml.lightsage.comparison import PairedComparison, measure_gain, share_a_log
 from okml.lightsage.experiments.protocol import share_within
 from okml.lightsage.graph.ablation import GraphName
@@ -66,7 +75,6 @@ REACHING: dict[str, GraphName] = {
     "search_coverage_gain": "strong + search",
     "swing_coverage_gain": "strong + swing",
 }
-LONGER = 3  # sessions of a longer log, in multiples
 
 
 def measure_graphs(study: Study) -> StepResult:
@@ -82,10 +90,10 @@ def measure_graphs(study: Study) -> StepResult:
     result.measure("hr10", comparison.estimate("full"))
     for metric, name in REACHING.items():
         if {name, STRONG} <= set(profile.graphs):
-            result.measure(metric, coverage_gain(study, profile.data, name))
-    if profile.data.name == "synthetic":
-        for metric, settings in _reaching_further(profile.data).items():
-            result.measure(metric, coverage_gain(study, settings, "strong + swing"))
+            result.measure(metric, coverage_gain(study, profile.data, name, profile.seeds))
+    for metric, settings in shops_of_coverage(profile).items():
+        few = profile.seeds[:COVERAGE_SEEDS]
+        result.measure(metric, coverage_gain(study, settings, "strong + swing", few))
     rows = []
     for seed, data in comparison.data.items():
         for name in profile.graphs:
@@ -105,21 +113,22 @@ def measure_graphs(study: Study) -> StepResult:
 
 
 def measure_scarce_search(study: Study) -> StepResult:
-    """Train on some graphs on a shop with few searches."""
-    rows, result = scarce_search_jobs(study.profile), StepResult()
-    comparison = study.compare(rows, "full")
-    _measure(result, study, comparison, rows, WHERE_SEARCH_IS_SCARCE)
-    result.frames = {"summary": comparison.summary(), "seeds": comparison.per_seed()}
-    return result
+    """Train on graphs with and without Swing on a shop with few searches."""
+    return _measure_shop(study, scarce_search_jobs(study.profile), "full", WHERE_SEARCH_IS_SCARCE)
 
 
 def measure_in_view(study: Study) -> StepResult:
     """Train on strong and on weak edges of a shop whose feed, too, follows the item in view."""
-    rows, result = in_view_jobs(study.profile), StepResult(frames={"summary": pl.DataFrame()})
+    return _measure_shop(study, in_view_jobs(study.profile), STRONG, IN_VIEW)
+
+
+def _measure_shop(study: Study, rows: Rows, reference: GraphName, gain: Gain) -> StepResult:
+    """Measure one gain on a shop beside the main one; the frames are empty without the shop."""
+    result = StepResult(frames={"summary": pl.DataFrame(), "seeds": pl.DataFrame()})
     if rows:
-        comparison = study.compare(rows, STRONG)
-        _measure(result, study, comparison, rows, IN_VIEW)
-        result.frames = {"summary": comparison.summary()}
+        comparison = study.compare(rows, reference)
+        _measure(result, study, comparison, rows, gain)
+        result.frames = {"summary": comparison.summary(), "seeds": comparison.per_seed()}
     return result
 
 
@@ -189,24 +198,15 @@ def _count_true_edges(result: StepResult, study: Study, comparison: PairedCompar
         result.log("true_edges_among_shuffled", share, seed=seed)
 
 
-def _reaching_further(data: TaskSettings) -> dict[str, TaskSettings]:
-    """Return shops where Swing may reach more items: edges of a single pair, or a longer log."""
-    swing = data.graph.swing.model_copy(update={"least_pairs": 1, "least_score": 0.0})
-    graph = data.graph.model_copy(update={"swing": swing})
-    shop = data.shop.model_copy(update={"sessions": LONGER * data.shop.sessions})
-    return {
-        "swing_coverage_gain_of_single_pairs": data.model_copy(update={"graph": graph}),
-        "swing_coverage_gain_of_a_longer_log": data.model_copy(update={"shop": shop}),
-    }
-
-
-def coverage_gain(study: Study, settings: TaskSettings, name: GraphName) -> Estimate:
+def coverage_gain(
+    study: Study, settings: TaskSettings, name: GraphName, seeds: Sequence[int]
+) -> Estimate:
     """Return the gain in the share of items with an edge over strong edges alone."""
-    data = {seed: study.data(settings, seed) for seed in study.profile.seeds}
+    data = {seed: study.data(settings, seed) for seed in seeds}
     reached, alone = (
         {
             seed: (~study.graph(data[seed], graph, seed).adjacency.isolated).double().numpy()
-            for seed in data
+            for seed in seeds
         }
         for graph in (name, STRONG)
     )
