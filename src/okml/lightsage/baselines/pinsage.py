@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from okml.accelerator import upload
-from okml.lightsage.adjacency import Adjacency, row_blocks
+from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.network.encoder import Convolution, GraphEncoder
 from okml.settings import BelowOne, Count, Depth, Settings, Whole, Width, rule
 
@@ -48,8 +48,6 @@ class PinSageSettings(Settings):
 
 class PinSageConvolution(Convolution):
     """``norm(ReLU(W [h || n] + w))`` with ``n`` the weighted mean of ``ReLU(Q h + q)``."""
-
-    sends_itself = False
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, activation=True, normalize=True)
@@ -163,8 +161,8 @@ def visit_counts(
     nodes, parts = len(adjacency), []
     # A walk's step holds a padded row of neighbors and weights.
     height = max(1, WALK_BYTES // (walks * 16 * max(1, adjacency.width, length)))
-    for rows in row_blocks(nodes, height):
-        sources = torch.arange(rows.start, rows.stop, device=adjacency.device)
+    for first in range(0, nodes, height):
+        sources = torch.arange(first, min(first + height, nodes), device=adjacency.device)
         starts = sources.repeat_interleave(walks)
         visited = random_walks(adjacency, starts, length, rng, restart)  # [s, length]
         kept = (visited >= 0) & (visited != starts.unsqueeze(1))

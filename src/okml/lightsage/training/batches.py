@@ -13,7 +13,6 @@ from torch import Tensor
 
 from okml.accelerator import upload
 from okml.errors import DataError
-from okml.lightsage.adjacency import read_rows
 from okml.lightsage.features import HopFeatures
 from okml.lightsage.network.encoder import MessageFlow
 from okml.lightsage.network.sampler import NeighborSampler
@@ -168,7 +167,7 @@ class HopReader:
     @property
     def device(self) -> torch.device:
         """Device of the graph."""
-        return self.features.device
+        return self.features.adjacency.device
 
     def read(
         self, pairs: tuple[Tensor, Tensor], others: Tensor, rng: np.random.Generator
@@ -192,7 +191,7 @@ class BlockReader:
     """Reads features of sampled neighborhoods.
 
     Args:
-        features: Features X, ``[N, F]``, on the device of the graph or a memory map.
+        features: Features X, ``[N, F]``, on the device of the graph.
         leave_edge_out: Whether the edges of all pairs of a batch are removed from the graph.
     """
 
@@ -216,7 +215,7 @@ class BlockReader:
         count = len(pairs[0])
         without = places[: 2 * count].view(2, count) if self.leave_edge_out else None
         sampled = self.sampler.sample(seeds, rng, without)
-        features = read_rows(self.features, sampled.nodes, self.device)
+        features = self.features[sampled.nodes]  # [n0, F]
         return BlockInputs(features, sampled.nodes, sampled.blocks, places)
 
 
