@@ -230,8 +230,7 @@ def baseline_jobs(profile: LightsageProfile, data: TaskSettings | None = None) -
         if data.item_vectors:
             rows.append((WITH_IDS, network_job(profile, data, seed, item_vectors=True)))
         for graph in data.graphs:
-            arm = variant_arm(profile, "V0", data).model_copy(update={"graph": graph})
-            rows.append((on_graph(graph), Job(data, seed, arm)))
+            rows.append((on_graph(graph), Job(data, seed, variant_arm(profile, "V0", graph))))
         for name in data.baselines:
             rows.append((name, Job(data, seed, baseline_arm(profile, data, name))))
     return rows
@@ -247,7 +246,7 @@ def baseline_arm(
 ) -> Arm | BaselineName:
     """Return the encoder of a baseline, or its name if it is none."""
     if name in OF_VARIANTS:
-        return variant_arm(profile, OF_VARIANTS[name], data)
+        return variant_arm(profile, OF_VARIANTS[name], data.main_graph)
     changes: dict[str, object] = {}
     match name:
         case "sign":
@@ -258,7 +257,7 @@ def baseline_arm(
             changes = {"loss": GRAPHSAGE_LOSS, "negatives": negatives, "positives": "walks"}
         case _:
             return name
-    return variant_arm(profile, "V4", data).model_copy(update=changes)
+    return variant_arm(profile, "V4", data.main_graph).model_copy(update=changes)
 
 
 def tries(profile: LightsageProfile, job: Job) -> list[Job]:
@@ -292,13 +291,14 @@ def network_job(
 ) -> Job:
     """Return LightSAGE on the main graph of a data set, with or without learned item vectors."""
     changes = {"encoder": EncoderSettings(item_vectors=item_vectors)}
-    return Job(data, seed, variant_arm(profile, "V0", data).model_copy(update=changes))
+    arm = variant_arm(profile, "V0", data.main_graph).model_copy(update=changes)
+    return Job(data, seed, arm)
 
 
-def variant_arm(profile: LightsageProfile, name: str, data: TaskSettings | None = None) -> Arm:
-    """Return a variant of the network on the main graph of the main data, or of other data."""
+def variant_arm(profile: LightsageProfile, name: str, graph: GraphName | None = None) -> Arm:
+    """Return a variant of the network on a graph; None: the main graph of the main data."""
     return Arm(
-        graph=(data or profile.data).main_graph,
+        graph=graph or profile.data.main_graph,
         encoder=VARIANTS[name],
         loss=profile.loss,
         negatives=profile.negatives,
@@ -311,7 +311,8 @@ def _on_graphs(
     """Return LightSAGE on graphs of a shop; no rows without a shop."""
     if data is None:
         return []
-    arms = {
-        name: Arm(graph=name, loss=profile.loss, negatives=profile.negatives) for name in graphs
-    }
-    return [(name, Job(data, seed, arm)) for seed in profile.seeds for name, arm in arms.items()]
+    return [
+        (name, Job(data, seed, variant_arm(profile, "V0", name)))
+        for seed in profile.seeds
+        for name in graphs
+    ]

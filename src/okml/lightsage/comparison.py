@@ -126,13 +126,9 @@ class PairedComparison:
 
     def add(self, arm: str, seed: int, data: RetrievalTask, scorer: Scorer) -> PairMetrics:
         """Evaluate an arm and keep the outcome."""
-        return self.keep(arm, seed, data, evaluate(scorer, data))
-
-    def keep(self, arm: str, seed: int, data: RetrievalTask, outcome: PairMetrics) -> PairMetrics:
-        """Keep the outcome of an arm."""
         self.data[seed] = data
-        self.outcomes[arm, seed] = outcome
-        return outcome
+        self.outcomes[arm, seed] = evaluate(scorer, data)
+        return self.outcomes[arm, seed]
 
     @property
     def arms(self) -> list[str]:

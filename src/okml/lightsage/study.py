@@ -282,8 +282,8 @@ class Study:
             case "features":
                 return feature_scorer(self.features(data))
             case "truth":
-                assert data.shop.truth is not None  # the arms list it for synthetic data alone
-                return truth_scorer(torch.from_numpy(data.shop.truth))
+                assert data.shop.on_page is not None  # the arms list it for synthetic data alone
+                return truth_scorer(torch.from_numpy(data.shop.on_page))
             case "cosine" | "swing":
                 edges = self._filtering(data, swing if job.arm == "swing" else cosine)
                 return edge_scorer(edges, data.items, self.device)
@@ -301,7 +301,8 @@ class Study:
         for name, job in rows:
             data = self.data(job.data, job.seed)
             with announced(f"{data.label}, seed {job.seed}: {name}"):
-                comparison.keep(name, job.seed, data, self.outcome(job))
+                comparison.data[job.seed] = data
+                comparison.outcomes[name, job.seed] = self.outcome(job)
         return comparison
 
     @cache  # noqa: B019
@@ -339,8 +340,7 @@ class Study:
                 return encoder.embed_hops(reader.features)
             return encoder.embed(self.features(data), self.adjacency(data, arm.graph, job.seed))
 
-        history = self._fit(job, encoder, pairs, arm.loss, embed)
-        return TrainedGraphEncoder(embed(), history, encoder)
+        return self._fit(job, encoder, pairs, arm.loss, embed)
 
     def _train_pinsage(self, job: Job) -> TrainedGraphEncoder:
         """Train PinSage over importance neighborhoods of the main graph."""
@@ -366,11 +366,8 @@ class Study:
             known, hard=hard,
         )  # fmt: skip
 
-        def embed() -> Tensor:
-            return encoder.embed(features, near)
-
-        history = self._fit(job, encoder, pairs, LossSettings(name="hinge"), embed)
-        return TrainedGraphEncoder(embed(), history, encoder)
+        loss = LossSettings(name="hinge")
+        return self._fit(job, encoder, pairs, loss, lambda: encoder.embed(features, near))
 
     def _train_item2vec(self, job: Job) -> TrainedVectors:
         data, folder = self.data(job.data, job.seed), self._folder(job)
@@ -448,13 +445,15 @@ class Study:
     def _fit(
         self, job: Job, encoder: GraphEncoder, pairs: PairBatches, loss: LossSettings,
         embed: Callable[[], Tensor],
-    ) -> History:  # fmt: skip
+    ) -> TrainedGraphEncoder:  # fmt: skip
+        """Train an encoder, whose vectors ``embed`` returns."""
         data = self.data(job.data, job.seed)
-        return train_module(
+        history = train_module(
             ContrastiveModel(encoder, loss), pairs, _at_rate(self.profile.recipe, job),
             seed=job.seed, device=self.profile.device, folder=self._folder(job),
             evaluate=lambda: self._monitored(data, embed()), identity={"loss": loss.model_dump()},
         )  # fmt: skip
+        return TrainedGraphEncoder(embed(), history, encoder)
 
     def _monitored(self, data: RetrievalTask, vectors: Tensor) -> Mapping[str, float]:
         return {MONITOR: validation_ndcg(vector_scorer(vectors), data)}

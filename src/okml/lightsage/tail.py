@@ -94,11 +94,9 @@ class Groups:
         means /= np.maximum(sizes, 1)[:, None]
         key_of = np.full(self.count, -1, np.int64)
         key_of[self.group[members]] = key[members]
-        by_key = np.argsort(key_of, kind="stable")
         group = self.group.copy()
         for item in np.flatnonzero(new):
-            first, last = np.searchsorted(key_of, [key[item], key[item] + 1], sorter=by_key)
-            there = by_key[first:last]
+            there = np.flatnonzero(key_of == key[item])
             if len(there):
                 distances = ((means[there] - features[item]) ** 2).sum(1)
                 group[item] = there[distances.argmin()]

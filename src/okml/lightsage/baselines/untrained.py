@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
@@ -52,28 +53,16 @@ def edge_scorer(edges: pl.DataFrame, items: int, device: torch.device) -> Scorer
     filtering (Linden et al., 2003).
 
     Args:
-        edges: Edges with the columns ``item``, ``neighbor``, ``weight``, sorted by item.
+        edges: Edges with the columns ``item``, ``neighbor``, ``weight``, each pair once.
         items: Number of items N.
         device: Device of the scores.
     """
-    item = edges["item"].to_torch().long()
-    neighbor = edges["neighbor"].to_torch().long().to(device)
-    weights = edges["weight"].to_torch().float().to(device)
+    weight = edges["weight"].to_numpy()
     # Swing scores can be far below the tolerance of ties, and only their order matters here.
-    weights = weights / max(float(weights.max()) if len(weights) else 0.0, 1e-30) * 1e3
-    counts = torch.bincount(item, minlength=items)  # [N]
-    ends = counts.cumsum(0)
-
-    def score(queries: Tensor) -> Tensor:
-        each = counts[queries]  # [q]
-        row = torch.arange(len(queries)).repeat_interleave(each)
-        first = (ends[queries] - each.cumsum(0)).repeat_interleave(each)
-        place = (first + torch.arange(len(row))).to(device)
-        scores = torch.zeros(len(queries), items, device=device)
-        scores[row.to(device), neighbor[place]] = weights[place]
-        return scores
-
-    return score
+    scaled = (weight / max(weight.max(initial=0), 1e-30) * 1e3).astype(np.float32)
+    ends = edges["item"].to_numpy(), edges["neighbor"].to_numpy()
+    matrix = sp.csr_array((scaled, ends), shape=(items, items))
+    return lambda queries: torch.from_numpy(matrix[queries.numpy()].toarray()).to(device)
 
 
 def truth_scorer(likeliest: Tensor) -> Scorer:

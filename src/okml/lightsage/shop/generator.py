@@ -25,7 +25,7 @@ class Shop:
         catalog: Row for each listing: ``item, title, category, type, product, is_ad, launch_ts,
             popularity``; ``type`` is the observed one, wrong for some listings.
         features: Listing features, float32 ``[N, F]``.
-        truth: Latent position of each listing, ``[N, 16]``.
+        positions: Latent position of each listing, ``[N, 16]``.
         on_page: Listings that a click on each listing's page can lead to, the likeliest first,
             int32 ``[N, M]``, padded with -1.
     """
@@ -33,7 +33,7 @@ class Shop:
     events: pl.DataFrame
     catalog: pl.DataFrame
     features: NDArray[np.float32]
-    truth: NDArray[np.float64]
+    positions: NDArray[np.float64]
     on_page: NDArray[np.int32]
 
 
@@ -64,6 +64,6 @@ def generate(settings: ShopSettings, seed: int) -> Shop:
         events=pl.concat([visits, rings]),
         catalog=catalog,
         features=listings.features,
-        truth=listings.position,
+        positions=listings.position,
         on_page=page.likeliest,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -125,27 +125,6 @@ class PairBatch(NamedTuple):
     hard: Tensor  # [B, H]; H may be 0
 
 
-class Reader(Protocol):
-    """Reads the inputs of the items of a batch, on the device of the graph."""
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the inputs."""
-        ...
-
-    def read(
-        self, pairs: tuple[Tensor, Tensor], others: Tensor, rng: np.random.Generator
-    ) -> HopInputs | BlockInputs:
-        """Return the inputs of items, targets and others, in that order.
-
-        Args:
-            pairs: Numbers of the items and of their targets, int64 ``[B]`` each.
-            others: Numbers of the negatives, int64 ``[M + B H]``.
-            rng: Source of what is drawn: hidden neighborhoods, or sampled neighbors.
-        """
-        ...
-
-
 class HopReader:
     """Reads rows of X and A X, without the edge between the items of a pair.
 
@@ -172,7 +151,13 @@ class HopReader:
     def read(
         self, pairs: tuple[Tensor, Tensor], others: Tensor, rng: np.random.Generator
     ) -> HopInputs:
-        """Return the rows of items, targets and others; see :meth:`Reader.read`."""
+        """Return the rows of items, targets and others, in that order.
+
+        Args:
+            pairs: Numbers of the items and of their targets, int64 ``[B]`` each.
+            others: Numbers of the negatives, int64 ``[M + B H]``.
+            rng: Random generator of the hidden neighborhoods.
+        """
         item, target = pairs
         ids, partner = torch.cat([item, target]), torch.cat([target, item])
         if self.leave_edge_out:
@@ -210,13 +195,22 @@ class BlockReader:
     def read(
         self, pairs: tuple[Tensor, Tensor], others: Tensor, rng: np.random.Generator
     ) -> BlockInputs:
-        """Return the neighborhoods of items, targets and others; see :meth:`Reader.read`."""
+        """Return the neighborhoods of items, targets and others, in that order.
+
+        Args:
+            pairs: Numbers of the items and of their targets, int64 ``[B]`` each.
+            others: Numbers of the negatives, int64 ``[M + B H]``.
+            rng: Random generator of the sampled neighbors.
+        """
         seeds, places = torch.unique(torch.cat([*pairs, others]), return_inverse=True)
         count = len(pairs[0])
         without = places[: 2 * count].view(2, count) if self.leave_edge_out else None
         sampled = self.sampler.sample(seeds, rng, without)
         features = self.features[sampled.nodes]  # [n0, F]
         return BlockInputs(features, sampled.nodes, sampled.blocks, places)
+
+
+Reader = HopReader | BlockReader
 
 
 class PairBatches:
