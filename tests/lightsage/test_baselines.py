@@ -116,13 +116,13 @@ def test_the_truth_of_an_item_alone_in_its_leaf_is_nothing():
 
 
 def test_item2vec_puts_items_of_one_session_together():
-    settings = Item2VecSettings(width=8, subsample=0, epochs=30)
-    vectors, validations = item2vec(two_worlds(), 21, settings, seed=0)
+    settings = Item2VecSettings(subsample=0, epochs=30)
+    vectors, validations = item2vec(two_worlds(), 21, settings, seed=0, width=8)
     assert validations is None
     assert worlds_apart(vectors) > 0.3
     assert np.allclose(np.linalg.norm(vectors[:20], axis=1), 1, atol=1e-4)
     assert (vectors[20] == 0).all()
-    assert (vectors == item2vec(two_worlds(), 21, settings, seed=0)[0]).all()
+    assert (vectors == item2vec(two_worlds(), 21, settings, seed=0, width=8)[0]).all()
     with pytest.raises(DataError, match="two items"):
         item2vec(two_worlds().unique("user"), 21, settings, seed=0)
 
@@ -134,25 +134,23 @@ def test_item2vec_keeps_the_vectors_of_its_best_epoch():
         seen.append(vectors)
         return {"ndcg@10": (0.1, 0.4, 0.2)[len(seen) - 1]}
 
-    settings = Item2VecSettings(width=8, subsample=0, epochs=3, schedule="constant")
-    vectors, validations = item2vec(two_worlds(), 21, settings, 0, evaluate)
+    settings = Item2VecSettings(subsample=0, epochs=3, schedule="constant")
+    vectors, validations = item2vec(two_worlds(), 21, settings, 0, evaluate, 8)
     assert (vectors == seen[1]).all()
     assert all(np.allclose(np.linalg.norm(row[:20], axis=1), 1, atol=1e-4) for row in seen)
     assert validations["step"].to_list() == [1, 2, 3]
     history = by_epoch(validations)
     assert (history.steps, history.best_step, history.best_value) == (3, 2, 0.4)
     # At a constant rate an epoch does not depend on how many follow.
-    shorter = item2vec(two_worlds(), 21, settings.model_copy(update={"epochs": 2}), 0)[0]
+    fewer = settings.model_copy(update={"epochs": 2})
+    shorter = item2vec(two_worlds(), 21, fewer, 0, width=8)[0]
     assert np.array_equal(shorter, seen[1])
 
 
 def test_lightgcn_puts_items_of_one_user_together():
-    settings = LightGCNSettings(
-        width=8,
-        layers=2,
-        recipe=Hyperparameters(batch=64, steps=60, learning_rate=5e-2, weight_decay=0),
-    )
-    vectors, _ = lightgcn(IdGraph.of_users(two_worlds(), 21), settings, seed=0, device="cpu")
+    recipe = Hyperparameters(batch=64, steps=60, learning_rate=5e-2, weight_decay=0)
+    settings, users = LightGCNSettings(layers=2, recipe=recipe), IdGraph.of_users(two_worlds(), 21)
+    vectors, _ = lightgcn(users, settings, width=8, seed=0, device="cpu")
     assert worlds_apart(vectors) > 0.3
     assert (vectors[20] == 0).all()
 
@@ -160,7 +158,7 @@ def test_lightgcn_puts_items_of_one_user_together():
 def test_lightgcn_is_the_mean_of_the_propagated_vectors():
     torch.manual_seed(0)
     network = IdGraph.of_items(edge_frame(), 40)
-    objective = LightGCNLoss(network, LightGCNSettings(width=4, layers=2))
+    objective = LightGCNLoss(network, LightGCNSettings(layers=2), 4)
     dense = np.zeros((40, 40))
     dense[network.edges[0], network.edges[1]] = dense[network.edges[1], network.edges[0]] = 1
     degree = np.maximum(dense.sum(1), 1)
@@ -173,7 +171,7 @@ def test_lightgcn_is_the_mean_of_the_propagated_vectors():
 def test_lightgcns_gradient_is_that_of_pygs_message_passing():
     torch.manual_seed(0)
     network = IdGraph.of_users(two_worlds(), 21)
-    objective = LightGCNLoss(network, LightGCNSettings(width=4, layers=3))
+    objective = LightGCNLoss(network, LightGCNSettings(layers=3), 4)
     both = np.concatenate([network.edges, network.edges[::-1]], axis=1)
     weight = objective.model.embedding.weight
     torch.manual_seed(1)

@@ -298,9 +298,9 @@ def test_lightgcn_learns_from_users_or_from_the_item_graph_as_its_name_says(tmp_
     shop = opened.data(opened.profile.data, 0)
     taken = {}
 
-    def lightgcn(graph, settings, folder, **how):
+    def lightgcn(graph, settings, width, folder, **how):
         taken[folder.parent.name] = graph
-        return torch.ones(shop.items, settings.width), None
+        return torch.ones(shop.items, width), None
 
     with mock.patch.object(study, "lightgcn", lightgcn):
         for name in ("lightgcn users", "lightgcn items"):
@@ -323,7 +323,7 @@ def test_item2vec_reads_what_was_meant_in_a_session_and_lightgcn_what_a_person_m
 
     def item2vec(pairs, items, settings, *how):
         read["session"] = pairs
-        return np.ones((items, settings.width), np.float32), None
+        return np.ones((items, 8), np.float32), None
 
     def of_users(pairs, items):
         read["user"] = pairs

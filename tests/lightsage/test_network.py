@@ -99,7 +99,7 @@ def test_every_variant_gives_one_vector_by_every_way(name):
 def test_pinsage_layer_is_the_papers_formula():
     torch.manual_seed(0)
     a, x = graph(), features()
-    model = PinSage(PinSageSettings(layers=1, width=4), 6)
+    model = PinSage(PinSageSettings(layers=1), 6, width=4)
     layer = model.hops[0]
     passed = torch.relu(x @ layer.neighbor.weight.T + layer.neighbor.bias)
     mean = torch.from_numpy(a.csr.toarray()) @ passed

@@ -51,7 +51,8 @@ class Adjacency:
             weight: The weight of the edge, ``[E]``.
 
         Raises:
-            ParameterError: If a weight is not positive or a number is not that of a node.
+            ParameterError: If a weight is not positive, a number is not that of a node, or there
+                are more entries than 32-bit offsets can number.
         """
         if len(weight) and not (np.isfinite(weight).all() and weight.min() > 0):
             raise ParameterError("Edges need positive, finite weights.")
@@ -61,17 +62,8 @@ class Adjacency:
         ):
             raise ParameterError(f"An edge leads to a node outside 0 to {nodes - 1}.")
         kept = source != target
-        shape = (nodes, nodes)
         edges = (weight[kept], (source[kept], target[kept]))
-        return cls.from_csr(sp.coo_array(edges, shape=shape).tocsr())
-
-    @classmethod
-    def from_csr(cls, matrix: sp.csr_array) -> Adjacency:
-        """Normalize the rows of a matrix of positive weights.
-
-        Raises:
-            ParameterError: If the matrix has more entries than 32-bit offsets can number.
-        """
+        matrix = sp.coo_array(edges, shape=(nodes, nodes)).tocsr()
         matrix.sum_duplicates()
         if matrix.nnz >= 2**31:
             raise ParameterError(
@@ -83,7 +75,7 @@ class Adjacency:
         return cls(
             torch.from_numpy(matrix.indptr.astype(np.int32)),
             torch.from_numpy(matrix.indices.astype(np.int32)),
-            torch.from_numpy(weights.astype(np.float32, copy=False)),
+            torch.from_numpy(weights.astype(np.float32)),
         )
 
     def __len__(self) -> int:

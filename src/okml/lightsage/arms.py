@@ -250,7 +250,8 @@ def baseline_arm(
     changes: dict[str, object] = {}
     match name:
         case "sign":
-            changes = {"encoder": EncoderSettings(layers=0, head=True), "diffused": SIGN_HOPS}
+            encoder = EncoderSettings(layers=0, head=True, width=profile.width)
+            changes = {"encoder": encoder, "diffused": SIGN_HOPS}
         case "graphsage's own loss":
             few = {"count": 20, "draw": "popularity"}
             negatives = profile.negatives.model_copy(update=few)
@@ -290,16 +291,16 @@ def network_job(
     profile: LightsageProfile, data: TaskSettings, seed: int, *, item_vectors: bool = False
 ) -> Job:
     """Return LightSAGE on the main graph of a data set, with or without learned item vectors."""
-    changes = {"encoder": EncoderSettings(item_vectors=item_vectors)}
-    arm = variant_arm(profile, "V0", data.main_graph).model_copy(update=changes)
-    return Job(data, seed, arm)
+    arm = variant_arm(profile, "V0", data.main_graph)
+    encoder = arm.encoder.model_copy(update={"item_vectors": item_vectors})
+    return Job(data, seed, arm.model_copy(update={"encoder": encoder}))
 
 
 def variant_arm(profile: LightsageProfile, name: str, graph: GraphName | None = None) -> Arm:
     """Return a variant of the network on a graph; None: the main graph of the main data."""
     return Arm(
         graph=graph or profile.data.main_graph,
-        encoder=VARIANTS[name],
+        encoder=VARIANTS[name].model_copy(update={"width": profile.width}),
         loss=profile.loss,
         negatives=profile.negatives,
     )

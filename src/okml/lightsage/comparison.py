@@ -72,7 +72,7 @@ def evaluate(scorer: Scorer, data: RetrievalTask) -> PairMetrics:
     rules = (Rule(), Rule(candidates=data.ads), Rule(clones=data.clones))
     ranking, among_ads, elsewhere = rank_pairs(scorer, pairs.item, pairs.target, rules)
     hits = ranking.hit(LIST)
-    shown, _ = top_lists(scorer, np.unique(pairs.item), np.ones(data.items, bool), LIST)
+    shown = top_lists(scorer, np.unique(pairs.item), LIST)  # [q, 10]
     metrics = {
         "hr@50": _mean(ranking.hit(50)),
         "hr@100": _mean(ranking.hit(100)),

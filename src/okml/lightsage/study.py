@@ -327,9 +327,8 @@ class Study:
         data = self.data(job.data, job.seed)
         nodes = self._nodes(data, arm, job.seed)
         torch.manual_seed(job.seed)
-        settings = arm.encoder.model_copy(update={"width": self.profile.width})
-        known = ~data.tail if settings.item_vectors else None
-        encoder = LightSAGE(settings, nodes.features.shape[1], known)
+        known = ~data.tail if arm.encoder.item_vectors else None
+        encoder = LightSAGE(arm.encoder, nodes.features.shape[1], known)
         reader = self._reader(nodes, arm)
         pairs = PairBatches(
             nodes.positives, reader, arm.negatives, self.profile.recipe.batch, nodes.candidates
@@ -357,7 +356,7 @@ class Study:
         hard = hard_negatives(visits, data.items, known, *ranks, rng)
         torch.manual_seed(job.seed)
         features = self.features(data)
-        encoder = PinSage(settings.model_copy(update={"width": profile.width}), features.shape[1])
+        encoder = PinSage(settings, features.shape[1], profile.width)
         sampler = NeighborSampler(near, (settings.neighbors,) * settings.layers)
         directed = self.graph(data, job.data.main_graph, job.seed).directed
         pairs = PairBatches(
@@ -379,12 +378,11 @@ class Study:
         if not path.exists():
             profile, settings = self.profile, self.profile.item2vec
             rate = settings.learning_rate * (job.rate or 1.0)
-            changes = {"width": profile.width, "learning_rate": rate}
             # A session is a sentence, whose words are what Swing reads: all but feed clicks.
             vectors, validations = item2vec(
                 user_items(data.shop.train, _over("session", job.data.graph.swing)), data.items,
-                settings.model_copy(update=changes), job.seed,
-                monitored if profile.recipe.evaluate_every else None,
+                settings.model_copy(update={"learning_rate": rate}), job.seed,
+                monitored if profile.recipe.evaluate_every else None, profile.width,
             )  # fmt: skip
             if validations is not None:
                 with atomic_write(curve, "wb") as file:
@@ -403,10 +401,10 @@ class Study:
             directed = self.graph(data, job.data.main_graph, job.seed).directed
             graph = IdGraph.of_items(directed, data.items)
         recipe = _at_rate(profile.lightgcn.recipe, job)
-        settings = profile.lightgcn.model_copy(update={"width": profile.width, "recipe": recipe})
+        settings = profile.lightgcn.model_copy(update={"recipe": recipe})
         vectors, history = lightgcn(
-            graph, settings, seed=job.seed, device=profile.device, folder=self._folder(job),
-            evaluate=lambda vectors: self._monitored(data, vectors),
+            graph, settings, width=profile.width, seed=job.seed, device=profile.device,
+            folder=self._folder(job), evaluate=lambda vectors: self._monitored(data, vectors),
         )  # fmt: skip
         return TrainedVectors(vectors, history)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from okml.accelerator import upload
 from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.network.encoder import Convolution, GraphEncoder
-from okml.settings import BelowOne, Count, Depth, Settings, Whole, Width, rule
+from okml.settings import BelowOne, Count, Depth, Settings, Whole, rule
 
 WALK_BYTES = 2**28  # size of the walks that are counted at once
 Numbers32 = NDArray[np.int32]
@@ -26,7 +26,6 @@ class PinSageSettings(Settings):
     """Sizes for thousands of items; the paper's are for billions."""
 
     layers: Depth = 2
-    width: Width = 64
     neighbors: Count = 10  # T; paper: 50
     walks: Count = 100  # walks that start at each node
     length: Count = 3
@@ -68,10 +67,10 @@ class PinSage(GraphEncoder):
 
     Args:
         features: Number of input features F.
+        width: Length d of the vectors and of inner layers.
     """
 
-    def __init__(self, settings: PinSageSettings, features: int) -> None:
-        width = settings.width
+    def __init__(self, settings: PinSageSettings, features: int, width: int) -> None:
         super().__init__(
             (
                 PinSageConvolution(features if layer == 0 else width, width)
