@@ -1,14 +1,25 @@
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from okml.lightsage.graph import Part, graph_of
-from okml.lightsage.graph.ablation import heaviest_first, how_many
+from okml.lightsage.graph import Part, ablation, build_graph, graph_of
+from okml.lightsage.graph.ablation import (
+    GRAPHS,
+    LogEdges,
+    graph_by_name,
+    heaviest_first,
+    how_many,
+)
 from okml.lightsage.graph.edges import EDGE_SCHEMA, in_order
 from okml.lightsage.graph.settings import MergeSettings
+from okml.lightsage.settings import TaskSettings
+from okml.lightsage.task import open_task
+from tests.lightsage.tiny import SHOP
 
 
 def test_the_heaviest_edges_are_those_and_ties_are_drawn() -> None:
@@ -53,3 +64,15 @@ def _drawn_edges(rng: np.random.Generator, items: int) -> pl.DataFrame:
     chosen = rng.permutation(len(pairs))[: rng.integers(1, 30)]
     rows = [(*pairs[number], float(rng.integers(1, 4))) for number in chosen]
     return in_order(pl.DataFrame(rows, schema=EDGE_SCHEMA, orient="row"))
+
+
+def test_each_kind_of_edges_of_a_log_is_counted_once() -> None:
+    task = open_task(TaskSettings(name="synthetic", shop=SHOP), 0)
+    counted = LogEdges(task.shop.train, task.items, task.settings.graph, task.key)
+    with mock.patch.object(ablation, "edges_of", side_effect=ablation.edges_of) as count:
+        graphs = {name: graph_by_name(name, counted, 0) for name in GRAPHS}
+    # Swing's a second time, of all clicks.
+    kinds = ["cosine", "search", "strong", "swing", "swing", "weak"]
+    assert sorted(call.args[0] for call in count.call_args_list) == kinds
+    whole = build_graph(task.shop.train, task.items, task.settings.graph)
+    assert graphs["full"].edges.equals(whole.edges)

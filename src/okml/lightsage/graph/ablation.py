@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -63,13 +63,15 @@ class LogEdges:
     key: NDArray[np.integer]
 
     @cache  # noqa: B019 - it lives as long as the run
-    def of(self, part: Part, *, feed: bool = False) -> pl.DataFrame:
-        """Return the edges of a kind; with ``feed`` Swing reads the clicks in the feed, too."""
-        settings = self.settings
-        if feed:
-            swing = settings.swing.model_copy(update={"sources": get_args(Source)})
-            settings = settings.model_copy(update={"swing": swing})
-        return edges_of(part, self.log, settings)
+    def of(self, part: Part) -> pl.DataFrame:
+        """Return the edges of a kind."""
+        return edges_of(part, self.log, self.settings)
+
+    @cached_property
+    def swing_of_all_clicks(self) -> pl.DataFrame:
+        """Edges of Swing that reads clicks in the feed, too."""
+        swing = self.settings.swing.model_copy(update={"sources": get_args(Source)})
+        return edges_of("swing", self.log, self.settings.model_copy(update={"swing": swing}))
 
 
 def graph_by_name(name: GraphName, counted: LogEdges, seed: int) -> ItemGraph:
@@ -84,8 +86,9 @@ def graph_by_name(name: GraphName, counted: LogEdges, seed: int) -> ItemGraph:
         true, rng = graph_by_name("strong + search", counted, seed), np.random.default_rng(seed)
         return replace(true, edges=rewired(true.edges, "search", counted.key, rng))
     merged = counted.settings.merge.model_copy(update={"parts": _PARTS[name]})
-    feed = name in ("full, swing of all clicks", "full, all swing of all clicks")
-    edges = {part: counted.of(part, feed=feed and part == "swing") for part in _PARTS[name]}
+    edges = {part: counted.of(part) for part in _PARTS[name]}
+    if name in ("full, swing of all clicks", "full, all swing of all clicks"):
+        edges["swing"] = counted.swing_of_all_clicks
     if name in _AS_LARGE:
         part, like = _AS_LARGE[name]
         most = graph_by_name(like, counted, seed).edges.height
