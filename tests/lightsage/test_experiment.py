@@ -21,10 +21,12 @@ from okml.lightsage.arms import (
     OWN,
     TREATMENTS,
     TRUTH,
+    WITH_IDS,
     Arm,
     Job,
     all_jobs,
     baseline_arm,
+    baseline_jobs,
     graph_jobs,
     variant_arm,
 )
@@ -372,6 +374,15 @@ def test_jobs_are_each_listed_once_and_all_that_the_run_trains(experiment):
     assert len(vectors) == sum(job.arm == "item2vec" for job in jobs)
     assert all((path / "validation.parquet").exists() for path in vectors)
     assert len(folders | vectors) == len(jobs)
+
+
+def test_item_vectors_are_learned_where_the_data_ask_for_them():
+    profile = PROFILES["cpu"]
+    data = profile.real[-1]
+    assert not data.item_vectors
+    assert WITH_IDS not in dict(baseline_jobs(profile, data))
+    assert WITH_IDS in dict(baseline_jobs(profile))
+    assert changed(data, item_vectors=True).key == data.key  # the trainings of others stay
 
 
 def test_an_arm_of_several_tables_is_ranked_once(experiment):

@@ -77,7 +77,7 @@ def measure_rival(
     """Measure the gain of LightSAGE over its best rival, and whether one of them still rose.
 
     The rival is the baseline with the best validation for the first seed, so that the test does
-    not choose it. The gain is measured with a learned vector of each item, too.
+    not choose it. The gain is measured with learned item vectors, too, if the data ask for them.
     """
     if not settings.baselines:
         return
