@@ -159,13 +159,12 @@ class HopReader:
             rng: Random generator of the hidden neighborhoods.
         """
         item, target = pairs
-        ids, partner = torch.cat([item, target]), torch.cat([target, item])
+        ids = torch.cat([item, target, others])  # [2B + M + B H]
         if self.leave_edge_out:
+            partner = torch.cat([target, item, others])  # no item is its own neighbor
             own, mean = self.features.rows_without(ids, partner)
         else:
             own, mean = self.features.rows(ids)
-        other_own, other_mean = self.features.rows(others)
-        own, mean = torch.cat([own, other_own]), torch.cat([mean, other_mean])
         if self.hidden_share:
             hidden = torch.from_numpy(rng.random(len(mean)) < self.hidden_share)
             mean = mean.masked_fill(hidden.to(self.device).unsqueeze(1), 0)
