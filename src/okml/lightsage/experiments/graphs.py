@@ -94,9 +94,17 @@ def measure_graphs(study: Study) -> StepResult:
     for metric, settings in shops_of_coverage(profile).items():
         few = profile.seeds[:COVERAGE_SEEDS]
         result.measure(metric, coverage_gain(study, settings, "strong + swing", few))
+    sizes = _sizes(study, comparison)
+    summary = comparison.summary().join(sizes, on="arm", how="left", maintain_order="left")
+    result.frames = {"summary": summary, "seeds": comparison.per_seed()}
+    return result
+
+
+def _sizes(study: Study, comparison: PairedComparison) -> pl.DataFrame:
+    """Return how large and how pure each graph is, means over seeds, a row for each."""
     rows = []
     for seed, data in comparison.data.items():
-        for name in profile.graphs:
+        for name in study.profile.graphs:
             graph = study.graph(data, name, seed)
             rows.append(
                 {
@@ -106,10 +114,7 @@ def measure_graphs(study: Study) -> StepResult:
                     "same category": share_within(graph.edges, data.category),
                 }
             )
-    graphs = pl.DataFrame(rows).group_by("arm", maintain_order=True).mean()
-    summary = comparison.summary().join(graphs, on="arm", how="left", maintain_order="left")
-    result.frames = {"summary": summary, "seeds": comparison.per_seed()}
-    return result
+    return pl.DataFrame(rows).group_by("arm", maintain_order=True).mean()
 
 
 def measure_scarce_search(study: Study) -> StepResult:
