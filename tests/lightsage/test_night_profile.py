@@ -30,7 +30,7 @@ SIZES: dict[str, Any] = {
         "pinsage.hard_last", "walks", "index_results", "index_items",
     )
 } | {
-    "seeds": [0],
+    "seeds": [0, 1],  # an interval on one log needs the same pairs of each
     "recipe.steps": STEPS,
     "recipe.evaluate_every": 1,
     "lightgcn.recipe.steps": STEPS,
@@ -86,7 +86,7 @@ def test_every_trained_arm_chose_among_the_same_rates_and_took_the_same_steps(
 
 def test_the_rival_is_the_best_on_validation_and_the_gain_is_over_it(experiment: Any) -> None:
     study, profile = experiment.study, experiment.profile
-    jobs = dict(baseline_jobs(profile))
+    jobs = {name: job for name, job in baseline_jobs(profile) if job.seed == 0}
     rivals = [name for name in jobs if name != NETWORK]
     rival = max(rivals, key=lambda name: study.validation(jobs[name]))
     note = f"the best rival on complete_journey, by validation: {rival}"
