@@ -57,7 +57,7 @@ def sizes() -> dict[str, Any]:
         "teacher": FEW | {"learning_rate": 1e-3}, "metric": FEW | {"learning_rate": 1e-3},
         "distillation": FEW, "samples": 20, "watch": 1, "teacher_steps": [1, 25],
         "solver_steps": [4], "progressive": {"from_steps": 2}, "arms": ["image_kept_at_noise"],
-        "arms_once": ["nfsd"], "rates": [0.25, 1.0],
+        "arms_once": ["nfsd"], "rates": [0.25, 1.0], "more_rates": 1,
     }  # fmt: skip
     base = stated["published"]["base"]
     base |= {"side": SIDE, "training": TRAINING, "evaluation_batch": 4}

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from okml.add.config import PROFILES
+from okml.add.experiments import released
 from okml.add.full_scale import prerequisites
 from okml.add.full_scale.prepare import encode_pairs
 from okml.add.full_scale.settings import (
@@ -18,9 +19,11 @@ from okml.add.full_scale.settings import (
     table_1,
 )
 from okml.add.full_scale.shards import stream_pairs, write_shard
+from okml.add.study import Study
 from okml.errors import DataError
 from okml.training import TrainingSettings
 from tests.add import pipelines
+from tests.add.chapter.tiny import tiny
 
 NOTHING = ReleasedSettings()
 TURBO = ReleasedSettings(students=("sdxl",))
@@ -103,6 +106,22 @@ def test_released_models_need_no_shards(all_there: list[str]) -> None:
         "sd_turbo", "stable_diffusion_1.5", "clip_vit_g14", "clip_vitl14", "coco_val2017",
         "inception",
     ]  # fmt: skip
+
+
+def test_table_2_waits_for_the_shards_of_table_1(
+    tmp_path: Path, all_there: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Missing shards are found before hours of drawing, not after them."""
+
+    def draw(*arguments: Any) -> Any:
+        raise AssertionError("drew although the run could not go on")
+
+    for name in ("time_student", "score_student"):
+        monkeypatch.setattr(released, name, draw)
+    both = {"published.rows": ["default"], "published.released.students": ["sd21"]}
+    with pytest.raises(DataError, match=r"no shards .*--row default"):
+        released.measure_released(Study(tiny(**both), tmp_path))
+    assert all_there == []
 
 
 def test_a_training_needs_as_many_examples_as_it_shows(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from okml.add.settings import AdamSettings, AddSettings
+from okml.add.settings import AddSettings
 
 if TYPE_CHECKING:
     from okml.add.profile_settings import AddProfile, SetSettings
@@ -40,9 +40,6 @@ class Arm:
         return own.model_copy(update={"student_optimizer": faster})
 
 
-# Without a critic a student can take the steps of the other distillations.
-FASTER = AdamSettings(learning_rate=1e-3, warmup_steps=20)
-
 ARMS: dict[str, Arm] = {
     arm.name: arm
     for arm in (
@@ -61,10 +58,6 @@ ARMS: dict[str, Arm] = {
         Arm("random_student", "student from random weights", "c", {"student_init": "random"}),
         Arm("adversarial_only", "adversarial loss alone", "d", {"distillation": "none"}),
         Arm("distillation_only", "distillation loss alone", "d", {"adversarial": False}),
-        Arm(
-            "distillation_faster", "distillation loss alone, learning faster", "d",
-            {"adversarial": False, "student_optimizer": FASTER},
-        ),
         Arm("sds", "weights of score distillation (SDS)", "d", {"distillation": "sds"}),
         Arm("nfsd", "noise-free score distillation (NFSD)", "d", {"distillation": "nfsd"}),
         Arm("four_teacher_steps", "four teacher steps", "f", {"teacher_steps": 4}),
@@ -73,8 +66,7 @@ ARMS: dict[str, Arm] = {
 }  # fmt: skip
 ALTERNATIVES = ("consistency", "progressive")  # other distillations from the same teacher
 SHOWN_BESIDE_TEACHER = ("default", "adversarial_only", "distillation_only")
-# Ways to few steps, each of which takes its own learning rate; other arms take the default's.
-TUNED = (*SHOWN_BESIDE_TEACHER, *ALTERNATIVES)
+RIVALS = ("adversarial_only", "distillation_only", *ALTERNATIVES)  # of ADD, trained as long
 TUNING_SEED = 10_000  # seed of the trainings that choose it: no profile counts so far
 
 
@@ -87,12 +79,20 @@ class Job:
         what: The foundation, arm or alternative that is trained.
         seed: The seed of an arm or alternative; a foundation has one of its own.
         rate: The factor on its learning rate; None: the one that suits it best.
+        steps: The number of steps of its student, for each of which progressive distillation has
+            one of its own.
     """
 
     settings: SetSettings
     what: str
     seed: int = 0
     rate: float | None = None
+    steps: int = 1
+
+    @property
+    def title(self) -> str:
+        """The name of the training in tables."""
+        return self.what if self.steps == 1 else f"{self.what}, {self.steps} steps"
 
 
 def seeds_of(profile: AddProfile, settings: SetSettings, method: str) -> tuple[int, ...]:
@@ -121,15 +121,35 @@ def method_jobs(profile: AddProfile) -> list[Job]:
     ]
 
 
+def drawn_steps(profile: AddProfile, job: Job) -> tuple[int, ...]:
+    """Return the numbers of steps in which the student of a job draws."""
+    return (job.steps,) if job.what == "progressive" else profile.student_steps
+
+
+def tuned(settings: SetSettings) -> tuple[str, ...]:
+    """Return what chooses a learning rate of its own on an image set: all that claims compare.
+
+    Arms that run once are rows of a table alone, and keep the rate of the default one.
+    """
+    return ("default", *settings.arms, *settings.alternatives)
+
+
 def tunings(profile: AddProfile) -> list[Job]:
-    """Return the trainings that choose learning rates, as many for each way to few steps."""
+    """Return the trainings that choose learning rates, as many for each arm and alternative."""
     return [
-        Job(settings, method, TUNING_SEED, rate)
+        Job(search.settings, search.what, TUNING_SEED, rate)
+        for search in searches(profile)
+        for rate in search.settings.rates
+    ]
+
+
+def searches(profile: AddProfile) -> list[Job]:
+    """Return the searches of learning rates, which go on where the best one tried is at an end."""
+    return [
+        Job(settings, method, TUNING_SEED)
         for settings in profile.sets
         if len(settings.rates) > 1
-        for method in TUNED
-        if seeds_of(profile, settings, method)
-        for rate in settings.rates
+        for method in tuned(settings)
     ]
 
 
@@ -150,10 +170,23 @@ def foundations(profile: AddProfile) -> list[Job]:
 
 def all_jobs(profile: AddProfile) -> list[Job]:
     """Return all trainings of the chapter."""
-    return [*foundations(profile), *tunings(profile), *distillations(profile)]
+    return [
+        *foundations(profile), *tunings(profile), *searches(profile), *distillations(profile)
+    ]  # fmt: skip
 
 
 def _jobs(profile: AddProfile, settings: SetSettings, *methods: str) -> Iterator[Job]:
     for method in methods:
         for seed in seeds_of(profile, settings, method):
-            yield Job(settings, method, seed)
+            for steps in _students(profile, settings, method):
+                yield Job(settings, method, seed, steps=steps)
+
+
+def _students(profile: AddProfile, settings: SetSettings, method: str) -> Iterator[int]:
+    """Yield the number of steps of each student that a method trains for one seed."""
+    if method != "progressive":
+        yield 1
+        return
+    for steps in profile.student_steps:
+        if steps in settings.progressive.students:
+            yield steps

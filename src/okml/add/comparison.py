@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from okml.add.arms import seeds_of
-from okml.add.convergence import still_falling
+from okml.add.convergence import still_falling_in_any
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.workbench import Workbench
 from okml.ledger import Estimate, Measurements, estimate_left_out, left_out
@@ -101,25 +101,44 @@ class Jackknife:
             differences = {seed: values[seed] - others[seed] for seed in seeds}
             result.compare(name, other, self._estimate(differences))
 
-    def count_falling(
-        self, result: Measurements, metric: str, *methods: str, prefixed: bool = True
+    def check_trainings(
+        self,
+        result: Measurements,
+        ending: str,
+        *methods: str,
+        steps: Sequence[int] = (1,),
+        prefixed: bool = True,
     ) -> None:
-        """Count the methods whose distance still fell at the end, if all run on this set.
+        """Count what makes a comparison of trainings unfair, if all methods run on this set.
+
+        ``falling_...`` is the number of students that still came nearer to real images when a round
+        of their training ended, ``unbracketed_...`` the number of methods whose learning rate is
+        not known to be the best: it was not chosen, or others beyond those tried may be better.
 
         Args:
-            result: The result of the step, which keeps the number.
-            metric: The name of the metric without the prefix of the image set.
-            methods: The methods, each of which is trained.
-            prefixed: Whether the prefix of the image set is part of the name.
+            result: The result of the step, which keeps the numbers.
+            ending: The end of the names of both metrics.
+            methods: The methods that are compared, each of which is trained.
+            steps: The numbers of steps at which they are compared.
+            prefixed: Whether the prefix of the image set is part of the names.
         """
         if not self.seeds(*methods):
             return
-        histories = (
-            [self.bench.student(method, seed).history for seed in self.seeds(method)]
+        falling = sum(
+            still_falling_in_any(
+                [self.bench.student(method, seed, own).rounds for seed in self.seeds(method)]
+            )
             for method in methods
+            for own in self._students(method, steps)
         )
-        falling = sum(map(still_falling, histories))
-        result.log(self.kind * prefixed + metric, falling, exact=True)
+        unbracketed = sum(not self.bench.bracketed(method) for method in methods)
+        for name, count in (("falling", falling), ("unbracketed", unbracketed)):
+            result.log(f"{self.kind * prefixed}{name}_{ending}", count, exact=True)
+
+    def _students(self, method: str, steps: Sequence[int]) -> Sequence[int]:
+        """Return the numbers of steps of the students with which a method is compared."""
+        own = self.bench.settings.progressive.students
+        return [count for count in steps if count in own] if method == "progressive" else (1,)
 
     def _estimate(self, values: dict[int, Floats]) -> Estimate:
         return estimate_left_out(values, self.count, OVER, clustered=True)

@@ -57,7 +57,7 @@ SMOKE = AddProfile(
             metric=_steps(80, warmup=10),
             vit=VitSettings(width=48, depth=2), vit_training=_steps(120, warmup=20),
             distillation=DistillationRun(steps=60, batch=32, ema_decay=0.95),
-            arms=("random_student", "distillation_only", "distillation_faster"),
+            arms=("random_student", "distillation_only"),
             alternatives=("consistency", "progressive"),
             teacher_steps=(1, 4, 25), solver_steps=(4,), samples=200, watch=4,
         ),
@@ -65,28 +65,26 @@ SMOKE = AddProfile(
     speed=SpeedSettings(repeats=3),
 )  # fmt: skip
 
-RATES = (0.25, 1.0, 4.0)  # factors on the learning rates that each way to few steps tries
+# Factors on the learning rates that all try whom claims compare, and how many more beyond an end.
+RATES: dict[str, Any] = {"rates": (0.25, 1.0, 4.0), "more_rates": 2}
 
 # The digits of `cpu` and `night`, which differ in what they train and for how long.
 DIGITS: dict[str, Any] = {
     "images": "digits", "size": 8, "channels": (16, 32), "add": SMALL,
     "teacher": _steps(800, ema_decay=0.999), "metric": _steps(250, warmup=20),
     "vit": VitSettings(width=48, depth=2), "vit_training": _steps(400),
-    "alternatives": ("consistency", "progressive"),
-    "teacher_steps": (1, 2, 4, 25), "samples": 750,
+    "distillation": DistillationRun(steps=800, batch=64, ema_decay=0.99), **RATES,
+    "teacher_steps": (1, 2, 4, 25), "samples": 750, "watch": 20,
 }  # fmt: skip
 
+# There is no time to choose a rate for each arm and rival, so none is trained: claims that compare
+# trainings are left to `night`.
 CPU = AddProfile(
     name="cpu",
     budget=Budget(minutes=12, memory_gib=8, disk_gib=1),
     seeds=(0, 1, 2),
     sets=(
-        SetSettings(
-            **DIGITS,
-            distillation=DistillationRun(steps=560, batch=64, ema_decay=0.99),
-            arms=("random_student", "distillation_only", "distillation_faster"),
-            solver_steps=(4,), watch=14,
-        ),
+        SetSettings(**DIGITS, solver_steps=(4,)),
     ),
 )  # fmt: skip
 
@@ -100,9 +98,9 @@ CAPTIONED = SMALL.model_copy(
     }
 )
 
-# Long trainings of the digits become level, which those of emoji do not; so all claims but those on
-# captions and published features are about the digits, and every way to few steps chooses among as
-# many learning rates.
+# Long trainings of the digits become level, which those of emoji do not; so all claims are about
+# the digits, where every arm and rival searches for its learning rate. The emoji show what the same
+# recipe does to captioned pictures in color, and compare no trainings.
 NIGHT = AddProfile(
     name="night",
     budget=Budget(minutes=90, memory_gib=12, disk_gib=2),
@@ -110,14 +108,12 @@ NIGHT = AddProfile(
     sets=(
         SetSettings(
             **DIGITS,
-            distillation=DistillationRun(steps=800, batch=64, ema_decay=0.99),
             # Claims compare with each of them, so each runs with every seed.
             arms=(
-                "image_kept_at_noise", "random_student", "adversarial_only", "distillation_only",
-                "distillation_faster",
+                "image_kept_at_noise", "random_student", "adversarial_only", "distillation_only"
             ),
-            rates=RATES,
-            solver_steps=(2, 4, 8), watch=20,
+            alternatives=("consistency", "progressive"),
+            solver_steps=(2, 4, 8),
         ),
         SetSettings(
             images="emoji", size=32, text="sentences", patch=2, channels=(32, 64, 64), seeds=3,
@@ -126,7 +122,6 @@ NIGHT = AddProfile(
             metric=_steps(400, warmup=20),
             eye="efficientnet", efficientnet_side=64,
             distillation=DistillationRun(steps=300, batch=32, ema_decay=0.97),
-            arms=("random_features", "blind"),
             teacher_steps=(1, 2, 4, 25), solver_steps=(2, 4, 8), samples=500, watch=15,
         ),
     ),
@@ -151,14 +146,13 @@ GPU = AddProfile(
             metric=_steps(2000), eye="efficientnet", efficientnet_side=128,
             distillation=DistillationRun(steps=4000, batch=128, ema_decay=0.998),
             arms=(
-                "image_kept_at_noise", "random_features", "random_student", "distillation_only",
-                "distillation_faster",
+                "image_kept_at_noise", "random_features", "random_student", "adversarial_only",
+                "distillation_only", "blind",
             ),
             arms_once=(
-                "no_condition", "text_only", "image_only", "adversarial_only", "sds", "nfsd",
-                "four_teacher_steps", "blind",
+                "no_condition", "text_only", "image_only", "sds", "nfsd", "four_teacher_steps",
             ),
-            alternatives=("consistency", "progressive"), rates=RATES, samples=5000,
+            alternatives=("consistency", "progressive"), **RATES, samples=5000,
         ),
         SetSettings(
             images="fashion", size=32, channels=(64, 128, 256), add=CAPTIONED,
@@ -166,11 +160,8 @@ GPU = AddProfile(
             teacher=_steps(16_000, batch=256, warmup=1000, ema_decay=0.9995),
             metric=_steps(5000), eye="efficientnet", efficientnet_side=96,
             distillation=DistillationRun(steps=4000, batch=128, ema_decay=0.998),
-            arms=(
-                "image_kept_at_noise", "random_features", "distillation_only",
-                "distillation_faster",
-            ),
-            alternatives=("consistency", "progressive"), rates=RATES, samples=10_000,
+            arms=("image_kept_at_noise", "random_features", "distillation_only"),
+            alternatives=("consistency", "progressive"), **RATES, samples=10_000,
         ),
     ),
     published=PublishedSettings(

@@ -50,6 +50,17 @@ def last_fall(trainings: Sequence[History]) -> float | None:
     return fall / level
 
 
+def still_falling_in_any(students: Sequence[Sequence[History]]) -> bool:
+    """Tell whether the distance still fell when one of the rounds of a method ended.
+
+    A round that ends too early leaves less to the next, which may be level all the same.
+
+    Args:
+        students: The histories of the rounds of each student, in order; one student for each seed.
+    """
+    return any(still_falling(trainings) for trainings in zip(*students, strict=True))
+
+
 def still_falling(trainings: Sequence[History]) -> bool:
     """Tell whether the distance of a method still fell when its trainings ended.
 

@@ -7,7 +7,17 @@ from functools import cache
 
 import torch
 
-from okml.add.arms import ALTERNATIVES, ARMS, Arm, Job, all_jobs, distillations, tunings
+from okml.add.arms import (
+    ALTERNATIVES,
+    ARMS,
+    Arm,
+    Job,
+    all_jobs,
+    distillations,
+    drawn_steps,
+    searches,
+    tunings,
+)
 from okml.add.full_scale import planning as full_scale
 from okml.add.full_scale import prerequisites
 from okml.add.full_scale.architectures import PUBLISHED_PARAMETERS
@@ -92,7 +102,10 @@ def _network(settings: SetSettings) -> tuple[int, float]:
 
 
 def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job]) -> Item:
-    """Add up the steps of all trainings of a set, and passes of the network over images."""
+    """Add up the steps of all trainings of a set, and passes of the network over images.
+
+    A search of a learning rate counts as one more training: some take none, others several.
+    """
     _, flops = _network(settings)
     run, own = settings.distillation, [job for job in jobs if job.settings == settings]
     # All else waits for the teachers: beside the only one a second worker is idle.
@@ -132,15 +145,17 @@ def _passes(default: AddSettings, arm: Arm | None) -> int:
 
 def _sampling(profile: AddProfile, settings: SetSettings) -> Item:
     _, flops = _network(settings)
-    arms = sum(job.settings == settings for job in distillations(profile))
-    chosen = sum(job.settings == settings for job in tunings(profile))
+    arms = [job for job in distillations(profile) if job.settings == settings]
+    trying = [*tunings(profile), *searches(profile)]
+    chosen = [job for job in trying if job.settings == settings]
+    sets = sum(len(drawn_steps(profile, job)) for job in arms)
     seeds, guided = len(profile.seeds_of(settings)), 1 + (settings.add.guidance != 1)
     calls = guided * seeds * (sum(settings.teacher_steps) + sum(settings.solver_steps))
-    calls += arms * sum(profile.student_steps) + 3 * seeds + chosen
-    calls += 2 * settings.watch * (arms + chosen)  # averaged weights and plain ones
+    calls += sum(sum(drawn_steps(profile, job)) for job in arms) + 3 * seeds + len(chosen)
+    calls += 2 * settings.watch * (len(arms) + len(chosen))  # averaged weights and plain ones
     rate = SMALL_GPU_FLOPS if profile.for_gpu else CPU_FLOPS
     judged = seeds * (len(settings.teacher_steps) + len(settings.solver_steps))
-    judged += arms * len(profile.student_steps)
+    judged += sets + len(chosen)
     return Item.hours(
         f"samples of {settings.images}",
         calls * settings.samples * flops / rate + judged * JUDGING_SECONDS,

@@ -21,7 +21,7 @@ from okml.add.small.pretraining import SupervisedSettings
 from okml.add.small.vit import VitSettings
 from okml.profile import Profile
 from okml.settings import (
-    AtLeastOne,
+    Ascending,
     BelowOne,
     Count,
     Distinct,
@@ -29,6 +29,7 @@ from okml.settings import (
     LearningRate,
     Positive,
     Settings,
+    Whole,
     Width,
     one_of,
     rule,
@@ -68,6 +69,11 @@ class ProgressiveSettings(Settings):
         "from_steps must be a power of two, not {from_steps}",
     )
 
+    @property
+    def students(self) -> tuple[int, ...]:
+        """The numbers of steps to which rounds can halve those of the first teacher."""
+        return tuple(2**power for power in range(self.from_steps.bit_length() - 1))
+
 
 class SetSettings(Settings):
     """Everything that happens on one image set."""
@@ -96,9 +102,11 @@ class SetSettings(Settings):
     arms: Distinct[ArmName] = ()
     arms_once: Distinct[ArmName] = ()
     alternatives: Distinct[Alternative] = ()
-    # Factors on the learning rate of students. Each way of distilling takes the factor with the
-    # lowest distance at one step, on a seed that counts nowhere else.
-    rates: AtLeastOne[Positive] = (1.0,)
+    # Factors on the learning rate of students, ascending. Each way of distilling takes the one with
+    # the lowest distance at one step, on a seed that counts nowhere else; where that is at an end,
+    # it tries further ones beyond, at most so many.
+    rates: Ascending[Positive] = Field(default=(1.0,), min_length=1)
+    more_rates: Whole = 0
     consistency: ConsistencySettings = ConsistencySettings()
     progressive: ProgressiveSettings = ProgressiveSettings()
     teacher_steps: Distinct[SamplerSteps] = (1, 2, 4, 25, 50)  # steps of DDIM

@@ -33,7 +33,6 @@ class Quality:
         precision: The share of samples that lies among the real images.
         recall: The share of real images that lies among the samples.
         coverage: The share of real images with a sample in their neighborhood.
-        copied: The share nearer to a training image than 95 % of unseen real images are.
     """
 
     fd: float
@@ -43,7 +42,6 @@ class Quality:
     precision: float
     recall: float
     coverage: float
-    copied: float
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,6 @@ class EvaluatedImages:
         right: The accuracy of each sample, 0 or 1, ``[n]``.
         aligned: The alignment of each sample, ``[n]``.
         spread: The samples' parts of the spread, ``[n]``; see :func:`spread_within_classes`.
-        copied: An indicator, 1 where the sample counts as copied, ``[n]``.
     """
 
     quality: Quality
@@ -64,13 +61,12 @@ class EvaluatedImages:
     right: NDArray[np.float64]
     aligned: NDArray[np.float64]
     spread: NDArray[np.float64]
-    copied: NDArray[np.float64]
 
 
 class ImageEvaluator:
     """Compares samples with the images of a set.
 
-    The network and the search for the nearest training images run on the network's device.
+    The network runs on its own device, where the training images lie, too.
 
     Args:
         network: A network trained on the training images of the set alone.
@@ -85,7 +81,6 @@ class ImageEvaluator:
         self.captioner = Captioner(self.real, prompts)
         self.around = radius(self.real)
         self.training = images.train.pixels.to(network.head.weight.device)
-        self.limit = copy_limit(images.test.pixels, self.training)
 
     def distance(self, features: Tensor) -> float:
         """Return the Fréchet distance of features ``[n, d]`` to those of the training images."""
@@ -106,17 +101,14 @@ class ImageEvaluator:
         captions, asked = torch.unique(prompts, dim=0, return_inverse=True)
         aligned = self.captioner.alignment(features, captions, asked).numpy()
         spread = spread_within_classes(samples, asked).numpy()
-        distance, _ = nearest(samples, self.training)
-        near = (distance < self.limit).double().numpy()
         quality = Quality(
             fd=self.distance(features),
             accuracy=float(right.mean()),
             alignment=float(aligned.mean()),
             spread=float(spread.mean()),
-            copied=float(near.mean()),
             **overlap(self.real, self.around, features),
         )
-        return EvaluatedImages(quality, features, right, aligned, spread, near)
+        return EvaluatedImages(quality, features, right, aligned, spread)
 
 
 class Captioner:
@@ -220,16 +212,6 @@ def nearest(images: Tensor, training: Tensor) -> tuple[Tensor, Tensor]:
     found = [torch.cdist(part, flat).min(1) for part in parts]
     distance = torch.cat([part.values for part in found]) / flat.shape[1] ** 0.5
     return distance.cpu(), torch.cat([part.indices for part in found]).cpu()
-
-
-def copy_limit(held_out: Tensor, training: Tensor) -> Tensor:
-    """Return the distance to a training image below which an image counts as copied, a scalar.
-
-    It is the smallest twentieth of the distances of real unseen images. So a generator that has
-    learned the distribution and copied nothing has a share of about 0.05 below it, and one that
-    replays its training images has everything there.
-    """
-    return torch.quantile(nearest(held_out, training)[0], 0.05)
 
 
 def radius(points: Tensor) -> Tensor:

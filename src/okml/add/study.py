@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from okml.accelerator import pick_device
-from okml.add.arms import TUNED, Job, foundations, tunings
+from okml.add.arms import TUNING_SEED, Job, foundations, searches, tuned, tunings
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.workbench import TrainedDenoiser, Workbench
 
@@ -28,15 +28,20 @@ class Study:
 
     def train(self, job: Job) -> TrainedDenoiser | nn.Module:
         """Return the finished training of a distillation or of a teacher, or a trained network."""
-        return self.workbench(job.settings).train(job.what, job.seed, job.rate)
+        return self.workbench(job.settings).train(job.what, job.seed, job.rate, job.steps)
 
     def needs(self, job: Job) -> list[Job]:
-        """Return the foundations of the image set, and the trainings that choose its rate."""
+        """Return the foundations of the image set, and what chooses the learning rate.
+
+        A search goes on from the trainings at the first rates; who takes its rate waits for it.
+        """
         known = foundations(self.profile)
         if job in known:
             return []
-        tuned = job.what if job.what in TUNED else "default"
-        known += [each for each in tunings(self.profile) if each.what == tuned and job.rate is None]
+        if job.rate is None:
+            method = job.what if job.what in tuned(job.settings) else "default"
+            choosing = tunings if job.seed == TUNING_SEED else searches
+            known += [each for each in choosing(self.profile) if each.what == method]
         return [each for each in known if each.settings == job.settings]
 
     def let_go(self) -> None:
@@ -47,7 +52,7 @@ class Study:
             Workbench.distil,
             Workbench.consistency,
             Workbench.progressive,
-            Workbench.rate,
+            Workbench.tried,
             Workbench.judged,
             Study.workbench,
         ):

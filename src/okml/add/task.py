@@ -300,11 +300,9 @@ class AdversarialDistillation(TrainingTask):
             self.heads.iterate_norms()
         if "noise_spread" not in self._latest:
             return
-        # Equal on all processes, so that all of them stop or none.
-        means = {
-            name: float(reduce(torch.stack(values).mean(), "mean"))
-            for name, values in self._latest.items()
-        }
+        own = torch.stack([torch.stack(values).mean() for values in self._latest.values()])
+        # Equal on all processes, so that all of them stop or none; read at once, in one wait.
+        means = dict(zip(self._latest, reduce(own, "mean").tolist(), strict=True))
         heads = 0 if self.heads is None else len(self.heads.heads)
         self._monitor.check(step, means["noise_spread"], means.get("heads_loss"), heads)
 

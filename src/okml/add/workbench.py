@@ -21,8 +21,8 @@ from okml.add.alternatives.consistency import (
     ConsistencyFunction,
 )
 from okml.add.alternatives.gaussians import draw_gaussians
-from okml.add.alternatives.progressive import progressive_round
-from okml.add.arms import ARMS, TUNED, TUNING_SEED, Arm
+from okml.add.alternatives.progressive import progressive_round, rounds_of
+from okml.add.arms import ARMS, TUNING_SEED, Arm, tuned
 from okml.add.denoiser import Denoiser
 from okml.add.examples import ExampleBatches
 from okml.add.images import load_images
@@ -30,6 +30,7 @@ from okml.add.images.prompts import caption_vectors
 from okml.add.interfaces import Condition, FeatureNetwork, Networks
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.quality import EvaluatedImages, ImageEvaluator
+from okml.add.rates import Tried, search
 from okml.add.sampling import TeacherSampler, predict_sample, sample_student, sample_teacher
 from okml.add.schedule import NoiseSchedule
 from okml.add.small.classifier import MetricNetwork
@@ -43,7 +44,7 @@ from okml.add.target import Guided
 from okml.add.task import AdversarialDistillation
 from okml.kept import trainings_folder
 from okml.runtime import seed_everything
-from okml.training import History, TrainingSettings, fit
+from okml.training import History, SupervisedTask, TrainingSettings, fit
 
 METRIC_SEED, EYE_SEED, EMBEDDER_SEED, TEACHER_SEED, RANDOM_EYE_SEED = range(5)
 SAMPLE_BATCH = 250  # images drawn at a time
@@ -56,13 +57,27 @@ class TrainedDenoiser:
 
     Attributes:
         denoiser: The averaged network; called as one of the schedule's prediction type.
-        history: The history of the training, of the last round where there are several.
-        seconds: The seconds of all trainings that led to it from the teacher.
+        rounds: The histories of the trainings that led to it from where it began, in order; one but
+            for progressive distillation.
     """
 
     denoiser: nn.Module
-    history: History
-    seconds: float
+    rounds: tuple[History, ...]
+
+    @property
+    def history(self) -> History:
+        """The history of the training, of the last round where there are several."""
+        return self.rounds[-1]
+
+    @property
+    def updates(self) -> int:
+        """The number of updates of all rounds."""
+        return sum(history.steps for history in self.rounds)
+
+    @property
+    def seconds(self) -> float:
+        """The seconds of all rounds."""
+        return sum(float(history.frame["seconds"][-1]) for history in self.rounds)
 
 
 @dataclass(frozen=True)
@@ -195,7 +210,7 @@ class Workbench:
             self.profile.device,
             self._folder(Workbench.train_teacher) / f"teacher_{'_'.join(map(str, channels))}",
         )
-        return TrainedDenoiser(denoiser, history, _seconds(history))
+        return TrainedDenoiser(denoiser, (history,))
 
     @property
     def teacher(self) -> Denoiser:
@@ -218,7 +233,9 @@ class Workbench:
 
     # ------------------------------------------------------------------ students
 
-    def train(self, what: str, seed: int, rate: float | None = None) -> TrainedDenoiser | nn.Module:
+    def train(
+        self, what: str, seed: int, rate: float | None = None, steps: int = 1
+    ) -> TrainedDenoiser | nn.Module:
         """Return a finished training; classifiers alone are returned as networks."""
         match what:
             case "metric":
@@ -230,7 +247,7 @@ class Workbench:
             case "teacher":
                 return self.train_teacher()
             case _:
-                return self.student(what, seed, rate=rate)
+                return self.student(what, seed, steps, rate)
 
     def student(
         self, method: str, seed: int, steps: int = 1, rate: float | None = None
@@ -250,16 +267,35 @@ class Workbench:
             return self.progressive(seed, steps, rate)
         return self.distil(method, seed, rate)
 
-    @cache  # noqa: B019
     def rate(self, method: str) -> float:
-        """Return the factor on the learning rate with the lowest distance at one step."""
-        tuned = method if method in TUNED else "default"
+        """Return the factor on a method's learning rate; see :func:`okml.add.arms.tuned`."""
+        if len(self.settings.rates) == 1:
+            return self.settings.rates[0]
+        return self.tried(method if method in tuned(self.settings) else "default").best
+
+    def bracketed(self, method: str) -> bool:
+        """Tell whether a method chose its rate, and no rate beyond those tried may be better."""
+        if len(self.settings.rates) == 1 or method not in tuned(self.settings):
+            return False
+        return self.tried(method).bracketed
+
+    @cache  # noqa: B019
+    def tried(self, method: str) -> Tried:
+        """Return the rates that a method tried, and the distances at one step that they reached."""
 
         def distance(rate: float) -> float:
-            return self.judged(tuned, 1, TUNING_SEED, rate).quality.fd
+            return self.judged(method, 1, TUNING_SEED, rate).quality.fd
 
-        rates = self.settings.rates
-        return min(rates, key=distance) if len(rates) > 1 else rates[0]
+        settings = self.settings
+        return search(settings.rates, settings.more_rates, distance, self.untrained_fd(method))
+
+    def untrained_fd(self, method: str) -> float:
+        """Return the distance at one step of a method's student before its training."""
+        init = ARMS[method].settings(self.settings.add).student_init if method in ARMS else None
+        seed_everything(TUNING_SEED)
+        student = make_student(self.teacher, init or "pretrained").eval().to(self.device)
+        asked = self.asked(method, TUNING_SEED)
+        return self.judge(self.draw(student, asked, 1), asked.labels, asked.prompts).quality.fd
 
     @cache  # noqa: B019
     def distil(self, name: str, seed: int, rate: float = 1.0) -> TrainedDenoiser:
@@ -285,7 +321,7 @@ class Workbench:
         )
         folder = self._folder(Workbench.distil) / name / f"seed{seed}_rate{rate:g}"
         history = fit(task, self.examples(arm), self._training(run.steps, seed), folder)
-        return TrainedDenoiser(history.averaged["student"].eval(), history, _seconds(history))
+        return TrainedDenoiser(history.averaged["student"].eval(), (history,))
 
     def networks(self, arm: Arm) -> Networks:
         """Return the frozen networks of an arm's distillation."""
@@ -344,39 +380,47 @@ class Workbench:
         folder = self._folder(Workbench.consistency) / "consistency" / f"seed{seed}_rate{rate:g}"
         history = fit(task, self.examples(), self._training(run.steps, seed), folder)
         averaged = AsSample(history.averaged["student"], self.schedule)
-        return TrainedDenoiser(averaged.eval(), history, _seconds(history))
+        return TrainedDenoiser(averaged.eval(), (history,))
 
     @cache  # noqa: B019
     def progressive(self, seed: int, steps: int, rate: float = 1.0) -> TrainedDenoiser:
-        """Return the student of ``steps`` steps; all rounds share the budget of a distillation.
+        """Return the student of ``steps`` steps.
 
-        The first round takes over the guidance of the teacher, so later ones need none.
+        Whatever their number, its rounds together take as many updates as another distillation. The
+        first round takes over the guidance of the teacher, so later ones need none.
         """
-        settings, run = self.settings.progressive, self.settings.distillation
-        start, teacher, before = self.teacher, cast(nn.Module, self.guided), 0.0
-        if 2 * steps < settings.from_steps:
-            earlier = self.progressive(seed, 2 * steps, rate)
-            assert isinstance(earlier.denoiser, Denoiser)
-            start = teacher = earlier.denoiser
-            before = earlier.seconds
-        rounds = settings.from_steps.bit_length() - 1
-        updates = max(1, run.steps // rounds)
+        start, teacher = self.teacher, cast(nn.Module, self.guided)
+        histories: list[History] = []
+        folder = self._folder(Workbench.progressive) / f"progressive{steps}"
+        folder /= f"seed{seed}_rate{rate:g}"
+        budget = self.settings.distillation.steps
+        for made, updates in rounds_of(self.settings.progressive.from_steps, steps, budget):
+            student = make_student(start)
+            task = self._round(student, teacher, seed, made, updates, rate)
+            settings = self._training(updates, seed, ema=False)
+            histories.append(fit(task, self.examples(), settings, folder / f"to{made}"))
+            start = teacher = student.eval()
+        return TrainedDenoiser(start, tuple(histories))
+
+    def _round(
+        self,
+        student: Denoiser,
+        teacher: nn.Module,
+        seed: int,
+        steps: int,
+        updates: int,
+        rate: float,
+    ) -> SupervisedTask:
+        """Return the task of a round, at whose end a student takes ``steps`` steps."""
 
         def draw(network: nn.Module, requests: Requests) -> Tensor:
             return self.draw_with_teacher(requests, steps, "ddim", network)
 
-        evaluate = self._distance(seed, draw)
-        seed_everything(seed)
-        student = make_student(start)
-        task = progressive_round(
+        return progressive_round(
             student, copy.deepcopy(teacher).requires_grad_(False), self.schedule, steps,
-            rate * settings.learning_rate, updates, evaluate,
+            rate * self.settings.progressive.learning_rate, updates, self._distance(seed, draw),
             {"set": self.settings.model_dump(mode="json")},
         )  # fmt: skip
-        folder = self._folder(Workbench.progressive) / f"progressive{steps}"
-        folder /= f"seed{seed}_rate{rate:g}"
-        history = fit(task, self.examples(), self._training(updates, seed, ema=False), folder)
-        return TrainedDenoiser(student.eval(), history, before + _seconds(history))
 
     def _training(self, steps: int, seed: int, *, ema: bool = True) -> TrainingSettings:
         run = self.settings.distillation
@@ -438,11 +482,16 @@ class Workbench:
         asked = self.requests(seed)
         return self.judge(self.sample(method, steps, seed, rate), asked.labels, asked.prompts)
 
+    def asked(self, method: str, seed: int) -> Requests:
+        """Return what a method is asked for; an arm that was not told in training is not here."""
+        requests = self.requests(seed)
+        if method in ARMS and ARMS[method].blind:
+            return replace(requests, prompts=torch.zeros_like(requests.prompts))
+        return requests
+
     def sample(self, method: str, steps: int, seed: int, rate: float | None = None) -> Tensor:
         """Return the samples of a method for the requests of a seed, ``[n, c, s, s]``."""
-        requests = self.requests(seed)
-        if method in ARMS and ARMS[method].blind:  # not told in training, nor here
-            requests = replace(requests, prompts=torch.zeros_like(requests.prompts))
+        requests = self.asked(method, seed)
         if method == "teacher, DDIM":
             return self.draw_with_teacher(requests, steps)
         if method == "teacher, DPM-Solver++":
@@ -516,7 +565,3 @@ class Workbench:
             for noise, told in parts
         ]
         return self.codec.decode(torch.cat(drawn))
-
-
-def _seconds(history: History) -> float:
-    return float(history.frame["seconds"][-1])

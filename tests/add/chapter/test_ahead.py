@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from okml.add.arms import TUNED, TUNING_SEED, Job, all_jobs, foundations
+from okml.add.arms import TUNING_SEED, Job, all_jobs, foundations, tuned
 from okml.add.config import PROFILES
 from okml.add.profile_settings import AddProfile
 from okml.add.study import Study
@@ -25,15 +25,22 @@ def test_no_two_trainings_that_may_run_at_a_time_are_in_one_folder(name, tmp_pat
 def _may_train_in(profile: AddProfile, job: Job) -> set[Hashable]:
     """Return the folders in which a job may train, with any rate if that is not chosen.
 
-    A student may need each network of its images. All rounds of a progressive one are one folder.
+    A student may need each network of its images, and the search of its rate, which may go beyond
+    those that are tried first. All rounds of a progressive student are one folder.
     """
     images, rates = job.settings.images, job.settings.rates
     networks = foundations(profile)
     if job in networks:
         return {(images, job.what)}
-    own = rates if job.rate is None else (job.rate,)
-    found: set[Hashable] = {(images, job.what, job.seed, rate) for rate in own}
-    if len(own) > 1:
-        tuned = job.what if job.what in TUNED else "default"
-        found |= {(images, tuned, TUNING_SEED, rate) for rate in own}
-    return found | {(images, each.what) for each in networks if each.settings == job.settings}
+    found: set[Hashable] = {
+        (images, each.what) for each in networks if each.settings == job.settings
+    }
+    if job.rate is not None:
+        return found | {(images, job.what, job.seed, job.steps, job.rate)}
+    if len(rates) > 1:
+        method = job.what if job.what in tuned(job.settings) else "default"
+        tried = (*rates, "a further one")
+        found |= {(images, method, TUNING_SEED, 1, rate) for rate in tried}
+    if job.seed != TUNING_SEED:
+        found.add((images, job.what, job.seed, job.steps, "the best"))
+    return found

@@ -11,7 +11,7 @@ from okml.add.alternatives.consistency import (
 )
 from okml.add.alternatives.ddim import CLEAN, ddim_step
 from okml.add.alternatives.gaussians import draw_gaussians
-from okml.add.alternatives.progressive import progressive_round, two_step_target
+from okml.add.alternatives.progressive import progressive_round, rounds_of, two_step_target
 from okml.add.examples import ExampleBatches
 from okml.add.images import Images
 from okml.add.sampling import predict_sample, sample_student, sample_teacher
@@ -83,6 +83,19 @@ def test_one_step_to_the_target_ends_where_two_steps_end(schedule, teacher, told
     sigma = torch.where(stop == CLEAN, 0.0, schedule.sigma(at)).reshape(-1, 1, 1, 1)
     # At 999 alpha is 0, so the noise that the target implies is x itself.
     torch.testing.assert_close(alpha * target + sigma * noisy, end, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("steps", "updates", "rounds"),
+    [
+        (1, 800, [(4, 267), (2, 267), (1, 266)]),
+        (2, 800, [(4, 400), (2, 400)]),
+        (4, 800, [(4, 800)]),
+        (1, 2, [(4, 1), (2, 1), (1, 1)]),  # a round has at least one update
+    ],
+)
+def test_rounds_from_eight_steps_share_the_updates(steps, updates, rounds):
+    assert rounds_of(8, steps, updates) == rounds
 
 
 def test_a_round_brings_one_step_closer_to_the_teachers_two(schedule, teacher, told, tmp_path):

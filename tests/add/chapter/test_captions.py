@@ -8,7 +8,17 @@ import polars as pl
 import pytest
 import torch
 
-from okml.add.arms import ALTERNATIVES, TUNED, TUNING_SEED, Job, distillations, tunings
+from okml.add.alternatives.progressive import rounds_of
+from okml.add.arms import (
+    ALTERNATIVES,
+    TUNING_SEED,
+    Job,
+    distillations,
+    drawn_steps,
+    searches,
+    tuned,
+    tunings,
+)
 from okml.add.config import PROFILES
 from okml.add.experiments.pictures import columns
 from okml.add.exports import small_pipeline
@@ -25,7 +35,6 @@ from okml.add.workbench import Requests, TrainedDenoiser, Workbench
 from okml.chapters import chapter
 from okml.ledger import load_claims
 from okml.plotting import EMPTY
-from okml.training import History
 from tests.add import published_models
 from tests.add.chapter.tiny import tiny
 
@@ -113,16 +122,38 @@ def test_guidance_goes_on_from_the_empty_prompt_through_the_told_one():
     assert torch.equal(plain, one)
 
 
-def test_every_way_to_few_steps_tries_as_many_rates_before_its_own_trainings():
-    profile = PROFILES["night"]
-    tried = tunings(profile)
-    rates = profile.main.rates
-    assert [(job.what, job.rate) for job in tried] == [(m, r) for m in TUNED for r in rates]
-    assert {*ALTERNATIVES, "default", "adversarial_only", "distillation_only"} == set(TUNED)
-    assert {job.seed for job in tried} == {TUNING_SEED}
+@pytest.mark.parametrize("name", ["cpu", "night", "gpu"])
+def test_all_that_claims_compare_tries_as_many_rates_before_its_own_trainings(name):
+    profile = PROFILES[name]
+    for settings in profile.sets:
+        tried = [job for job in tunings(profile) if job.settings == settings]
+        if not tried:  # the emoji of night, where nothing is compared
+            assert tuned(settings) == ("default",)
+            continue
+        methods = {*settings.arms, *settings.alternatives, "default"}
+        assert {(job.what, job.rate) for job in tried} == {
+            (method, rate) for method in methods for rate in settings.rates
+        }
+        assert {job.seed for job in tried} == {TUNING_SEED}
+        assert len(settings.rates) >= 3
+        assert settings.more_rates > 0
     assert TUNING_SEED not in profile.seeds
-    assert all(job.rate is None for job in distillations(profile))
-    assert not tunings(PROFILES["cpu"])
+    assert all(job.rate is None for job in [*distillations(profile), *searches(profile)])
+
+
+def test_trainings_that_are_compared_take_as_many_updates():
+    """Progressive distillation has a student for each number of steps, each with all updates."""
+    profile = PROFILES["night"]
+    jobs = [job for job in distillations(profile) if job.settings == profile.main]
+    assert all(drawn_steps(profile, job) == (1, 2, 4) for job in jobs if job.what == "default")
+    own = [job for job in jobs if job.what == "progressive" and job.seed == 0]
+    assert [drawn_steps(profile, job) for job in own] == [(1,), (2,), (4,)]
+    assert {*ALTERNATIVES, "default", *profile.main.arms} == {job.what for job in jobs}
+    budget = profile.main.distillation.steps
+    for job in own:
+        rounds = rounds_of(profile.main.progressive.from_steps, job.steps, budget)
+        assert sum(updates for _, updates in rounds) == budget
+        assert rounds[-1][0] == job.steps
 
 
 def test_what_claims_of_night_compare_runs_with_all_seeds_of_its_images():
@@ -136,15 +167,24 @@ def test_a_training_waits_for_those_that_choose_its_rate(tmp_path):
     profile = PROFILES["night"]
     study, main = Study(profile, tmp_path), profile.main
 
-    def waits(what):
-        needs = study.needs(Job(main, what, 0))
+    def waits(what, seed=0):
+        needs = study.needs(Job(main, what, seed))
         return {(job.what, job.rate) for job in needs if job.seed == TUNING_SEED}
 
-    assert waits("consistency") == {("consistency", rate) for rate in main.rates}
-    # Arms that change one thing of the default keep its rate.
-    assert waits("image_kept_at_noise") == {("default", rate) for rate in main.rates}
+    for what in ("consistency", "image_kept_at_noise"):
+        assert waits(what) == {(what, None)}
+        assert waits(what, TUNING_SEED) == {(what, rate) for rate in main.rates}
+    # An arm that is a row of a table alone keeps the rate of the default one.
+    assert waits("sds") == {("default", None)}
     first = study.needs(Job(main, "consistency", TUNING_SEED, main.rates[0]))
     assert [job.what for job in first] == ["teacher", "eye", "embedder", "metric"]
+
+
+REACHED = {  # distances by method and rate
+    "default": {0.5: 3, 1: 1, 2: 2},
+    "consistency": {0.25: 3, 0.5: 1, 1: 2, 2: 3},
+    "progressive": {0.5: 4, 1: 3, 2: 2, 4: 1},
+}
 
 
 class Bench(Workbench):
@@ -152,17 +192,22 @@ class Bench(Workbench):
 
     def judged(self, method, steps, seed, rate=None):
         assert (steps, seed) == (1, TUNING_SEED)
-        distance = {"default": (3, 1, 2), "consistency": (1, 2, 3)}[method]
-        fd = dict(zip(self.settings.rates, distance, strict=True))[rate]
-        return type("Judged", (), {"quality": type("Quality", (), {"fd": fd})})
+        return SimpleNamespace(quality=SimpleNamespace(fd=REACHED[method][rate]))
+
+    def untrained_fd(self, method):
+        return 9.0
 
 
-def test_the_rate_of_the_lowest_distance_is_chosen(tmp_path):
-    profile = tiny(**{"sets.0.rates": [0.5, 1, 2]})
+def test_the_rate_of_the_lowest_distance_is_chosen_and_bracketed(tmp_path):
+    profile = tiny(**{"sets.0.rates": [0.5, 1, 2], "sets.0.more_rates": 1})
     bench = Bench(profile, profile.main, tmp_path)
-    assert bench.rate("default") == 1
-    assert bench.rate("consistency") == 0.5
+    assert [bench.rate(method) for method in REACHED] == [1, 0.5, 4]
+    assert [bench.bracketed(method) for method in REACHED] == [True, True, False]
+    # Rows of a table take the rate of the default one, which nothing says is the best for them.
     assert bench.rate("random_features") == 1
+    assert not bench.bracketed("random_features")
+    alone = tiny()
+    assert not Bench(alone, alone.main, tmp_path).bracketed("default")
 
 
 @pytest.mark.parametrize("patch", [1, 2])
@@ -172,7 +217,7 @@ def test_a_saved_student_draws_for_a_caption_as_it_did(tmp_path, monkeypatch, pa
     torch.manual_seed(0)
     _, depth, side, _ = bench.latents.shape
     student = small_unet(side, depth, profile.main.channels).eval()
-    trained = TrainedDenoiser(student, History.__new__(History), 0.0)
+    trained = TrainedDenoiser(student, ())
     monkeypatch.setattr(Workbench, "student", lambda *_, **__: trained)
     small_pipeline(bench).save_pretrained(tmp_path / "saved")
     pipeline = CaptionPipeline.from_pretrained(tmp_path / "saved")
@@ -223,22 +268,22 @@ def test_the_whole_profile_night_measures_every_claim_with_a_bar_there(
                 stated[name] |= {"steps": 2, "batch": 16}
         stated |= {"channels": [16, 32], "samples": 20, "watch": 1}
     digits, emoji = sets
-    digits |= {"rates": [0.5, 2.0]}
+    digits |= {"rates": [0.5, 2.0], "more_rates": 1}
     emoji |= {"size": 16, "efficientnet_side": 32}
     emoji["add"]["heads"]["kernel"] = 3
     changes = {"sets": sets, "seeds": [0], "speed.batch": 2}
     profile = PROFILES["night"].override(changes | {"speed.teacher_steps": [50]})
     record = chapter("add").run(profile, tmp_path / "run")
     barred = [claim for claim in load_claims("add") if {"night", "any"} & claim.expect.keys()]
-    assert {"add.front", "add.four_steps", "add.caption"} < {claim.id for claim in barred}
+    assert {"add.front", "add.four_steps", "add.pure_noise"} < {claim.id for claim in barred}
     assert not [claim.id for claim in barred if claim.metric not in record.metrics]
     measured = [claim for claim in load_claims("add") if claim.metric in record.metrics]
     assert not [claim.id for claim in measured if claim not in barred]
     # Several images of a caption are no independent sample.
     over = {name: record.metrics[name].over for name in record.metrics}
-    assert over["student_accuracy"] == over["student_copied"] == "images"
-    assert over["emoji_student_accuracy"] == over["emoji_student_copied"] == "captions"
+    assert over["student_accuracy"] == "images"
+    assert over["emoji_student_accuracy"] == "captions"
     rates = pl.DataFrame(record.tables["rates"].columns)
-    assert rates["method"].unique(maintain_order=True).to_list() == list(TUNED)
-    for _, tried in rates.group_by("method"):
+    assert rates["method"].unique(maintain_order=True).to_list() == list(tuned(profile.main))
+    for _, tried in rates.filter(pl.col("rate") > 0).group_by("method"):
         assert tried.filter("chosen")["FD"].to_list() == [tried["FD"].min()]

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import polars as pl
 import pytest
 
-from okml.add.convergence import AVERAGED, PLAIN, distances, last_fall, still_falling
+from okml.add.comparison import Jackknife
+from okml.add.convergence import (
+    AVERAGED,
+    PLAIN,
+    distances,
+    last_fall,
+    still_falling,
+    still_falling_in_any,
+)
+from okml.add.profile_settings import ProgressiveSettings
+from okml.ledger import Measurements
 from okml.training import History
 
 STEPS = 1000
@@ -38,6 +50,39 @@ def test_a_method_is_level_where_its_distance_hardly_falls_or_rises(fall, fallin
 def test_the_seeds_of_a_method_are_judged_together():
     assert not still_falling([training(0.06), training(-0.06)])
     assert still_falling([training(0.06), training(0.05)])
+
+
+def test_a_round_that_ended_early_is_not_hidden_by_the_next():
+    early, level = training(0.06), training(0.0)
+    assert still_falling_in_any([(early, level)])
+    assert not still_falling_in_any([(level, level)])
+    # Each round is judged over the seeds together.
+    assert not still_falling_in_any([(early, level), (training(-0.06), level)])
+
+
+def test_students_and_rates_that_make_a_comparison_unfair_are_counted(monkeypatch):
+    """Two of three students of progressive distillation still fall; its rate is at an end."""
+    early, level = training(0.06), training(0.0)
+    of_steps = {1: (level, early), 2: (early, level), 4: (level,)}
+
+    def student(method, seed, steps=1):
+        rounds = of_steps[steps] if method == "progressive" else (level,)
+        return SimpleNamespace(rounds=rounds)
+
+    compare = Jackknife.__new__(Jackknife)
+    compare.kind = "emoji_"
+    settings = SimpleNamespace(progressive=ProgressiveSettings(from_steps=8))
+    compare.bench = SimpleNamespace(
+        student=student, bracketed=lambda name: name == "default", settings=settings
+    )
+    monkeypatch.setattr(Jackknife, "seeds", lambda self, *methods: (0, 1))
+    found = Measurements()
+    compare.check_trainings(found, "front", "default", "progressive", steps=(1, 2, 4))
+    compare.check_trainings(found, "one", "default", "progressive", prefixed=False)
+    assert {name: metric.mean for name, metric in found.metrics.items()} == {
+        "emoji_falling_front": 2, "emoji_unbracketed_front": 1, "falling_one": 1,
+        "unbracketed_one": 1,
+    }  # fmt: skip
 
 
 def test_what_came_before_the_last_third_does_not_count():

@@ -7,7 +7,6 @@ from sklearn.neighbors import NearestNeighbors
 
 from okml.add.frechet import Moments, frechet_distance, moments
 from okml.add.quality import (
-    copy_limit,
     nearest,
     overlap,
     radius,
@@ -75,15 +74,6 @@ def test_nearest_image_in_root_mean_square_pixels():
     distance, row = nearest(torch.full((1, 1, 2, 2), 0.75), training)
     assert float(distance) == pytest.approx(0.25)
     assert int(row) == 1
-
-
-def test_copies_are_found_and_new_images_are_not():
-    draws = torch.Generator().manual_seed(0)
-    training, unseen, new = (torch.randn(400, 1, 4, 4, generator=draws) for _ in range(3))
-    limit = copy_limit(unseen, training)
-    assert (nearest(training[:100], training)[0] < limit).all()
-    share = (nearest(new, training)[0] < limit).double().mean()
-    assert float(share) == pytest.approx(0.05, abs=0.04)
 
 
 def test_spread_is_zero_for_class_means_and_the_standard_deviation_otherwise():

@@ -47,6 +47,22 @@ def two_step_target(
     return (end - ratio * noisy) / (alpha_to - ratio * alpha)
 
 
+def rounds_of(from_steps: int, steps: int, updates: int) -> list[tuple[int, int]]:
+    """Return the rounds that lead to a student, which share the updates evenly.
+
+    Args:
+        from_steps: The number of steps of the teacher that the first round halves; a power of two.
+        steps: The number of steps of the student of the last round, a smaller power of two.
+        updates: The updates of all rounds together; what is left over goes to the first ones.
+
+    Returns:
+        The number of steps of the student of each round, and the number of its updates, at least 1.
+    """
+    count = from_steps.bit_length() - steps.bit_length()
+    share, left = divmod(updates, count)
+    return [(from_steps >> n, max(1, share + (n <= left))) for n in range(1, count + 1)]
+
+
 def progressive_round(
     student: Denoiser,
     teacher: nn.Module,

@@ -1,4 +1,4 @@
-"""Controls: ignored prompts and copied images, which would make the numbers meaningless."""
+"""Looks behind the numbers: prompts ignored, inputs of sampling, nearest training images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from okml.add.images import Images
 from okml.add.quality import nearest
 from okml.add.study import Study
 from okml.add.workbench import Requests, Workbench
-from okml.ledger import estimate_difference, estimate_mean, estimate_statistic
+from okml.ledger import estimate_mean, estimate_statistic
 from okml.ledger.intervals import Ints
 from okml.steps import StepResult
 
@@ -56,9 +56,6 @@ def measure_prompts(study: Study) -> StepResult:
         sampled = _sampled(bench)
         for metric, values in right.items():
             result.measure(kind + metric, estimate_mean(values, **sampled))
-        own, misled = (right[name] for name in ("student_accuracy", "misled_accuracy"))
-        difference = estimate_difference(own, misled, **sampled)
-        result.compare(f"{kind}student_accuracy", f"{kind}misled_accuracy", difference)
     result.frames["prompts"] = pl.DataFrame(rows)
     result.log("chance_accuracy", 1 / len(study.main.images.classes), exact=True)
     return result
@@ -87,9 +84,9 @@ def _tellings(requests: Requests) -> dict[str, Requests]:
 
 
 def measure_inputs(study: Study) -> StepResult:
-    """Give the student, at each of its timesteps, noised real images and its own samples noised.
+    """Give the student, at each of its timesteps, noised real images and what it samples itself.
 
-    It was trained on the first and is sampled on the second.
+    It was trained on the first; in several steps it is sampled on the second.
     """
     result, rows = StepResult(), []
     for settings in study.profile.sets:
@@ -117,22 +114,29 @@ def _seen(bench: Workbench) -> Images:
 
 @torch.no_grad()
 def _inputs(bench: Workbench, seed: int) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
-    """Return rows of all timesteps, and the features of the samples at the lowest."""
+    """Return rows of all timesteps but the last, and the features at the lowest.
+
+    The student's own sample goes down the timesteps as in :func:`sample_student`: what it estimates
+    at one is noised to the next. Real images are noised to each with the same noise.
+    """
     test = _seen(bench)
     draws = torch.Generator().manual_seed(seed)
     shape = bench.codec.encode(test.pixels).shape
     noise = torch.randn(shape, generator=draws)
     requests = Requests(noise, test.labels, bench.test_prompts[: len(test)], test.captions)
     student = bench.student("default", seed).denoiser
-    sources = {REAL: test.pixels, OWN: bench.draw(student, requests, 1)}
+    sampled = bench.draw(student, requests, 1)
     rows: list[dict[str, Any]] = []
     features: dict[str, Tensor] = {}
-    for timestep in bench.settings.add.student_timesteps[:-1]:
+    for timestep in reversed(bench.settings.add.student_timesteps[:-1]):
         fresh = torch.randn(shape, generator=draws)
-        for name, clean in sources.items():
-            samples = bench.denoise(student, clean, fresh, timestep, requests.prompts)
-            judged = bench.judge(samples, requests.labels, requests.prompts)
-            features.setdefault(name, judged.features)
+        real, sampled = (
+            bench.denoise(student, clean, fresh, timestep, requests.prompts)
+            for clean in (test.pixels, sampled)
+        )
+        for name, images in ((REAL, real), (OWN, sampled)):
+            judged = bench.judge(images, requests.labels, requests.prompts)
+            features[name] = judged.features
             rows.append(
                 {
                     "set": bench.images.name,
@@ -151,7 +155,6 @@ def measure_memory(study: Study) -> StepResult:
     seed = study.profile.seeds[0]
     for settings in study.profile.sets:
         bench = study.workbench(settings)
-        _measure_copies(result, bench)
         requests = bench.requests(seed)
         samples = bench.draw(bench.student("default", seed).denoiser, requests, 1).clamp(-1, 1)
         teacher = bench.draw_with_teacher(requests, 25).clamp(-1, 1)
@@ -170,20 +173,6 @@ def measure_memory(study: Study) -> StepResult:
                 pairs.append(_pairs(bench, images, found, rows))
     result.frames |= {"distances": pl.DataFrame(distances), "pairs": pl.concat(pairs)}
     return result
-
-
-def _measure_copies(result: StepResult, bench: Workbench) -> None:
-    """Count copies among the student's samples, and among training images that are replayed."""
-    kind, seeds = prefix(bench.profile, bench.settings), bench.profile.seeds_of(bench.settings)
-    student, replayed = (
-        {seed: bench.judged(method, 1, seed).copied for seed in seeds}
-        for method in ("default", "training images")
-    )
-    sampled = _sampled(bench)
-    result.measure(f"{kind}student_copied", estimate_mean(student, **sampled))
-    result.measure(f"{kind}replayed_copied", estimate_mean(replayed, **sampled))
-    difference = estimate_difference(student, replayed, **sampled)
-    result.compare(f"{kind}student_copied", f"{kind}replayed_copied", difference)
 
 
 def _pairs(bench: Workbench, images: Tensor, distance: Tensor, rows: Tensor) -> pl.DataFrame:

@@ -45,7 +45,8 @@ def _of_seed(bench: Workbench, seed: int) -> pl.DataFrame:
     for steps in bench.profile.student_steps:
         rows[f"student, {steps}"] = bench.draw(student, requests, steps)
     for job in method_jobs(bench.profile):
-        if job.settings == bench.settings and job.seed == seed and job.what in ALTERNATIVES:
+        own = job.settings == bench.settings and job.seed == seed and job.steps == 1
+        if own and job.what in ALTERNATIVES:
             rows[f"{job.what}, 1"] = bench.sample(job.what, 1, seed)[shown]
     return frame(rows, requests.captions, bench.images.name)
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import polars as pl
 
-from okml.add.arms import ARMS, TUNED, arm_jobs, method_jobs
+from okml.add.arms import ARMS, RIVALS, arm_jobs, drawn_steps, method_jobs
 from okml.add.comparison import Drawn, Jackknife, least, most
 from okml.add.profile_settings import SetSettings
 from okml.add.study import Study
 from okml.add.workbench import Workbench
 from okml.steps import StepResult, announced
 
-MEASURES = ("fd", "accuracy", "alignment", "spread", "precision", "recall", "coverage", "copied")
+MEASURES = ("fd", "accuracy", "alignment", "spread", "precision", "recall", "coverage")
 STUDENT: Drawn = ("default", 1)
 TEACHER = "teacher, DDIM"
 SOLVER = "teacher, DPM-Solver++"
@@ -22,7 +22,6 @@ FLOOR: Drawn = ("training images", 1)
 # Measured on the first set of the profile whose features were trained elsewhere.
 PUBLISHED_FEATURES = "published_features_fd_ratio"
 CAPTIONS = "alignment_gain_over_25_steps"  # measured on the first set with free captions
-DISTILLATION_ALONE = ("distillation_only", "distillation_faster")
 
 
 def measure_arms(study: Study) -> StepResult:
@@ -49,15 +48,15 @@ def _compare_arms(result: StepResult, bench: Workbench) -> None:
         "random_student",
         control=("teacher_fd_ratio", compare.ratio((TEACHER, 1), STUDENT)),
     )
-    compare.count_falling(result, "falling_student", "default")
-    compare.count_falling(result, "falling_random_init", "default", "random_student")
+    compare.check_trainings(result, "student", "default")
+    compare.check_trainings(result, "random_init", "default", "random_student")
     _compare_distillation_alone(result, compare)
     features = least(*(compare.ratio(("random_features", n), ("default", n)) for n in (1, 2, 4)))
     compare.measure(result, "random_features_fd_ratio", features, "random_features")
     if bench.settings.eye == "efficientnet" and PUBLISHED_FEATURES not in result.metrics:
         compare.measure(result, PUBLISHED_FEATURES, features, "random_features", prefixed=False)
         seen = "default", "random_features"
-        compare.count_falling(result, "falling_published_features", *seen, prefixed=False)
+        compare.check_trainings(result, "published_features", *seen, prefixed=False)
     kept, hidden = compare.fd(("image_kept_at_noise", 1)), compare.fd(STUDENT)
     compare.measure(
         result,
@@ -65,7 +64,7 @@ def _compare_arms(result: StepResult, bench: Workbench) -> None:
         lambda seed: kept(seed) - hidden(seed),
         "image_kept_at_noise",
     )
-    compare.count_falling(result, "falling_hidden_image", "default", "image_kept_at_noise")
+    compare.check_trainings(result, "hidden_image", "default", "image_kept_at_noise")
     for steps in bench.profile.student_steps:
         compare.measure(result, f"student_fd_{steps}", compare.fd(("default", steps)))
     doublings = [compare.ratio(("default", 2 * n), ("default", n)) for n in (1, 2)]
@@ -73,24 +72,25 @@ def _compare_arms(result: StepResult, bench: Workbench) -> None:
 
 
 def _compare_distillation_alone(result: StepResult, compare: Jackknife) -> None:
-    """Measure the better of its learning rates, by distance and by spread."""
-    rates = [name for name in DISTILLATION_ALONE if compare.seeds(name)]
-    if not rates:
-        return
+    """Measure its distance and its spread, or those of its teacher where no training is better.
+
+    The untouched teacher is the student of a learning rate of zero, below all that are tried.
+    """
+    alone: tuple[Drawn, Drawn] = ("distillation_only", 1), (TEACHER, 1)
     compare.measure(
         result,
         "distillation_alone_fd_ratio",
-        least(*(compare.ratio((name, 1), STUDENT) for name in rates)),
-        *rates,
+        least(*(compare.ratio(drawn, STUDENT) for drawn in alone)),
+        "distillation_only",
     )
     compare.measure(
         result,
         "distillation_alone_diversity_ratio",
-        most(*(compare.spread_ratio((name, 1), STUDENT) for name in rates)),
-        *rates,
+        most(*(compare.spread_ratio(drawn, STUDENT) for drawn in alone)),
+        "distillation_only",
         control=("teacher_diversity_ratio", compare.spread_ratio((TEACHER, 25), STUDENT)),
     )
-    compare.count_falling(result, "falling_distillation_alone", "default", *rates)
+    compare.check_trainings(result, "distillation_alone", "default", "distillation_only")
 
 
 def measure_methods(study: Study) -> StepResult:
@@ -104,8 +104,7 @@ def measure_methods(study: Study) -> StepResult:
                 _row(bench, job.what, steps, job.seed)
                 for job in method_jobs(profile)
                 if job.settings == settings
-                for steps in profile.student_steps
-                if is_trained(settings, job.what, steps)
+                for steps in drawn_steps(profile, job)
             ]
             _compare_methods(result, bench)
     result.frames["methods"] = pl.DataFrame(rows)
@@ -114,7 +113,7 @@ def measure_methods(study: Study) -> StepResult:
 
 def is_trained(settings: SetSettings, method: str, steps: int) -> bool:
     """Tell whether a method has a student of a number of steps."""
-    return method != "progressive" or steps < settings.progressive.from_steps
+    return method != "progressive" or steps in settings.progressive.students
 
 
 def _rows_of_teacher(bench: Workbench) -> list[dict[str, Any]]:
@@ -142,7 +141,7 @@ def _compare_methods(result: StepResult, bench: Workbench) -> None:
     if others := bench.settings.alternatives:
         best = least(*(compare.ratio((name, 1), STUDENT) for name in others))
         compare.measure(result, "best_alternative_fd_ratio", best, *others)
-        compare.count_falling(result, "falling_alternatives", "default", *others)
+        compare.check_trainings(result, "alternatives", "default", *others)
     compare.measure(result, "floor_fd", compare.fd(FLOOR))
     compare.measure(result, "fd_ratio_four_to_one", compare.ratio(("default", 4), STUDENT))
     _compare_front(result, compare)
@@ -156,31 +155,33 @@ def _compare_captions(result: StepResult, compare: Jackknife) -> None:
     blind = "blind_alignment_gain", compare.alignment_gain(("blind", 1), many)
     gain = compare.alignment_gain(STUDENT, many)
     compare.measure(result, CAPTIONS, gain, "blind", control=blind, prefixed=False)
-    compare.count_falling(result, "falling_captions", "default", "blind", prefixed=False)
+    compare.check_trainings(result, "captions", "default", "blind", prefixed=False)
 
 
 def _compare_front(result: StepResult, compare: Jackknife) -> None:
-    """Measure the nearest rival over the student, each at as many calls of the network."""
-    bench, ratios = compare.bench, []
+    """Measure the nearest rival over the student, each at as many calls of the network.
+
+    It needs all rivals that are trained: to be nearer than solvers alone says little.
+    """
+    bench, counts, ratios = compare.bench, compare.bench.profile.student_steps, []
     settings = bench.settings
-    for calls in bench.profile.student_steps:
+    if not all(map(compare.seeds, RIVALS)):
+        return
+    for calls in counts:
         rivals: list[Drawn] = [
             *((TEACHER, steps) for steps in settings.teacher_steps),
             *((SOLVER, steps) for steps in settings.solver_steps),
-            *((name, calls) for name in TUNED if name != "default" and compare.seeds(name)),
+            *((name, calls) for name in RIVALS),
         ]
         at = [
             compare.ratio(rival, ("default", calls))
             for rival in rivals
             if bench.calls(*rival) == calls and is_trained(settings, *rival)
         ]
-        if at:
-            ratios.append(least(*at))
-            methods = [name for name, _ in rivals if name in TUNED]
-            compare.measure(result, f"front_fd_ratio_{calls}", ratios[-1], *methods)
-    if len(ratios) == len(bench.profile.student_steps):
-        compare.measure(result, "front_fd_ratio", least(*ratios), *methods)
-        compare.count_falling(result, "falling_front", "default", *methods)
+        ratios.append(least(*at))
+        compare.measure(result, f"front_fd_ratio_{calls}", ratios[-1], *RIVALS)
+    compare.measure(result, "front_fd_ratio", least(*ratios), *RIVALS)
+    compare.check_trainings(result, "front", "default", *RIVALS, steps=counts)
 
 
 def _row(bench: Workbench, method: str, steps: int, seed: int) -> dict[str, Any]:

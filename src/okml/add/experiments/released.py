@@ -53,10 +53,14 @@ def measure_released(study: Study) -> StepResult:
 
     A model at one number of steps and one scale of guidance takes minutes to hours, so each is kept
     by itself. Times come first: they count the memory of the card.
+
+    Raises:
+        DataError: If something is missing for these models, or for the rows of Table 1: without
+            their shards the run would stop after the hours of this step.
     """
     published, result = study.profile.published, StepResult()
     released = published.released
-    require({}, released)
+    require(published.settings(), released)
     parts = Steps(study.profile, study.run_dir / "parts", str(study.device))
     timed = [
         *(parts(f"time of {TURBO[name]}", time_student, study, name) for name in released.students),

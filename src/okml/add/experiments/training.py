@@ -7,8 +7,8 @@ from collections import defaultdict
 import numpy as np
 import polars as pl
 
-from okml.add.arms import Job, all_jobs, distillations, tunings
-from okml.add.convergence import distances, last_fall, still_falling
+from okml.add.arms import Job, all_jobs, distillations, searches
+from okml.add.convergence import distances, last_fall, still_falling_in_any
 from okml.add.experiments.published import check_prerequisites
 from okml.add.study import Study
 from okml.add.workbench import TrainedDenoiser, Workbench
@@ -27,7 +27,7 @@ LOSSES = {
 DISTANCE = "FD of one step"
 RATES = {
     "set": pl.String, "method": pl.String, "rate": pl.Float64, "FD": pl.Float64,
-    "chosen": pl.Boolean,
+    "chosen": pl.Boolean, "bracketed": pl.Boolean,
 }  # fmt: skip
 
 
@@ -41,35 +41,40 @@ def train_everything(study: Study) -> StepResult:
         bench = study.workbench(settings)
         teacher = bench.train_teacher()
         curves.append(_curve(bench, "teacher", 0, teacher, {"train/loss": "denoising loss"}))
-        costs.append(_cost(bench, "teacher", 0, teacher))
+        costs.append(_cost(bench, "teacher", 0, teacher, settings.teacher.batch))
     for job in distillations(study.profile):
         bench = study.workbench(job.settings)
         trained = study.train(job)
         assert isinstance(trained, TrainedDenoiser)
         shown = job.what == "default" and job.seed == study.profile.seeds[0]
-        curves += [
-            _curve(bench, job.what, job.seed, trained, RATIO | LOSSES if shown else RATIO),
-            _distances(bench, job, trained),
-        ]
-        costs.append(_cost(bench, job.what, job.seed, trained))
+        if job.steps == 1:
+            curves += [
+                _curve(bench, job.what, job.seed, trained, RATIO | LOSSES if shown else RATIO),
+                _distances(bench, job, trained),
+            ]
+        batch = job.settings.distillation.batch
+        costs.append(_cost(bench, job.title, job.seed, trained, batch))
     result.frames |= {
         "curves": pl.concat(curves),
         "costs": pl.DataFrame(costs),
         "ends": pl.DataFrame(_ends(study)),
-        "rates": pl.DataFrame([_tried(study, job) for job in tunings(study.profile)], RATES),
+        "rates": pl.DataFrame(
+            [row for job in searches(study.profile) for row in _tried(study, job)], RATES
+        ),
     }
     return result
 
 
 def _ends(study: Study) -> list[dict[str, object]]:
     """Return how near the students of each method came, and whether they still came nearer."""
-    trained: dict[tuple[str, str], list[History]] = defaultdict(list)
+    trained: dict[tuple[str, str], list[tuple[History, ...]]] = defaultdict(list)
     for job in distillations(study.profile):
         student = study.train(job)
         assert isinstance(student, TrainedDenoiser)
-        trained[job.settings.images, job.what].append(student.history)
+        trained[job.settings.images, job.title].append(student.rounds)
     rows: list[dict[str, object]] = []
-    for (images, method), histories in trained.items():
+    for (images, method), students in trained.items():
+        histories = [rounds[-1] for rounds in students]
         curves = [distances(history)[1] for history in histories]
         rows.append(
             {
@@ -79,22 +84,30 @@ def _ends(study: Study) -> list[dict[str, object]]:
                 "FD at the end": float(np.mean([curve[-1] for curve in curves])),
                 "nearest": float(np.mean([curve.min() for curve in curves])),
                 "fall in the last tenth": last_fall(histories),
-                "still falling": still_falling(histories),
+                "still falling": still_falling_in_any(students),
             }
         )
     return rows
 
 
-def _tried(study: Study, job: Job) -> dict[str, object]:
-    """Return what a training that chooses a learning rate has found."""
+def _tried(study: Study, job: Job) -> list[dict[str, object]]:
+    """Return what a search of a learning rate has found, the untrained student as a rate of zero.
+
+    The best rate is bracketed if no rate beyond those tried may be better.
+    """
     bench = study.workbench(job.settings)
-    return {
-        "set": bench.images.name,
-        "method": job.what,
-        "rate": job.rate,
-        "FD": bench.judged(job.what, 1, job.seed, job.rate).quality.fd,
-        "chosen": job.rate == bench.rate(job.what),
-    }
+    tried = bench.tried(job.what)
+    return [
+        {
+            "set": bench.images.name,
+            "method": job.what,
+            "rate": rate,
+            "FD": fd,
+            "chosen": rate == tried.best,
+            "bracketed": tried.bracketed if rate == tried.best else None,
+        }
+        for rate, fd in sorted({0.0: tried.untrained, **tried.distances}.items())
+    ]
 
 
 def _curve(
@@ -125,11 +138,14 @@ def _distances(bench: Workbench, job: Job, trained: TrainedDenoiser) -> pl.DataF
     )
 
 
-def _cost(bench: Workbench, what: str, seed: int, trained: TrainedDenoiser) -> dict[str, object]:
+def _cost(
+    bench: Workbench, what: str, seed: int, trained: TrainedDenoiser, batch: int
+) -> dict[str, object]:
     return {
         "set": bench.images.name,
         "training": what,
         "seed": seed,
-        "steps": trained.history.steps,
+        "steps": trained.updates,
+        "images seen": trained.updates * batch,
         "seconds": trained.seconds,
     }
