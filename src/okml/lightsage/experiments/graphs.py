@@ -159,13 +159,14 @@ def _measure_beside_edges(
 
     Seeds that share a log share its pairs, too: those that are beside such an edge with any seed.
     """
-    beside = {}
+    beside: dict[int, NDArray[np.bool_]] = {}
     for seed, data in comparison.data.items():
         one, other = (study.graph(data, name, seed).edges for name in gain.graphs)
         changed = changed_items(one, other, data.items)
         beside[seed] = changed[data.test.item] | changed[data.test.target]  # [p]
     if share_a_log([*comparison.data.values()]):
-        beside = dict.fromkeys(beside, np.any([*beside.values()], axis=0))
+        of_any_seed: NDArray[np.bool_] = np.any([*beside.values()], axis=0)
+        beside = dict.fromkeys(beside, of_any_seed)
     for seed, mask in beside.items():
         share = float(mask.mean())
         result.log(f"{gain.metric}_share_beside_other_edges", share, seed=seed)
