@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from okml.lightsage.arms import LEAKING, NO_GRAPH, loss_jobs, network_jobs
+from okml.lightsage.arms import LEAKING, NO_GRAPH, loss_jobs, network_jobs, variant_arm
 from okml.lightsage.comparison import measure_gain
-from okml.lightsage.network.encoder import MEANING, VARIANTS, EncoderSettings, LightSAGE
+from okml.lightsage.network.encoder import MEANING, EncoderSettings, LightSAGE
 from okml.lightsage.study import Study
 from okml.steps import StepResult
 
@@ -24,7 +24,7 @@ def measure_networks(study: Study) -> StepResult:
         result.measure(loss, comparison.difference("V4", "V0"))
         result.measure(control, comparison.difference("V4", NO_GRAPH))
         result.compare(loss, control, comparison.difference(NO_GRAPH, "V0"))
-        result.log("rising_networks", study.not_flat(rows, ("V0", "V4")), exact=True)
+        result.log("rising_networks", study.not_flat(rows, ("V0", "V4", NO_GRAPH)), exact=True)
     seconds = []
     for name, job in rows:
         trained = study.encoder(job)
@@ -43,8 +43,8 @@ def count_networks(study: Study) -> StepResult:
     data = study.data(profile.data, profile.seeds[0])
     features, rows = data.shop.features.shape[1], []
     for name in profile.variants:
-        settings = VARIANTS[name].model_copy(update={"width": profile.width})
-        counts = count_costs(settings, features, profile.fan_outs)
+        encoder = variant_arm(profile, name).encoder
+        counts = count_costs(encoder, features, profile.fan_outs)
         rows.append({"arm": name, "network": MEANING[name]} | vars(counts))
     result = StepResult(frames={"costs": pl.DataFrame(rows)})
     if "V4" in profile.variants:
