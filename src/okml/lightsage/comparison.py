@@ -207,6 +207,19 @@ def share_a_log(data: Sequence[RetrievalTask]) -> bool:
     return len(data) == 1 or not data[0].shop.synthetic
 
 
+def same_pairs(
+    data: Mapping[int, RetrievalTask], masks: Mapping[int, NDArray[np.bool_]]
+) -> dict[int, NDArray[np.bool_]]:
+    """Return masks of test pairs, ``[p]``, by seed, of which seeds that share a log share one.
+
+    An interval over users of one log needs the same pairs for every seed: those of any mask.
+    """
+    if not share_a_log([*data.values()]):
+        return dict(masks)
+    of_any: NDArray[np.bool_] = np.any([*masks.values()], axis=0)
+    return dict.fromkeys(masks, of_any)
+
+
 def measure_gain(
     result: Measurements,
     comparison: PairedComparison,

@@ -356,6 +356,8 @@ def leave_edge_out_gain(losses: Measurements) -> Picture:
             "leave_edge_out_hr10_gain": "all pairs",
             "leave_edge_out_head_gain": "pairs without a tail item",
             "leave_edge_out_tail_gain": "pairs with a tail item",
+            "leave_edge_out_hr10_gain_at_neighbors": "pairs that are neighbors in the graph",
+            "leave_edge_out_hr10_gain_elsewhere": "other pairs",
         }
     }
     return estimates(panels, losses)

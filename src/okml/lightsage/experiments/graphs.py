@@ -19,7 +19,7 @@ from okml.lightsage.arms import (
     scarce_search_jobs,
     shops_of_coverage,
 )
-from okml.lightsage.comparison import PairedComparison, measure_gain, share_a_log
+from okml.lightsage.comparison import PairedComparison, measure_gain, same_pairs, share_a_log
 from okml.lightsage.experiments.protocol import share_within
 from okml.lightsage.graph.ablation import GraphName
 from okml.lightsage.settings import TaskSettings
@@ -159,14 +159,12 @@ def _measure_beside_edges(
 
     Seeds that share a log share its pairs, too: those that are beside such an edge with any seed.
     """
-    beside: dict[int, NDArray[np.bool_]] = {}
+    changed = {}
     for seed, data in comparison.data.items():
         one, other = (study.graph(data, name, seed).edges for name in gain.graphs)
-        changed = changed_items(one, other, data.items)
-        beside[seed] = changed[data.test.item] | changed[data.test.target]  # [p]
-    if share_a_log([*comparison.data.values()]):
-        of_any_seed: NDArray[np.bool_] = np.any([*beside.values()], axis=0)
-        beside = dict.fromkeys(beside, of_any_seed)
+        ends = changed_items(one, other, data.items)
+        changed[seed] = ends[data.test.item] | ends[data.test.target]  # [p]
+    beside = same_pairs(comparison.data, changed)
     for seed, mask in beside.items():
         share = float(mask.mean())
         result.log(f"{gain.metric}_share_beside_other_edges", share, seed=seed)
