@@ -133,12 +133,6 @@ def _kinds(pagename: str) -> list[str]:
     return ["okml-claim-page"] if pagename.startswith(CLAIMS) else []
 
 
-def _is_wide(context: dict[str, Any]) -> bool:
-    """Return whether a page has no table of its own contents, whose room its article takes."""
-    removed = "html_theme.sidebar_secondary.remove" in (context.get("meta") or {})
-    return removed or not context.get("secondary_sidebar_items")
-
-
 def _switch(env: BuildEnvironment, pagename: str, context: dict[str, Any]) -> dict[str, str] | None:
     """Return the link to the page in the other language, or else to the home page there."""
     lang = other(page_language(pagename))
@@ -201,8 +195,10 @@ def keep_to_the_language(
         return shared[key]
 
     context["generate_toctree_html"] = of_language
-    if _is_wide(context):
-        # Said above the article: the side bar, which a style could ask for, follows a long one.
+    removed = "html_theme.sidebar_secondary.remove" in (context.get("meta") or {})
+    if removed or not context.get("secondary_sidebar_items"):
+        # The article takes the room of a table of contents of its own. It is said above the
+        # article: the side bar, which a style could ask for, follows a long one.
         context["okml_classes"].append("okml-wide-page")
     context["root_title"] = app.env.titles[context["root_doc"]].astext()
     if lang == "ru":
