@@ -57,19 +57,12 @@ def read_record(env: BuildEnvironment, kind: type[R], name: str) -> R | None:
 
 
 class RecordTable(PageDirective, Generic[R]):
-    """A directive that shows one record of a type of its own as one table.
+    """A directive that shows one record of a type of its own as one table."""
 
-    Attributes:
-        file: The name of the record's file, unless an argument names it.
-        kind: The type of the record.
-        script: The file or folder that measures it.
-        unrecorded: The word that says that there is none yet.
-    """
-
-    file: str
+    file: str  # the name of the record's file, unless an argument names it
     kind: type[R]
-    script: ClassVar[str]
-    unrecorded: ClassVar[str] = "benchmark_missing"
+    script: ClassVar[str]  # the file or folder that measures it
+    unrecorded: ClassVar[str] = "benchmark_missing"  # the word that says that there is none yet
 
     def render(self) -> list[nodes.Node]:
         """Return the table, and the time and machine of the record."""

@@ -113,17 +113,11 @@ def cover(notebook: Path) -> str | None:
 
 @dataclass(frozen=True)
 class ClaimFigure:
-    """The first figure or table below the heading or the paragraph that marks a claim's test.
+    """The first figure or table below the heading or the paragraph that marks a claim's test."""
 
-    Attributes:
-        html: The SVG of the figure, or the table.
-        scale: The profile of the run that it shows.
-        drawn: The lines of the code that draws it: path and line.
-    """
-
-    html: str
-    scale: str
-    drawn: list[Place]
+    html: str  # the SVG of the figure, or the table
+    scale: str  # the profile of the run that it shows
+    drawn: list[Place]  # the code that draws it
 
     @property
     def is_table(self) -> bool:

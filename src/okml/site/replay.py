@@ -42,15 +42,10 @@ class NotRecordedError(OkmlError):
 
 @dataclass(frozen=True)
 class Shown:
-    """One output of a cell, as a record shows it.
+    """One output of a cell, as a record shows it."""
 
-    Attributes:
-        output: The output; None if it is the same in every run, or cannot be drawn.
-        reason: Why it cannot be drawn; empty otherwise.
-    """
-
-    output: NotebookNode | None = None
-    reason: str = ""
+    output: NotebookNode | None = None  # None if it is the same in every run, or cannot be drawn
+    reason: str = ""  # why it cannot be drawn; empty otherwise
 
 
 def replay(notebook: NotebookNode, record: RunRecord) -> dict[int, list[Shown]]:

@@ -27,9 +27,8 @@ MARK_LINE = "okml-tests-line"
 class LedgerRole(SphinxRole):  # type: ignore[misc]
     """A role whose text names an entry of the ledger; an unknown name is a warning.
 
-    Args:
-        show: A function that returns what the role shows on a page of a build: of its text, in a
-            language. It raises an ``OkmlError`` if the ledger has no such entry.
+    ``show`` returns what the role shows for its text in a language on a page of a build, and raises
+    an ``OkmlError`` if the ledger has no such entry.
     """
 
     def __init__(self, show: Callable[[BuildEnvironment, str, Lang], Nodes]) -> None:
