@@ -37,21 +37,13 @@ OWN_LICENSE = "apache-2.0"
 
 @dataclass(frozen=True)
 class ModelExport:
-    """A network that a chapter offers.
+    """A network that a chapter offers."""
 
-    Attributes:
-        title: The network in a few words.
-        save: A function that writes it into an empty folder.
-        usage: Python code that loads it; ``FOLDER`` stands for the folder.
-        library: The library that loads it.
-        bases: The entries of the catalog that its weights start from, whose licenses bind it.
-    """
-
-    title: str
-    save: Callable[[Path], None]
-    usage: str
-    library: str = "okml"
-    bases: tuple[str, ...] = ()
+    title: str  # the network in a few words
+    save: Callable[[Path], None]  # writes it into an empty folder
+    usage: str  # Python code that loads it; ``FOLDER`` stands for the folder
+    library: str = "okml"  # loads it
+    bases: tuple[str, ...] = ()  # entries of the catalog that its weights start from
 
 
 def module_export(title: str, network: nn.Module, arguments: Mapping[str, Any]) -> ModelExport:
@@ -108,13 +100,8 @@ def export_networks(
 ) -> list[Path]:
     """Write the networks of a finished run, each into a folder of its own; return the folders.
 
-    Nothing is trained: the run has to be recorded, by the code that is here.
-
-    Args:
-        found: The chapter whose run it is.
-        profile: The settings of the run.
-        to: The folder of the networks; a network that is there already is replaced.
-        folder: The folder of the run; None for the default of these settings.
+    Nothing is trained: the run has to be recorded, by the code that is here. A network that is
+    there already is replaced. ``folder`` is that of the run, by default that of its settings.
 
     Raises:
         ParameterError: If the chapter offers no networks.

@@ -123,11 +123,9 @@ class Picture:
 
 
 def text_length(text: str, size: float) -> float:
-    """Return the length of a text in points; a browser's own font may be a little wider.
+    """Return the length of a text, which is no formula, in a font of this size, both in points.
 
-    Args:
-        text: The text, which is no formula.
-        size: The size of the font in points.
+    A browser's own font may be a little wider.
     """
     font = FontProperties(size=size)
     return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
@@ -159,13 +157,8 @@ def label_points(
 ) -> None:
     """Write a label beside each point, on the first side where it covers no point and no label.
 
-    Args:
-        axes: The axes, whose scales and limits must be final.
-        x: The x coordinate of each point.
-        y: The y coordinate of each point.
-        labels: The label of each point.
-        size: The font size in points.
-        crowded: Leave a label out that would cover something on every side; the first ones win.
+    The scales and limits of the axes must be final. ``size`` is that of the font in points. If
+    ``crowded``, a label that would cover something on every side is left out; the first ones win.
     """
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
     points = list(zip(x, y, strict=True))
@@ -202,7 +195,7 @@ def dots(
         axes: The axes; panels that share y show the names once.
         rows: The rows; one without a value stays empty.
         value: The column of the dots.
-        name: The column of the names beside them.
+        name: The column of the names.
         color: The color of all rows, or of each.
         ends: The columns of the ends of the interval.
         above: Whether the names stand above the rows and not beside them, so that a figure of a
@@ -325,13 +318,8 @@ def diagram(
 ) -> Picture:
     """Draw boxes with text and arrows from one to another, over the width of a page.
 
-    Args:
-        boxes: The x, y, text and frame color of each box, by name; the color None is the text's.
-        arrows: The names of the first and the second box of each arrow.
-        alt: The text alternative.
-        height: The height of the figure in inches.
-        xlim: The limits of x, which must contain all boxes.
-        ylim: The limits of y.
+    Boxes have names, which an arrow gives for its ends; the color None is the text's. The limits of
+    x must contain all boxes, and the height is that of the figure in inches.
     """
     with style():
         figure, axes = plt.subplots(figsize=(10.5, height))

@@ -46,10 +46,7 @@ class Written(NamedTuple):
 def shortfalls(plan: Plan, settings: Profile, run_dir: Path | None = None) -> list[str]:
     """Return what this machine lacks for a plan, as sentences; an empty list if it fits.
 
-    Args:
-        plan: The plan of the run.
-        settings: The settings behind the plan.
-        run_dir: The folder of finished steps; None for the settings' default.
+    ``run_dir`` is the folder of finished steps, without which it is the settings' default.
     """
     return [lack.text for lack in _lacks(plan, settings, _written(plan, settings, run_dir))]
 
@@ -65,9 +62,7 @@ def workers(plan: Plan, settings: Profile) -> int:
 def require(runs: Iterable[Run], say: Callable[[str], None]) -> None:
     """Refuse large runs that do not fit this machine, each alone and their files together.
 
-    Args:
-        runs: The runs, which follow one another.
-        say: A function that shows a line: where only an upper bound does not fit, it warns.
+    The runs follow one another. Where only an upper bound does not fit, ``say`` gets a warning.
 
     Raises:
         ResourceError: If they do not fit; it names all shortfalls of the first that does not.

@@ -17,20 +17,15 @@ NUMBER = "text-align: right; font-variant-numeric: tabular-nums"
 
 @dataclass(eq=False)
 class Table:
-    """A frame as a captioned table.
-
-    Attributes:
-        frame: The rows of the table.
-        caption: The caption, a description of the content.
-        digits: Decimals of floating-point numbers below ten. A column of larger numbers has
-            fewer, and a column of whole numbers above 1 (counts, years) none.
-        intervals: The columns with the ends of an interval, by the column with its value. They
-            are shown behind the value: ``0.12 [0.10, 0.14]``. A record may have no such column.
-    """
+    """A frame as a captioned table."""
 
     frame: pl.DataFrame
     caption: str
+    # Decimals of floating-point numbers below ten. A column of larger numbers has fewer, and a
+    # column of whole numbers above 1 (counts, years) none.
     digits: int = 3
+    # The columns with the ends of an interval, by the column with its value. They are shown behind
+    # the value: ``0.12 [0.10, 0.14]``. A record may have no such column.
     intervals: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
@@ -103,10 +98,7 @@ def settings_table(settings: Mapping[str, Any], names: Sequence[str], caption: s
 def verdict_table(record: RunRecord, names: Collection[str] | None = None) -> Table:
     """Return a notebook's last table: each claim, the paper's value, ours, and the verdict.
 
-    Args:
-        record: Record of the run.
-        names: Ids of the claims without the chapter's name, of a notebook that tests some; None:
-            all.
+    ``names`` are the ids of the claims without the chapter's name, where a notebook tests some.
     """
     claims = load_claims(record.chapter)
     if names is not None:
