@@ -205,10 +205,7 @@ def _dotted(values: Any) -> Iterator[str]:
 def _explain(error: ValidationError, values: Any, present: Profile) -> str:
     """Return one line for each wrong field with the reasons, and examples of JSON values.
 
-    Args:
-        error: The validation error of pydantic.
-        values: The values that were validated.
-        present: The settings before the change.
+    ``values`` were validated, and ``present`` are the settings before the change.
     """
     reasons: dict[str, list[str]] = {}
     errors = error.errors()
@@ -233,10 +230,7 @@ def _explain(error: ValidationError, values: Any, present: Profile) -> str:
 def _place(steps: Sequence[int | str], values: Any, missing: bool) -> list[int | str]:
     """Return the path of a field, without the names of a union's branches.
 
-    Args:
-        steps: The location in the error of pydantic.
-        values: The values that were validated.
-        missing: Whether the last field of the path is missing.
+    ``steps`` is its location in the error of pydantic, whose last field may be ``missing``.
     """
     place = []
     for step in steps:

@@ -32,23 +32,15 @@ class SampleSize(NamedTuple):
 
 
 class OpenComparison(NamedTuple):
-    """A comparison that an interval leaves open.
+    """A comparison that an interval leaves open."""
 
-    Attributes:
-        number: What is compared: a metric, or its paired difference from the control.
-        against: What it is compared with: the claim's bar, or the control's margin.
-        clears: Whether its mean clears that.
-        end: The end of the interval that lies on the other side than the mean.
-        by: How far it lies there, in the unit of the number.
-        needed: About the least sample whose whole interval would lie on the side of the mean, if
-            mean and spread stayed the same.
-    """
-
-    number: Estimate
-    against: Against
-    clears: bool
-    end: End
-    by: float
+    number: Estimate  # a metric, or its paired difference from the control
+    against: Against  # what it is compared with: the claim's bar, or the control's margin
+    clears: bool  # whether its mean clears that
+    end: End  # of the interval, which lies on the other side than the mean
+    by: float  # how far it lies there, in the unit of the number
+    # About the least sample whose whole interval would lie on the side of the mean, if mean and
+    # spread stayed the same.
     needed: SampleSize
 
 

@@ -146,10 +146,8 @@ def run_dir(chapter: str, profile: ProfileName) -> Path:
 def folder_of(profile: Profile, stated: Profile) -> Path:
     """Return the default working folder of a run with these settings.
 
-    Args:
-        profile: The settings of the run.
-        stated: The profile's settings without overrides. Other settings get a folder of their
-            own, so that a trial never passes for the stated run.
+    Settings other than the profile's stated ones, which have no overrides, get a folder of their
+    own, so that a trial never passes for the stated run.
     """
     folder = run_dir(profile.chapter, profile.name)
     if profile.fingerprint() == stated.fingerprint():
@@ -178,16 +176,9 @@ def load_record(chapter: str, profile: ProfileName) -> RunRecord | None:
 def save_record(record: RunRecord, profile: Profile, run_dir: Path) -> Path:
     """Write a record into the run's folder, and into ``results/`` where it belongs there.
 
-    ``results/`` takes the runs the site shows: all but ``smoke``, with their stated settings.
-    The record of a run with overrides is only in the run's folder.
-
-    Args:
-        record: The finished record.
-        profile: The stated settings of the profile, without overrides.
-        run_dir: The working folder of the run.
-
-    Returns:
-        The path of the written record, under ``results/`` if it belongs there.
+    ``results/`` takes the runs the site shows: all but ``smoke``, with their stated settings, which
+    ``profile`` is. The record of a run with overrides is only in the run's folder. Return the path
+    of the written record, under ``results/`` if it belongs there.
     """
     path = run_dir / IN_FOLDER
     record.write(path)
