@@ -39,12 +39,9 @@ def as_png(image: Tensor) -> str:
 
 
 def frame(rows: Mapping[str, Tensor], captions: Sequence[str], image_set: str = "") -> pl.DataFrame:
-    """Return rows of images as :func:`sheet` takes them.
+    """Return rows of images as :func:`sheet` takes them, with a caption for each column.
 
-    Args:
-        rows: Images in [-1, 1] by the name of their row, ``[n, c, s, s]``; others are clamped.
-        captions: The text above each column.
-        image_set: The name of the image set.
+    The images ``[n, c, s, s]`` of each row, by its name, are in [-1, 1]; others are clamped.
     """
     return pl.DataFrame(
         [
@@ -64,12 +61,9 @@ def frame(rows: Mapping[str, Tensor], captions: Sequence[str], image_set: str = 
 def sheet(frame: pl.DataFrame, alt: str, size: float = 0.72) -> Picture:
     """Draw pictures in rows, with captions in lines as wide as a picture.
 
-    Captions are above the first row only where all rows share them, else above each.
-
-    Args:
-        frame: A frame of :func:`frame`; rows are drawn in their order of appearance.
-        alt: The text alternative; a sheet without pictures has another.
-        size: The side of a picture in inches.
+    Captions are above the first row only where all rows share them, else above each. The rows of a
+    frame of :func:`frame` are drawn in their order of appearance, and a picture is ``size`` inches
+    wide. A sheet without pictures has another text alternative.
     """
     if frame.is_empty():
         return _without()

@@ -33,9 +33,8 @@ def _plain_decades(*axes: Axis) -> None:
 def methods(frame: pl.DataFrame, floor: float) -> Picture:
     """Draw the Fréchet distance against network calls for every way to few steps.
 
-    Args:
-        frame: A frame of one image set with ``method``, ``calls``, ``seed`` and ``fd``.
-        floor: The distance of resampled training images, which is sampling error alone.
+    A frame of one image set has ``method``, ``calls``, ``seed`` and ``fd``; the floor is the
+    distance of resampled training images, which is sampling error alone.
     """
     means = frame.group_by("method", "calls", maintain_order=True).agg(pl.col("fd").mean())
     with style():
@@ -69,11 +68,9 @@ def methods(frame: pl.DataFrame, floor: float) -> Picture:
 
 
 def arms(frame: pl.DataFrame, steps: int = 1) -> Picture:
-    """Draw distance and spread of every arm at one number of steps.
+    """Draw distance and spread of every arm at one number of steps of the student.
 
-    Args:
-        frame: A frame of one image set with ``method``, ``steps``, ``seed``, ``fd`` and ``spread``.
-        steps: The number of steps of the student.
+    A frame of one image set has ``method``, ``steps``, ``seed``, ``fd`` and ``spread``.
     """
     rows = frame.filter(steps=steps)
     names = rows["method"].unique(maintain_order=True).to_list()
@@ -108,9 +105,8 @@ def arms(frame: pl.DataFrame, steps: int = 1) -> Picture:
 def training(curves: pl.DataFrame, teacher: pl.DataFrame) -> Picture:
     """Draw the distance of one step while the default student trains, and its losses.
 
-    Args:
-        curves: The curves of one training, with ``term``, ``step`` and ``value``.
-        teacher: The teacher's ``fd`` at 1 and at 25 ``steps``.
+    The curves of a training have ``term``, ``step`` and ``value``, and those of the teacher its
+    ``fd`` at 1 and at 25 ``steps``.
     """
     with style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.6))
@@ -146,10 +142,8 @@ def training(curves: pl.DataFrame, teacher: pl.DataFrame) -> Picture:
 def convergence(curves: pl.DataFrame, level: float) -> Picture:
     """Draw the distance of one step while each method trains, beside that of the default student.
 
-    Args:
-        curves: The curves of one image set, with ``training``, ``seed``, ``term``, ``step`` and
-            ``value``.
-        level: The teacher's distance in 25 steps.
+    The curves of an image set have ``training``, ``seed``, ``term``, ``step`` and ``value``; the
+    level is the teacher's distance in 25 steps.
     """
     rows = curves.filter(term="FD of one step")
     names = rows["training"].unique(maintain_order=True).to_list()
@@ -185,11 +179,7 @@ def convergence(curves: pl.DataFrame, level: float) -> Picture:
 
 
 def distances(frame: pl.DataFrame) -> Picture:
-    """Draw how far images are from their nearest training image.
-
-    Args:
-        frame: A frame of one image set with ``images`` and ``distance``.
-    """
+    """Draw the ``distance`` of each kind of ``images`` from their nearest training image."""
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 3.4))
         facts = []
@@ -213,9 +203,8 @@ def distances(frame: pl.DataFrame) -> Picture:
 def speed(frame: pl.DataFrame, quality: pl.DataFrame) -> Picture:
     """Draw quality against time (Figure 7 in small).
 
-    Args:
-        frame: A frame of one batch size with ``network``, ``steps`` and ``ms an image``.
-        quality: A frame with ``network``, ``steps`` and ``fd``.
+    The frame of one batch size has ``network``, ``steps`` and ``ms an image``, and that of quality
+    ``network``, ``steps`` and ``fd``.
     """
     rows = frame.join(quality, on=["network", "steps"], maintain_order="left")
     with style():

@@ -20,9 +20,8 @@ LABELS = {
 def heatmaps(maps: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
     """Draw the mean attention matrix of each network (rows) and layer (columns).
 
-    Args:
-        maps: Columns ``network``, ``layer``, ``query``, ``key``, ``weight``.
-        statistics: Columns ``network``, ``layer``, ``top5_mass``, for the text alternative.
+    The maps have ``network``, ``layer``, ``query``, ``key`` and ``weight``; the statistics have
+    ``network``, ``layer`` and ``top5_mass``, for the text alternative.
     """
     networks = maps["network"].unique(maintain_order=True).to_list()
     layers = sorted(maps["layer"].unique())
