@@ -250,7 +250,11 @@ def estimates(panels: Mapping[str, Mapping[str, str]], *measured: Measurements) 
             did not measure is left out.
         measured: The steps that measured it.
     """
-    found = {name: one for step in measured for name, one in _by_name(step)}
+    found: dict[str, Estimate] = {}
+    for step in measured:
+        found |= step.metrics
+        for metric, differences in step.differences.items():
+            found |= {f"{metric}-{control}": one for control, one in differences.items()}
     known = {axis: {name: of[name] for name in of if name in found} for axis, of in panels.items()}
     known = {axis: of for axis, of in known.items() if of}
     counts = [len(of) for of in known.values()] or [1]
@@ -288,13 +292,6 @@ def row_of(label: str, number: Estimate) -> tuple[str, float, float, float]:
     """
     low, high = number.interval or (number.mean, number.mean)
     return label, number.mean, low, high
-
-
-def _by_name(step: Measurements) -> Iterator[tuple[str, Estimate]]:
-    """Yield what a step measured: metrics, and each difference as ``metric-control``."""
-    yield from step.metrics.items()
-    for metric, differences in step.differences.items():
-        yield from ((f"{metric}-{control}", one) for control, one in differences.items())
 
 
 class _Roomy(BoxStyle.Round):
