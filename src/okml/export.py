@@ -149,9 +149,10 @@ def finished(found: Chapter, profile: Profile, folder: Path) -> RunRecord:
 def model_card(network: ModelExport, record: RunRecord) -> str:
     """Return the card of a network: what it is, how to load it, and how its run measured."""
     made = record.provenance
+    licenses = sorted({entry(name).license.id for name in network.bases})
     head = {
         "library_name": network.library,
-        "license": _license(network.bases),
+        "license": " and ".join(licenses).lower() or OWN_LICENSE,
         "tags": ["okml", record.chapter],
     }
     origins = {name: entry(name).origin for name in network.bases}
@@ -175,12 +176,6 @@ def model_card(network: ModelExport, record: RunRecord) -> str:
         f"```json\n{json.dumps(record.settings, indent=1)}\n```",
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def _license(bases: tuple[str, ...]) -> str:
-    """Return the license of the weights, which is that of the weights they start from."""
-    terms = {entry(name).license.id for name in bases}
-    return " and ".join(sorted(terms)).lower() if terms else OWN_LICENSE
 
 
 def _measured(record: RunRecord) -> str:
