@@ -5,7 +5,6 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from okml.plotting import PALETTE, Picture, by_color, style
 
@@ -33,8 +32,9 @@ def heatmaps(maps: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
         )  # fmt: skip
         for row, network in zip(grid, networks, strict=True):
             for axes, layer in zip(row, shown, strict=True):
-                matrix = _matrix(maps.filter(network=network, layer=layer))
-                n = len(matrix)
+                cells = maps.filter(network=network, layer=layer).sort("query", "key")
+                n = cells["query"].n_unique()
+                matrix = cells["weight"].to_numpy().astype(np.float64).reshape(n, n)
                 # In units of uniform attention 1/n, so that networks can share one scale.
                 image = axes.imshow(
                     matrix * n, cmap="viridis", vmin=0, vmax=6, extent=(0.5, n + 0.5, n + 0.5, 0.5)
@@ -53,12 +53,6 @@ def heatmaps(maps: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
         "Mean attention weights by network and layer. Mass of the five fullest columns, "
         f"mean over layers: {facts}.",
     )
-
-
-def _matrix(rows: pl.DataFrame) -> NDArray[np.float64]:
-    n = rows["query"].n_unique()
-    ordered = rows.sort("query", "key")["weight"].to_numpy()
-    return np.asarray(ordered, dtype=np.float64).reshape(n, n)
 
 
 def spectrum(spectra: pl.DataFrame, histogram: pl.DataFrame, statistics: pl.DataFrame) -> Picture:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import polars as pl
-from matplotlib.axes import Axes
 
 from okml.plotting import INK, PALETTE, Picture, by_color, style
 
@@ -44,7 +43,9 @@ def sampling_curve(curves: pl.DataFrame, kept: pl.DataFrame, released: pl.DataFr
                 )  # fmt: skip
         right.set(ylabel="probability of being kept", ylim=(0, 1.02))
         for axes in (left, right):
-            _time_axis(axes)
+            axes.set(xscale="log", xlabel="time since the item")
+            axes.set_xticks([seconds + 1 for seconds in TICKS], list(TICKS.values()))
+            axes.minorticks_off()
             axes.legend(fontsize=8)
     ends = (
         curves.filter(recipe=curves["recipe"][0])
@@ -62,12 +63,6 @@ def sampling_curve(curves: pl.DataFrame, kept: pl.DataFrame, released: pl.DataFr
 def _standardized(scores: pl.Series) -> pl.Series:
     spread = scores.std()
     return (scores - scores.mean()) / spread if spread else scores * 0
-
-
-def _time_axis(axes: Axes) -> None:
-    axes.set(xscale="log", xlabel="time since the item")
-    axes.set_xticks([seconds + 1 for seconds in TICKS], list(TICKS.values()))
-    axes.minorticks_off()
 
 
 def case_study(case: pl.DataFrame, schedule: Sequence[int]) -> Picture:
