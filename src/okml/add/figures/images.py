@@ -66,7 +66,10 @@ def sheet(frame: pl.DataFrame, alt: str, size: float = 0.72) -> Picture:
     wide. A sheet without pictures has another text alternative.
     """
     if frame.is_empty():
-        return _without()
+        with style():
+            figure = plt.figure(figsize=(4.0, 0.3))
+            figure.text(0.0, 0.5, NONE, va="center", color=INK)
+        return Picture(figure, NONE, empty=True)
     names = frame["row"].unique(maintain_order=True).to_list()
     columns = int(frame["column"].max()) + 1  # type: ignore[arg-type]
     shared = frame.group_by("column").agg(pl.col("caption").n_unique())["caption"].max() == 1
@@ -94,11 +97,3 @@ def sheet(frame: pl.DataFrame, alt: str, size: float = 0.72) -> Picture:
                     )  # fmt: skip
         axes.set(xlim=(0, width), ylim=(height, 0))
     return Picture(figure, alt)
-
-
-def _without() -> Picture:
-    """Return a line that says that a scale has no such pictures."""
-    with style():
-        figure = plt.figure(figsize=(4.0, 0.3))
-        figure.text(0.0, 0.5, NONE, va="center", color=INK)
-    return Picture(figure, NONE, empty=True)
