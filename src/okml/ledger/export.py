@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from okml.ledger.claims import Basis, Change, Condition, PaperValue, Scale, Text
+from okml.ledger.claims import Basis, Condition, PaperValue, Scale, Text
 from okml.ledger.estimates import Estimate
 from okml.ledger.records import RunRecord, load_record
 from okml.ledger.report import RECORDED, ClaimRow, chapter_rows, format_estimate
@@ -116,7 +116,17 @@ def _claim(row: ClaimRow, records: dict[ProfileName, RunRecord]) -> LedgerClaim:
             if row.verdicts[name].measured is not None
         },
         set_on=claim.set,
-        revised=[_change(change) for change in claim.changes()],
+        revised=[
+            {
+                "date": revision.date.isoformat(),
+                "what": revision.what,
+                "profile": revision.profile,
+                "from": revision.before,
+                "to": after,
+                "why": revision.why.en,
+            }
+            for revision, after in claim.changes()
+        ],
         cite=citation(row, records.get(decided) if decided else None).en,
     )
 
@@ -132,17 +142,6 @@ def _result(row: ClaimRow, name: ProfileName, record: RunRecord) -> ScaleResult:
         started=datetime.datetime.fromisoformat(record.provenance.started),
         record_sha256=record.sha256,
     )
-
-
-def _change(change: Change) -> dict[str, Any]:
-    return {
-        "date": change.date.isoformat(),
-        "what": change.what,
-        "profile": change.profile,
-        "from": change.before,
-        "to": change.after,
-        "why": change.why.en,
-    }
 
 
 def citation(row: ClaimRow, record: RunRecord | None) -> Text:

@@ -141,16 +141,18 @@ class ClaimPage(PageDirective):
 
     def _history(self, found: ClaimRow) -> list[nodes.Node]:
         """Return the changes of the claim and of its verdict, the oldest first."""
-        notes = [(each.date, change_note(each, self.lang)) for each in found.claim.changes()]
-        for change in verdict_changes(repository_root()):
-            if change.claim.id == found.claim.id:
-                head = f"{change.date:%Y-%m-%d}, {word('verdict', self.lang).lower()}: "
-                before, after = (
-                    verdict_badge(each, self.lang) for each in (change.before, change.after)
+        notes = [
+            (change.date, change_note(change, after, self.lang))
+            for change, after in found.claim.changes()
+        ]
+        for turned in verdict_changes(repository_root()):
+            if turned.claim.id == found.claim.id:
+                head = f"{turned.date:%Y-%m-%d}, {word('verdict', self.lang).lower()}: "
+                old, new = (
+                    verdict_badge(each, self.lang) for each in (turned.before, turned.after)
                 )
-                number = estimate_in(change.after.measured, self.lang)
-                shown = note(head, before, " → ", after, f" {number}")
-                notes.append((change.date.date(), shown))
+                number = estimate_in(turned.after.measured, self.lang)
+                notes.append((turned.date.date(), note(head, old, " → ", new, f" {number}")))
         if not notes:
             return []
         title = tag("p", tag("strong", word("history", self.lang)))
