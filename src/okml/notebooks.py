@@ -79,17 +79,18 @@ class NotebookJob:
         return self.output.stem
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether the run computes on the machine's GPU."""
-        device = self.settings.device
-        return device != "cpu" and (device != "auto" or accelerator() is not None)
-
-    @property
     def key(self) -> str:
-        """A hash of all that determines the outputs: code, notebook and parameters."""
+        """A hash of all that determines the outputs: code, notebook and parameters.
+
+        A notebook's outputs and counters do not count.
+        """
+        cells = [
+            (cell.cell_type, cell.source, cell.metadata.get("tags", []))
+            for cell in read_notebook(self.notebook).cells
+        ]
         parts = (
             code_hash(self.chapter.name),
-            source_hash(self.notebook),
+            hashlib.sha256(json.dumps(cells).encode()).hexdigest(),
             json.dumps(dict(self.parameters), sort_keys=True),
         )
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -125,15 +126,6 @@ def code_hash(chapter: str) -> str:
         if parts[0] not in left_out:
             digest.update("/".join(parts).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
-
-
-def source_hash(path: Path) -> str:
-    """Return the SHA-256 of a notebook's cells without outputs and counters."""
-    cells = [
-        (cell.cell_type, cell.source, cell.metadata.get("tags", []))
-        for cell in read_notebook(path).cells
-    ]
-    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
 
 
 def prepare(
@@ -379,7 +371,8 @@ def side_by_side(jobs: Sequence[NotebookJob]) -> int:
     It is one for each core, as far as memory allows, since the networks are too small for several
     cores; and one in all on a GPU, whose memory they would share.
     """
-    if any(job.on_gpu for job in jobs):
+    devices = {job.settings.device for job in jobs} - {"cpu"}
+    if devices - {"auto"} or (devices and accelerator() is not None):
         return 1
     memory = max(job.settings.budget.memory_gib for job in jobs)
     return max(1, min(usable_cores(), int(total_memory_gib() // memory)))
