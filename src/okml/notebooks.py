@@ -138,14 +138,9 @@ def prepare(
 ) -> NotebookJob:
     """Check the parameters of a run before it starts.
 
-    Args:
-        chapter: The chapter to run.
-        profile: The name of the settings.
-        changes: ``-p name=value`` pairs: fields of the profile.
-        out: Folder for the executed notebook; None for the default.
-        run_dir: Folder of finished steps; None for ``run/CHAPTER`` in ``out``, and without that
-            for the default.
-        notebook: One of the chapter's notebooks; None for the first.
+    ``changes`` are ``-p name=value`` pairs, and ``out`` is the folder for the executed notebook,
+    which is the chapter's first if none is given. The folder of finished steps is ``run_dir``, or
+    else ``run/CHAPTER`` in ``out``, or else the default.
 
     Raises:
         ParameterError: If a name is unknown, a value does not fit, nothing can be written to a
@@ -331,12 +326,9 @@ def joined_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
 def execute_all(jobs: Sequence[NotebookJob], say: Callable[[str], object] = print) -> None:
     """Execute chapters, some at a time; all are tried before a failure is raised.
 
-    Those at a time have equal shares of the cores. The notebooks of a chapter share the folder of
-    its run, so they are executed one by one.
-
-    Args:
-        jobs: The checked jobs, those of a chapter together.
-        say: A function that gets a message at the start and end of each notebook.
+    Those at a time have equal shares of the cores. The jobs of a chapter come together; its
+    notebooks share the folder of its run, so they are executed one by one. ``say`` gets a message
+    at the start and end of each notebook.
 
     Raises:
         NotebookError: If a chapter fails; it names all that failed with the reasons.

@@ -74,11 +74,10 @@ STYLE: Mapping[str, Any] = {
 class Picture:
     """A finished figure with its text alternative; Jupyter and the book show it as SVG.
 
-    Args:
-        figure: A matplotlib figure, made inside ``with style():``.
-        alt: The text alternative: at least a sentence on what the picture shows.
-        hover: Tooltips: one label for each point, by what ``scatter`` returned.
-        empty: Whether it only says that there is nothing to draw; a page prefers another scale.
+    The figure is made inside ``with style():``, and the alternative is at least a sentence on what
+    it shows. ``hover`` has tooltips, one label for each point, by what ``scatter`` returned. Where
+    a figure is ``empty``, it only says that there is nothing to draw, and a page prefers another
+    scale.
 
     Raises:
         ParameterError: If the alternative is missing, or labels do not match the points.
@@ -191,15 +190,10 @@ def dots(
 ) -> None:
     """Draw a dot with its interval for each row, the first on top.
 
-    Args:
-        axes: The axes; panels that share y show the names once.
-        rows: The rows; one without a value stays empty.
-        value: The column of the dots.
-        name: The column of the names.
-        color: The color of all rows, or of each.
-        ends: The columns of the ends of the interval.
-        above: Whether the names stand above the rows and not beside them, so that a figure of a
-            phone's width, 4.4 inches, has room for both.
+    ``value``, ``name`` and ``ends`` are columns; a row without a value stays empty. The color is
+    that of all rows, or of each. Panels that share y show the names once. Where these stand
+    ``above`` the rows and not beside them, a figure of a phone's width, 4.4 inches, has room for
+    both.
     """
     places = range(rows.height)
     values, low, high = (rows[column].to_numpy() for column in (value, *ends))
@@ -243,12 +237,9 @@ def estimates(panels: Mapping[str, Mapping[str, str]], *measured: Measurements) 
     """Draw measured numbers with their 95 % intervals, a panel for each quantity.
 
     It shows what decides claims: metrics, their controls, and the differences, in another color.
-
-    Args:
-        panels: The labels of the rows by what is measured, such as ``r2``; ``r2-control`` is a
-            paired difference. By the label of the panel's axis, which has the unit. What a run
-            did not measure is left out.
-        measured: The steps that measured it.
+    What the steps did not measure is left out. A panel has the labels of its rows by what is
+    measured, such as ``r2``, or ``r2-control`` for a paired difference; its own label, which is
+    that of its axis, has the unit.
     """
     found: dict[str, Estimate] = {}
     for step in measured:

@@ -244,15 +244,10 @@ def _ratio(
 
 
 def linearized(above: Floats, below: Floats) -> tuple[Floats, Floats]:
-    """Return ratios of sums over units, and their linearization in the units.
+    """Return ratios of sums over units, ``[..., S, n]``, and their linearization in the units.
 
-    Args:
-        above: Numerators, ``[..., S, n]``.
-        below: Denominators, ``[..., S, n]``.
-
-    Returns:
-        The ratio of each seed, ``[..., S]``, and the ratio plus each unit's influence on it,
-        ``[..., S, n]``.
+    There is the ratio of each seed, ``[..., S]``, and the ratio plus each unit's influence on it,
+    ``[..., S, n]``.
     """
     points = above.mean(-1) / below.mean(-1)
     influence = (above - points[..., None] * below) / below.mean(-1)[..., None]

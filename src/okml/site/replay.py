@@ -51,9 +51,7 @@ class Shown:
 def replay(notebook: NotebookNode, record: RunRecord) -> dict[int, list[Shown]]:
     """Run the cells of an executed notebook's results on a record of its chapter.
 
-    Returns:
-        For each cell that shows something of the record, by its number: what it shows, in the
-        order of its outputs.
+    Return what each cell, by its number, shows of the record, in the order of its outputs.
     """
     statements = _statements(notebook)
     slices = _of_record(statements)

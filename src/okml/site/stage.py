@@ -215,11 +215,7 @@ def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _sync(files: dict[str, bytes], stage: Path) -> bool:
-    """Make ``stage`` hold exactly these files, leaving equal ones untouched.
-
-    Returns:
-        Whether files were removed.
-    """
+    """Make ``stage`` hold exactly these files, equal ones untouched; tell if any were removed."""
     there = [path for path in stage.rglob("*") if path.is_file()]
     gone = [path for path in there if path.relative_to(stage).as_posix() not in files]
     for path in gone:

@@ -58,10 +58,9 @@ def heatmaps(maps: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
 def spectrum(spectra: pl.DataFrame, histogram: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
     """Draw the histogram of singular values, as in the paper, and their cumulative share.
 
-    Args:
-        spectra: Columns ``network``, ``layer``, ``rank``, ``cumulative``.
-        histogram: Columns ``network``, ``layer``, ``low``, ``high``, ``count``.
-        statistics: Columns ``network``, ``effective_rank``, for the text alternative.
+    The spectra have ``network``, ``layer``, ``rank`` and ``cumulative``, the histogram ``network``,
+    ``layer``, ``low``, ``high`` and ``count``, and the statistics ``network`` and
+    ``effective_rank``, for the text alternative.
     """
     layers = sorted(spectra["layer"].unique())
     with style():
