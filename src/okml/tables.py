@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from okml.ledger import Claim, RunRecord, Verdict, format_estimate, judge, load_claims
+from okml.ledger import RunRecord, format_estimate, judge, load_claims
 
 NUMBER = "text-align: right; font-variant-numeric: tabular-nums"
 
@@ -32,16 +32,18 @@ class Table:
         columns = self.frame.columns
         ends = {end for name in self.intervals.keys() & columns for end in self.intervals[name]}
         shown = {name: self._digits(self.frame[name]) for name in columns if name not in ends}
-        numeric = {name for name in shown if self.frame.schema[name].is_numeric()}
+        styles = {
+            name: f' style="{NUMBER}"' if self.frame.schema[name].is_numeric() else ""
+            for name in shown
+        }
         head = "".join(
-            f'<th scope="col"{self._style(name in numeric)}>'
-            f"{html.escape(name.replace('_', ' '))}</th>"
+            f'<th scope="col"{styles[name]}>{html.escape(name.replace("_", " "))}</th>'
             for name in shown
         )
         body = "".join(
             "<tr>"
             + "".join(
-                f"<td{self._style(name in numeric)}>{html.escape(_cell(row[name], digits))}"
+                f"<td{styles[name]}>{html.escape(_cell(row[name], digits))}"
                 f"{self._interval(row, name, digits)}</td>"
                 for name, digits in shown.items()
             )
@@ -76,10 +78,6 @@ class Table:
         before_the_point = len(str(int(min(sizes))))
         return max(0, self.digits + 1 - before_the_point)
 
-    @staticmethod
-    def _style(numeric: bool) -> str:
-        return f' style="{NUMBER}"' if numeric else ""
-
 
 def _cell(value: Any, digits: int) -> str:
     if value is None or value != value:
@@ -103,22 +101,22 @@ def verdict_table(record: RunRecord, names: Collection[str] | None = None) -> Ta
     claims = load_claims(record.chapter)
     if names is not None:
         claims = [claim for claim in claims if claim.id.partition(".")[2] in names]
-    rows = [_row(judge(claim, record), claim) for claim in claims]
+    rows = []
+    for claim in claims:
+        verdict = judge(claim, record)
+        rows.append(
+            {
+                "claim": claim.id,
+                "paper": f"{claim.paper.value:g} {claim.paper.unit}" if claim.paper else "—",
+                "bar": (verdict.profile and claim.bar(verdict.profile)) or "—",
+                "got": format_estimate(verdict.measured),
+                "less control": format_estimate(verdict.difference),
+                "rests on": verdict.basis or "—",
+                "verdict": verdict.outcome.value,
+            }
+        )
     return Table(
         pl.DataFrame(rows),
         f"Expected and got: profile {record.profile}, seeds {', '.join(map(str, record.seeds))}. "
         "In square brackets: 95 % intervals.",
     )
-
-
-def _row(verdict: Verdict, claim: Claim) -> dict[str, str]:
-    paper = f"{claim.paper.value:g} {claim.paper.unit}" if claim.paper else "—"
-    return {
-        "claim": claim.id,
-        "paper": paper,
-        "bar": (verdict.profile and claim.bar(verdict.profile)) or "—",
-        "got": format_estimate(verdict.measured),
-        "less control": format_estimate(verdict.difference),
-        "rests on": verdict.basis or "—",
-        "verdict": verdict.outcome.value,
-    }
