@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from matplotlib.artist import Artist
 from matplotlib.axis import Axis
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from okml.add.arms import ARMS
 from okml.plotting import INK, PALETTE, Picture, by_color, let_names_run_on, names_above, style
@@ -26,7 +26,7 @@ def _plain_decades(*axes: Axis) -> None:
     """Label a logarithmic axis at 1, 2 and 5 of each decade, with plain numbers."""
     for axis in axes:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.set_minor_formatter(NullFormatter())
 
 
@@ -67,12 +67,12 @@ def methods(frame: pl.DataFrame, floor: float) -> Picture:
     )
 
 
-def arms(frame: pl.DataFrame, steps: int = 1) -> Picture:
-    """Draw distance and spread of every arm at one number of steps of the student.
+def arms(frame: pl.DataFrame) -> Picture:
+    """Draw distance and spread of every arm at one step of the student.
 
     A frame of one image set has ``method``, ``steps``, ``seed``, ``fd`` and ``spread``.
     """
-    rows = frame.filter(steps=steps)
+    rows = frame.filter(steps=1)
     names = rows["method"].unique(maintain_order=True).to_list()
     with style():
         figure, (left, right) = plt.subplots(
@@ -87,7 +87,7 @@ def arms(frame: pl.DataFrame, steps: int = 1) -> Picture:
                     own[measure], [place] * len(own), "o", ms=4.5, color=PALETTE[0], alpha=0.6
                 )
                 axes.plot(own[measure].mean(), place, "|", ms=11, mew=2.4, color=PALETTE[1])
-        left.set(xscale="log", xlabel=f"Fréchet distance at {steps} step\n(lower is better)")
+        left.set(xscale="log", xlabel="Fréchet distance at 1 step\n(lower is better)")
         _plain_decades(left.xaxis)
         right.set(xlabel="spread within a class", xlim=(0, None))
         right.spines["left"].set_visible(False)
@@ -97,7 +97,7 @@ def arms(frame: pl.DataFrame, steps: int = 1) -> Picture:
     )
     return Picture(
         figure,
-        f"Fréchet distance and spread within a class of each arm at {steps} step, dots are seeds, "
+        "Fréchet distance and spread within a class of each arm at 1 step, dots are seeds, "
         f"strokes means: {facts}.",
     )
 
