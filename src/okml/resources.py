@@ -9,7 +9,6 @@ from typing import NamedTuple
 from okml.accelerator import accelerator, advice
 from okml.chapters import chapter
 from okml.data import listed
-from okml.data.inventory import Listed
 from okml.errors import ResourceError
 from okml.kept import trainings_in_use
 from okml.ledger import folder_of
@@ -116,17 +115,16 @@ def _lacks(plan: Plan, settings: Profile, written: Sequence[Written]) -> list[La
         if needed > present
     ]
     lacks += _full_disks(written)
-    to_bring = [found for found in _data(plan) if found.by_hand and found.state != "here"]
-    lacks += [Lack(f"{found.name}, {found.instruction}") for found in to_bring]
+    lacks += [
+        Lack(f"{found.name}, {found.instruction}")
+        for found in filter(None, map(listed, plan.data))
+        if found.by_hand and found.state != "here"
+    ]
     return lacks + [
         Lack(f"examples in {folder}: `{command}` writes them")
         for folder, command in plan.filled_first.items()
         if not any(Path(folder).glob("*"))
     ]
-
-
-def _data(plan: Plan) -> list[Listed]:
-    return [found for found in map(listed, plan.data) if found is not None]
 
 
 def _written(plan: Plan, settings: Profile, run_dir: Path | None) -> list[Written]:
@@ -137,7 +135,7 @@ def _written(plan: Plan, settings: Profile, run_dir: Path | None) -> list[Writte
     if run_dir is None:
         run_dir = folder_of(settings, chapter(settings.chapter).profile(settings.name))
     data = sum_of(item for item in plan.items if item.in_data_folder)
-    here = sum(found.bytes_here for found in _data(plan)) / GIB
+    here = sum(found.bytes_here for found in filter(None, map(listed, plan.data))) / GIB
     kept = sum(map(used_disk_gib, trainings_in_use(settings, run_dir)))
     to_fetch, to_write = max(data - here, 0.0), plan.disk_gib - data - kept
     return [
