@@ -149,7 +149,12 @@ def prepare(
     """
     notebook = notebook or chapter.notebook
     settings = chapter.profile(profile, changes)
-    if lacking := sorted(PARAMETERS - _parameters(notebook)):
+    read_notebook(notebook)  # raises if it is none
+    try:
+        named = set(papermill.inspect_notebook(str(notebook)))
+    except ValueError as error:  # unknown language
+        raise NotebookError(f"{notebook} cannot be run: {error}") from None
+    if lacking := sorted(PARAMETERS - named):
         raise ParameterError(
             f"{notebook} has no parameter called {' or '.join(lacking)}.",
             "One cell has the tag 'parameters' and assigns profile, seed, overrides and run_dir.",
@@ -184,15 +189,6 @@ def prepare_all(
 ) -> list[NotebookJob]:
     """Return the jobs of a chapter's notebooks; arguments and errors as in :func:`prepare`."""
     return [prepare(chapter, profile, changes, out, run_dir, path) for path in chapter.notebooks]
-
-
-def _parameters(notebook: Path) -> set[str]:
-    """Return the names of a notebook's parameters; an empty set without a parameters cell."""
-    read_notebook(notebook)
-    try:
-        return set(papermill.inspect_notebook(str(notebook)))
-    except ValueError as error:  # unknown language
-        raise NotebookError(f"{notebook} cannot be run: {error}") from None
 
 
 def is_current(job: NotebookJob) -> bool:
