@@ -115,7 +115,7 @@ def _with(now: Any, name: str, value: Any, owner: str) -> Any:
         key = int(head)
     elif not isinstance(now, BaseModel | Mapping):
         raise ParameterError(f"{owner} has no fields of its own.")
-    elif head not in (fields := _fields(now)):
+    elif head not in (fields := type(now).model_fields if isinstance(now, BaseModel) else now):
         raise ParameterError(
             f"{owner} has no field {head!r}.{_suggestion(head, _plain(now))}",
             f"Fields: {', '.join(sorted(fields))}.",
@@ -147,10 +147,6 @@ def _is_another_kind(now: Any, kind: Any) -> bool:
     """Tell whether settings have a field ``kind`` that cannot take this value."""
     own = type(now).model_fields.get("kind") if isinstance(now, BaseModel) else None
     return own is not None and kind not in get_args(own.annotation)
-
-
-def _fields(values: BaseModel | Mapping[str, Any]) -> Sequence[str]:
-    return list(type(values).model_fields if isinstance(values, BaseModel) else values)
 
 
 def _plain(values: Any) -> Any:
