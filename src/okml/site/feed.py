@@ -122,9 +122,12 @@ def verdict_changes(root: Path) -> list[VerdictChange]:
                     records[chapter][what] = RunRecord.model_validate_json(text)
         for chapter in {KEPT[path][0]: None for path in texts}:
             for claim in claims.get(chapter, []):
-                verdict, before = _verdict(claim, records[chapter]), told.get(claim.id)
-                if verdict is None:
+                known = records[chapter].values()
+                measured = [record for record in known if claim.metric in record.metrics]
+                if not measured:
                     continue
+                largest = max(measured, key=lambda record: PROFILE_NAMES.index(record.profile))
+                verdict, before = judge(claim, largest), told.get(claim.id)
                 if before is not None and before.outcome is not verdict.outcome:
                     found.append(VerdictChange(claim, before, verdict, commit, date))
                 told[claim.id] = verdict
@@ -154,12 +157,3 @@ def _git(root: Path, *arguments: str, stdin: bytes = b"") -> bytes:
     return subprocess.run(
         ["git", *arguments], cwd=root, input=stdin, capture_output=True, check=False
     ).stdout
-
-
-def _verdict(claim: Claim, records: dict[str, RunRecord]) -> Verdict | None:
-    """Return the verdict of the largest scale that measured a claim; None if none did."""
-    if claim.metric is None:
-        return None
-    measured = [record for record in records.values() if claim.metric in record.metrics]
-    measured.sort(key=lambda record: PROFILE_NAMES.index(record.profile))
-    return judge(claim, measured[-1]) if measured else None
