@@ -90,14 +90,13 @@ def measured(published: pl.DataFrame, inference: pl.DataFrame) -> Picture:
             axes.set_xlim(0, 1.3 * max(1, float(share.max())))
             axes.grid(visible=False)  # lines would cross the numbers
             facts.append(f"{' '.join(title.split())} {texts[index]}")
-        grid[0, 0].set_yticks(places, [_for_readers(name) for name in names])
+        told = [
+            f"backbone, {name}" if name.startswith("newest ") else ENCODERS.get(name, name)
+            for name in names
+        ]
+        grid[0, 0].set_yticks(places, told)
         figure.supxlabel(f"share of: {names[0]}", fontsize="medium")
     return Picture(figure, f"Cost of each encoder over the backbone's. STRec: {', '.join(facts)}.")
-
-
-def _for_readers(name: str) -> str:
-    """Return what the name of an encoder means."""
-    return f"backbone, {name}" if name.startswith("newest ") else ENCODERS.get(name, name)
 
 
 def training(rows: pl.DataFrame) -> Picture:
