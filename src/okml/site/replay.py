@@ -69,8 +69,12 @@ def replay(notebook: NotebookNode, record: RunRecord) -> dict[int, list[Shown]]:
         try:
             value = statement.run(names)
             drawn[number] = Shown(_output(value) if statement.shows else None)
+        except OkmlError as error:
+            drawn[number] = Shown(reason=error.message)
         except Exception as error:  # an older record may lack a column, an arm, a whole frame
-            drawn[number] = Shown(reason=_reason(error))
+            text = str(error).partition("\n")[0]
+            reason = f"The record cannot be drawn by today's code: {type(error).__name__}, {text}."
+            drawn[number] = Shown(reason=reason)
     return {
         cell: [
             drawn[n] if n in slices else Shown()
@@ -249,13 +253,6 @@ class _Frames(dict[str, pl.DataFrame]):
 
     def __missing__(self, name: str) -> pl.DataFrame:
         raise NotRecordedError(f"The record does not hold the rows {self.step_name}.{name}.")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OkmlError):
-        return error.message
-    text = str(error).partition("\n")[0]
-    return f"The record cannot be drawn by today's code: {type(error).__name__}, {text}."
 
 
 def _output(value: Any) -> NotebookNode:
