@@ -111,7 +111,11 @@ def page_context(
         base = site_address(app)  # search engines ask for it
         href = f"{base}/{there}.html" if base else context["pathto"](there)
         context["metatags"] += f'<link rel="alternate" hreflang="{other(lang)}" href="{href}">'
-    context["okml_classes"] = _kinds(pagename)
+    context["okml_classes"] = []  # of a page that has headings of its own size, or a wide article
+    if pagename in (HOME, twin(HOME)):
+        context["okml_classes"].append("okml-home-page")
+    elif pagename.startswith(CLAIMS):
+        context["okml_classes"].append("okml-claim-page")
     if doctree is not None and any("data-filters" in e["attrs"] for e in doctree.findall(element)):
         app.add_js_file(FILTER_SCRIPT, loading_method="defer")
 
@@ -124,13 +128,6 @@ def site_address(app: Sphinx) -> str:
 def feed_name(lang: Lang) -> str:
     """Return the path of the feed in a language, from the root of the site."""
     return f"verdicts.{lang}.atom"
-
-
-def _kinds(pagename: str) -> list[str]:
-    """Return the classes of a page that has headings of its own size."""
-    if pagename in (HOME, twin(HOME)):
-        return ["okml-home-page"]
-    return ["okml-claim-page"] if pagename.startswith(CLAIMS) else []
 
 
 def _switch(env: BuildEnvironment, pagename: str, context: dict[str, Any]) -> dict[str, str] | None:
