@@ -230,11 +230,10 @@ class Claim(Frozen):
         """
         if self.metric is None:
             raise ValueError(f"{self.id} is untestable")
-        control = str(self.control) if self.control else None
         return Stood(
             metric=self.metric,
             bar=self.bar(profile),
-            control=control,
+            control=str(self.control) if self.control else None,
             condition=_written(self.conditions_at(profile)),
         )
 

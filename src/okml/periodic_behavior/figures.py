@@ -14,8 +14,7 @@ from okml.periodic_behavior.experiments import AWAY
 from okml.plotting import INK, PALETTE, Picture, by_color, style
 
 HELD = {"layers": "each layer's norm held", "total": "norm of all layers together held"}
-# The frames that a record keeps, so that the site draws them without the run: by the name of the
-# record's table, the step and the frame.
+# ``step.frame`` of each table that a record keeps, so that the site draws it without the run.
 RECORDED = {
     "problems": "problems.problems",
     "shown": "training.shown",
