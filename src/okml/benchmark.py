@@ -125,7 +125,11 @@ def compare(
     quantities: Sequence[Quantity],
     repeats: int,
 ) -> tuple[PeerComparison, ...]:
-    """Return one comparison for each peer, by its name and version, and for each quantity."""
+    """Return one comparison for each peer, by its name and version, and each quantity.
+
+    The figures are named by the keys of the quantities, and ``repeats`` is the number of
+    alternating measurements of each contestant.
+    """
     return tuple(
         PeerComparison(
             what=quantity.what,
@@ -165,7 +169,7 @@ def write_benchmark(
 
 
 def parser_of(description: str) -> ArgumentParser:
-    """Return the parser of a benchmark's options with ``--out``, described by its first line."""
+    """Return the parser of a script's options with ``--out``; the first line describes it."""
     parser = ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="where the result goes (JSON)")
     return parser

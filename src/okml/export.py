@@ -40,10 +40,11 @@ class ModelExport:
     """A network that a chapter offers."""
 
     title: str  # the network in a few words
-    save: Callable[[Path], None]  # writes it into an empty folder
+    save: Callable[[Path], None]  # a function that writes it into an empty folder
     usage: str  # Python code that loads it; ``FOLDER`` stands for the folder
-    library: str = "okml"  # loads it
-    bases: tuple[str, ...] = ()  # entries of the catalog that its weights start from
+    library: str = "okml"  # the library that loads it
+    # The entries of the catalog that its weights start from, whose licenses bind it.
+    bases: tuple[str, ...] = ()
 
 
 def module_export(title: str, network: nn.Module, arguments: Mapping[str, Any]) -> ModelExport:

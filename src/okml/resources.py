@@ -45,7 +45,7 @@ class Written(NamedTuple):
 def shortfalls(plan: Plan, settings: Profile, run_dir: Path | None = None) -> list[str]:
     """Return what this machine lacks for a plan, as sentences; an empty list if it fits.
 
-    ``run_dir`` is the folder of finished steps, without which it is the settings' default.
+    ``run_dir`` is the folder of finished steps, by default that of the settings.
     """
     return [lack.text for lack in _lacks(plan, settings, _written(plan, settings, run_dir))]
 

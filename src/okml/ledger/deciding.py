@@ -37,7 +37,7 @@ class OpenComparison(NamedTuple):
     number: Estimate  # a metric, or its paired difference from the control
     against: Against  # what it is compared with: the claim's bar, or the control's margin
     clears: bool  # whether its mean clears that
-    end: End  # of the interval, which lies on the other side than the mean
+    end: End  # the end of the interval that lies on the other side than the mean
     by: float  # how far it lies there, in the unit of the number
     # About the least sample whose whole interval would lie on the side of the mean, if mean and
     # spread stayed the same.

@@ -16,7 +16,8 @@ class Measurements:
     metrics: dict[str, Estimate] = field(default_factory=dict)
     # The metric less its control, by the name of the metric, then of the control.
     differences: dict[str, dict[str, Estimate]] = field(default_factory=dict)
-    started: str = ""  # of the earliest run with a part in it, ISO 8601 in UTC; empty if unset
+    # The start of the earliest run with a part in it, ISO 8601 in UTC; empty if unset.
+    started: str = ""
     claims: dict[str, Stood] = field(default_factory=dict)  # claims about them at that time, by id
 
     def measure(self, name: str, estimate: Estimate, unit: str = "") -> None:

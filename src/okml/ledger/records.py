@@ -176,8 +176,8 @@ def load_record(chapter: str, profile: ProfileName) -> RunRecord | None:
 def save_record(record: RunRecord, profile: Profile, run_dir: Path) -> Path:
     """Write a record into the run's folder, and into ``results/`` where it belongs there.
 
-    ``results/`` takes the runs the site shows: all but ``smoke``, with their stated settings, which
-    ``profile`` is. The record of a run with overrides is only in the run's folder. Return the path
+    ``results/`` takes the runs the site shows: all but ``smoke``, with the stated settings, those
+    of ``profile``. The record of a run with overrides is only in the run's folder. Return the path
     of the written record, under ``results/`` if it belongs there.
     """
     path = run_dir / IN_FOLDER

@@ -44,7 +44,7 @@ class Card:
     title: str
     chapter: str
     found: str  # a sentence or a number
-    verdicts: tuple[tuple[Outcome, str], ...]  # of the page's claims, with the words that say it
+    verdicts: tuple[tuple[Outcome, str], ...]  # outcomes of the page's claims, and their words
 
 
 def color(outcome: Outcome) -> str:

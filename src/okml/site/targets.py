@@ -24,12 +24,12 @@ class Target:
     target ``limit``.
     """
 
-    name: str  # of its sentence among the site's words
+    name: str  # the name of its sentence among the site's words
     benchmark: str  # the record that has the number
     bound: float  # the least number that meets the target; with ``at_most``, the largest
     what: str  # a regular expression, as ``peer`` is
     peer: str
-    taken: Callable[[PeerComparison], float] = attrgetter("ratio")  # takes the number
+    taken: Callable[[PeerComparison], float] = attrgetter("ratio")  # a function that takes it
     at_most: bool = False
     why: str = ""  # the word for the reason why it is missed, where that is known
     limit: Target | None = None
