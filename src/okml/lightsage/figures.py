@@ -335,7 +335,8 @@ def related(gallery: pl.DataFrame) -> Picture:
         for film in films
         for method in methods
     )
-    return Picture(figure, f"Related films. {facts}.")
+    # Three dots and a space would end a sentence, and sentences are translated one by one.
+    return Picture(figure, f"Related films. {facts.replace('...', '…')}.")
 
 
 def _list(axes: Axes, rows: pl.DataFrame, most: int, color: str) -> None:
