@@ -125,13 +125,10 @@ def compare(
     quantities: Sequence[Quantity],
     repeats: int,
 ) -> tuple[PeerComparison, ...]:
-    """Return one comparison for each peer and quantity.
+    """Return one comparison for each peer, by its name and version, and each quantity.
 
-    Args:
-        ours: The figures of okml by key.
-        peers: The figures of each peer, by its name and version.
-        quantities: The quantities to compare.
-        repeats: The number of alternating measurements of each contestant.
+    The figures are named by the keys of the quantities, and ``repeats`` is the number of
+    alternating measurements of each contestant.
     """
     return tuple(
         PeerComparison(
@@ -172,11 +169,7 @@ def write_benchmark(
 
 
 def parser_of(description: str) -> ArgumentParser:
-    """Return the parser of a benchmark's options with ``--out``.
-
-    Args:
-        description: The docstring of the script, whose first line is shown.
-    """
+    """Return the parser of a script's options with ``--out``; the first line describes it."""
     parser = ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="where the result goes (JSON)")
     return parser
@@ -224,13 +217,8 @@ def in_turns(
 ) -> tuple[dict[str, Figures], dict[str, T]]:
     """Let contestants take turns, so that what else the machine does slows all of them down.
 
-    Args:
-        contestants: The work of each by its name.
-        repeats: The number of turns that are measured.
-        warm: The number of turns before these, in which libraries load.
-
-    Returns:
-        The medians of the figures of :func:`taken`, and what each contestant returned last.
+    Libraries load in ``warm`` turns before the ``repeats`` that are measured. Return the medians of
+    the figures of :func:`taken`, and what each contestant returned last.
     """
     rounds: dict[str, list[Figures]] = {name: [] for name in contestants}
     last: dict[str, T] = {}
@@ -307,25 +295,18 @@ HEADS_SHOWN = ("real_seen", "real_unseen", "drawn_seen")
 
 
 class TrialPoint(Frozen):
-    """A training, stopped after some updates.
-
-    Attributes:
-        updates: The number of updates of the student.
-        fd: The distance of one step of the averaged student.
-        fd_unaveraged: That of the student as it is.
-        fd_slow: That of an average over some 200 updates; None where none was taken.
-        gradient_ratio: The median, since the point before, of the adversarial gradient over that
-            of weighted distillation; None where one of them is off.
-        accuracy: The shares of images that the heads put on the right side of zero:
-            ``real_seen`` and ``drawn_seen`` of training images and of the student's from them,
-            ``real_unseen`` and ``drawn_unseen`` of held-out ones; empty without heads.
-    """
+    """A training, stopped after some updates of the student."""
 
     updates: int
-    fd: float
-    fd_unaveraged: float
-    fd_slow: float | None = None
+    fd: float  # the distance of one step of the averaged student
+    fd_unaveraged: float  # that of the student as it is
+    fd_slow: float | None = None  # that of an average over some 200 updates; None: none was taken
+    # The median, since the point before, of the adversarial gradient over that of weighted
+    # distillation; None where one of them is off.
     gradient_ratio: float | None
+    # The shares of images that the heads put on the right side of zero: ``real_seen`` and
+    # ``drawn_seen`` of training images and of the student's from them, ``real_unseen`` and
+    # ``drawn_unseen`` of held-out ones; empty without heads.
     accuracy: dict[str, float]
 
 
@@ -399,8 +380,7 @@ class AddTrials(MachineRecord):
     def reached(self, trial: TrialResult) -> int:
         """Return the most steps of the teacher to which a trial is not behind with any seed.
 
-        Returns:
-            The number of steps; 0 if even one is nearer to the real images.
+        It is 0 if even one is nearer to the real images.
         """
         matched = [
             steps

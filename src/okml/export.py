@@ -37,20 +37,13 @@ OWN_LICENSE = "apache-2.0"
 
 @dataclass(frozen=True)
 class ModelExport:
-    """A network that a chapter offers.
+    """A network that a chapter offers."""
 
-    Attributes:
-        title: The network in a few words.
-        save: A function that writes it into an empty folder.
-        usage: Python code that loads it; ``FOLDER`` stands for the folder.
-        library: The library that loads it.
-        bases: The entries of the catalog that its weights start from, whose licenses bind it.
-    """
-
-    title: str
-    save: Callable[[Path], None]
-    usage: str
-    library: str = "okml"
+    title: str  # the network in a few words
+    save: Callable[[Path], None]  # a function that writes it into an empty folder
+    usage: str  # Python code that loads it; ``FOLDER`` stands for the folder
+    library: str = "okml"  # the library that loads it
+    # The entries of the catalog that its weights start from, whose licenses bind it.
     bases: tuple[str, ...] = ()
 
 
@@ -108,13 +101,8 @@ def export_networks(
 ) -> list[Path]:
     """Write the networks of a finished run, each into a folder of its own; return the folders.
 
-    Nothing is trained: the run has to be recorded, by the code that is here.
-
-    Args:
-        found: The chapter whose run it is.
-        profile: The settings of the run.
-        to: The folder of the networks; a network that is there already is replaced.
-        folder: The folder of the run; None for the default of these settings.
+    Nothing is trained: the run has to be recorded, by the code that is here. A network that is
+    there already is replaced. ``folder`` is that of the run, by default that of its settings.
 
     Raises:
         ParameterError: If the chapter offers no networks.
@@ -162,9 +150,10 @@ def finished(found: Chapter, profile: Profile, folder: Path) -> RunRecord:
 def model_card(network: ModelExport, record: RunRecord) -> str:
     """Return the card of a network: what it is, how to load it, and how its run measured."""
     made = record.provenance
+    licenses = sorted({entry(name).license.id for name in network.bases})
     head = {
         "library_name": network.library,
-        "license": _license(network.bases),
+        "license": " and ".join(licenses).lower() or OWN_LICENSE,
         "tags": ["okml", record.chapter],
     }
     origins = {name: entry(name).origin for name in network.bases}
@@ -188,12 +177,6 @@ def model_card(network: ModelExport, record: RunRecord) -> str:
         f"```json\n{json.dumps(record.settings, indent=1)}\n```",
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def _license(bases: tuple[str, ...]) -> str:
-    """Return the license of the weights, which is that of the weights they start from."""
-    terms = {entry(name).license.id for name in bases}
-    return " and ".join(sorted(terms)).lower() if terms else OWN_LICENSE
 
 
 def _measured(record: RunRecord) -> str:

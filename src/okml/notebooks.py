@@ -79,17 +79,18 @@ class NotebookJob:
         return self.output.stem
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether the run computes on the machine's GPU."""
-        device = self.settings.device
-        return device != "cpu" and (device != "auto" or accelerator() is not None)
-
-    @property
     def key(self) -> str:
-        """A hash of all that determines the outputs: code, notebook and parameters."""
+        """A hash of all that determines the outputs: code, notebook and parameters.
+
+        A notebook's outputs and counters do not count.
+        """
+        cells = [
+            (cell.cell_type, cell.source, cell.metadata.get("tags", []))
+            for cell in read_notebook(self.notebook).cells
+        ]
         parts = (
             code_hash(self.chapter.name),
-            source_hash(self.notebook),
+            hashlib.sha256(json.dumps(cells).encode()).hexdigest(),
             json.dumps(dict(self.parameters), sort_keys=True),
         )
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -127,15 +128,6 @@ def code_hash(chapter: str) -> str:
     return digest.hexdigest()
 
 
-def source_hash(path: Path) -> str:
-    """Return the SHA-256 of a notebook's cells without outputs and counters."""
-    cells = [
-        (cell.cell_type, cell.source, cell.metadata.get("tags", []))
-        for cell in read_notebook(path).cells
-    ]
-    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
-
-
 def prepare(
     chapter: Chapter,
     profile: str,
@@ -146,14 +138,9 @@ def prepare(
 ) -> NotebookJob:
     """Check the parameters of a run before it starts.
 
-    Args:
-        chapter: The chapter to run.
-        profile: The name of the settings.
-        changes: ``-p name=value`` pairs: fields of the profile.
-        out: Folder for the executed notebook; None for the default.
-        run_dir: Folder of finished steps; None for ``run/CHAPTER`` in ``out``, and without that
-            for the default.
-        notebook: One of the chapter's notebooks; None for the first.
+    ``changes`` are ``-p name=value`` pairs, and ``out`` is the folder for the executed notebook,
+    which is the chapter's first if none is given. The folder of finished steps is ``run_dir``, or
+    else ``run/CHAPTER`` in ``out``, or else the default.
 
     Raises:
         ParameterError: If a name is unknown, a value does not fit, nothing can be written to a
@@ -162,7 +149,12 @@ def prepare(
     """
     notebook = notebook or chapter.notebook
     settings = chapter.profile(profile, changes)
-    if lacking := sorted(PARAMETERS - _parameters(notebook)):
+    read_notebook(notebook)  # raises if it is none
+    try:
+        named = set(papermill.inspect_notebook(str(notebook)))
+    except ValueError as error:  # unknown language
+        raise NotebookError(f"{notebook} cannot be run: {error}") from None
+    if lacking := sorted(PARAMETERS - named):
         raise ParameterError(
             f"{notebook} has no parameter called {' or '.join(lacking)}.",
             "One cell has the tag 'parameters' and assigns profile, seed, overrides and run_dir.",
@@ -197,15 +189,6 @@ def prepare_all(
 ) -> list[NotebookJob]:
     """Return the jobs of a chapter's notebooks; arguments and errors as in :func:`prepare`."""
     return [prepare(chapter, profile, changes, out, run_dir, path) for path in chapter.notebooks]
-
-
-def _parameters(notebook: Path) -> set[str]:
-    """Return the names of a notebook's parameters; an empty set without a parameters cell."""
-    read_notebook(notebook)
-    try:
-        return set(papermill.inspect_notebook(str(notebook)))
-    except ValueError as error:  # unknown language
-        raise NotebookError(f"{notebook} cannot be run: {error}") from None
 
 
 def is_current(job: NotebookJob) -> bool:
@@ -339,12 +322,9 @@ def joined_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
 def execute_all(jobs: Sequence[NotebookJob], say: Callable[[str], object] = print) -> None:
     """Execute chapters, some at a time; all are tried before a failure is raised.
 
-    Those at a time have equal shares of the cores. The notebooks of a chapter share the folder of
-    its run, so they are executed one by one.
-
-    Args:
-        jobs: The checked jobs, those of a chapter together.
-        say: A function that gets a message at the start and end of each notebook.
+    Those at a time have equal shares of the cores. The jobs of a chapter come together; its
+    notebooks share the folder of its run, so they are executed one by one. ``say`` gets a message
+    at the start and end of each notebook.
 
     Raises:
         NotebookError: If a chapter fails; it names all that failed with the reasons.
@@ -379,7 +359,8 @@ def side_by_side(jobs: Sequence[NotebookJob]) -> int:
     It is one for each core, as far as memory allows, since the networks are too small for several
     cores; and one in all on a GPU, whose memory they would share.
     """
-    if any(job.on_gpu for job in jobs):
+    devices = {job.settings.device for job in jobs} - {"cpu"}
+    if devices - {"auto"} or (devices and accelerator() is not None):
         return 1
     memory = max(job.settings.budget.memory_gib for job in jobs)
     return max(1, min(usable_cores(), int(total_memory_gib() // memory)))

@@ -179,14 +179,10 @@ def processes_gib(profile: Profile, device_gib: float) -> float:
 def training_memory(parameters: int, *, copies: int = 4, finished: int, chunk: int) -> list[Item]:
     """Return what a training holds on its device beside the activations of a step.
 
-    Args:
-        parameters: Number of parameters of the largest training.
-        copies: Numbers of a parameter, which has a gradient and two moments of Adam, and may have a
-            copy in a target network.
-        finished: Number of parameters of a finished training, summed over the kinds of trainings,
-            each of which keeps its latest ones.
-        chunk: Bytes of a matrix of scores in training, of which a step holds three; a ranking has
-            matrices too.
+    A parameter of the largest training has a gradient and two moments of Adam, and may have a copy
+    in a target network. Those of finished trainings are summed over the kinds of trainings, each of
+    which keeps its latest ones. A step holds three matrices of scores, of ``chunk`` bytes each; a
+    ranking has matrices too.
     """
     return [
         Item.product("weights, gradients and Adam", bytes=4, copies=copies, parameters=parameters),

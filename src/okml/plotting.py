@@ -74,11 +74,10 @@ STYLE: Mapping[str, Any] = {
 class Picture:
     """A finished figure with its text alternative; Jupyter and the book show it as SVG.
 
-    Args:
-        figure: A matplotlib figure, made inside ``with style():``.
-        alt: The text alternative: at least a sentence on what the picture shows.
-        hover: Tooltips: one label for each point, by what ``scatter`` returned.
-        empty: Whether it only says that there is nothing to draw; a page prefers another scale.
+    The figure is made inside ``with style():``, and the alternative is at least a sentence on what
+    it shows. ``hover`` has tooltips, one label for each point, by what ``scatter`` returned. Where
+    a figure is ``empty``, it only says that there is nothing to draw, and a page prefers another
+    scale.
 
     Raises:
         ParameterError: If the alternative is missing, or labels do not match the points.
@@ -123,11 +122,9 @@ class Picture:
 
 
 def text_length(text: str, size: float) -> float:
-    """Return the length of a text in points; a browser's own font may be a little wider.
+    """Return the length of a text, which is no formula, in a font of this size, both in points.
 
-    Args:
-        text: The text, which is no formula.
-        size: The size of the font in points.
+    A browser's own font may be a little wider.
     """
     font = FontProperties(size=size)
     return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
@@ -159,13 +156,8 @@ def label_points(
 ) -> None:
     """Write a label beside each point, on the first side where it covers no point and no label.
 
-    Args:
-        axes: The axes, whose scales and limits must be final.
-        x: The x coordinate of each point.
-        y: The y coordinate of each point.
-        labels: The label of each point.
-        size: The font size in points.
-        crowded: Leave a label out that would cover something on every side; the first ones win.
+    The scales and limits of the axes must be final. ``size`` is that of the font in points. If
+    ``crowded``, a label that would cover something on every side is left out; the first ones win.
     """
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
     points = list(zip(x, y, strict=True))
@@ -198,15 +190,10 @@ def dots(
 ) -> None:
     """Draw a dot with its interval for each row, the first on top.
 
-    Args:
-        axes: The axes; panels that share y show the names once.
-        rows: The rows; one without a value stays empty.
-        value: The column of the dots.
-        name: The column of the names beside them.
-        color: The color of all rows, or of each.
-        ends: The columns of the ends of the interval.
-        above: Whether the names stand above the rows and not beside them, so that a figure of a
-            phone's width, 4.4 inches, has room for both.
+    ``value``, ``name`` and ``ends`` are columns; a row without a value stays empty. The color is
+    that of all rows, or of each. Panels that share y show the names once. Where these stand
+    ``above`` the rows and not beside them, a figure of a phone's width, 4.4 inches, has room for
+    both.
     """
     places = range(rows.height)
     values, low, high = (rows[column].to_numpy() for column in (value, *ends))
@@ -250,14 +237,15 @@ def estimates(panels: Mapping[str, Mapping[str, str]], *measured: Measurements) 
     """Draw measured numbers with their 95 % intervals, a panel for each quantity.
 
     It shows what decides claims: metrics, their controls, and the differences, in another color.
-
-    Args:
-        panels: The labels of the rows by what is measured, such as ``r2``; ``r2-control`` is a
-            paired difference. By the label of the panel's axis, which has the unit. What a run
-            did not measure is left out.
-        measured: The steps that measured it.
+    What the steps did not measure is left out. A panel has the labels of its rows by what is
+    measured, such as ``r2``, or ``r2-control`` for a paired difference; its own label, which is
+    that of its axis, has the unit.
     """
-    found = {name: one for step in measured for name, one in _by_name(step)}
+    found: dict[str, Estimate] = {}
+    for step in measured:
+        found |= step.metrics
+        for metric, differences in step.differences.items():
+            found |= {f"{metric}-{control}": one for control, one in differences.items()}
     known = {axis: {name: of[name] for name in of if name in found} for axis, of in panels.items()}
     known = {axis: of for axis, of in known.items() if of}
     counts = [len(of) for of in known.values()] or [1]
@@ -297,13 +285,6 @@ def row_of(label: str, number: Estimate) -> tuple[str, float, float, float]:
     return label, number.mean, low, high
 
 
-def _by_name(step: Measurements) -> Iterator[tuple[str, Estimate]]:
-    """Yield what a step measured: metrics, and each difference as ``metric-control``."""
-    yield from step.metrics.items()
-    for metric, differences in step.differences.items():
-        yield from ((f"{metric}-{control}", one) for control, one in differences.items())
-
-
 class _Roomy(BoxStyle.Round):
     """A round box in which a text of another language has room, which may be a third longer."""
 
@@ -325,13 +306,8 @@ def diagram(
 ) -> Picture:
     """Draw boxes with text and arrows from one to another, over the width of a page.
 
-    Args:
-        boxes: The x, y, text and frame color of each box, by name; the color None is the text's.
-        arrows: The names of the first and the second box of each arrow.
-        alt: The text alternative.
-        height: The height of the figure in inches.
-        xlim: The limits of x, which must contain all boxes.
-        ylim: The limits of y.
+    Boxes have names, which an arrow gives for its ends; the color None is the text's. The limits of
+    x must contain all boxes, and the height is that of the figure in inches.
     """
     with style():
         figure, axes = plt.subplots(figsize=(10.5, height))

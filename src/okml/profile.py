@@ -115,7 +115,7 @@ def _with(now: Any, name: str, value: Any, owner: str) -> Any:
         key = int(head)
     elif not isinstance(now, BaseModel | Mapping):
         raise ParameterError(f"{owner} has no fields of its own.")
-    elif head not in (fields := _fields(now)):
+    elif head not in (fields := type(now).model_fields if isinstance(now, BaseModel) else now):
         raise ParameterError(
             f"{owner} has no field {head!r}.{_suggestion(head, _plain(now))}",
             f"Fields: {', '.join(sorted(fields))}.",
@@ -147,10 +147,6 @@ def _is_another_kind(now: Any, kind: Any) -> bool:
     """Tell whether settings have a field ``kind`` that cannot take this value."""
     own = type(now).model_fields.get("kind") if isinstance(now, BaseModel) else None
     return own is not None and kind not in get_args(own.annotation)
-
-
-def _fields(values: BaseModel | Mapping[str, Any]) -> Sequence[str]:
-    return list(type(values).model_fields if isinstance(values, BaseModel) else values)
 
 
 def _plain(values: Any) -> Any:
@@ -205,10 +201,7 @@ def _dotted(values: Any) -> Iterator[str]:
 def _explain(error: ValidationError, values: Any, present: Profile) -> str:
     """Return one line for each wrong field with the reasons, and examples of JSON values.
 
-    Args:
-        error: The validation error of pydantic.
-        values: The values that were validated.
-        present: The settings before the change.
+    ``values`` were validated, and ``present`` are the settings before the change.
     """
     reasons: dict[str, list[str]] = {}
     errors = error.errors()
@@ -233,10 +226,7 @@ def _explain(error: ValidationError, values: Any, present: Profile) -> str:
 def _place(steps: Sequence[int | str], values: Any, missing: bool) -> list[int | str]:
     """Return the path of a field, without the names of a union's branches.
 
-    Args:
-        steps: The location in the error of pydantic.
-        values: The values that were validated.
-        missing: Whether the last field of the path is missing.
+    ``steps`` is its location in the error of pydantic, whose last field may be ``missing``.
     """
     place = []
     for step in steps:

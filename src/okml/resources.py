@@ -9,7 +9,6 @@ from typing import NamedTuple
 from okml.accelerator import accelerator, advice
 from okml.chapters import chapter
 from okml.data import listed
-from okml.data.inventory import Listed
 from okml.errors import ResourceError
 from okml.kept import trainings_in_use
 from okml.ledger import folder_of
@@ -46,10 +45,7 @@ class Written(NamedTuple):
 def shortfalls(plan: Plan, settings: Profile, run_dir: Path | None = None) -> list[str]:
     """Return what this machine lacks for a plan, as sentences; an empty list if it fits.
 
-    Args:
-        plan: The plan of the run.
-        settings: The settings behind the plan.
-        run_dir: The folder of finished steps; None for the settings' default.
+    ``run_dir`` is the folder of finished steps, by default that of the settings.
     """
     return [lack.text for lack in _lacks(plan, settings, _written(plan, settings, run_dir))]
 
@@ -65,9 +61,7 @@ def workers(plan: Plan, settings: Profile) -> int:
 def require(runs: Iterable[Run], say: Callable[[str], None]) -> None:
     """Refuse large runs that do not fit this machine, each alone and their files together.
 
-    Args:
-        runs: The runs, which follow one another.
-        say: A function that shows a line: where only an upper bound does not fit, it warns.
+    The runs follow one another. Where only an upper bound does not fit, ``say`` gets a warning.
 
     Raises:
         ResourceError: If they do not fit; it names all shortfalls of the first that does not.
@@ -121,17 +115,16 @@ def _lacks(plan: Plan, settings: Profile, written: Sequence[Written]) -> list[La
         if needed > present
     ]
     lacks += _full_disks(written)
-    to_bring = [found for found in _data(plan) if found.by_hand and found.state != "here"]
-    lacks += [Lack(f"{found.name}, {found.instruction}") for found in to_bring]
+    lacks += [
+        Lack(f"{found.name}, {found.instruction}")
+        for found in filter(None, map(listed, plan.data))
+        if found.by_hand and found.state != "here"
+    ]
     return lacks + [
         Lack(f"examples in {folder}: `{command}` writes them")
         for folder, command in plan.filled_first.items()
         if not any(Path(folder).glob("*"))
     ]
-
-
-def _data(plan: Plan) -> list[Listed]:
-    return [found for found in map(listed, plan.data) if found is not None]
 
 
 def _written(plan: Plan, settings: Profile, run_dir: Path | None) -> list[Written]:
@@ -142,7 +135,7 @@ def _written(plan: Plan, settings: Profile, run_dir: Path | None) -> list[Writte
     if run_dir is None:
         run_dir = folder_of(settings, chapter(settings.chapter).profile(settings.name))
     data = sum_of(item for item in plan.items if item.in_data_folder)
-    here = sum(found.bytes_here for found in _data(plan)) / GIB
+    here = sum(found.bytes_here for found in filter(None, map(listed, plan.data))) / GIB
     kept = sum(map(used_disk_gib, trainings_in_use(settings, run_dir)))
     to_fetch, to_write = max(data - here, 0.0), plan.disk_gib - data - kept
     return [

@@ -14,7 +14,6 @@ from okml.paths import build_dir, is_folder
 from okml.runlog import duration
 from okml.settings import Frozen
 from okml.time_left import (
-    Events,
     TimeLeft,
     TrainingProgress,
     moment,
@@ -25,6 +24,7 @@ from okml.time_left import (
 
 ELSEWHERE = "elsewhere"  # file in a chapter's folder of runs: the other run folders, one a line
 STOPS = ("KeyboardInterrupt", "SystemExit")
+State = Literal["running", "finished", "failed", "stopped"]
 
 
 class Status(Frozen):
@@ -33,7 +33,7 @@ class Status(Frozen):
     chapter: str
     profile: str
     folder: str
-    state: Literal["running", "finished", "failed", "stopped"]
+    state: State
     by: Holder | None  # the process that runs
     started: str  # UTC, ISO 8601
     seconds: float  # time from the start to now, or to the last event
@@ -95,7 +95,15 @@ def _status(folder: Path, lines: int) -> Status | None:
         return None
     before, run = events[: starts[-1]], events[starts[-1] :]
     by, now, started = holder(folder), time.time(), step_under_way(run)
-    state = _state(run, running=by is not None)
+    failed = [event["problem"] for event in run if event["event"] == "step failed"]
+    problem = failed[-1] if failed else None
+    state: State = "failed"
+    if any(event["event"] == "run finished" for event in run):
+        state = "finished"
+    elif by is not None:
+        state = "running"
+    elif problem is None or problem.startswith(STOPS):
+        state = "stopped"
     running = state == "running"
     done = {e["step"]: None for e in run if e["event"] in ("step finished", "step kept")}
     return Status(
@@ -109,25 +117,11 @@ def _status(folder: Path, lines: int) -> Status | None:
         done=tuple(done),
         steps=tuple(run[0]["steps"]),
         step=started["step"] if started else None,
-        problem=_problem(run) if state == "failed" else None,
+        problem=problem if state == "failed" else None,
         trainings=tuple(trainings(run, now)) if running else (),
         left=time_left(before, run, now) if running else None,
         last=tuple(runlog.last_lines(folder, lines)),
     )
-
-
-def _state(run: Events, running: bool) -> Literal["running", "finished", "failed", "stopped"]:
-    if any(event["event"] == "run finished" for event in run):
-        return "finished"
-    if running:
-        return "running"
-    problem = _problem(run)
-    return "stopped" if problem is None or problem.startswith(STOPS) else "failed"
-
-
-def _problem(run: Events) -> str | None:
-    failed = [event["problem"] for event in run if event["event"] == "step failed"]
-    return failed[-1] if failed else None
 
 
 def status_lines(status: Status) -> Iterator[str]:

@@ -131,9 +131,8 @@ class Steps:
         run = copy.deepcopy(self._run)  # so that the method can be called again
         for result in self.results.values():
             run.take(result)
-            run.used(result.data)
-            for note in result.notes:
-                run.note(note)
+            run.data |= result.data
+            run.notes += result.notes
         run.adopted(adopted(self.profile, self.run_dir, self.device))
         if self._any_kept:
             run.kept(self.run_dir)

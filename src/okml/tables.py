@@ -10,43 +10,40 @@ from typing import Any
 
 import polars as pl
 
-from okml.ledger import Claim, RunRecord, Verdict, format_estimate, judge, load_claims
+from okml.ledger import RunRecord, format_estimate, judge, load_claims
 
 NUMBER = "text-align: right; font-variant-numeric: tabular-nums"
 
 
 @dataclass(eq=False)
 class Table:
-    """A frame as a captioned table.
-
-    Attributes:
-        frame: The rows of the table.
-        caption: The caption, a description of the content.
-        digits: Decimals of floating-point numbers below ten. A column of larger numbers has
-            fewer, and a column of whole numbers above 1 (counts, years) none.
-        intervals: The columns with the ends of an interval, by the column with its value. They
-            are shown behind the value: ``0.12 [0.10, 0.14]``. A record may have no such column.
-    """
+    """A frame as a captioned table."""
 
     frame: pl.DataFrame
     caption: str
+    # Decimals of floating-point numbers below ten. A column of larger numbers has fewer, and a
+    # column of whole numbers above 1 (counts, years) none.
     digits: int = 3
+    # The columns with the ends of an interval, by the column with its value. They are shown behind
+    # the value: ``0.12 [0.10, 0.14]``. A record may have no such column.
     intervals: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         columns = self.frame.columns
         ends = {end for name in self.intervals.keys() & columns for end in self.intervals[name]}
         shown = {name: self._digits(self.frame[name]) for name in columns if name not in ends}
-        numeric = {name for name in shown if self.frame.schema[name].is_numeric()}
+        styles = {
+            name: f' style="{NUMBER}"' if self.frame.schema[name].is_numeric() else ""
+            for name in shown
+        }
         head = "".join(
-            f'<th scope="col"{self._style(name in numeric)}>'
-            f"{html.escape(name.replace('_', ' '))}</th>"
+            f'<th scope="col"{styles[name]}>{html.escape(name.replace("_", " "))}</th>'
             for name in shown
         )
         body = "".join(
             "<tr>"
             + "".join(
-                f"<td{self._style(name in numeric)}>{html.escape(_cell(row[name], digits))}"
+                f"<td{styles[name]}>{html.escape(_cell(row[name], digits))}"
                 f"{self._interval(row, name, digits)}</td>"
                 for name, digits in shown.items()
             )
@@ -81,10 +78,6 @@ class Table:
         before_the_point = len(str(int(min(sizes))))
         return max(0, self.digits + 1 - before_the_point)
 
-    @staticmethod
-    def _style(numeric: bool) -> str:
-        return f' style="{NUMBER}"' if numeric else ""
-
 
 def _cell(value: Any, digits: int) -> str:
     if value is None or value != value:
@@ -103,30 +96,27 @@ def settings_table(settings: Mapping[str, Any], names: Sequence[str], caption: s
 def verdict_table(record: RunRecord, names: Collection[str] | None = None) -> Table:
     """Return a notebook's last table: each claim, the paper's value, ours, and the verdict.
 
-    Args:
-        record: Record of the run.
-        names: Ids of the claims without the chapter's name, of a notebook that tests some; None:
-            all.
+    ``names`` are the ids of the claims without the chapter's name, where a notebook tests some.
     """
     claims = load_claims(record.chapter)
     if names is not None:
         claims = [claim for claim in claims if claim.id.partition(".")[2] in names]
-    rows = [_row(judge(claim, record), claim) for claim in claims]
+    rows = []
+    for claim in claims:
+        verdict = judge(claim, record)
+        rows.append(
+            {
+                "claim": claim.id,
+                "paper": f"{claim.paper.value:g} {claim.paper.unit}" if claim.paper else "—",
+                "bar": (verdict.profile and claim.bar(verdict.profile)) or "—",
+                "got": format_estimate(verdict.measured),
+                "less control": format_estimate(verdict.difference),
+                "rests on": verdict.basis or "—",
+                "verdict": verdict.outcome.value,
+            }
+        )
     return Table(
         pl.DataFrame(rows),
         f"Expected and got: profile {record.profile}, seeds {', '.join(map(str, record.seeds))}. "
         "In square brackets: 95 % intervals.",
     )
-
-
-def _row(verdict: Verdict, claim: Claim) -> dict[str, str]:
-    paper = f"{claim.paper.value:g} {claim.paper.unit}" if claim.paper else "—"
-    return {
-        "claim": claim.id,
-        "paper": paper,
-        "bar": (verdict.profile and claim.bar(verdict.profile)) or "—",
-        "got": format_estimate(verdict.measured),
-        "less control": format_estimate(verdict.difference),
-        "rests on": verdict.basis or "—",
-        "verdict": verdict.outcome.value,
-    }

@@ -21,7 +21,11 @@ from okml.lightsage.baselines.untrained import (
     feature_scorer,
     popularity_scorer,
     random_scorer,
+    truth_scorer,
 )
+from okml.lightsage.shop import ShopSettings
+from okml.lightsage.shop.catalog import draw_listings
+from okml.lightsage.shop.visits import similar_items
 from okml.lightsage.training.trainer import Hyperparameters
 from tests.lightsage.toys import edge_frame, features, graph
 
@@ -79,14 +83,46 @@ def worlds_apart(vectors):
     return inside - scores[:10, 10:20].mean()
 
 
+def test_the_truth_ranks_by_the_chance_of_a_click_so_that_no_other_order_hits_more():
+    settings = ShopSettings(items=150, leaves=3, candidates=30)
+    listings = draw_listings(settings, np.random.default_rng(0))
+    page, _ = similar_items(listings, settings)
+    scores = truth_scorer(torch.from_numpy(page.likeliest))(torch.arange(150)).numpy()
+    # The generator's law, written anew: distance and popularity within the leaf.
+    position, popularity = listings.position, listings.popularity
+    squared = np.square(position[:, None] - position[None]).mean(-1)
+    logits = 0.5 * np.log(popularity) - squared / settings.candidate_temperature
+    logits[listings.leaf[:, None] != listings.leaf] = -np.inf
+    np.fill_diagonal(logits, -np.inf)
+    best = np.argsort(-logits, axis=1)
+    assert (np.argsort(-scores, axis=1)[:, :10] == best[:, :10]).all()
+    chances = np.exp(logits - logits.max(1, keepdims=True))
+    np.put_along_axis(chances, best[:, 30:], 0, axis=1)  # a page shows thirty
+    chances /= chances.sum(1, keepdims=True)
+
+    def expected_hits(scores):
+        first = np.argsort(-scores, axis=1)[:, :10]
+        return np.take_along_axis(chances, first, axis=1).sum(1)
+
+    np.fill_diagonal(squared, np.inf)
+    for other in (-squared, np.tile(popularity, (150, 1))):
+        assert (expected_hits(scores) >= expected_hits(other) - 1e-9).all()
+        assert expected_hits(scores).mean() > expected_hits(other).mean()
+
+
+def test_the_truth_of_an_item_alone_in_its_leaf_is_nothing():
+    likeliest = torch.tensor([[1, 2], [0, -1], [-1, -1]])
+    assert truth_scorer(likeliest)(ITEMS).tolist() == [[0, 2, 1], [0, 0, 0]]
+
+
 def test_item2vec_puts_items_of_one_session_together():
-    settings = Item2VecSettings(width=8, subsample=0, epochs=30)
-    vectors, validations = item2vec(two_worlds(), 21, settings, seed=0)
+    settings = Item2VecSettings(subsample=0, epochs=30)
+    vectors, validations = item2vec(two_worlds(), 21, settings, seed=0, width=8)
     assert validations is None
     assert worlds_apart(vectors) > 0.3
     assert np.allclose(np.linalg.norm(vectors[:20], axis=1), 1, atol=1e-4)
     assert (vectors[20] == 0).all()
-    assert (vectors == item2vec(two_worlds(), 21, settings, seed=0)[0]).all()
+    assert (vectors == item2vec(two_worlds(), 21, settings, seed=0, width=8)[0]).all()
     with pytest.raises(DataError, match="two items"):
         item2vec(two_worlds().unique("user"), 21, settings, seed=0)
 
@@ -98,25 +134,23 @@ def test_item2vec_keeps_the_vectors_of_its_best_epoch():
         seen.append(vectors)
         return {"ndcg@10": (0.1, 0.4, 0.2)[len(seen) - 1]}
 
-    settings = Item2VecSettings(width=8, subsample=0, epochs=3, schedule="constant")
-    vectors, validations = item2vec(two_worlds(), 21, settings, 0, evaluate)
+    settings = Item2VecSettings(subsample=0, epochs=3, schedule="constant")
+    vectors, validations = item2vec(two_worlds(), 21, settings, 0, evaluate, 8)
     assert (vectors == seen[1]).all()
     assert all(np.allclose(np.linalg.norm(row[:20], axis=1), 1, atol=1e-4) for row in seen)
     assert validations["step"].to_list() == [1, 2, 3]
     history = by_epoch(validations)
     assert (history.steps, history.best_step, history.best_value) == (3, 2, 0.4)
     # At a constant rate an epoch does not depend on how many follow.
-    shorter = item2vec(two_worlds(), 21, settings.model_copy(update={"epochs": 2}), 0)[0]
+    fewer = settings.model_copy(update={"epochs": 2})
+    shorter = item2vec(two_worlds(), 21, fewer, 0, width=8)[0]
     assert np.array_equal(shorter, seen[1])
 
 
 def test_lightgcn_puts_items_of_one_user_together():
-    settings = LightGCNSettings(
-        width=8,
-        layers=2,
-        recipe=Hyperparameters(batch=64, steps=60, learning_rate=5e-2, weight_decay=0),
-    )
-    vectors, _ = lightgcn(IdGraph.of_users(two_worlds(), 21), settings, seed=0, device="cpu")
+    recipe = Hyperparameters(batch=64, steps=60, learning_rate=5e-2, weight_decay=0)
+    settings, users = LightGCNSettings(layers=2, recipe=recipe), IdGraph.of_users(two_worlds(), 21)
+    vectors, _ = lightgcn(users, settings, width=8, seed=0, device="cpu")
     assert worlds_apart(vectors) > 0.3
     assert (vectors[20] == 0).all()
 
@@ -124,7 +158,7 @@ def test_lightgcn_puts_items_of_one_user_together():
 def test_lightgcn_is_the_mean_of_the_propagated_vectors():
     torch.manual_seed(0)
     network = IdGraph.of_items(edge_frame(), 40)
-    objective = LightGCNLoss(network, LightGCNSettings(width=4, layers=2))
+    objective = LightGCNLoss(network, LightGCNSettings(layers=2), 4)
     dense = np.zeros((40, 40))
     dense[network.edges[0], network.edges[1]] = dense[network.edges[1], network.edges[0]] = 1
     degree = np.maximum(dense.sum(1), 1)
@@ -137,7 +171,7 @@ def test_lightgcn_is_the_mean_of_the_propagated_vectors():
 def test_lightgcns_gradient_is_that_of_pygs_message_passing():
     torch.manual_seed(0)
     network = IdGraph.of_users(two_worlds(), 21)
-    objective = LightGCNLoss(network, LightGCNSettings(width=4, layers=3))
+    objective = LightGCNLoss(network, LightGCNSettings(layers=3), 4)
     both = np.concatenate([network.edges, network.edges[::-1]], axis=1)
     weight = objective.model.embedding.weight
     torch.manual_seed(1)
@@ -189,10 +223,11 @@ def test_importance_keeps_what_is_visited_most():
     assert np.sort(kept)[::-1] == pytest.approx(best / best.sum(), abs=1e-5)
     few = visit_counts(graph(), 200, 3, 0.5, np.random.default_rng(0), most=6)
     assert np.array_equal(dense_of(few), dense_of(visits.at(0, 6)))
-    table = hard_negatives(visits, 40, 3, 6, np.random.default_rng(0))
+    table = hard_negatives(visits, 40, np.arange(5, 40), 3, 6, np.random.default_rng(0))
     ranked = dense[row][table[row]]
     assert ranked.max() <= best.min()
     assert table.shape == (40, 3)
+    assert table[35:].min() >= 5  # the last five nodes are isolated and have random ones
 
 
 def test_a_draw_on_the_end_of_a_row_takes_the_last_true_neighbor():

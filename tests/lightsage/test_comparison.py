@@ -48,6 +48,16 @@ def test_slices_are_means_over_their_pairs(data):
     )
 
 
+def test_tail_targets_are_pairs_whose_target_has_few_clicks(data):
+    opened = data.shop.train.filter(pl.col("action").is_in(["view", "click"]))
+    counts = dict(opened.group_by("item").len().iter_rows())
+    expected = [counts.get(target, 0) < 8 for target in data.test.target]
+    parts = slices(data)
+    assert parts["tail target"].tolist() == expected
+    assert (parts["cold"] <= parts["tail target"]).all()
+    assert (parts["tail target"] < parts["tail"]).any()  # the viewed item alone is of the tail
+
+
 def test_popularity_shows_few_items_and_no_tail(data):
     row = torch.from_numpy(data.clicks)
     m = evaluate(lambda items: row.expand(len(items), -1), data).metrics
@@ -89,6 +99,21 @@ def test_a_summary_pairs_arms(data):
     assert (same["difference"], same["difference low"], same["difference high"]) == (0, 0, 0)
     assert same["seeds"] == 2
     assert same["sd"] == pytest.approx(0)
+
+
+def test_a_slice_can_be_a_mask_of_each_seed(data):
+    log = RetrievalTask(data.settings, replace(data.shop, synthetic=False))
+    comparison = PairedComparison("a")
+    comparison.add("a", 0, log, random_scorer(log, 0))
+    comparison.add("b", 0, log, random_scorer(log, 1))
+    mask = np.arange(len(log.test)) % 3 == 0
+    gains = comparison.outcomes["b", 0].hits - comparison.outcomes["a", 0].hits
+    expected = estimate_mean(gains[mask], "users", clusters=log.test.user[mask])
+    found = comparison.difference("b", "a", {0: mask})
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.n == len(set(log.test.user[mask]))
+    named = {0: slices(log)["tail"]}
+    assert comparison.difference("b", "a", named) == comparison.difference("b", "a", "tail")
 
 
 def test_seeds_that_draw_their_own_shop_are_the_samples(data):

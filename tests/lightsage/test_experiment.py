@@ -16,19 +16,24 @@ from okml.lightsage.arms import (
     BY_FEATURES,
     CUTS,
     FEATURES,
+    HIDDEN,
+    NETWORK,
     OWN,
     TREATMENTS,
     TRUTH,
+    WITH_IDS,
     Arm,
     Job,
     all_jobs,
     baseline_arm,
+    baseline_jobs,
     graph_jobs,
     variant_arm,
 )
 from okml.lightsage.config import PROFILES
 from okml.lightsage.experiment import Experiment
 from okml.lightsage.experiments.graphs import GAINS, REACHING
+from okml.lightsage.graph import build_graph
 from okml.lightsage.graph.ablation import GRAPHS
 from okml.lightsage.network.encoder import VARIANTS
 from okml.lightsage.settings import BaselineName, TailSettings
@@ -92,9 +97,84 @@ def test_rivals_of_a_graph_have_as_many_edges(experiment):
     assert size("weak") > size("strong") + 1
     for name in CUTS:
         assert size("strong") - 1 <= size(name) <= size("strong"), name
+    assert size("strong + shuffled search") == size("strong + search")
     assert size("full") - 1 <= size("full, cosine for swing") <= size("full")
     assert size("full, swing of all clicks") <= size("full")
     assert size("full, swing of all clicks") <= size("full, all swing of all clicks")
+
+
+def test_a_gain_is_measured_beside_the_edges_that_differ(experiment):
+    study, found = experiment.study, experiment.graphs
+    data, jobs = study.data(experiment.profile.data, 0), dict(graph_jobs(experiment.profile))
+    for gain in GAINS:
+        name = f"{gain.metric}_beside_other_edges"
+        assert gain.few or name not in found.metrics
+        if not gain.few:
+            continue
+        rows = [
+            {i: set(row) for i, row in graph.group_by("item").agg("neighbor").iter_rows()}
+            for graph in (study.graph(data, graph, 0).edges for graph in gain.graphs)
+        ]
+        changed = {i for i in range(data.items) if rows[0].get(i) != rows[1].get(i)}
+        ends = zip(data.test.item, data.test.target, strict=True)
+        beside = np.array([bool(changed & {*pair}) for pair in ends])
+        assert found.values(f"{gain.metric}_share_beside_other_edges") == [beside.mean()]
+        assert (name in found.metrics) == beside.any()
+        if not beside.any():
+            continue
+        one, other = (study.outcome(jobs[graph]).hits[beside] for graph in gain.graphs)
+        assert found.values(name) == pytest.approx([(one - other).mean()])
+
+
+def test_shuffled_edges_that_are_true_are_counted(experiment):
+    study = experiment.study
+    data = study.data(experiment.profile.data, 0)
+    true, shuffled = (
+        {
+            tuple(row)
+            for row in study.graph(data, name, 0)
+            .edges.filter(part="search")
+            .select("item", "neighbor")
+            .iter_rows()
+        }
+        for name in ("strong + search", "strong + shuffled search")
+    )
+    share = len(true & shuffled) / len(true)
+    assert experiment.graphs.values("true_edges_among_shuffled") == pytest.approx([share])
+
+
+def test_arms_on_other_graphs_learn_from_the_same_pairs(experiment):
+    study = experiment.study
+    data = study.data(experiment.profile.data, 0)
+    main = build_graph(data.shop.train, data.items, data.settings.graph)
+    for name in GRAPHS:
+        nodes = study._nodes(data, Arm(graph=name), 0)
+        drawn = np.column_stack([nodes.positives.item, nodes.positives.neighbor])
+        assert (drawn == main.directed.select("item", "neighbor").to_numpy()).all(), name
+        read = study.graph(data, name, 0).edges.select("item", "neighbor")
+        assert nodes.adjacency.degrees.sum() == read.height, name
+
+
+def test_new_items_are_held_out_of_the_training(tmp_path):
+    study = Study(long_tailed(), tmp_path)
+    data = study.data(study.profile.data, 0)
+    opened = data.shop.train.filter(pl.col("action").is_in(["view", "click"]))["item"].unique()
+    new = set(range(data.items)) - set(opened)
+    assert new
+    alone = study._nodes(data, Arm(), 0)
+    assert set(alone.candidates) == set(opened)
+    for kind in ("similar", "random"):
+        pooled, groups = study._nodes(data, Arm(pooled=kind), 0), study.groups(data, 0, kind)
+        members = {g: np.flatnonzero(groups.group == g) for g in range(groups.count)}
+        known = {g: [i for i in items if i not in new] for g, items in members.items()}
+        ungrouped = {i for i in opened if groups.group[i] < 0}
+        assert set(pooled.candidates) == ungrouped | {data.items + g for g in known if known[g]}
+        for g, items in known.items():
+            mean = (
+                data.shop.features[items].mean(0) if items else np.zeros(pooled.features.shape[1])
+            )
+            found = pooled.features[data.items + g].numpy()
+            np.testing.assert_allclose(found, mean, rtol=1e-4, atol=1e-5)
 
 
 def test_intervals_hold_their_means(experiment):
@@ -114,6 +194,25 @@ def test_the_tail_has_every_row_and_own_vectors_are_the_reference(experiment):
     buckets = experiment.tail.frames["buckets"].filter(arm=OWN.name)
     data = experiment.study.data(experiment.profile.data, 0)
     assert buckets["pairs"].sum() == len(data.test)
+
+
+def test_hidden_neighborhoods_and_popularity_have_their_own_gains(experiment):
+    seeds = experiment.tail.frames["seeds"]
+    hits = {row["arm"]: row for row in seeds.to_dicts()}
+    columns = {"hr10": "hr@10", "tail_target": "tail target", "cold_hr10": "cold"}
+    for name, column in columns.items():
+        gain = hits[HIDDEN.name][column] - hits[OWN.name][column]
+        found = experiment.tail.values(f"hidden_neighborhoods_{name}_gain")
+        assert found == pytest.approx([gain])
+    hits = {row["arm"]: row for row in experiment.baselines.frames["seeds"].to_dicts()}
+    for suffix, column in (
+        ("", "hr@10"),
+        ("_on_tail", "tail"),
+        ("_on_tail_targets", "tail target"),
+    ):
+        gain = hits["popularity"][column] - hits[NETWORK][column]
+        found = experiment.baselines.values(f"main_popularity_hr10_gain_over_network{suffix}")
+        assert found == pytest.approx([gain])
 
 
 def test_the_exact_index_loses_nothing(experiment):
@@ -201,9 +300,9 @@ def test_lightgcn_learns_from_users_or_from_the_item_graph_as_its_name_says(tmp_
     shop = opened.data(opened.profile.data, 0)
     taken = {}
 
-    def lightgcn(graph, settings, folder, **how):
+    def lightgcn(graph, settings, width, folder, **how):
         taken[folder.parent.name] = graph
-        return torch.ones(shop.items, settings.width), None
+        return torch.ones(shop.items, width), None
 
     with mock.patch.object(study, "lightgcn", lightgcn):
         for name in ("lightgcn users", "lightgcn items"):
@@ -226,7 +325,7 @@ def test_item2vec_reads_what_was_meant_in_a_session_and_lightgcn_what_a_person_m
 
     def item2vec(pairs, items, settings, *how):
         read["session"] = pairs
-        return np.ones((items, settings.width), np.float32), None
+        return np.ones((items, 8), np.float32), None
 
     def of_users(pairs, items):
         read["user"] = pairs
@@ -275,6 +374,15 @@ def test_jobs_are_each_listed_once_and_all_that_the_run_trains(experiment):
     assert len(vectors) == sum(job.arm == "item2vec" for job in jobs)
     assert all((path / "validation.parquet").exists() for path in vectors)
     assert len(folders | vectors) == len(jobs)
+
+
+def test_item_vectors_are_learned_where_the_data_ask_for_them():
+    profile = PROFILES["cpu"]
+    data = profile.real[-1]
+    assert not data.item_vectors
+    assert WITH_IDS not in dict(baseline_jobs(profile, data))
+    assert WITH_IDS in dict(baseline_jobs(profile))
+    assert changed(data, item_vectors=True).key == data.key  # the trainings of others stay
 
 
 def test_an_arm_of_several_tables_is_ranked_once(experiment):

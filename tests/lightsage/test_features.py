@@ -3,7 +3,6 @@ import pytest
 import torch
 
 from okml.errors import ParameterError
-from okml.lightsage import features as module
 from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.features import diffused, hop_features
 from tests.lightsage.toys import features, graph, random_edges
@@ -12,16 +11,6 @@ from tests.lightsage.toys import features, graph, random_edges
 def test_means_over_neighbors_are_the_matrix_product():
     a, x = graph(), features()
     assert np.allclose(hop_features(x, a).neighborhood, a.csr.toarray() @ x.numpy(), atol=1e-5)
-
-
-def test_blocks_of_half_precision_features_give_the_same(monkeypatch):
-    monkeypatch.setattr(module, "BLOCK_BYTES", 1000)  # several blocks
-    a, x = graph(), features().half()
-    hops = hop_features(x, a)
-    assert hops.neighborhood.dtype == torch.float16
-    own, mean = hops.rows(torch.arange(40))
-    assert (own == x.float()).all()
-    assert np.allclose(mean, a.csr.toarray() @ x.float().numpy(), atol=2e-3)
 
 
 def test_sign_reads_the_powers_of_the_graph():

@@ -77,15 +77,12 @@ def test_with_equal_weights_the_layer_is_pygs_sage_conv():
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_every_variant_gives_one_vector_by_every_way(name, monkeypatch):
+def test_every_variant_gives_one_vector_by_every_way(name):
     torch.manual_seed(0)
     a, x = graph(), features()
     encoder = LightSAGE(VARIANTS[name], 6)
     whole = encoder.embed(x, a)
     assert np.allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-5)
-    monkeypatch.setattr("okml.lightsage.network.encoder.BLOCK_ROWS", 7)
-    assert np.allclose(encoder.embed(x, a), whole, atol=1e-6)
-    assert np.allclose(encoder.embed(x.half(), a), encoder.embed(x.half().float(), a), atol=1e-6)
     seeds = torch.tensor([3, 39, 7, 0])
     sampler = NeighborSampler(a, (40,) * encoder.settings.layers)
     sampled = sampler.sample(seeds, np.random.default_rng(0))
@@ -102,7 +99,7 @@ def test_every_variant_gives_one_vector_by_every_way(name, monkeypatch):
 def test_pinsage_layer_is_the_papers_formula():
     torch.manual_seed(0)
     a, x = graph(), features()
-    model = PinSage(PinSageSettings(layers=1, width=4), 6)
+    model = PinSage(PinSageSettings(layers=1), 6, width=4)
     layer = model.hops[0]
     passed = torch.relu(x @ layer.neighbor.weight.T + layer.neighbor.bias)
     mean = torch.from_numpy(a.csr.toarray()) @ passed

@@ -1,6 +1,6 @@
 import pytest
 
-from okml.lightsage.arms import all_jobs
+from okml.lightsage.arms import all_jobs, shops_of_coverage
 from okml.lightsage.config import PROFILES
 from okml.lightsage.datasets import synthetic_shop
 from okml.lightsage.planning import plan, size_of
@@ -62,3 +62,29 @@ def test_rates_that_are_tried_take_trainings_of_the_first_seed():
 def test_data_are_named_as_the_catalog_names_them():
     assert plan(PROFILES["gpu"]).data == ("coveo", "ml_100k", "ader_diginetica")
     assert plan(tiny()).data == ("ml_100k",)  # a shop that is drawn needs none
+
+
+def test_a_shop_beside_the_main_one_is_ranked_and_has_its_graphs():
+    """Two graphs of a shop, each with five seeds: 5,000 pairs and 8,000 items in three passes."""
+    profile = PROFILES["cpu"]
+    without = changed(profile, scarce_search=None)
+    what = ("ranking", "graphs", "features, graphs and vectors")
+    more = [
+        next(i.value for i in plan(profile).items if i.what == name)
+        - next(i.value for i in plan(without).items if i.what == name)
+        for name in what
+    ]
+    assert more[0] == pytest.approx(10 * 3 * 5_000 * 8_000 / 2e8 / 3600)
+    assert more[1] == pytest.approx(10 * size_of(profile.scarce_search).events / 150_000 / 3600)
+    assert more[2] == pytest.approx(8_000 * (8 * 32 + 41 * 15 * 2 + 4 * 4 * 64) / 2**30)
+
+
+def test_shops_on_which_coverage_alone_is_measured_have_their_graphs():
+    """Two graphs of each of three seeds, of a shop as large as the main one and of three times."""
+    profile = PROFILES["cpu"]
+    graphs = next(i for i in plan(profile).items if i.what == "graphs")
+    events = size_of(profile.data).events
+    assert "6 of synthetic, 6 of synthetic" in graphs.follows_from
+    longer = shops_of_coverage(profile)["swing_coverage_gain_of_a_longer_log"]
+    assert size_of(longer).events > 2.9 * events
+    assert shops_of_coverage(PROFILES["night"]) == {}

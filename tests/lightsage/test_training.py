@@ -54,19 +54,6 @@ def test_pairs_are_drawn_by_their_weight():
     assert np.abs(np.bincount(neighbor, minlength=40) / 1e5 - found.target_share).max() < 0.005
 
 
-@pytest.mark.parametrize("name", ["V0", "V2", "V3", "V4"])
-def test_an_encoder_is_evaluated_in_full_precision_amid_a_training_in_half(name):
-    torch.manual_seed(0)
-    encoder = LightSAGE(VARIANTS[name], features().shape[1])
-    expected = encoder.embed(features(), graph())
-    with torch.autocast("cpu", torch.bfloat16):
-        found = encoder.embed(features(), graph())
-        if not VARIANTS[name].sampled:
-            hops = hop_features(features(), graph())
-            torch.testing.assert_close(encoder.embed_hops(hops), expected, rtol=0, atol=1e-5)
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
-
-
 def test_a_graph_without_edges_teaches_nothing():
     with pytest.raises(DataError, match="nothing to learn"):
         Positives.of(edge_frame().clear(), 40)

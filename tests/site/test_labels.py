@@ -163,7 +163,8 @@ def test_what_recorded_trials_changed_is_translated(path):
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_the_history_of_a_control_is_translated(chapter):
     changes = [change for claim in load_claims(chapter) for change in claim.changes()]
-    values = [each for c in changes for each in (c.before, c.after) if each and " than " in each]
+    values = [each for was, after in changes for each in (was.before, after) if each]
+    values = [each for each in values if " than " in each]
     assert [value for value in values if " than " in labels.label_in(value, "ru")] == []
     assert [labels.label_in(value, "en") for value in values] == values
 

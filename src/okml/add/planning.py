@@ -71,7 +71,12 @@ def plan(profile: AddProfile) -> Plan:
         beside=outside,
         disk=[
             downloads(_entries(profile), "data and models on disk"),
-            _training_data(rows),
+            Item.product(
+                "captioned images to train published models",
+                examples=EXAMPLES,
+                bytes=full_scale.EXAMPLE_BYTES,
+                autoencoders=len({settings.student for settings in rows.values()}),
+            ),
             _checkpoints(jobs, rows),
         ],
         first=_to_do_first(profile),
@@ -241,12 +246,6 @@ def _entries(profile: AddProfile) -> list[str]:
     if any(settings.text == "sentences" for settings in profile.sets):
         found.append(SENTENCE_MODEL)
     return found + prerequisites.entries(profile.published.settings(), profile.published.released)
-
-
-def _training_data(rows: dict[str, FullScaleSettings]) -> Item:
-    families = len({settings.student for settings in rows.values()})
-    return Item.product("captioned images to train published models", examples=EXAMPLES,
-                        bytes=full_scale.EXAMPLE_BYTES, autoencoders=families)  # fmt: skip
 
 
 def _to_do_first(profile: AddProfile) -> list[Item]:

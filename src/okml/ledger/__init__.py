@@ -2,9 +2,9 @@
 
 from okml.ledger.claims import (
     Bar,
-    Change,
     Claim,
     Control,
+    Revision,
     Text,
     load_claims,
     parse_claims,
@@ -39,7 +39,6 @@ from okml.ledger.verdicts import LABELS, Outcome, Verdict, judge
 __all__ = [
     "LABELS",
     "Bar",
-    "Change",
     "Claim",
     "ClaimRow",
     "Control",
@@ -49,6 +48,7 @@ __all__ = [
     "Outcome",
     "Provenance",
     "RecordedTable",
+    "Revision",
     "Run",
     "RunRecord",
     "Text",

@@ -127,11 +127,8 @@ def disagreements(
 ) -> Iterator[str]:
     """Yield each part of a claim that differs from the record's without a dated revision.
 
-    Args:
-        claim: The current claim.
-        profile: The scale of the record.
-        stood: The claim as the record keeps it; None if the run did not know it.
-        date: The date on which the run started.
+    ``stood`` is the claim as the record of a run at ``profile``, which started at ``date``, keeps
+    it; None if the run did not know it.
     """
     if claim.set is not None and claim.set > date:
         yield f"a run after the bars were set on {claim.set}: that of {date} came first"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import resources
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import Field, field_validator, model_validator
@@ -133,17 +133,6 @@ class Revision(Frozen):
     why: Text
 
 
-class Change(NamedTuple):
-    """A revision with the value before and the value after it."""
-
-    date: datetime.date
-    what: Changed
-    profile: Scale
-    before: str | None
-    after: str | None
-    why: Text
-
-
 class Stood(Frozen):
     """The metric, bar, control and conditions of a claim at a run, as its record keeps them."""
 
@@ -213,31 +202,25 @@ class Claim(Frozen):
         """Return the kind of evidence at a profile; None if the claim does not state it."""
         return self.rests_on.get(profile, self.rests_on.get("any"))
 
-    def changes(self) -> list[Change]:
-        """Return the changes since the claim was set, in order."""
-        return [self._change(number) for number in range(len(self.revised))]
-
-    def _change(self, number: int) -> Change:
-        revision = self.revised[number]
-        later = (
-            other.before
-            for other in self.revised[number + 1 :]
-            if (other.what, other.profile) == (revision.what, revision.profile)
-        )
-        if revision.what == "metric":
-            now = self.metric
-        elif revision.what == "control":
-            now = str(self.control) if self.control else None
-        elif revision.what == "condition":
-            now = _written(self.conditions)
-        elif revision.profile == "any":
-            now = ", ".join(dict.fromkeys(self.expect.values()))
-        else:
-            now = self.bar(revision.profile)
-        return Change(
-            revision.date, revision.what, revision.profile, revision.before, next(later, now),
-            revision.why,
-        )  # fmt: skip
+    def changes(self) -> Iterator[tuple[Revision, str | None]]:
+        """Yield the changes since the claim was set, in order, with the value after each."""
+        for number, revision in enumerate(self.revised):
+            later = (
+                other.before
+                for other in self.revised[number + 1 :]
+                if (other.what, other.profile) == (revision.what, revision.profile)
+            )
+            if revision.what == "metric":
+                now = self.metric
+            elif revision.what == "control":
+                now = str(self.control) if self.control else None
+            elif revision.what == "condition":
+                now = _written(self.conditions)
+            elif revision.profile == "any":
+                now = ", ".join(dict.fromkeys(self.expect.values()))
+            else:
+                now = self.bar(revision.profile)
+            yield revision, next(later, now)
 
     def as_it_stands(self, profile: ProfileName) -> Stood:
         """Return the parts of the claim that the record of a run at ``profile`` keeps.
@@ -247,11 +230,10 @@ class Claim(Frozen):
         """
         if self.metric is None:
             raise ValueError(f"{self.id} is untestable")
-        control = str(self.control) if self.control else None
         return Stood(
             metric=self.metric,
             bar=self.bar(profile),
-            control=control,
+            control=str(self.control) if self.control else None,
             condition=_written(self.conditions_at(profile)),
         )
 

@@ -32,23 +32,15 @@ class SampleSize(NamedTuple):
 
 
 class OpenComparison(NamedTuple):
-    """A comparison that an interval leaves open.
+    """A comparison that an interval leaves open."""
 
-    Attributes:
-        number: What is compared: a metric, or its paired difference from the control.
-        against: What it is compared with: the claim's bar, or the control's margin.
-        clears: Whether its mean clears that.
-        end: The end of the interval that lies on the other side than the mean.
-        by: How far it lies there, in the unit of the number.
-        needed: About the least sample whose whole interval would lie on the side of the mean, if
-            mean and spread stayed the same.
-    """
-
-    number: Estimate
-    against: Against
-    clears: bool
-    end: End
-    by: float
+    number: Estimate  # a metric, or its paired difference from the control
+    against: Against  # what it is compared with: the claim's bar, or the control's margin
+    clears: bool  # whether its mean clears that
+    end: End  # the end of the interval that lies on the other side than the mean
+    by: float  # how far it lies there, in the unit of the number
+    # About the least sample whose whole interval would lie on the side of the mean, if mean and
+    # spread stayed the same.
     needed: SampleSize
 
 
@@ -67,25 +59,22 @@ def open_comparisons(claim: Claim, record: RunRecord) -> list[OpenComparison]:
     if claim.control is not None:
         compared.append(("control", claim.control.bar, verdict.difference))
     found = []
-    for against, bar, number in compared:
-        if bar is None or number is None or number.interval is None:
+    for against, written, number in compared:
+        if written is None or number is None or number.interval is None:
             return []
-        if not Bar.parse(bar).allows_all(number.interval):
-            found.append(_compare(number, against, Bar.parse(bar)))
-    return [each for each in found if each is not None]
-
-
-def _compare(number: Estimate, against: Against, bar: Bar) -> OpenComparison | None:
-    assert number.interval is not None
-    low, high = number.interval
-    mean, half = number.mean, (high - low) / 2
-    edge = min((bar.low, bar.high), key=lambda each: abs(each - mean))
-    apart = abs(edge - mean)
-    needed = _needed(number, half, apart)
-    if needed is None or not math.isclose(high - mean, half, rel_tol=1e-6):
-        return None
-    end: End = "lower" if edge < mean else "upper"
-    return OpenComparison(number, against, bar.allows(mean), end, half - apart, needed)
+        bar, (low, high) = Bar.parse(written), number.interval
+        if bar.allows_all((low, high)):
+            continue
+        mean, half = number.mean, (high - low) / 2
+        edge = min((bar.low, bar.high), key=lambda each: abs(each - mean))
+        apart = abs(edge - mean)
+        needed = _needed(number, half, apart)
+        if needed is not None and math.isclose(high - mean, half, rel_tol=1e-6):
+            end: End = "lower" if edge < mean else "upper"
+            found.append(
+                OpenComparison(number, against, bar.allows(mean), end, half - apart, needed)
+            )
+    return found
 
 
 def _needed(number: Estimate, half: float, wanted: float) -> SampleSize | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from okml.ledger.claims import Basis, Change, Condition, PaperValue, Scale, Text
+from okml.ledger.claims import Basis, Condition, PaperValue, Scale, Text
 from okml.ledger.estimates import Estimate
 from okml.ledger.records import RunRecord, load_record
 from okml.ledger.report import RECORDED, ClaimRow, chapter_rows, format_estimate
@@ -98,6 +98,19 @@ def export_ledger(chapters: list[str]) -> Ledger:
 def _claim(row: ClaimRow, records: dict[ProfileName, RunRecord]) -> LedgerClaim:
     claim, best = row.claim, row.best_of(RECORDED)
     decided = best.profile if best.measured is not None else None
+    results = {}
+    for name, record in records.items():
+        verdict = row.verdicts[name]
+        if verdict.measured is not None:
+            results[name] = ScaleResult(
+                outcome=verdict.outcome,
+                bar=claim.bar(name),
+                measured=Measured.of(verdict.measured),
+                difference=Measured.of(verdict.difference),
+                commit=record.provenance.commit.sha,
+                started=datetime.datetime.fromisoformat(record.provenance.started),
+                record_sha256=record.sha256,
+            )
     return LedgerClaim(
         id=claim.id,
         page=f"{claim_page(claim.id)}.html",
@@ -110,39 +123,21 @@ def _claim(row: ClaimRow, records: dict[ProfileName, RunRecord]) -> LedgerClaim:
         rests_on=dict(claim.rests_on),
         outcome=best.outcome,
         scale=decided,
-        results={
-            name: _result(row, name, record)
-            for name, record in records.items()
-            if row.verdicts[name].measured is not None
-        },
+        results=results,
         set_on=claim.set,
-        revised=[_change(change) for change in claim.changes()],
+        revised=[
+            {
+                "date": revision.date.isoformat(),
+                "what": revision.what,
+                "profile": revision.profile,
+                "from": revision.before,
+                "to": after,
+                "why": revision.why.en,
+            }
+            for revision, after in claim.changes()
+        ],
         cite=citation(row, records.get(decided) if decided else None).en,
     )
-
-
-def _result(row: ClaimRow, name: ProfileName, record: RunRecord) -> ScaleResult:
-    verdict = row.verdicts[name]
-    return ScaleResult(
-        outcome=verdict.outcome,
-        bar=row.claim.bar(name),
-        measured=Measured.of(verdict.measured),
-        difference=Measured.of(verdict.difference),
-        commit=record.provenance.commit.sha,
-        started=datetime.datetime.fromisoformat(record.provenance.started),
-        record_sha256=record.sha256,
-    )
-
-
-def _change(change: Change) -> dict[str, Any]:
-    return {
-        "date": change.date.isoformat(),
-        "what": change.what,
-        "profile": change.profile,
-        "from": change.before,
-        "to": change.after,
-        "why": change.why.en,
-    }
 
 
 def citation(row: ClaimRow, record: RunRecord | None) -> Text:

@@ -73,13 +73,8 @@ def estimate_difference(
     """Return the mean of a paired difference with its interval.
 
     Both are measured on the same rows, so that the rows' common difficulty cancels. Seeds that
-    only one of them has are left out; values without seeds are paired with every seed.
-
-    Args:
-        values: The rows' values by seed; see :func:`estimate_mean`.
-        control: The values to subtract, in the same form.
-        over: The name of the sampled units.
-        clusters: The label of each row's sampled unit, ``[r]``.
+    only one of them has are left out; values without seeds are paired with every seed. The
+    arguments have the form of those of :func:`estimate_mean`.
     """
     tables = _by_seed(_difference(values, control))
     ones = {seed: np.ones(len(rows)) for seed, rows in tables.items()}
@@ -95,11 +90,7 @@ def estimate_ratio(
 ) -> Estimate:
     """Return a ratio of sums over rows with its interval, by linearization (the delta method).
 
-    Args:
-        numerator: The rows' numerators by seed; see :func:`estimate_mean`.
-        denominator: The rows' denominators in the same form, with the same seeds.
-        over: The name of the sampled units.
-        clusters: The label of each row's sampled unit, ``[r]``.
+    The arguments have the form of those of :func:`estimate_mean`; both sides have the same seeds.
 
     Raises:
         ParameterError: If rows or seeds do not match, or a denominator is zero.
@@ -198,12 +189,8 @@ def estimate_over_seeds(values: Mapping[int, float], *, n: int = 0, over: str = 
     """Return a mean over seeds with Student's t interval, where each seed is one whole sample.
 
     It is for seeds that each draw units of their own (a world, its visitors), and for a number
-    that only the seed changes. Units that seeds share need the other functions.
-
-    Args:
-        values: The value of each seed.
-        n: The number of units of all seeds together, for display.
-        over: The name of the units.
+    that only the seed changes. Units that seeds share need the other functions. The number ``n`` of
+    units of all seeds together, and their name, are for display.
     """
     points, half = np.array(list(values.values()), dtype=np.float64), None
     if len(points) > 1:
@@ -217,12 +204,7 @@ def estimate_positive_over_seeds(
     """Return a mean over seeds of a positive quantity that differs by factors between them.
 
     The interval is Student's of the mean logarithm, that is, of the geometric mean, so that it
-    holds no value below zero.
-
-    Args:
-        values: The value of each seed; see :func:`estimate_over_seeds`.
-        n: The number of units of all seeds together, for display.
-        over: The name of the units.
+    holds no value below zero. The arguments are those of :func:`estimate_over_seeds`.
 
     Raises:
         ParameterError: If a value is zero or negative.
@@ -262,15 +244,10 @@ def _ratio(
 
 
 def linearized(above: Floats, below: Floats) -> tuple[Floats, Floats]:
-    """Return ratios of sums over units, and their linearization in the units.
+    """Return ratios of sums over units, ``[..., S, n]``, and their linearization in the units.
 
-    Args:
-        above: Numerators, ``[..., S, n]``.
-        below: Denominators, ``[..., S, n]``.
-
-    Returns:
-        The ratio of each seed, ``[..., S]``, and the ratio plus each unit's influence on it,
-        ``[..., S, n]``.
+    There is the ratio of each seed, ``[..., S]``, and the ratio plus each unit's influence on it,
+    ``[..., S, n]``.
     """
     points = above.mean(-1) / below.mean(-1)
     influence = (above - points[..., None] * below) / below.mean(-1)[..., None]
@@ -280,9 +257,8 @@ def linearized(above: Floats, below: Floats) -> tuple[Floats, Floats]:
 def half_width(points: Floats, table: Floats) -> Floats:
     """Return half the width of the interval of a mean over seeds, ``[...]``.
 
-    Args:
-        points: The value of each seed, ``[..., S]``.
-        table: The table of seeds and units, ``[..., S, n]``; see the module's docstring.
+    The table of seeds and units, ``[..., S, n]``, has a point for each seed, ``[..., S]``; see the
+    module's docstring.
     """
     seeds, n = table.shape[-2:]
     of_units = table.mean(-2)

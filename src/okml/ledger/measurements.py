@@ -11,27 +11,19 @@ from okml.ledger.estimates import Estimate, bare, exact
 
 @dataclass
 class Measurements:
-    """Estimates by name, and paired differences by metric and control.
-
-    Attributes:
-        metrics: The estimates by metric name.
-        differences: The metric less its control, by the name of the metric, then of the control.
-        started: The start of the earliest run with a part in it, ISO 8601 in UTC; empty if unset.
-        claims: The claims about these metrics at that time, by id.
-    """
+    """Estimates by name, and paired differences by metric and control."""
 
     metrics: dict[str, Estimate] = field(default_factory=dict)
+    # The metric less its control, by the name of the metric, then of the control.
     differences: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    # The start of the earliest run with a part in it, ISO 8601 in UTC; empty if unset.
     started: str = ""
-    claims: dict[str, Stood] = field(default_factory=dict)
+    claims: dict[str, Stood] = field(default_factory=dict)  # claims about them at that time, by id
 
     def measure(self, name: str, estimate: Estimate, unit: str = "") -> None:
-        """Keep a metric that may decide a claim.
+        """Keep a metric that may decide a claim, under the name that claims use.
 
-        Args:
-            name: The name that claims use.
-            estimate: An estimate of :mod:`okml.ledger.intervals`, or an exact value.
-            unit: The unit shown beside the number.
+        The estimate is one of :mod:`okml.ledger.intervals`, or an exact value.
 
         Raises:
             RecordError: If the name is taken.
@@ -41,12 +33,7 @@ class Measurements:
         self.metrics[name] = estimate.model_copy(update={"unit": unit or estimate.unit})
 
     def compare(self, name: str, control: str, difference: Estimate) -> None:
-        """Keep the paired difference of a metric and its control.
-
-        Args:
-            name: The metric's name.
-            control: The name of the control metric, as in the claim.
-            difference: The metric less the control, on the same units and seeds.
+        """Keep a metric less its control, on the same units and seeds, under their names.
 
         Raises:
             RecordError: If the two were compared before.
@@ -66,12 +53,8 @@ class Measurements:
     ) -> None:
         """Keep a bare number, which decides no claim unless it is exact.
 
-        Args:
-            name: The name that tables and pages use.
-            value: The number; NaN is kept as undefined.
-            seed: The seed behind it; None if it does not depend on the seed.
-            unit: The unit shown beside the number.
-            exact: Whether it is arithmetic, without sampling error.
+        NaN is kept as undefined. An exact number is arithmetic, without sampling error. Without a
+        seed a number does not depend on it.
 
         Raises:
             RecordError: If the same number was kept before.

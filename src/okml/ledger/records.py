@@ -146,10 +146,8 @@ def run_dir(chapter: str, profile: ProfileName) -> Path:
 def folder_of(profile: Profile, stated: Profile) -> Path:
     """Return the default working folder of a run with these settings.
 
-    Args:
-        profile: The settings of the run.
-        stated: The profile's settings without overrides. Other settings get a folder of their
-            own, so that a trial never passes for the stated run.
+    Settings other than the profile's stated ones, which have no overrides, get a folder of their
+    own, so that a trial never passes for the stated run.
     """
     folder = run_dir(profile.chapter, profile.name)
     if profile.fingerprint() == stated.fingerprint():
@@ -178,16 +176,9 @@ def load_record(chapter: str, profile: ProfileName) -> RunRecord | None:
 def save_record(record: RunRecord, profile: Profile, run_dir: Path) -> Path:
     """Write a record into the run's folder, and into ``results/`` where it belongs there.
 
-    ``results/`` takes the runs the site shows: all but ``smoke``, with their stated settings.
-    The record of a run with overrides is only in the run's folder.
-
-    Args:
-        record: The finished record.
-        profile: The stated settings of the profile, without overrides.
-        run_dir: The working folder of the run.
-
-    Returns:
-        The path of the written record, under ``results/`` if it belongs there.
+    ``results/`` takes the runs the site shows: all but ``smoke``, with the stated settings, those
+    of ``profile``. The record of a run with overrides is only in the run's folder. Return the path
+    of the written record, under ``results/`` if it belongs there.
     """
     path = run_dir / IN_FOLDER
     record.write(path)
@@ -205,8 +196,8 @@ class Run(Measurements):
         self.profile = profile
         self.device = device
         self._tables: dict[str, RecordedTable] = {}
-        self._notes: list[str] = []
-        self._data: dict[str, DataUsed] = {}
+        self.notes: list[str] = []  # what a reader of the numbers should know
+        self.data: dict[str, DataUsed] = {}  # the files that the run read
         self._adopted: dict[str, tuple[str, ...]] = {}
         self._kept_peak_gib = 0.0
         self.started = now()
@@ -219,23 +210,19 @@ class Run(Measurements):
         self._commit = commit()
         self._code = code_key_of(profile.chapter)  # files may change during a run
 
-    def table(self, name: str, columns: Mapping[str, Iterable[Any]], caption: str = "") -> None:
+    def table(self, name: str, columns: Mapping[str, Iterable[Any]]) -> None:
         """Keep the rows behind a figure, column by column; floats to 5 significant digits."""
         kept = {column: [_short(item) for item in items] for column, items in columns.items()}
         if len({len(items) for items in kept.values()}) > 1:
             raise RecordError(f"The columns of table {name!r} have different lengths.")
-        self._tables[name] = RecordedTable(columns=kept, caption=caption)
-
-    def used(self, files: Mapping[str, DataUsed]) -> None:
-        """Record files the run read."""
-        self._data.update(files)
+        self._tables[name] = RecordedTable(columns=kept)
 
     def adopted(self, differences: Mapping[str, tuple[str, ...]]) -> None:
         """Record the results adopted from other code, and the functions in which it differs."""
         self._adopted = dict(differences)
         if differences:
             names = dict.fromkeys(name for each in differences.values() for name in each)
-            self.note(
+            self.notes.append(
                 f"{len(differences)} results are adopted from runs of other code, which differs in "
                 f"{', '.join(names)}."
             )
@@ -245,10 +232,6 @@ class Run(Measurements):
         path = run_dir / IN_FOLDER
         if path.exists() and (earlier := read_record(path)).chapter == self.profile.chapter:
             self._kept_peak_gib = earlier.provenance.peak_memory_gib
-
-    def note(self, text: str) -> None:
-        """Record something a reader of the numbers should know."""
-        self._notes.append(text)
 
     def record(self, seconds: float) -> RunRecord:
         """Return the finished record of a run that took ``seconds`` of computing in total."""
@@ -263,7 +246,7 @@ class Run(Measurements):
             differences=dict(sorted(self.differences.items())),
             claims=self.claims,
             tables=self._tables,
-            notes=tuple(self._notes),
+            notes=tuple(self.notes),
             provenance=Provenance(
                 started=self.started,
                 seconds=round(seconds, 1),
@@ -272,7 +255,7 @@ class Run(Measurements):
                 environment=environment(),
                 peak_memory_gib=max(round(peak_memory_gib(), 2), self._kept_peak_gib),
                 device=self.device,
-                data=dict(sorted(self._data.items())),
+                data=dict(sorted(self.data.items())),
                 adopted=self._adopted,
             ),
         )

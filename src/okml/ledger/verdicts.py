@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from okml.ledger.claims import Bar, Basis, Claim, Condition, Control, Text
+from okml.ledger.claims import Bar, Basis, Claim, Condition, Text
 from okml.ledger.estimates import Estimate
 from okml.ledger.records import RunRecord
 from okml.profile import ProfileName
@@ -101,11 +102,16 @@ def judge(claim: Claim, record: RunRecord | None) -> Verdict:
         profile = record.profile if record else None
         return Verdict(claim=claim.id, profile=profile, outcome=Outcome.NOT_RUN, reason=claim.needs)
     control = record.metrics.get(claim.control.metric) if claim.control else None
-    difference = _difference(claim, record, measured, control)
-    against_bar, against_control = _against_bar(claim, record.profile, measured), None
+    difference, bar = _difference(claim, record, measured, control), claim.bar(record.profile)
+    tests = [_Test(None, NO_BAR)]
+    if bar is not None:
+        bare = UNDEFINED if measured.undefined else BARE
+        tests = [_compare(bar, measured, bare, MISSES_THE_BAR, AT_THE_BAR)]
     if claim.control is not None:
-        against_control = _against_control(claim.control, difference)
-    outcome, reason = _decide(claim, record.profile, against_bar, against_control)
+        tests.append(
+            _compare(claim.control.bar, difference, UNPAIRED, CONTROL_AS_GOOD, AT_THE_CONTROL)
+        )
+    outcome, reason = _decide(claim, record.profile, tests)
     conditions = claim.conditions_at(record.profile)
     if reasons := [why for condition in conditions if (why := unmet(condition, record))]:
         outcome, reason = Outcome.UNDECIDED, reasons[0]
@@ -117,7 +123,7 @@ def judge(claim: Claim, record: RunRecord | None) -> Verdict:
         measured=measured,
         control=control,
         difference=difference,
-        control_beaten=against_control.holds if against_control else None,
+        control_beaten=tests[-1].holds if claim.control else None,
         reason=reason,
     )
 
@@ -137,26 +143,16 @@ def unmet(condition: Condition, record: RunRecord) -> Text | None:
     return None if Bar.parse(condition.bar).allows_all(measured.interval) else condition.text
 
 
-def _against_bar(claim: Claim, profile: ProfileName, measured: Estimate) -> _Test:
-    bar = claim.bar(profile)
-    if bar is None:
-        return _Test(None, NO_BAR)
-    if measured.interval is None:
-        return _Test(None, UNDEFINED if measured.undefined else BARE)
-    return _compare(Bar.parse(bar), measured.interval, MISSES_THE_BAR, AT_THE_BAR)
-
-
-def _against_control(control: Control, difference: Estimate | None) -> _Test:
-    interval = difference.interval if difference else None
-    if interval is None:
-        return _Test(None, UNPAIRED)
-    return _compare(Bar.parse(control.bar), interval, CONTROL_AS_GOOD, AT_THE_CONTROL)
-
-
-def _compare(bar: Bar, interval: tuple[float, float], beyond: Text, inside: Text) -> _Test:
-    if bar.allows_all(interval):
+def _compare(
+    written: str, number: Estimate | None, bare: Text, beyond: Text, inside: Text
+) -> _Test:
+    """Compare a number with a bar; ``bare`` says why one without an interval decides nothing."""
+    if number is None or number.interval is None:
+        return _Test(None, bare)
+    bar = Bar.parse(written)
+    if bar.allows_all(number.interval):
         return _Test(True, None)
-    return _Test(False, beyond) if bar.allows_none(interval) else _Test(None, inside)
+    return _Test(False, beyond) if bar.allows_none(number.interval) else _Test(None, inside)
 
 
 def _difference(
@@ -172,24 +168,17 @@ def _difference(
 
 
 def _decide(
-    claim: Claim, profile: ProfileName, *tests: _Test | None
+    claim: Claim, profile: ProfileName, tests: Sequence[_Test]
 ) -> tuple[Outcome, Text | None]:
-    made = [test for test in tests if test is not None]
     for holds, outcome in ((False, Outcome.NOT_REPRODUCED), (None, Outcome.UNDECIDED)):
-        for test in made:
+        for test in tests:
             if test.holds is holds:
-                return outcome, _with_cause(test.why, claim.cause.get(profile))
-    return _held(profile, claim.basis(profile)), None
-
-
-def _with_cause(why: Text | None, cause: Text | None) -> Text | None:
-    if why is None or cause is None:
-        return why or cause
-    return Text(en=f"{why.en} {cause.en}", ru=f"{why.ru} {cause.ru}")
-
-
-def _held(profile: ProfileName, basis: Basis | None) -> Outcome:
+                why, cause = test.why, claim.cause.get(profile)
+                if why is not None and cause is not None:
+                    why = Text(en=f"{why.en} {cause.en}", ru=f"{why.ru} {cause.ru}")
+                return outcome, why or cause
+    basis = claim.basis(profile)
     if basis == "simulator":
-        return Outcome.IN_SIMULATOR
+        return Outcome.IN_SIMULATOR, None
     at_scale = profile == "gpu" and basis in ("real", "arithmetic")
-    return Outcome.REPRODUCED if at_scale else Outcome.DIRECTION_HOLDS
+    return Outcome.REPRODUCED if at_scale else Outcome.DIRECTION_HOLDS, None

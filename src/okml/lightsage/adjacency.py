@@ -51,7 +51,8 @@ class Adjacency:
             weight: The weight of the edge, ``[E]``.
 
         Raises:
-            ParameterError: If a weight is not positive or a number is not that of a node.
+            ParameterError: If a weight is not positive, a number is not that of a node, or there
+                are more entries than 32-bit offsets can number.
         """
         if len(weight) and not (np.isfinite(weight).all() and weight.min() > 0):
             raise ParameterError("Edges need positive, finite weights.")
@@ -61,17 +62,8 @@ class Adjacency:
         ):
             raise ParameterError(f"An edge leads to a node outside 0 to {nodes - 1}.")
         kept = source != target
-        shape = (nodes, nodes)
         edges = (weight[kept], (source[kept], target[kept]))
-        return cls.from_csr(sp.coo_array(edges, shape=shape).tocsr())
-
-    @classmethod
-    def from_csr(cls, matrix: sp.csr_array) -> Adjacency:
-        """Normalize the rows of a matrix of positive weights.
-
-        Raises:
-            ParameterError: If the matrix has more entries than 32-bit offsets can number.
-        """
+        matrix = sp.coo_array(edges, shape=(nodes, nodes)).tocsr()
         matrix.sum_duplicates()
         if matrix.nnz >= 2**31:
             raise ParameterError(
@@ -83,7 +75,7 @@ class Adjacency:
         return cls(
             torch.from_numpy(matrix.indptr.astype(np.int32)),
             torch.from_numpy(matrix.indices.astype(np.int32)),
-            torch.from_numpy(weights.astype(np.float32, copy=False)),
+            torch.from_numpy(weights.astype(np.float32)),
         )
 
     def __len__(self) -> int:
@@ -145,33 +137,15 @@ class Adjacency:
         place = low.clamp(max=len(self.neighbors) - 1)
         return self.weights[place] * ((low < end) & (self.neighbors[place] == columns))
 
-    def means(self, table: Tensor, rows: slice) -> Tensor:
-        """Return some rows of ``A @ table``: weighted means of neighbors, float32 ``[r, F]``.
+    def means(self, table: Tensor) -> Tensor:
+        """Return ``A @ table``, the weighted means of neighbors' vectors, ``[N, F]``.
 
         Args:
-            table: Vectors of all nodes, ``[N, F]``. If the table is on another device, or has
-                another type, only the vectors that these rows read are copied.
-            rows: Consecutive rows, as a slice with both ends stated.
+            table: Vectors of all nodes, float32 ``[N, F]``, on the device of the matrix.
         """
-        starts = self.starts[rows.start : rows.stop + 1]
-        first, last = int(starts[0]), int(starts[-1])
-        columns, weights = self.neighbors[first:last], self.weights[first:last]
-        if table.device != self.device or table.dtype != torch.float32:
-            read, columns = torch.unique(columns, return_inverse=True)
-            table, columns = read_rows(table, read, self.device), columns.int()
         # Its memory is that of the result; a gather would hold a vector for each entry.
         means: Tensor = functional.embedding_bag(
-            columns, table, starts - first, mode="sum", per_sample_weights=weights,
+            self.neighbors, table, self.starts, mode="sum", per_sample_weights=self.weights,
             include_last_offset=True,
         )  # fmt: skip
         return means
-
-
-def read_rows(table: Tensor, ids: Tensor, device: torch.device) -> Tensor:
-    """Return rows of a table of any type on any device, float32 ``[b, F]`` on ``device``."""
-    return table[ids.to(table.device)].to(device, torch.float32)
-
-
-def row_blocks(count: int, height: int) -> list[slice]:
-    """Return consecutive slices of at most ``height`` rows that cover ``count`` rows."""
-    return [slice(start, min(start + height, count)) for start in range(0, count, height)]

@@ -6,7 +6,6 @@ The steps, the training ahead and the plan read these lists.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -31,6 +30,8 @@ SCARCE: tuple[GraphName, ...] = ("strong + search", "full")
 # Cuts of consecutive clicks to as many edges as the graph of strong actions has.
 CUTS: tuple[GraphName, ...] = ("weak, as few edges", "weak, few of each item")
 IN_VIEW: tuple[GraphName, ...] = ("weak", *CUTS, "strong")
+LONGER = 3  # sessions of a longer log, in multiples
+COVERAGE_SEEDS = 3  # seeds of the shops on which coverage alone is measured
 TRAINED = ("item2vec", "lightgcn users", "lightgcn items", "pinsage")
 # GraphSAGE with its own loss: walk pairs, popularity negatives, logistic. Negatives have the weight
 # of the pair: with the paper's Q = 20, the unit vectors spread until no two are close, and the
@@ -43,7 +44,7 @@ class Arm(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    graph: GraphName = "full"
+    graph: GraphName = "full"  # whose neighbors an item reads; the pairs are the main graph's
     encoder: EncoderSettings = EncoderSettings()
     loss: LossSettings = LossSettings()
     negatives: NegativeSettings = NegativeSettings()
@@ -121,6 +122,7 @@ JOINED_SERVED = TailTreatment("trained alone, new items join groups", "no", "iso
 RANDOM = TailTreatment(
     "trained pooled at random in a type, similar groups served", "random", "isolated"
 )
+HIDDEN = TailTreatment("trained with hidden neighborhoods, own vectors", "no", "own", hidden=True)
 TREATMENTS = (
     OWN,
     TailTreatment("trained pooled, own vectors", "similar", "own"),
@@ -133,7 +135,7 @@ TREATMENTS = (
     KEY_SERVED,
     LARGE_SERVED,
     JOINED_SERVED,
-    TailTreatment("trained with hidden neighborhoods, own vectors", "no", "own", hidden=True),
+    HIDDEN,
 )
 FEW_TREATMENTS = (
     OWN, DIGEST, SERVED, RANDOM, RANDOM_SERVED, KEY_SERVED, LARGE_SERVED, JOINED_SERVED,
@@ -143,7 +145,10 @@ Rows = list[tuple[str, Job]]  # the name of a row of a table, and its job
 
 
 def graph_jobs(profile: LightsageProfile) -> Rows:
-    """Return LightSAGE on every graph of the ablation, and the two ends of the scale."""
+    """Return LightSAGE on every graph of the ablation, and the two ends of the scale.
+
+    Arms differ by the graph whose neighbors an item reads. Their pairs are those of the main graph.
+    """
     rows = _on_graphs(profile, profile.data, profile.graphs)
     for seed in profile.seeds:
         rows.append((FEATURES, Job(profile.data, seed, "features")))
@@ -157,9 +162,27 @@ def scarce_search_jobs(profile: LightsageProfile) -> Rows:
     return _on_graphs(profile, profile.scarce_search, SCARCE)
 
 
+def shops_of_coverage(profile: LightsageProfile) -> dict[str, TaskSettings]:
+    """Return shops where Swing may reach more items, by the name of their metric.
+
+    In one of them a pair of users makes an edge, and the other one's log is longer. They are drawn
+    for the first ``COVERAGE_SEEDS`` seeds alone. A real log has neither.
+    """
+    data = profile.data
+    if data.name != "synthetic":
+        return {}
+    swing = data.graph.swing.model_copy(update={"least_pairs": 1, "least_score": 0.0})
+    graph = data.graph.model_copy(update={"swing": swing})
+    shop = data.shop.model_copy(update={"sessions": LONGER * data.shop.sessions})
+    return {
+        "swing_coverage_gain_of_single_pairs": data.model_copy(update={"graph": graph}),
+        "swing_coverage_gain_of_a_longer_log": data.model_copy(update={"shop": shop}),
+    }
+
+
 def in_view_jobs(profile: LightsageProfile) -> Rows:
     """Return LightSAGE on the graphs of ``IN_VIEW`` on a shop whose feed follows the item."""
-    return [] if profile.in_view is None else _on_graphs(profile, profile.in_view, IN_VIEW)
+    return _on_graphs(profile, profile.in_view, IN_VIEW)
 
 
 def network_jobs(profile: LightsageProfile) -> Rows:
@@ -204,10 +227,10 @@ def baseline_jobs(profile: LightsageProfile, data: TaskSettings | None = None) -
     rows: Rows = []
     for seed in profile.seeds:
         rows.append((NETWORK, network_job(profile, data, seed)))
-        rows.append((WITH_IDS, network_job(profile, data, seed, item_vectors=True)))
+        if data.item_vectors:
+            rows.append((WITH_IDS, network_job(profile, data, seed, item_vectors=True)))
         for graph in data.graphs:
-            arm = variant_arm(profile, "V0", data).model_copy(update={"graph": graph})
-            rows.append((on_graph(graph), Job(data, seed, arm)))
+            rows.append((on_graph(graph), Job(data, seed, variant_arm(profile, "V0", graph))))
         for name in data.baselines:
             rows.append((name, Job(data, seed, baseline_arm(profile, data, name))))
     return rows
@@ -223,18 +246,19 @@ def baseline_arm(
 ) -> Arm | BaselineName:
     """Return the encoder of a baseline, or its name if it is none."""
     if name in OF_VARIANTS:
-        return variant_arm(profile, OF_VARIANTS[name], data)
+        return variant_arm(profile, OF_VARIANTS[name], data.main_graph)
     changes: dict[str, object] = {}
     match name:
         case "sign":
-            changes = {"encoder": EncoderSettings(layers=0, head=True), "diffused": SIGN_HOPS}
+            encoder = EncoderSettings(layers=0, head=True, width=profile.width)
+            changes = {"encoder": encoder, "diffused": SIGN_HOPS}
         case "graphsage's own loss":
             few = {"count": 20, "draw": "popularity"}
             negatives = profile.negatives.model_copy(update=few)
             changes = {"loss": GRAPHSAGE_LOSS, "negatives": negatives, "positives": "walks"}
         case _:
             return name
-    return variant_arm(profile, "V4", data).model_copy(update=changes)
+    return variant_arm(profile, "V4", data.main_graph).model_copy(update=changes)
 
 
 def tries(profile: LightsageProfile, job: Job) -> list[Job]:
@@ -242,43 +266,54 @@ def tries(profile: LightsageProfile, job: Job) -> list[Job]:
     return [replace(job, seed=profile.seeds[0], rate=factor) for factor in profile.rate_factors]
 
 
+def tables(profile: LightsageProfile) -> list[Rows]:
+    """Return the rows of every table but the tail's, whose rows share trainings."""
+    return [
+        *(baseline_jobs(profile, data) for data in (profile.data, *profile.real)),
+        graph_jobs(profile),
+        scarce_search_jobs(profile),
+        in_view_jobs(profile),
+        network_jobs(profile),
+        loss_jobs(profile),
+        no_graph_jobs(profile),
+    ]
+
+
 def all_jobs(profile: LightsageProfile) -> list[Job]:
     """Return every training of a run once, the slow ones first."""
-    jobs = dict.fromkeys(job for job in _every_row(profile) if job.trains)
-    return sorted(jobs, key=lambda job: not job.slow)
+    jobs = [job for rows in tables(profile) for _, job in rows]
+    jobs += [job for _, job in tail_jobs(profile)]
+    trainings = dict.fromkeys(job for job in jobs if job.trains)
+    return sorted(trainings, key=lambda job: not job.slow)
 
 
 def network_job(
     profile: LightsageProfile, data: TaskSettings, seed: int, *, item_vectors: bool = False
 ) -> Job:
     """Return LightSAGE on the main graph of a data set, with or without learned item vectors."""
-    changes = {"encoder": EncoderSettings(item_vectors=item_vectors)}
-    return Job(data, seed, variant_arm(profile, "V0", data).model_copy(update=changes))
+    arm = variant_arm(profile, "V0", data.main_graph)
+    encoder = arm.encoder.model_copy(update={"item_vectors": item_vectors})
+    return Job(data, seed, arm.model_copy(update={"encoder": encoder}))
 
 
-def variant_arm(profile: LightsageProfile, name: str, data: TaskSettings | None = None) -> Arm:
-    """Return a variant of the network on the main graph of the main data, or of other data."""
+def variant_arm(profile: LightsageProfile, name: str, graph: GraphName | None = None) -> Arm:
+    """Return a variant of the network on a graph; None: the main graph of the main data."""
     return Arm(
-        graph=(data or profile.data).main_graph,
-        encoder=VARIANTS[name],
+        graph=graph or profile.data.main_graph,
+        encoder=VARIANTS[name].model_copy(update={"width": profile.width}),
         loss=profile.loss,
         negatives=profile.negatives,
     )
 
 
 def _on_graphs(
-    profile: LightsageProfile, data: TaskSettings, graphs: tuple[GraphName, ...]
+    profile: LightsageProfile, data: TaskSettings | None, graphs: tuple[GraphName, ...]
 ) -> Rows:
-    arms = {
-        name: Arm(graph=name, loss=profile.loss, negatives=profile.negatives) for name in graphs
-    }
-    return [(name, Job(data, seed, arm)) for seed in profile.seeds for name, arm in arms.items()]
-
-
-def _every_row(profile: LightsageProfile) -> Iterator[Job]:
-    tables = [baseline_jobs(profile, data) for data in (profile.data, *profile.real)]
-    tables += [graph_jobs(profile), scarce_search_jobs(profile), in_view_jobs(profile)]
-    tables += [network_jobs(profile), loss_jobs(profile), no_graph_jobs(profile)]
-    for rows in tables:
-        yield from (job for _, job in rows)
-    yield from (job for _, job in tail_jobs(profile))
+    """Return LightSAGE on graphs of a shop; no rows without a shop."""
+    if data is None:
+        return []
+    return [
+        (name, Job(data, seed, variant_arm(profile, "V0", name)))
+        for seed in profile.seeds
+        for name in graphs
+    ]

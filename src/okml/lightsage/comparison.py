@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +22,8 @@ from okml.seqrec.metrics import user_mean
 
 Floats = NDArray[np.float64]
 LIST = 10  # length of the lists in coverage, Gini and HR
+# A slice of the test pairs: the name of one of ``slices``, or a mask ``[p]`` for each seed.
+Slice = str | Mapping[int, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +43,9 @@ def slices(data: RetrievalTask) -> dict[str, NDArray[np.bool_]]:
     """Return the mask of the test pairs in each slice, ``[p]`` each.
 
     ``hr@10`` has all pairs; ``head`` and ``tail`` those without and with an item of the tail;
-    ``cold`` those whose target has no click in training; ``clones`` those of two listings of one
-    product, which are the easiest.
+    ``tail target`` those whose target, which is to be found, is of the tail; ``cold`` those whose
+    target has no click in training; ``clones`` those of two listings of one product, which are the
+    easiest.
     """
     pairs, product = data.test, data.shop.items["product"].to_numpy()
     tail = data.tail[pairs.item] | data.tail[pairs.target]
@@ -50,6 +53,7 @@ def slices(data: RetrievalTask) -> dict[str, NDArray[np.bool_]]:
         "hr@10": np.ones(len(pairs), bool),
         "head": ~tail,
         "tail": tail,
+        "tail target": data.tail[pairs.target],
         "cold": data.cold[pairs.target],
         "clones": product[pairs.item] == product[pairs.target],
     }
@@ -68,7 +72,7 @@ def evaluate(scorer: Scorer, data: RetrievalTask) -> PairMetrics:
     rules = (Rule(), Rule(candidates=data.ads), Rule(clones=data.clones))
     ranking, among_ads, elsewhere = rank_pairs(scorer, pairs.item, pairs.target, rules)
     hits = ranking.hit(LIST)
-    shown, _ = top_lists(scorer, np.unique(pairs.item), np.ones(data.items, bool), LIST)
+    shown = top_lists(scorer, np.unique(pairs.item), LIST)  # [q, 10]
     metrics = {
         "hr@50": _mean(ranking.hit(50)),
         "hr@100": _mean(ranking.hit(100)),
@@ -122,13 +126,9 @@ class PairedComparison:
 
     def add(self, arm: str, seed: int, data: RetrievalTask, scorer: Scorer) -> PairMetrics:
         """Evaluate an arm and keep the outcome."""
-        return self.keep(arm, seed, data, evaluate(scorer, data))
-
-    def keep(self, arm: str, seed: int, data: RetrievalTask, outcome: PairMetrics) -> PairMetrics:
-        """Keep the outcome of an arm."""
         self.data[seed] = data
-        self.outcomes[arm, seed] = outcome
-        return outcome
+        self.outcomes[arm, seed] = evaluate(scorer, data)
+        return self.outcomes[arm, seed]
 
     @property
     def arms(self) -> list[str]:
@@ -168,7 +168,7 @@ class PairedComparison:
         frame = pl.DataFrame(bounds, schema=schema, orient="row")
         return means.join(frame, on="arm", maintain_order="left")
 
-    def estimate(self, arm: str, part: str = "hr@10") -> Estimate:
+    def estimate(self, arm: str, part: Slice = "hr@10") -> Estimate:
         """Return HR@10 on a slice of the pairs, over users and seeds."""
         seeds = self.seeds(arm)
         rows = [self._rows(arm, seed, part) for seed in seeds]
@@ -177,7 +177,7 @@ class PairedComparison:
             return estimate_mean(by_seed, "users", clusters=self._users(seeds[0], part))
         return self._of_shops(dict(zip(seeds, map(_mean, rows), strict=True)), part)
 
-    def difference(self, arm: str, less: str, part: str = "hr@10") -> Estimate:
+    def difference(self, arm: str, less: str, part: Slice = "hr@10") -> Estimate:
         """Return the paired difference of two arms on a slice, over users and seeds."""
         seeds = [seed for seed in self.seeds(arm) if seed in self.seeds(less)]
         own, other = (
@@ -188,21 +188,36 @@ class PairedComparison:
             return estimate_difference(own, other, "users", clusters=users)
         return self._of_shops({seed: _mean(own[seed] - other[seed]) for seed in seeds}, part)
 
-    def _of_shops(self, means: dict[int, float], part: str) -> Estimate:
+    def _of_shops(self, means: dict[int, float], part: Slice) -> Estimate:
         count = sum(len(np.unique(self._users(seed, part))) for seed in means)
         return estimate_over_seeds(means, n=count, over="users")
 
-    def _rows(self, arm: str, seed: int, part: str) -> Floats:
-        return self.outcomes[arm, seed].hits[slices(self.data[seed])[part]]
+    def _rows(self, arm: str, seed: int, part: Slice) -> Floats:
+        return self.outcomes[arm, seed].hits[self._inside(seed, part)]
 
-    def _users(self, seed: int, part: str) -> Numbers:
-        data = self.data[seed]
-        return data.test.user[slices(data)[part]]
+    def _users(self, seed: int, part: Slice) -> Numbers:
+        return self.data[seed].test.user[self._inside(seed, part)]
+
+    def _inside(self, seed: int, part: Slice) -> NDArray[np.bool_]:
+        return slices(self.data[seed])[part] if isinstance(part, str) else part[seed]
 
 
 def share_a_log(data: Sequence[RetrievalTask]) -> bool:
     """Return whether all seeds share a log; each draws its own synthetic shop."""
     return len(data) == 1 or not data[0].shop.synthetic
+
+
+def same_pairs(
+    data: Mapping[int, RetrievalTask], masks: Mapping[int, NDArray[np.bool_]]
+) -> dict[int, NDArray[np.bool_]]:
+    """Return masks of test pairs, ``[p]``, by seed, of which seeds that share a log share one.
+
+    An interval over users of one log needs the same pairs for every seed: those of any mask.
+    """
+    if not share_a_log([*data.values()]):
+        return dict(masks)
+    of_any: NDArray[np.bool_] = np.any([*masks.values()], axis=0)
+    return dict.fromkeys(masks, of_any)
 
 
 def measure_gain(
@@ -211,7 +226,7 @@ def measure_gain(
     name: str,
     arms: tuple[str, str],
     control: tuple[str, str] | None = None,
-    part: str = "hr@10",
+    part: Slice = "hr@10",
 ) -> None:
     """Measure the gain of one arm over another, and compare it with a control's gain.
 
@@ -221,7 +236,7 @@ def measure_gain(
         name: Name of the metric.
         arms: Names of the arm and of its baseline.
         control: Names of the control's metric and of its arm.
-        part: Name of the slice of the pairs.
+        part: Slice of the pairs.
     """
     arm, less = arms
     if not {arm, less} <= set(comparison.arms):

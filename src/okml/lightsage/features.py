@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 
 from okml.errors import ParameterError
-from okml.lightsage.adjacency import Adjacency, read_rows, row_blocks
-
-BLOCK_BYTES = 2**28  # size of the block of a table that is held at once in full precision
+from okml.lightsage.adjacency import Adjacency
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +20,8 @@ class HopFeatures:
     """The features ``X`` and their neighborhood means ``A X``, on the device of the graph.
 
     Attributes:
-        own: Features X, ``[N, F]``, of any floating-point type.
-        neighborhood: Neighborhood means A X, ``[N, F]``, of the same type.
+        own: Features X, float32 ``[N, F]``.
+        neighborhood: Neighborhood means A X, float32 ``[N, F]``.
         adjacency: Row-normalized graph A.
     """
 
@@ -31,15 +29,9 @@ class HopFeatures:
     neighborhood: Tensor
     adjacency: Adjacency
 
-    @property
-    def device(self) -> torch.device:
-        """Device of the rows that are read."""
-        return self.adjacency.device
-
     def rows(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features and neighborhood means of items, both float32 ``[b, F]``."""
-        own, mean = (read_rows(table, ids, self.device) for table in (self.own, self.neighborhood))
-        return own, mean
+        """Return features and neighborhood means of items, ``[b, F]`` each."""
+        return self.own[ids], self.neighborhood[ids]
 
     def rows_without(self, ids: Tensor, left_out: Tensor) -> tuple[Tensor, Tensor]:
         """Return features and neighborhood means without one neighbor of each item.
@@ -52,25 +44,22 @@ class HopFeatures:
             left_out: Neighbor that each item loses, ``[b]``; an item that is no neighbor changes
                 nothing.
         """
-        own, mean = self.rows(ids)
+        own, mean = self.rows(ids)  # [b, F] each
         share = self.adjacency.entries(ids, left_out).unsqueeze(1)  # [b, 1]
         rest = 1 - share
-        left = (mean - share * read_rows(self.own, left_out, self.device)) / rest
+        left = (mean - share * self.own[left_out]) / rest
         return own, torch.where(rest > 1e-6, left, 0)
 
 
 def hop_features(own: Tensor, adjacency: Adjacency) -> HopFeatures:
-    """Return features X, ``[N, F]``, with A X, in the type and place of X.
+    """Return features X, float32 ``[N, F]``, with A X.
 
     Raises:
         ParameterError: If the numbers of items differ.
     """
     if len(own) != len(adjacency):
         raise ParameterError(f"Features of {len(own)} items and a graph of {len(adjacency)}.")
-    means = torch.empty_like(own)
-    for rows in row_blocks(len(own), max(1, BLOCK_BYTES // (4 * own.shape[1]))):
-        means[rows] = adjacency.means(own, rows).to(own)
-    return HopFeatures(own, means, adjacency)
+    return HopFeatures(own, adjacency.means(own), adjacency)
 
 
 def diffused(features: Tensor, adjacency: Adjacency, powers: int) -> Tensor:
@@ -86,5 +75,5 @@ def diffused(features: Tensor, adjacency: Adjacency, powers: int) -> Tensor:
     """
     tables = [features]
     for _ in range(powers):
-        tables.append(hop_features(tables[-1], adjacency).neighborhood)
+        tables.append(adjacency.means(tables[-1]))
     return torch.cat(tables, 1) if powers else features

@@ -82,7 +82,7 @@ BOXES: dict[str, Box] = {
     "log": (0, 1, "shop log\nviews, clicks,\ncarts, queries", None),
     "strong": (1, 2, "strong actions\nA's page → B", PALETTE[0]),
     "search": (1, 1, "search\nA, B after one query", PALETTE[1]),
-    "swing": (1, 0, "Swing\nover strong actions", PALETTE[2]),
+    "swing": (1, 0, "Swing\nwithout feed clicks", PALETTE[2]),
     "graph": (2, 1, "item graph A\nmerged, capped,\nrows sum to 1", None),
     "features": (2, 2.35, "features X\ntail: group means", None),
     "layer": (3, 1.65, "normalize([X ‖ AX] W + b)\none hop, no activation", None),
@@ -335,7 +335,8 @@ def related(gallery: pl.DataFrame) -> Picture:
         for film in films
         for method in methods
     )
-    return Picture(figure, f"Related films. {facts}.")
+    # Three dots and a space would end a sentence, and sentences are translated one by one.
+    return Picture(figure, f"Related films. {facts.replace('...', '…')}.")
 
 
 def _list(axes: Axes, rows: pl.DataFrame, most: int, color: str) -> None:
@@ -356,6 +357,8 @@ def leave_edge_out_gain(losses: Measurements) -> Picture:
             "leave_edge_out_hr10_gain": "all pairs",
             "leave_edge_out_head_gain": "pairs without a tail item",
             "leave_edge_out_tail_gain": "pairs with a tail item",
+            "leave_edge_out_hr10_gain_at_neighbors": "pairs that are neighbors in the graph",
+            "leave_edge_out_hr10_gain_elsewhere": "other pairs",
         }
     }
     return estimates(panels, losses)
@@ -376,8 +379,14 @@ def edge_gains(*measured: Measurements) -> Picture:
             cosine: "Swing in place of cosine edges",
             neither: "no edges in place of cosine edges",
             f"{cosine}-{neither}": "Swing in place of no edges",
-            "strong_input_hr10_gain": "Swing of strong actions in place of as many of all clicks",
-            "strong_input_hr10_gain_over_all": "Swing of strong actions in place of all clicks",
+            f"{cosine}_beside_other_edges": "Swing in place of cosine edges, at edges that differ",
+            "strong_input_hr10_gain": "Swing without feed clicks in place of as many with them",
+            "strong_input_hr10_gain_beside_other_edges": (
+                "Swing without feed clicks in place of as many, at edges that differ"
+            ),
+            "strong_input_hr10_gain_over_all": (
+                "Swing without feed clicks in place of all edges with them"
+            ),
         },
         "gain in HR@10 where the feed follows the item": with_control(
             "strong_hr10_gain_in_view", "fewer_edges_hr10_gain_in_view",
@@ -401,9 +410,10 @@ def tail_gains(tail: Measurements) -> Picture:
             f"{grouped}-{alone}": "grouped tail less features alone",
             f"{joined}-{alone}": "new items join groups less features alone",
             f"{similar}-{one}": "similar groups less one group a type",
+            "hidden_neighborhoods_cold_hr10_gain": "hidden neighborhoods in training",
         },
-        "gain in HR@10 on the tail from training with groups": with_control(
-            "pooled_training_tail_gain", "random_pooled_training_tail_gain",
+        "gain in HR@10 on targets of the tail from training with groups": with_control(
+            "pooled_training_tail_target_gain", "random_pooled_training_tail_target_gain",
             "groups of similar items", "random groups",
         ),
         "loss of HR@10 on popular items": {"head_hr10_loss": "grouped tail"},

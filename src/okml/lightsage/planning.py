@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from okml.lightsage import arms
+from okml.lightsage.graph.ablation import GraphName
 from okml.lightsage.settings import DataName, LightsageProfile, TaskSettings
 from okml.plan import CPU_WORKERS, LOGS, PROCESS_GIB, Item, LogSize, Plan, downloads, reading
 from okml.runtime import GIB
@@ -53,8 +54,8 @@ PAIRS_A_PURCHASE = 4  # an order's pairs of products, each as large as an event
 
 def plan(profile: LightsageProfile) -> Plan:
     """Return memory, disk, data and hours of a run, with their derivation."""
-    shops = [profile.data, profile.scarce_search, *profile.real]
-    shops += [] if profile.in_view is None else [profile.in_view]
+    beside = (profile.scarce_search, profile.in_view)
+    shops = [profile.data, *(shop for shop in beside if shop is not None), *profile.real]
     trainings = _trainings(profile)
     hours = [_hours(profile, *kind) for kind in trainings]
     hours += [_graphs(profile), _ranking(profile), _large_index(profile)]
@@ -210,20 +211,35 @@ def _lightgcn_memory(profile: LightsageProfile) -> Item:
 
 
 def _graphs(profile: LightsageProfile) -> Item:
-    """Return the hours of graphs: the ablation's for each synthetic shop, one per real log."""
-    drawn = len(profile.seeds) if profile.data.name == "synthetic" else 1
-    # The random control redraws for each seed but counts no events.
-    events = drawn * len(profile.graphs) * size_of(profile.data).events
-    events += sum(size_of(data).events for data in profile.real)
-    why = f"{events:,} events over graphs, {EVENTS_PER_SECOND:,.0f} events/s"
+    """Return the hours of graphs, each built once a log.
+
+    The kinds of edges of a log are counted once; what another seed draws are ties of a cut.
+    """
+    events, counts = 0, []
+    for data, names, seeds in _graphs_read(profile):
+        built = len(names) * (seeds if data.seeded else 1)
+        events += built * size_of(data).events
+        counts.append(f"{built} of {data.name}")
+    why = f"{', '.join(counts)}: {events:,} events, {EVENTS_PER_SECOND:,.0f} a second"
     return Item.hours("graphs", events / EVENTS_PER_SECOND, why)
+
+
+def _graphs_read(profile: LightsageProfile) -> list[tuple[TaskSettings, set[GraphName], int]]:
+    """Return each shop with the names of its graphs and the number of its seeds."""
+    found: dict[str, tuple[TaskSettings, set[GraphName], int]] = {}
+    for job in arms.all_jobs(profile):
+        data, main = job.data, job.data.main_graph  # whose pairs every arm learns
+        names = found.setdefault(data.key, (data, set(), len(profile.seeds)))[1]
+        names |= {main, job.arm.graph if isinstance(job.arm, arms.Arm) else main}
+    covered: set[GraphName] = {"strong", "strong + swing"}
+    few = min(len(profile.seeds), arms.COVERAGE_SEEDS)
+    shops = arms.shops_of_coverage(profile).values()
+    return [*found.values(), *((data, covered, few) for data in shops)]
 
 
 def _ranking(profile: LightsageProfile) -> Item:
     """Return the hours of ranking: each arm scores every test pair in three passes, once."""
-    tables = [arms.graph_jobs(profile), arms.network_jobs(profile), arms.loss_jobs(profile)]
-    tables += [arms.baseline_jobs(profile, data) for data in (profile.data, *profile.real)]
-    jobs = [*{job for rows in tables for _, job in rows}]
+    jobs = [*{job for rows in arms.tables(profile) for _, job in rows}]
     jobs += [job for _, job in arms.tail_jobs(profile)]
     scores = sum(3 * _scores(job.data, job.data.test_pairs) for job in jobs)
     rate = _ranked_per_second(profile)
@@ -243,9 +259,8 @@ def _tables(profile: LightsageProfile) -> Item:
     An entry of a graph has 33 bytes as edges of both kinds, and 8 in a matrix A.
     """
     total, parts = 0, []
-    for data in (profile.data, *profile.real):
-        size, k = size_of(data), data.graph.merge.most_neighbors
-        graphs = len(profile.graphs) if data == profile.data else 1
+    for data, names, _ in _graphs_read(profile):
+        size, k, graphs = size_of(data), data.graph.merge.most_neighbors, len(names)
         total += size.items * (8 * size.features + 41 * k * graphs + 4 * KEPT * profile.width)
         parts.append(f"{size.items:,} · (8 · {size.features} + 41 · {k} · {graphs} + "
                      f"{4 * KEPT} · {profile.width})")  # fmt: skip

@@ -160,21 +160,15 @@ def clones_of(product: Numbers) -> Numbers:
     return np.where(clones == np.arange(len(product))[:, None], -1, clones)
 
 
-def top_lists(
-    scorer: Scorer, items: Numbers, candidates: NDArray[np.bool_], k: int
-) -> tuple[Numbers, NDArray[np.float32]]:
-    """Return the first ``k`` candidates of each item and their scores, best first, ``[q, k]``.
+def top_lists(scorer: Scorer, items: Numbers, k: int) -> Numbers:
+    """Return the first ``k`` of all other items for each item, best first, ``[q, k]``.
 
     Ties are broken by the lower number.
     """
     found = np.zeros((len(items), k), np.int64)
-    values = np.zeros((len(items), k), np.float32)
     for rows, places, scores in _scored(scorer, items):
-        scores.masked_fill_(~torch.from_numpy(candidates).to(scores.device), -torch.inf)
-        first = _first(scores, k)  # [queries, k]
-        found[rows] = first[places].cpu().numpy()
-        values[rows] = scores.gather(1, first)[places].cpu().numpy()
-    return found, values
+        found[rows] = _first(scores, k)[places].cpu().numpy()
+    return found
 
 
 def _first(scores: Tensor, k: int) -> Tensor:

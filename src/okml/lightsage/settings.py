@@ -55,6 +55,7 @@ class TaskSettings(Settings):
     # The graph of all arms outside the graph ablation.
     main_graph: GraphName = "full"
     baselines: Distinct[BaselineName] = ()  # what LightSAGE is held to
+    item_vectors: bool = True  # whether LightSAGE is compared with learned item vectors, too
     graphs: Distinct[GraphName] = ()  # graphs of a real log, beside the main one, for LightSAGE
 
     @property
@@ -65,7 +66,7 @@ class TaskSettings(Settings):
     @property
     def key(self) -> str:
         """Name of its folder, unique to shop and protocol."""
-        protocol = self.model_dump_json(exclude={"baselines", "graphs"})
+        protocol = self.model_dump_json(exclude={"baselines", "item_vectors", "graphs"})
         digest = hashlib.sha256(protocol.encode()).hexdigest()
         return f"{self.name}_{digest[:8]}"
 
@@ -94,7 +95,7 @@ class LightsageProfile(Profile):
     data: TaskSettings  # the shop of the ablations
     real: Distinct[TaskSettings] = ()  # real logs
     graphs: AtLeastOne[GraphName]  # rows of the graph ablation
-    scarce_search: TaskSettings  # a shop with few searches, for the gain of Swing
+    scarce_search: TaskSettings | None = None  # a shop with few searches, for the gain of Swing
     in_view: TaskSettings | None = None  # a shop whose feed, too, follows the item in view
     variants: AtLeastOne[VariantName]  # rows of the network ablation
     width: Width = 64  # d of every encoder

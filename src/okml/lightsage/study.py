@@ -39,7 +39,7 @@ from okml.lightsage.baselines.untrained import (
 from okml.lightsage.comparison import PairedComparison, PairMetrics, evaluate, validation_ndcg
 from okml.lightsage.features import diffused, hop_features
 from okml.lightsage.graph import ItemGraph, SwingSettings, cosine, swing, user_items
-from okml.lightsage.graph.ablation import DRAWN, GraphName, graph_by_name
+from okml.lightsage.graph.ablation import DRAWN, GraphName, LogEdges, graph_by_name
 from okml.lightsage.network.encoder import GraphEncoder, LightSAGE
 from okml.lightsage.network.sampler import NeighborSampler
 from okml.lightsage.ranking import Numbers, Scorer, vector_scorer
@@ -104,7 +104,8 @@ class TrainingGraph:
         features: Features X, ``[n, F]``, on the device of the study.
         adjacency: Row-normalized graph A, ``[n, n]``, there as well.
         positives: Positive pairs of nodes.
-        candidates: Numbers of the nodes that can be negatives.
+        candidates: Numbers of the nodes that can be negatives. New items are held out: those that
+            nobody opened in training are neither negatives nor in the means of groups.
     """
 
     features: Tensor
@@ -144,8 +145,12 @@ class Study:
 
     @cache  # noqa: B019 - a study lives as long as its run
     def _graph(self, data: RetrievalTask, name: GraphName, seed: int) -> ItemGraph:
-        log, settings = data.shop.train, data.settings.graph
-        return graph_by_name(name, log, data.items, settings, seed, data.key)
+        return graph_by_name(name, self.edges(data), seed)
+
+    @cache  # noqa: B019
+    def edges(self, data: RetrievalTask) -> LogEdges:
+        """Return the edges of a training log by kind."""
+        return LogEdges(data.shop.train, data.items, data.settings.graph, data.key)
 
     @cache  # noqa: B019
     def _filtering(self, data: RetrievalTask, count: Callable[..., pl.DataFrame]) -> pl.DataFrame:
@@ -277,8 +282,8 @@ class Study:
             case "features":
                 return feature_scorer(self.features(data))
             case "truth":
-                assert data.shop.truth is not None  # the arms list it for synthetic data alone
-                return truth_scorer(torch.from_numpy(data.shop.truth))
+                assert data.shop.on_page is not None  # the arms list it for synthetic data alone
+                return truth_scorer(torch.from_numpy(data.shop.on_page))
             case "cosine" | "swing":
                 edges = self._filtering(data, swing if job.arm == "swing" else cosine)
                 return edge_scorer(edges, data.items, self.device)
@@ -296,7 +301,8 @@ class Study:
         for name, job in rows:
             data = self.data(job.data, job.seed)
             with announced(f"{data.label}, seed {job.seed}: {name}"):
-                comparison.keep(name, job.seed, data, self.outcome(job))
+                comparison.data[job.seed] = data
+                comparison.outcomes[name, job.seed] = self.outcome(job)
         return comparison
 
     @cache  # noqa: B019
@@ -321,9 +327,8 @@ class Study:
         data = self.data(job.data, job.seed)
         nodes = self._nodes(data, arm, job.seed)
         torch.manual_seed(job.seed)
-        settings = arm.encoder.model_copy(update={"width": self.profile.width})
-        known = ~data.tail if settings.item_vectors else None
-        encoder = LightSAGE(settings, nodes.features.shape[1], known)
+        known = ~data.tail if arm.encoder.item_vectors else None
+        encoder = LightSAGE(arm.encoder, nodes.features.shape[1], known)
         reader = self._reader(nodes, arm)
         pairs = PairBatches(
             nodes.positives, reader, arm.negatives, self.profile.recipe.batch, nodes.candidates
@@ -334,8 +339,7 @@ class Study:
                 return encoder.embed_hops(reader.features)
             return encoder.embed(self.features(data), self.adjacency(data, arm.graph, job.seed))
 
-        history = self._fit(job, encoder, pairs, arm.loss, embed)
-        return TrainedGraphEncoder(embed(), history, encoder)
+        return self._fit(job, encoder, pairs, arm.loss, embed)
 
     def _train_pinsage(self, job: Job) -> TrainedGraphEncoder:
         """Train PinSage over importance neighborhoods of the main graph."""
@@ -347,23 +351,22 @@ class Study:
             settings.restart, rng, most=max(settings.neighbors, settings.hard_last),
         )  # fmt: skip
         near = importance_neighborhoods(visits, data.items, settings.neighbors).to(self.device)
-        hard = hard_negatives(visits, data.items, settings.hard_first, settings.hard_last, rng)
+        known = np.flatnonzero(~data.cold)  # new items are held out
+        ranks = settings.hard_first, settings.hard_last
+        hard = hard_negatives(visits, data.items, known, *ranks, rng)
         torch.manual_seed(job.seed)
         features = self.features(data)
-        encoder = PinSage(settings.model_copy(update={"width": profile.width}), features.shape[1])
+        encoder = PinSage(settings, features.shape[1], profile.width)
         sampler = NeighborSampler(near, (settings.neighbors,) * settings.layers)
         directed = self.graph(data, job.data.main_graph, job.seed).directed
         pairs = PairBatches(
             Positives.of(directed, data.items), BlockReader(features, sampler),
             profile.negatives.model_copy(update={"hard": settings.hard}), profile.recipe.batch,
-            hard=hard,
+            known, hard=hard,
         )  # fmt: skip
 
-        def embed() -> Tensor:
-            return encoder.embed(features, near)
-
-        history = self._fit(job, encoder, pairs, LossSettings(name="hinge"), embed)
-        return TrainedGraphEncoder(embed(), history, encoder)
+        loss = LossSettings(name="hinge")
+        return self._fit(job, encoder, pairs, loss, lambda: encoder.embed(features, near))
 
     def _train_item2vec(self, job: Job) -> TrainedVectors:
         data, folder = self.data(job.data, job.seed), self._folder(job)
@@ -375,12 +378,11 @@ class Study:
         if not path.exists():
             profile, settings = self.profile, self.profile.item2vec
             rate = settings.learning_rate * (job.rate or 1.0)
-            changes = {"width": profile.width, "learning_rate": rate}
-            # A session is a sentence, whose words are the graph's strong actions.
+            # A session is a sentence, whose words are what Swing reads: all but feed clicks.
             vectors, validations = item2vec(
                 user_items(data.shop.train, _over("session", job.data.graph.swing)), data.items,
-                settings.model_copy(update=changes), job.seed,
-                monitored if profile.recipe.evaluate_every else None,
+                settings.model_copy(update={"learning_rate": rate}), job.seed,
+                monitored if profile.recipe.evaluate_every else None, profile.width,
             )  # fmt: skip
             if validations is not None:
                 with atomic_write(curve, "wb") as file:
@@ -399,30 +401,31 @@ class Study:
             directed = self.graph(data, job.data.main_graph, job.seed).directed
             graph = IdGraph.of_items(directed, data.items)
         recipe = _at_rate(profile.lightgcn.recipe, job)
-        settings = profile.lightgcn.model_copy(update={"width": profile.width, "recipe": recipe})
+        settings = profile.lightgcn.model_copy(update={"recipe": recipe})
         vectors, history = lightgcn(
-            graph, settings, seed=job.seed, device=profile.device, folder=self._folder(job),
-            evaluate=lambda vectors: self._monitored(data, vectors),
+            graph, settings, width=profile.width, seed=job.seed, device=profile.device,
+            folder=self._folder(job), evaluate=lambda vectors: self._monitored(data, vectors),
         )  # fmt: skip
         return TrainedVectors(vectors, history)
 
     def _nodes(self, data: RetrievalTask, arm: Arm, seed: int) -> TrainingGraph:
         features, adjacency = self.features(data), self.adjacency(data, arm.graph, seed)
-        directed = self.graph(data, arm.graph, seed).directed
+        # All arms learn from the pairs of the main graph, so that arms on other graphs differ from
+        # it by the neighbors that they read.
+        directed = self.graph(data, data.settings.main_graph, seed).directed
         if arm.positives == "walks":
             rng = np.random.default_rng([seed, 3])
             directed = walk_pairs(adjacency, self.profile.walks, WALK_LENGTH, rng)
         if arm.pooled == "no":
             positives = Positives.of(directed, data.items)
             powers = diffused(features, adjacency, arm.diffused)
-            return TrainingGraph(powers, adjacency, positives, np.arange(data.items))
+            return TrainingGraph(powers, adjacency, positives, np.flatnonzero(~data.cold))
         groups = self.groups(data, seed, arm.pooled)
-        nodes = data.items + groups.count
         return TrainingGraph(
-            group_features(features, groups),
+            group_features(features, groups.without(data.cold)),
             self.contracted(data, arm.graph, seed, arm.pooled),
-            Positives.of(contract(directed, groups), nodes),
-            np.setdiff1d(np.arange(nodes), np.flatnonzero(groups.members)),
+            Positives.of(contract(directed, groups), data.items + groups.count),
+            np.unique(groups.node()[~data.cold]),
         )
 
     def _reader(self, nodes: TrainingGraph, arm: Arm) -> Reader:
@@ -440,13 +443,15 @@ class Study:
     def _fit(
         self, job: Job, encoder: GraphEncoder, pairs: PairBatches, loss: LossSettings,
         embed: Callable[[], Tensor],
-    ) -> History:  # fmt: skip
+    ) -> TrainedGraphEncoder:  # fmt: skip
+        """Train an encoder, whose vectors ``embed`` returns."""
         data = self.data(job.data, job.seed)
-        return train_module(
+        history = train_module(
             ContrastiveModel(encoder, loss), pairs, _at_rate(self.profile.recipe, job),
             seed=job.seed, device=self.profile.device, folder=self._folder(job),
             evaluate=lambda: self._monitored(data, embed()), identity={"loss": loss.model_dump()},
         )  # fmt: skip
+        return TrainedGraphEncoder(embed(), history, encoder)
 
     def _monitored(self, data: RetrievalTask, vectors: Tensor) -> Mapping[str, float]:
         return {MONITOR: validation_ndcg(vector_scorer(vectors), data)}

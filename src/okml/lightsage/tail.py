@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from okml.lightsage.adjacency import Adjacency
-from okml.lightsage.graph.ablation import shuffled_within
 from okml.lightsage.network.encoder import GraphEncoder
 from okml.lightsage.ranking import Numbers, Scorer
 
@@ -54,6 +53,10 @@ class Groups:
         items = np.arange(len(self.group))
         return np.where(self.members, len(items) + self.group, items)
 
+    def without(self, items: NDArray[np.bool_]) -> Groups:
+        """Return the groups without some of their members, a mask ``[N]``; groups may be empty."""
+        return Groups(np.where(items, -1, self.group), self.count)
+
     def shuffled(self, rng: np.random.Generator, key: NDArray[np.integer]) -> Groups:
         """Return groups of the same sizes with members drawn among items of the same key.
 
@@ -91,15 +94,20 @@ class Groups:
         means /= np.maximum(sizes, 1)[:, None]
         key_of = np.full(self.count, -1, np.int64)
         key_of[self.group[members]] = key[members]
-        by_key = np.argsort(key_of, kind="stable")
         group = self.group.copy()
         for item in np.flatnonzero(new):
-            first, last = np.searchsorted(key_of, [key[item], key[item] + 1], sorter=by_key)
-            there = by_key[first:last]
+            there = np.flatnonzero(key_of == key[item])
             if len(there):
                 distances = ((means[there] - features[item]) ** 2).sum(1)
                 group[item] = there[distances.argmin()]
         return Groups(group, self.count)
+
+
+def shuffled_within(key: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return a random permutation, ``[n]``, that keeps keys: ``key[order] == key``."""
+    order = np.empty(len(key), np.int64)
+    order[np.argsort(key, kind="stable")] = np.lexsort((rng.random(len(key)), key))
+    return order
 
 
 def group_tail(

@@ -14,8 +14,7 @@ from okml.periodic_behavior.experiments import AWAY
 from okml.plotting import INK, PALETTE, Picture, by_color, style
 
 HELD = {"layers": "each layer's norm held", "total": "norm of all layers together held"}
-# The frames that a record keeps, so that the site draws them without the run: by the name of the
-# record's table, the step and the frame.
+# ``step.frame`` of each table that a record keeps, so that the site draws it without the run.
 RECORDED = {
     "problems": "problems.problems",
     "shown": "training.shown",
@@ -31,10 +30,8 @@ RECORDED = {
 def draw_course(frame: pl.DataFrame, phases: pl.DataFrame) -> Picture:
     """Draw loss, norm and angle of scale-invariant weights by epoch, for the first seed.
 
-    Args:
-        frame: The last epochs; columns ``arm``, ``seed``, ``epoch``, ``rate``, ``decay``,
-            ``loss``, ``norm``, ``angle``.
-        phases: Columns ``seed``, ``peak``, ``low``, ``rise``, ``next_peak``: the periods.
+    The last epochs have ``arm``, ``seed``, ``epoch``, ``rate``, ``decay``, ``loss``, ``norm`` and
+    ``angle``; the phases of a period ``seed``, ``low`` and ``rise``.
     """
     rows = frame.filter(arm="invariant")
     own = phases.filter(pl.col("low") >= rows["epoch"][0], seed=rows["seed"][0])
@@ -70,11 +67,7 @@ def _in_numbers(axes: Axes) -> None:
 
 
 def draw_controls(frame: pl.DataFrame) -> Picture:
-    """Draw the loss and the norm of each arm by epoch, for the first seed.
-
-    Args:
-        frame: Columns ``arm``, ``epoch``, ``loss``, ``norm``.
-    """
+    """Draw the ``loss`` and the ``norm`` of each ``arm`` by ``epoch``, for the first seed."""
     arms = frame["arm"].n_unique()
     facts = []
     with style():
@@ -100,8 +93,7 @@ def draw_controls(frame: pl.DataFrame) -> Picture:
 def draw_norm_errors(errors: pl.DataFrame) -> Picture:
     """Draw by how much a squared norm departs from its equation, a point for each training.
 
-    Args:
-        errors: A column for each network: the error in the worst step of each of its trainings.
+    A network has a column: the error in the worst step of each of its trainings.
     """
     facts = []
     with style():
@@ -118,8 +110,7 @@ def draw_norm_errors(errors: pl.DataFrame) -> Picture:
 def draw_frequency(frame: pl.DataFrame) -> Picture:
     """Draw the frequency of destabilizations over the product of learning rate and decay.
 
-    Args:
-        frame: Columns ``rate``, ``product``, ``seed``, ``in 1000 epochs``.
+    The frame has ``rate``, ``product``, ``seed`` and ``in 1000 epochs``.
     """
     means = frame.group_by("product").agg(pl.col("in 1000 epochs").mean()).sort("product")
     with style():
@@ -145,10 +136,8 @@ def draw_frequency(frame: pl.DataFrame) -> Picture:
 def draw_norms(phases: pl.DataFrame) -> Picture:
     """Draw the norm where phases A, B and C begin, and its growth from C on, period by period.
 
-    Args:
-        phases: Columns ``norm at A``, ``norm at B``, ``norm at C``, ``growth``, null in the last
-            period of a seed, and ``late``; a row for each whole period. Those that count are
-            drawn.
+    A whole period has ``norm at A``, ``norm at B``, ``norm at C``, ``growth``, which is null in the
+    last period of a seed, and ``late``. Those that count are drawn.
     """
     phases = phases.filter("late")
     norms = phases.select("norm at A", "norm at B", "norm at C").to_numpy()  # [periods, 3]
@@ -178,9 +167,8 @@ def draw_norms(phases: pl.DataFrame) -> Picture:
 def draw_spheres(spheres: pl.DataFrame) -> Picture:
     """Draw the late loss and the frequency of destabilizations over the factor of a held norm.
 
-    Args:
-        spheres: Columns ``held``, ``factor``, ``seed``, ``angle``, ``median loss``,
-            ``in 1000 epochs``; a row for each training.
+    A training has ``held``, ``factor``, ``seed``, ``angle``, ``median loss`` and ``in 1000
+    epochs``.
     """
     names = ("median loss", "in 1000 epochs")
     facts = []
@@ -210,8 +198,7 @@ def draw_spheres(spheres: pl.DataFrame) -> Picture:
 def draw_presumptions(frame: pl.DataFrame) -> Picture:
     """Draw the angle of a step over that of the equilibrium by epoch, for the first seed.
 
-    Args:
-        frame: The last epochs; columns ``arm``, ``epoch``, ``rate``, ``decay``, ``angle``.
+    The last epochs have ``arm``, ``epoch``, ``rate``, ``decay`` and ``angle``.
     """
     facts = []
     with style():

@@ -14,7 +14,6 @@ from sphinx.environment import BuildEnvironment
 from okml.benchmark import (
     BenchmarkRecord,
     GpuCheck,
-    GpuNumber,
     Kills,
     MachineRecord,
     Survival,
@@ -58,19 +57,12 @@ def read_record(env: BuildEnvironment, kind: type[R], name: str) -> R | None:
 
 
 class RecordTable(PageDirective, Generic[R]):
-    """A directive that shows one record of a type of its own as one table.
+    """A directive that shows one record of a type of its own as one table."""
 
-    Attributes:
-        file: The name of the record's file, unless an argument names it.
-        kind: The type of the record.
-        script: The file or folder that measures it.
-        unrecorded: The word that says that there is none yet.
-    """
-
-    file: str
+    file: str  # the name of the record's file, unless an argument names it
     kind: type[R]
-    script: ClassVar[str]
-    unrecorded: ClassVar[str] = "benchmark_missing"
+    script: ClassVar[str]  # the file or folder that measures it
+    unrecorded: ClassVar[str] = "benchmark_missing"  # the word that says that there is none yet
 
     def render(self) -> list[nodes.Node]:
         """Return the table, and the time and machine of the record."""
@@ -87,12 +79,7 @@ class RecordTable(PageDirective, Generic[R]):
 def made(record: MachineRecord, script: str, lang: Lang, *more: str) -> nodes.Node:
     """Return the time, machine and commit of a record, and what else there is to say.
 
-    Args:
-        record: The record.
-        script: The file or folder of the repository that measures; what changed there since the
-            record's commit may change its numbers.
-        lang: The language of the page.
-        more: What follows the commit.
+    What changed in its script, a file or a folder, since the commit may change its numbers.
     """
     when_and_where = f"{when(record.started)} UTC, {hardware(record.environment, lang)}, "
     origin = note(when_and_where, short_hash(record.commit.sha), *more)
@@ -166,22 +153,15 @@ class GpuCheckTable(RecordTable[GpuCheck]):
         for part in record.parts:
             state = part.failed or word("done", lang)
             rows.append(row([tag("strong", part.what)], [duration_in(part.seconds, lang)], [state]))
-            rows += [
-                row([each.what], [_value(each, lang)], [_beside(each, lang)])
-                for each in part.measured
-            ]
+            for each in part.measured:
+                value, beside = "—", ""
+                if each.value is not None:
+                    value = f"{number(each.value, lang)} {each.unit}".strip()
+                if each.beside is not None:
+                    beside = f"{number(each.beside, lang)} {each.unit}, {each.beside_is}"
+                rows.append(row([each.what], [value], [beside]))
         header = words(lang, "quantity", "measured", "beside")
         return scrolling_table(word("gpu_check_title", lang), header, rows)
-
-
-def _value(each: GpuNumber, lang: Lang) -> str:
-    return "—" if each.value is None else f"{number(each.value, lang)} {each.unit}".strip()
-
-
-def _beside(each: GpuNumber, lang: Lang) -> str:
-    if each.beside is None:
-        return ""
-    return f"{number(each.beside, lang)} {each.unit}, {each.beside_is}"
 
 
 class KillsTable(RecordTable[Survival]):

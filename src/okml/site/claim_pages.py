@@ -24,7 +24,7 @@ from okml.site.badges import badge, spaced, verdict_badge
 from okml.site.directives import PageDirective, warn
 from okml.site.domain import DIGEST, PAGE, domain_of, link
 from okml.site.estimates import estimate_in, prose
-from okml.site.feed import VerdictChange, verdict_changes
+from okml.site.feed import verdict_changes
 from okml.site.labels import label_in
 from okml.site.language import LANGUAGES, Lang, in_language, numbers_in, other, said, word, words
 from okml.site.markup import Child, definitions, element, note, paragraph, row, scrolling_table, tag
@@ -141,21 +141,23 @@ class ClaimPage(PageDirective):
 
     def _history(self, found: ClaimRow) -> list[nodes.Node]:
         """Return the changes of the claim and of its verdict, the oldest first."""
-        notes = [(each.date, change_note(each, self.lang)) for each in found.claim.changes()]
-        for each in verdict_changes(repository_root()):
-            if each.claim.id == found.claim.id:
-                notes.append((each.date.date(), self._verdict_note(each)))
+        notes = [
+            (change.date, change_note(change, after, self.lang))
+            for change, after in found.claim.changes()
+        ]
+        for turned in verdict_changes(repository_root()):
+            if turned.claim.id == found.claim.id:
+                head = f"{turned.date:%Y-%m-%d}, {word('verdict', self.lang).lower()}: "
+                old, new = (
+                    verdict_badge(each, self.lang) for each in (turned.before, turned.after)
+                )
+                number = estimate_in(turned.after.measured, self.lang)
+                notes.append((turned.date.date(), note(head, old, " → ", new, f" {number}")))
         if not notes:
             return []
         title = tag("p", tag("strong", word("history", self.lang)))
         notes.sort(key=itemgetter(0))
         return [title, tag("ul", *(tag("li", shown) for _, shown in notes))]
-
-    def _verdict_note(self, change: VerdictChange) -> element:
-        """Return one change of the verdict: what it was, what it became and by which number."""
-        before, after = (verdict_badge(each, self.lang) for each in (change.before, change.after))
-        head = f"{change.date:%Y-%m-%d}, {word('verdict', self.lang).lower()}: "
-        return note(head, before, " → ", after, f" {estimate_in(change.after.measured, self.lang)}")
 
     def _figure(self, claim: str) -> list[nodes.Node]:
         found = figure_of_claim(self.env, claim)

@@ -122,11 +122,8 @@ def domain_of(env: BuildEnvironment) -> ClaimDomain:
 def link(claim: str, kind: str, content: nodes.Element, lang: Lang | None = None) -> pending_xref:
     """Return a link to a place of a claim, resolved when all pages have been read.
 
-    Args:
-        claim: Id of the claim.
-        kind: A key of ``TARGETS``.
-        content: The content of the link.
-        lang: The only language whose places count; None: that of the page before the other.
+    ``kind`` is a key of ``TARGETS``, and ``lang`` the only language whose places count; without it
+    those in the language of the page come before the others.
     """
     return pending_xref(
         "", content, refdomain=ClaimDomain.name, reftype=kind, reftarget=claim, lang=lang

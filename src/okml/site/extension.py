@@ -39,8 +39,7 @@ from okml.site.roles import ROLES, LedgerRole, finish_marks
 from okml.site.search import setup_search
 from okml.site.tables import ClaimsTable, Scoreboard, Verdicts
 from okml.site.targets import SpeedTargets
-from okml.site.ties import TieTrialTable
-from okml.site.trials import AddTrialsTable
+from okml.site.trials import AddTrialsTable, TieTrialTable
 
 STATIC = Path(__file__).parent / "static"
 TEMPLATES = Path(__file__).parent / "templates"

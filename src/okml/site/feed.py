@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
@@ -113,15 +114,20 @@ def verdict_changes(root: Path) -> list[VerdictChange]:
     for commit, date, texts in _commits(root):
         for path, text in texts.items():
             chapter, what = KEPT[path]
-            if what == "claims":
-                claims[chapter] = _claims(text) or claims.get(chapter, [])
-            elif (record := _record(text)) is not None:
-                records[chapter][what] = record
+            with suppress(ValueError, TypeError, yaml.YAMLError):  # a file of an older form
+                if what == "claims":
+                    read = [Claim.model_validate(entry) for entry in parse_yaml(text)]
+                    claims[chapter] = read or claims.get(chapter, [])
+                else:
+                    records[chapter][what] = RunRecord.model_validate_json(text)
         for chapter in {KEPT[path][0]: None for path in texts}:
             for claim in claims.get(chapter, []):
-                verdict, before = _verdict(claim, records[chapter]), told.get(claim.id)
-                if verdict is None:
+                known = records[chapter].values()
+                measured = [record for record in known if claim.metric in record.metrics]
+                if not measured:
                     continue
+                largest = max(measured, key=lambda record: PROFILE_NAMES.index(record.profile))
+                verdict, before = judge(claim, largest), told.get(claim.id)
                 if before is not None and before.outcome is not verdict.outcome:
                     found.append(VerdictChange(claim, before, verdict, commit, date))
                 told[claim.id] = verdict
@@ -151,26 +157,3 @@ def _git(root: Path, *arguments: str, stdin: bytes = b"") -> bytes:
     return subprocess.run(
         ["git", *arguments], cwd=root, input=stdin, capture_output=True, check=False
     ).stdout
-
-
-def _claims(text: str) -> list[Claim]:
-    try:
-        return [Claim.model_validate(entry) for entry in parse_yaml(text)]
-    except (ValueError, TypeError, yaml.YAMLError):  # the claims have an older form
-        return []
-
-
-def _record(text: str) -> RunRecord | None:
-    try:
-        return RunRecord.model_validate_json(text)
-    except ValueError:
-        return None
-
-
-def _verdict(claim: Claim, records: dict[str, RunRecord]) -> Verdict | None:
-    """Return the verdict of the largest scale that measured a claim; None if none did."""
-    if claim.metric is None:
-        return None
-    measured = [record for record in records.values() if claim.metric in record.metrics]
-    measured.sort(key=lambda record: PROFILE_NAMES.index(record.profile))
-    return judge(claim, measured[-1]) if measured else None

@@ -84,14 +84,10 @@ def scrolling_table(
 ) -> element:
     """Return a table in a scrollable box, so that a narrow page scrolls only the table.
 
-    Args:
-        label: The caption of the table and the name of its box.
-        header: The title of each column.
-        rows: ``tr`` elements of :func:`row`.
-        sortable: The titles of the columns that rows can be sorted by.
-        choices: What the filter bar lets choose, by the title of the column that has its values,
-            which is sortable, too: the ``data-facet`` of its cells.
-        filters: Language of the filter bar that a script fills; empty for none.
+    The label is the caption of the table and the name of its box; rows come from :func:`row`, and
+    can be sorted by the columns with the titles in ``sortable``. ``filters`` is the language of the
+    filter bar that a script fills, empty for none. ``choices`` is what it lets choose, by the title
+    of the column that has its values, which is sortable, too: the ``data-facet`` of its cells.
     """
     choices = choices or {}
 

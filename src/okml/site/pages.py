@@ -111,7 +111,11 @@ def page_context(
         base = site_address(app)  # search engines ask for it
         href = f"{base}/{there}.html" if base else context["pathto"](there)
         context["metatags"] += f'<link rel="alternate" hreflang="{other(lang)}" href="{href}">'
-    context["okml_classes"] = _kinds(pagename)
+    context["okml_classes"] = []  # of a page that has headings of its own size, or a wide article
+    if pagename in (HOME, twin(HOME)):
+        context["okml_classes"].append("okml-home-page")
+    elif pagename.startswith(CLAIMS):
+        context["okml_classes"].append("okml-claim-page")
     if doctree is not None and any("data-filters" in e["attrs"] for e in doctree.findall(element)):
         app.add_js_file(FILTER_SCRIPT, loading_method="defer")
 
@@ -124,19 +128,6 @@ def site_address(app: Sphinx) -> str:
 def feed_name(lang: Lang) -> str:
     """Return the path of the feed in a language, from the root of the site."""
     return f"verdicts.{lang}.atom"
-
-
-def _kinds(pagename: str) -> list[str]:
-    """Return the classes of a page that has headings of its own size."""
-    if pagename in (HOME, twin(HOME)):
-        return ["okml-home-page"]
-    return ["okml-claim-page"] if pagename.startswith(CLAIMS) else []
-
-
-def _is_wide(context: dict[str, Any]) -> bool:
-    """Return whether a page has no table of its own contents, whose room its article takes."""
-    removed = "html_theme.sidebar_secondary.remove" in (context.get("meta") or {})
-    return removed or not context.get("secondary_sidebar_items")
 
 
 def _switch(env: BuildEnvironment, pagename: str, context: dict[str, Any]) -> dict[str, str] | None:
@@ -201,8 +192,10 @@ def keep_to_the_language(
         return shared[key]
 
     context["generate_toctree_html"] = of_language
-    if _is_wide(context):
-        # Said above the article: the side bar, which a style could ask for, follows a long one.
+    removed = "html_theme.sidebar_secondary.remove" in (context.get("meta") or {})
+    if removed or not context.get("secondary_sidebar_items"):
+        # The article takes the room of a table of contents of its own. It is said above the
+        # article: the side bar, which a style could ask for, follows a long one.
         context["okml_classes"].append("okml-wide-page")
     context["root_title"] = app.env.titles[context["root_doc"]].astext()
     if lang == "ru":

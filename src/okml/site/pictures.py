@@ -87,9 +87,9 @@ def _with_files(env: BuildEnvironment, slider: re.Match[str]) -> element:
     """Return a slider whose images are files: inline they would be most of the page."""
     images = []
     for found in INLINE_PNG.finditer(slider["images"]):
-        path = _kept(env, base64.b64decode(found["png"]), ".png")
+        uri = _kept(env, base64.b64decode(found["png"]), ".png")
         alt, classes = unescape(found["alt"]), found["classes"].split()
-        images.append(nodes.image(uri=_from_page(env, path), alt=alt, classes=classes))
+        images.append(nodes.image(uri=uri, alt=alt, classes=classes))
     buttons = nodes.raw("", slider["buttons"], format="html")
     return tag("div", buttons, *images, classes=slider["classes"].split())
 
@@ -113,17 +113,11 @@ def cover(notebook: Path) -> str | None:
 
 @dataclass(frozen=True)
 class ClaimFigure:
-    """The first figure or table below the heading or the paragraph that marks a claim's test.
+    """The first figure or table below the heading or the paragraph that marks a claim's test."""
 
-    Attributes:
-        html: The SVG of the figure, or the table.
-        scale: The profile of the run that it shows.
-        drawn: The lines of the code that draws it: path and line.
-    """
-
-    html: str
-    scale: str
-    drawn: list[Place]
+    html: str  # the SVG of the figure, or the table
+    scale: str  # the profile of the run that it shows
+    drawn: list[Place]  # the code that draws it
 
     @property
     def is_table(self) -> bool:
@@ -206,7 +200,7 @@ def picture(
         colored = drawing
         for color, seen in colors.items():
             colored = colored.replace(color, seen)
-        uri = _from_page(env, _kept(env, colored.encode(), ".svg"))
+        uri = _kept(env, colored.encode(), ".svg")
         image = nodes.image(uri=uri, alt=alt, classes=[f"only-{theme}"])
         if lazy:
             image["loading"] = "lazy"
@@ -220,16 +214,13 @@ def picture(
     return tag("div", *layers, classes=["okml-picture"], attrs={"style": style, "lang": lang})
 
 
-def _kept(env: BuildEnvironment, image: bytes, ending: str) -> Path:
+def _kept(env: BuildEnvironment, image: bytes, ending: str) -> str:
+    """Keep an image in a file and return its path from the page."""
     path = _folder(env) / f"{hashlib.sha256(image).hexdigest()[:16]}{ending}"
     if not path.exists():
         # A thousand pictures would each wait for the disk.
         with atomic_write(path, "wb", lasting=False) as handle:
             handle.write(image)
-    return path
-
-
-def _from_page(env: BuildEnvironment, path: Path) -> str:
     return os.path.relpath(path, Path(env.srcdir, env.docname).parent)
 
 

@@ -42,23 +42,16 @@ class NotRecordedError(OkmlError):
 
 @dataclass(frozen=True)
 class Shown:
-    """One output of a cell, as a record shows it.
+    """One output of a cell, as a record shows it."""
 
-    Attributes:
-        output: The output; None if it is the same in every run, or cannot be drawn.
-        reason: Why it cannot be drawn; empty otherwise.
-    """
-
-    output: NotebookNode | None = None
-    reason: str = ""
+    output: NotebookNode | None = None  # None if it is the same in every run, or cannot be drawn
+    reason: str = ""  # why it cannot be drawn; empty otherwise
 
 
 def replay(notebook: NotebookNode, record: RunRecord) -> dict[int, list[Shown]]:
     """Run the cells of an executed notebook's results on a record of its chapter.
 
-    Returns:
-        For each cell that shows something of the record, by its number: what it shows, in the
-        order of its outputs.
+    Return what each cell, by its number, shows of the record, in the order of its outputs.
     """
     statements = _statements(notebook)
     slices = _of_record(statements)
@@ -76,8 +69,12 @@ def replay(notebook: NotebookNode, record: RunRecord) -> dict[int, list[Shown]]:
         try:
             value = statement.run(names)
             drawn[number] = Shown(_output(value) if statement.shows else None)
+        except OkmlError as error:
+            drawn[number] = Shown(reason=error.message)
         except Exception as error:  # an older record may lack a column, an arm, a whole frame
-            drawn[number] = Shown(reason=_reason(error))
+            text = str(error).partition("\n")[0]
+            reason = f"The record cannot be drawn by today's code: {type(error).__name__}, {text}."
+            drawn[number] = Shown(reason=reason)
     return {
         cell: [
             drawn[n] if n in slices else Shown()
@@ -256,13 +253,6 @@ class _Frames(dict[str, pl.DataFrame]):
 
     def __missing__(self, name: str) -> pl.DataFrame:
         raise NotRecordedError(f"The record does not hold the rows {self.step_name}.{name}.")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OkmlError):
-        return error.message
-    text = str(error).partition("\n")[0]
-    return f"The record cannot be drawn by today's code: {type(error).__name__}, {text}."
 
 
 def _output(value: Any) -> NotebookNode:

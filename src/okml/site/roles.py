@@ -27,9 +27,8 @@ MARK_LINE = "okml-tests-line"
 class LedgerRole(SphinxRole):  # type: ignore[misc]
     """A role whose text names an entry of the ledger; an unknown name is a warning.
 
-    Args:
-        show: A function that returns what the role shows on a page of a build: of its text, in a
-            language. It raises an ``OkmlError`` if the ledger has no such entry.
+    ``show`` returns what the role shows for its text in a language on a page of a build, and raises
+    an ``OkmlError`` if the ledger has no such entry.
     """
 
     def __init__(self, show: Callable[[BuildEnvironment, str, Lang], Nodes]) -> None:
@@ -74,10 +73,16 @@ def cell_mark(env: BuildEnvironment, claim: str, lang: Lang) -> Nodes:
 
 
 def finish_marks(app: Sphinx, doctree: nodes.document) -> None:
-    """Add the texts of the marks, and move marks in a heading into a line below it."""
+    """Add the texts of the marks, and move marks in a heading into a line below it.
+
+    A text is the claim in words, and a link to its sentence in the digest.
+    """
     lang = page_language(app.env.docname)
     for mark in [found for found in doctree.findall(element) if MARK in found["classes"]]:
-        mark.extend(_mark_text(mark["claim"], lang))
+        claim = mark["claim"]
+        sentence = link(claim, "page", tag("span", *prose(view.find(claim).claim.text, lang)))
+        back = link(claim, DIGEST, tag("span", word("digest", lang)), lang)
+        mark.extend([nodes.Text(f"{word('tests', lang)}: "), sentence, nodes.Text(" "), back])
         heading = mark.parent
         if not isinstance(heading, nodes.title):
             continue
@@ -88,13 +93,6 @@ def finish_marks(app: Sphinx, doctree: nodes.document) -> None:
             below = nodes.paragraph(classes=[MARK_LINE])
             section.insert(section.index(heading) + 1, below)
         below.extend([mark, nodes.Text(" ")])
-
-
-def _mark_text(claim: str, lang: Lang) -> Nodes:
-    """Return the text of a mark: the claim in words, and a link to its sentence in the digest."""
-    sentence = link(claim, "page", tag("span", *prose(view.find(claim).claim.text, lang)))
-    back = link(claim, DIGEST, tag("span", word("digest", lang)), lang)
-    return [nodes.Text(f"{word('tests', lang)}: "), sentence, nodes.Text(" "), back]
 
 
 def measured_number(env: BuildEnvironment, metric: str, lang: Lang) -> Nodes:

@@ -34,12 +34,11 @@ def records_of(chapter: str) -> dict[ProfileName, RunRecord]:
 
 
 def show_records(notebook: NotebookNode, records: Mapping[ProfileName, RunRecord]) -> None:
-    """Put what records show before what this build's run shows, in each cell that shows a run.
+    """Put what records, of the best scale first, show before what this build's run shows.
 
-    The metadata of such a cell say what its outputs are: ``shows`` has the scale of each, in order,
-    and the reason if no record shows it; ``own`` is the number of those before the folded ones;
-    ``drawn``, if there is one, has the lines of code that draw the figures. The records are of the
-    best scale first.
+    The metadata of a cell that shows a run say what its outputs are: ``shows`` has the scale of
+    each, in order, and the reason if no record shows it; ``own`` is the number of those before the
+    folded ones; ``drawn``, if there is one, has the lines of code that draw the figures.
     """
     shown = {name: replay(notebook, record) for name, record in records.items()}
     names = imported(notebook)

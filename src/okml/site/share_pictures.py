@@ -39,19 +39,12 @@ SQUARE, GAP = 24, 12  # px
 
 @dataclass(frozen=True)
 class Card:
-    """What the picture of a page says.
-
-    Attributes:
-        title: The title of the page.
-        chapter: The name of the chapter.
-        found: What was found, in a sentence or as a number.
-        verdicts: The outcomes of the page's claims, each with the words that say it.
-    """
+    """What the picture of a page says."""
 
     title: str
     chapter: str
-    found: str
-    verdicts: tuple[tuple[Outcome, str], ...]
+    found: str  # a sentence or a number
+    verdicts: tuple[tuple[Outcome, str], ...]  # outcomes of the page's claims, and their words
 
 
 def color(outcome: Outcome) -> str:

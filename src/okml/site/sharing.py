@@ -67,7 +67,10 @@ def add_sharing_tags(
     if base := site_address(app):
         tags |= {"og:url": f"{base}/{pagename}.html", "og:image": f"{base}/{PICTURE}"}
         if card is not None:
-            tags["og:image"] = f"{base}/{_kept(app, pagename, card)}"
+            place = f"{PICTURES}/{pagename}.png"
+            with atomic_write(Path(app.outdir) / place, "wb") as handle:
+                handle.write(draw(card))
+            tags["og:image"] = f"{base}/{place}"
             tags |= {"og:image:width": str(WIDTH), "og:image:height": str(HEIGHT)}
             tags["og:image:alt"] = f"{title} {card.found}".strip()
     context["metatags"] = context.get("metatags", "") + "".join(
@@ -116,14 +119,6 @@ def _of_chapter(chapter: str, title: str, lang: Lang) -> Card:
         if count
     )
     return Card(title, chapter, numbers_in(next(findings, ""), lang), verdicts)
-
-
-def _kept(app: Sphinx, pagename: str, card: Card) -> str:
-    """Write the picture of a page and return its place in the site."""
-    place = f"{PICTURES}/{pagename}.png"
-    with atomic_write(Path(app.outdir) / place, "wb") as handle:
-        handle.write(draw(card))
-    return place
 
 
 def _description(doctree: nodes.document) -> str:

@@ -173,34 +173,31 @@ def _on_each_core(tasks: int) -> Iterator[Callable[..., Iterable[Any]]]:
 
 
 def _configuration(path: Path) -> bytes:
-    """Return the book's configuration, with the addresses of repository and site, if given."""
+    """Return the book's configuration, with the addresses of repository and site, if given.
+
+    Raises:
+        BookError: If the theme cannot link to the repository's files.
+    """
     repository, site = os.environ.get(REPOSITORY_VARIABLE), os.environ.get(SITE_VARIABLE)
     if not repository and not site:
         return path.read_bytes()
     config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     if repository:
-        check_repository(repository)
+        parts = urlsplit(repository)
+        known = any(host in parts.netloc.lower() for host in KNOWN_HOSTS)
+        if not known or parts.path.strip("/").count("/") < 1:
+            raise BookError(
+                f"{REPOSITORY_VARIABLE} is {repository!r}, "
+                "and the site cannot link to files there.",
+                "Give https://HOST/OWNER/NAME, where the name of the host says whether it is "
+                "GitHub, GitLab or Bitbucket; or leave it empty, and the site names files without "
+                "links.",
+            )
         config["repository"]["url"] = repository
         config["html"] |= {"use_repository_button": True, "use_edit_page_button": True}
     if site:
         config["html"]["baseurl"] = site
     return yaml.safe_dump(config, allow_unicode=True).encode()
-
-
-def check_repository(address: str) -> None:
-    """Check that the theme can link to a repository's files.
-
-    Raises:
-        BookError: If the address is not that of a repository at a host that the theme knows.
-    """
-    parts = urlsplit(address)
-    known = any(host in parts.netloc.lower() for host in KNOWN_HOSTS)
-    if not known or parts.path.strip("/").count("/") < 1:
-        raise BookError(
-            f"{REPOSITORY_VARIABLE} is {address!r}, and the site cannot link to files there.",
-            "Give https://HOST/OWNER/NAME, where the name of the host says whether it is GitHub, "
-            "GitLab or Bitbucket; or leave it empty, and the site names files without links.",
-        )
 
 
 def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -218,11 +215,7 @@ def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _sync(files: dict[str, bytes], stage: Path) -> bool:
-    """Make ``stage`` hold exactly these files, leaving equal ones untouched.
-
-    Returns:
-        Whether files were removed.
-    """
+    """Make ``stage`` hold exactly these files, equal ones untouched; tell if any were removed."""
     there = [path for path in stage.rglob("*") if path.is_file()]
     gone = [path for path in there if path.relative_to(stage).as_posix() not in files]
     for path in gone:

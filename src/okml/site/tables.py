@@ -8,7 +8,7 @@ from docutils import nodes
 from sphinx.environment import BuildEnvironment
 
 from okml.chapters import CHAPTERS
-from okml.ledger import LABELS, Bar, Change, Claim, ClaimRow, Outcome, Text, Verdict, judge
+from okml.ledger import LABELS, Bar, Claim, ClaimRow, Outcome, Revision, Text, Verdict, judge
 from okml.ledger.report import RECORDED
 from okml.profile import PROFILE_NAMES, ProfileName
 from okml.site import view
@@ -185,7 +185,7 @@ def rests_on_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[C
         return ["—"]
     shown = word(f"basis.{basis}", lang) if basis else "—"
     day = tag("span", str(claim.set), classes=["okml-nowrap"])
-    later = [change_note(change, lang) for change in claim.changes() if narrow]
+    later = [change_note(*change, lang) for change in claim.changes() if narrow]
     return [
         tag("span", shown, attrs={"data-facet": shown}),
         _aside(claim.rests_note, "details", lang, narrow=narrow) if claim.rests_note else None,
@@ -204,15 +204,14 @@ def _folded(summary: str, *notes: element) -> element:
     return tag("details", tag("summary", summary), *notes, classes=["okml-fold"])
 
 
-def change_note(change: Change, lang: Lang) -> element:
+def change_note(change: Revision, after: str | None, lang: Lang) -> element:
     """Return one change of a claim after it was set: the old value, the new one, the reason."""
     where = [word(f"changed.{change.what}", lang)]
     if change.what == "bar" and change.profile != "any":
         where.append(change.profile)
     written = label_in if change.what == "control" else _signs  # _signs writes metrics and bars
-    before, after = (written(each or "—", lang) for each in (change.before, change.after))
-    same = before == after  # a metric that is measured anew under its name
-    moved = before if same else f"{before} → {after}"
+    old, new = (written(each or "—", lang) for each in (change.before, after))
+    moved = old if old == new else f"{old} → {new}"  # a metric is measured anew under its name
     return note(f"{change.date}, {' '.join(where)}: {moved}. ", *prose(change.why, lang))
 
 

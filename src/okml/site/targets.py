@@ -18,30 +18,20 @@ from okml.site.markup import element, missing, note, row, scrolling_table, tag
 
 @dataclass(frozen=True)
 class Target:
-    """A bound for a recorded number.
+    """A bound for a recorded number: that of the comparison whose quantity and peer match.
 
-    Attributes:
-        name: The name of its sentence among the site's words.
-        benchmark: The record that has the number.
-        bound: The least number that meets the target; with ``at_most``, the largest.
-        what: The quantity of the comparison that has the number, as a regular expression.
-        peer: The peer of that comparison, as a regular expression.
-        taken: A function that takes the number from the comparison; how many times better than the
-            peer okml is.
-        why: The name of the reason why it is missed, where that is known.
-        limit: The target by whose number this one would be multiplied at the limit that the reason
-            names.
-        unit: The unit of the number.
+    At the limit that the reason for a miss names, the number would be multiplied by that of the
+    target ``limit``.
     """
 
-    name: str
-    benchmark: str
-    bound: float
-    what: str
+    name: str  # the name of its sentence among the site's words
+    benchmark: str  # the record that has the number
+    bound: float  # the least number that meets the target; with ``at_most``, the largest
+    what: str  # a regular expression, as ``peer`` is
     peer: str
-    taken: Callable[[PeerComparison], float] = attrgetter("ratio")
+    taken: Callable[[PeerComparison], float] = attrgetter("ratio")  # a function that takes it
     at_most: bool = False
-    why: str = ""
+    why: str = ""  # the word for the reason why it is missed, where that is known
     limit: Target | None = None
     unit: str = "unit.times"
 

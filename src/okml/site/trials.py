@@ -1,4 +1,4 @@
-"""Single changes of the recipe of ADD: a panel of curves and a row for each."""
+"""The tables of single trials: changes of the recipe of ADD, and tied events in another order."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from okml.benchmark import HEADS_SHOWN, AddTrials, TrialResult
+from okml.benchmark import HEADS_SHOWN, AddTrials, TieTrial, TrialResult
+from okml.ledger import Claim, judge, load_claims
 from okml.plotting import INK, PALETTE, Picture, style
+from okml.site import view
+from okml.site.badges import badge
 from okml.site.benchmarks import RecordTable, number, share, spread
+from okml.site.estimates import estimate_node
 from okml.site.labels import label_in
-from okml.site.language import Lang, numbers_in, word
+from okml.site.language import Lang, numbers_in, word, words
 from okml.site.markup import Child, element, note, row, scrolling_table, tag
 from okml.site.pictures import picture
+from okml.site.tables import claim_cell
 
 COLUMNS = 3  # of panels at most
 TITLE_WIDTH = 26  # characters of a line above a panel
+OF_TIES = "video_workshop"  # the chapter whose claims are shown in two orders of tied events
 
 
 class AddTrialsTable(RecordTable[AddTrials]):
@@ -107,3 +113,61 @@ def _measured(trial: TrialResult, lang: Lang) -> list[list[Child]]:
         ["–" if ratio is None else number(ratio, lang)],
         *([share(each, lang)] for each in shares),
     ]
+
+
+class TieTrialTable(RecordTable[TieTrial]):
+    """``{tie-trial}``: the record of ``benchmarks/trials/ties.py``."""
+
+    file, kind, script = "tie_trial", TieTrial, "benchmarks/trials/ties.py"
+
+    def table(self, record: TieTrial) -> element:
+        """Return a row for each claim, and one for each rate of updates, in both orders.
+
+        A claim has its verdict in the chapter's record beside them, for which the order was drawn
+        once more.
+        """
+        view.note_chapters(self.env, OF_TIES)
+        lang = self.lang
+        header = words(lang, "claim", "ties.file", "ties.drawn", "ties.record")
+        shares = [[share(each, lang)] for each in record.one_way]
+        ndcg = [
+            ["–" if each is None else numbers_in(f"{each:.3f}", lang)]
+            for each in record.frozen_ndcg10
+        ]
+        body = [
+            row([word("ties.one_way", lang)], *shares, ["–"]),
+            row([word("ties.frozen", lang)], *ndcg, ["–"]),
+        ]
+        body += [
+            row(claim_cell(claim, lang), *self._orders(record, claim))
+            for claim in load_claims(OF_TIES)
+            if claim.id in record.outcomes
+        ]
+        claims = scrolling_table(word("ties.title", lang), header, body)
+        return tag("div", claims, self._rates(record)) if record.rates else claims
+
+    def _rates(self, record: TieTrial) -> element:
+        """Return HR@10 by updates a period and factor of the rate, the chosen one marked."""
+        found = {(rate.updates, rate.factor, rate.order): rate for rate in record.rates}
+        body, chosen = [], word("ties.chosen", self.lang)
+        for updates, factor in dict.fromkeys((rate.updates, rate.factor) for rate in record.rates):
+            names = [[number(each, self.lang)] for each in (updates, factor)]
+            rates = (found[updates, factor, order] for order in ("file", "drawn"))
+            hits = [
+                [spread(rate.hr10, self.lang, 4), note(chosen) if rate.chosen else None]
+                for rate in rates
+            ]
+            body.append(row(*names, *hits))
+        header = words(self.lang, "ties.updates", "ties.factor", "ties.file", "ties.drawn")
+        seeds = len(record.rates[0].hr10)
+        return scrolling_table(word("ties.rates", self.lang).format(seeds), header, body)
+
+    def _orders(self, record: TieTrial, claim: Claim) -> list[list[Child | None]]:
+        verdict = judge(claim, view.record(OF_TIES, record.profile))
+        assert claim.metric is not None  # it was judged
+        outcomes = (*record.outcomes[claim.id], verdict.outcome)
+        numbers = (record.in_file[claim.metric], record.in_drawn[claim.metric], verdict.measured)
+        return [
+            [badge(outcome, self.lang), note(estimate_node(found, self.lang)) if found else None]
+            for outcome, found in zip(outcomes, numbers, strict=True)
+        ]

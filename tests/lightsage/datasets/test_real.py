@@ -47,7 +47,7 @@ def put_log(monkeypatch: pytest.MonkeyPatch, module: str, make: Callable[[], Eve
     """Let a module of data sets load a log made for a test."""
     where = import_module(f"okml.lightsage.datasets.{module}")
     monkeypatch.setattr(where.logs, "load", lambda name: make())
-    monkeypatch.setattr(where, "fetched_from", lambda name: {})
+    monkeypatch.setattr(where, "files_used", lambda name: {})
 
 
 def weeks() -> EventLog:

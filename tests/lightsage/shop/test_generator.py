@@ -32,7 +32,7 @@ def test_the_log_has_the_form_that_the_graph_reads(shop: Shop) -> None:
     assert set(cleaned["user"]) == set(shop.events["user"])
     assert shop.catalog["item"].to_list() == list(range(SMALL.items))
     assert shop.features.shape == (SMALL.items, SMALL.features)
-    assert shop.truth.shape == (SMALL.items, 16)
+    assert shop.positions.shape == (SMALL.items, 16)
 
 
 def test_a_feed_that_follows_the_item_in_view_stays_in_its_category(shop: Shop) -> None:
@@ -87,8 +87,9 @@ def test_clicks_on_a_page_lead_to_its_neighborhood(shop: Shop) -> None:
     leaf = shop.catalog["category"].to_numpy()
     here, there = pages["from_item"].to_numpy(), pages["item"].to_numpy()
     assert (leaf[here] == leaf[there]).all()
-    moved = np.square(shop.truth[here] - shop.truth[there]).mean()
-    random = np.square(shop.truth[here] - shop.truth[np.random.default_rng(0).permutation(there)])
+    moved = np.square(shop.positions[here] - shop.positions[there]).mean()
+    others = np.random.default_rng(0).permutation(there)
+    random = np.square(shop.positions[here] - shop.positions[others])
     assert moved < 0.2 * random.mean()
 
 
@@ -103,13 +104,14 @@ def test_late_items_are_not_clicked_before_they_start(shop: Shop) -> None:
 def test_features_are_noisier_in_the_tail_and_blind_to_the_hidden_part(shop: Shop) -> None:
     rank = shop.catalog["popularity"].rank("ordinal", descending=True).to_numpy() - 1
     head = rank < 0.2 * SMALL.items
-    visible, features = shop.truth[:, :12], shop.features.astype(float)
+    visible, features = shop.positions[:, :12], shop.features.astype(float)
     projection, *_ = np.linalg.lstsq(visible[head], features[head], rcond=None)
     left = features - visible @ projection
     assert left[head].std() == pytest.approx(0.5 * SMALL.head_noise, rel=0.1)
     assert left[~head].std() == pytest.approx(0.5 * SMALL.tail_noise, rel=0.1)
-    hidden, *_ = np.linalg.lstsq(features, shop.truth[:, 12:], rcond=None)
-    explained = 1 - (shop.truth[:, 12:] - features @ hidden).var() / shop.truth[:, 12:].var()
+    quality = shop.positions[:, 12:]
+    hidden, *_ = np.linalg.lstsq(features, quality, rcond=None)
+    explained = 1 - (quality - features @ hidden).var() / quality.var()
     assert explained < 0.1
 
 

@@ -1,7 +1,6 @@
 """The pictures of the chapter; each is a function of rows."""
 
-# The frames that a record keeps, so that the site draws them without the run: by the name of the
-# record's table, the step and the frame.
+# ``step.frame`` of each table that a record keeps, so that the site draws it without the run.
 RECORDED = {
     "data": "data.data",
     "networks": "networks.networks",

@@ -14,15 +14,10 @@ TEACHER = "teacher's FD, 1 step"
 def balance(curves: pl.DataFrame, arms: pl.DataFrame, methods: pl.DataFrame) -> pl.DataFrame:
     """Return a row for each arm with both losses, smallest last ratio first on each image set.
 
-    Args:
-        curves: The frame ``training.curves``: ``set``, ``training``, ``seed``, ``term``, ``step``,
-            ``value``.
-        arms: The frame ``arms.arms``: ``set``, ``method``, ``steps``, ``seed``, ``fd``.
-        methods: The frame ``methods.methods``, of the same columns; the teacher is read from it.
-
-    Returns:
-        ``set``, ``arm``, the medians over seeds of the gradients' ratio where it is measured first
-        and last, the student's mean FD in one and in four steps, and the teacher's in one.
+    The frames are ``training.curves``, ``arms.arms`` and ``methods.methods``, from which the
+    teacher is read. A row has ``set``, ``arm``, the medians over seeds of the gradients' ratio
+    where it is measured first and last, the student's mean FD in one and in four steps, and the
+    teacher's in one.
     """
     of_seeds = (
         curves.filter(term=RATIO)

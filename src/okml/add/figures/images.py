@@ -39,12 +39,9 @@ def as_png(image: Tensor) -> str:
 
 
 def frame(rows: Mapping[str, Tensor], captions: Sequence[str], image_set: str = "") -> pl.DataFrame:
-    """Return rows of images as :func:`sheet` takes them.
+    """Return rows of images as :func:`sheet` takes them, with a caption for each column.
 
-    Args:
-        rows: Images in [-1, 1] by the name of their row, ``[n, c, s, s]``; others are clamped.
-        captions: The text above each column.
-        image_set: The name of the image set.
+    The images ``[n, c, s, s]`` of each row, by its name, are in [-1, 1]; others are clamped.
     """
     return pl.DataFrame(
         [
@@ -64,15 +61,15 @@ def frame(rows: Mapping[str, Tensor], captions: Sequence[str], image_set: str = 
 def sheet(frame: pl.DataFrame, alt: str, size: float = 0.72) -> Picture:
     """Draw pictures in rows, with captions in lines as wide as a picture.
 
-    Captions are above the first row only where all rows share them, else above each.
-
-    Args:
-        frame: A frame of :func:`frame`; rows are drawn in their order of appearance.
-        alt: The text alternative; a sheet without pictures has another.
-        size: The side of a picture in inches.
+    Captions are above the first row only where all rows share them, else above each. The rows of a
+    frame of :func:`frame` are drawn in their order of appearance, and a picture is ``size`` inches
+    wide. A sheet without pictures has another text alternative.
     """
     if frame.is_empty():
-        return _without()
+        with style():
+            figure = plt.figure(figsize=(4.0, 0.3))
+            figure.text(0.0, 0.5, NONE, va="center", color=INK)
+        return Picture(figure, NONE, empty=True)
     names = frame["row"].unique(maintain_order=True).to_list()
     columns = int(frame["column"].max()) + 1  # type: ignore[arg-type]
     shared = frame.group_by("column").agg(pl.col("caption").n_unique())["caption"].max() == 1
@@ -100,11 +97,3 @@ def sheet(frame: pl.DataFrame, alt: str, size: float = 0.72) -> Picture:
                     )  # fmt: skip
         axes.set(xlim=(0, width), ylim=(height, 0))
     return Picture(figure, alt)
-
-
-def _without() -> Picture:
-    """Return a line that says that a scale has no such pictures."""
-    with style():
-        figure = plt.figure(figsize=(4.0, 0.3))
-        figure.text(0.0, 0.5, NONE, va="center", color=INK)
-    return Picture(figure, NONE, empty=True)

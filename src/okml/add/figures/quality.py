@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from matplotlib.artist import Artist
 from matplotlib.axis import Axis
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from okml.add.arms import ARMS
 from okml.plotting import INK, PALETTE, Picture, by_color, let_names_run_on, names_above, style
@@ -26,16 +26,15 @@ def _plain_decades(*axes: Axis) -> None:
     """Label a logarithmic axis at 1, 2 and 5 of each decade, with plain numbers."""
     for axis in axes:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.set_minor_formatter(NullFormatter())
 
 
 def methods(frame: pl.DataFrame, floor: float) -> Picture:
     """Draw the Fréchet distance against network calls for every way to few steps.
 
-    Args:
-        frame: A frame of one image set with ``method``, ``calls``, ``seed`` and ``fd``.
-        floor: The distance of resampled training images, which is sampling error alone.
+    A frame of one image set has ``method``, ``calls``, ``seed`` and ``fd``; the floor is the
+    distance of resampled training images, which is sampling error alone.
     """
     means = frame.group_by("method", "calls", maintain_order=True).agg(pl.col("fd").mean())
     with style():
@@ -68,14 +67,12 @@ def methods(frame: pl.DataFrame, floor: float) -> Picture:
     )
 
 
-def arms(frame: pl.DataFrame, steps: int = 1) -> Picture:
-    """Draw distance and spread of every arm at one number of steps.
+def arms(frame: pl.DataFrame) -> Picture:
+    """Draw distance and spread of every arm at one step of the student.
 
-    Args:
-        frame: A frame of one image set with ``method``, ``steps``, ``seed``, ``fd`` and ``spread``.
-        steps: The number of steps of the student.
+    A frame of one image set has ``method``, ``steps``, ``seed``, ``fd`` and ``spread``.
     """
-    rows = frame.filter(steps=steps)
+    rows = frame.filter(steps=1)
     names = rows["method"].unique(maintain_order=True).to_list()
     with style():
         figure, (left, right) = plt.subplots(
@@ -90,7 +87,7 @@ def arms(frame: pl.DataFrame, steps: int = 1) -> Picture:
                     own[measure], [place] * len(own), "o", ms=4.5, color=PALETTE[0], alpha=0.6
                 )
                 axes.plot(own[measure].mean(), place, "|", ms=11, mew=2.4, color=PALETTE[1])
-        left.set(xscale="log", xlabel=f"Fréchet distance at {steps} step\n(lower is better)")
+        left.set(xscale="log", xlabel="Fréchet distance at 1 step\n(lower is better)")
         _plain_decades(left.xaxis)
         right.set(xlabel="spread within a class", xlim=(0, None))
         right.spines["left"].set_visible(False)
@@ -100,7 +97,7 @@ def arms(frame: pl.DataFrame, steps: int = 1) -> Picture:
     )
     return Picture(
         figure,
-        f"Fréchet distance and spread within a class of each arm at {steps} step, dots are seeds, "
+        "Fréchet distance and spread within a class of each arm at 1 step, dots are seeds, "
         f"strokes means: {facts}.",
     )
 
@@ -108,9 +105,8 @@ def arms(frame: pl.DataFrame, steps: int = 1) -> Picture:
 def training(curves: pl.DataFrame, teacher: pl.DataFrame) -> Picture:
     """Draw the distance of one step while the default student trains, and its losses.
 
-    Args:
-        curves: The curves of one training, with ``term``, ``step`` and ``value``.
-        teacher: The teacher's ``fd`` at 1 and at 25 ``steps``.
+    The curves of a training have ``term``, ``step`` and ``value``, and those of the teacher its
+    ``fd`` at 1 and at 25 ``steps``.
     """
     with style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.6))
@@ -146,10 +142,8 @@ def training(curves: pl.DataFrame, teacher: pl.DataFrame) -> Picture:
 def convergence(curves: pl.DataFrame, level: float) -> Picture:
     """Draw the distance of one step while each method trains, beside that of the default student.
 
-    Args:
-        curves: The curves of one image set, with ``training``, ``seed``, ``term``, ``step`` and
-            ``value``.
-        level: The teacher's distance in 25 steps.
+    The curves of an image set have ``training``, ``seed``, ``term``, ``step`` and ``value``; the
+    level is the teacher's distance in 25 steps.
     """
     rows = curves.filter(term="FD of one step")
     names = rows["training"].unique(maintain_order=True).to_list()
@@ -185,11 +179,7 @@ def convergence(curves: pl.DataFrame, level: float) -> Picture:
 
 
 def distances(frame: pl.DataFrame) -> Picture:
-    """Draw how far images are from their nearest training image.
-
-    Args:
-        frame: A frame of one image set with ``images`` and ``distance``.
-    """
+    """Draw the ``distance`` of each kind of ``images`` from their nearest training image."""
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 3.4))
         facts = []
@@ -213,9 +203,8 @@ def distances(frame: pl.DataFrame) -> Picture:
 def speed(frame: pl.DataFrame, quality: pl.DataFrame) -> Picture:
     """Draw quality against time (Figure 7 in small).
 
-    Args:
-        frame: A frame of one batch size with ``network``, ``steps`` and ``ms an image``.
-        quality: A frame with ``network``, ``steps`` and ``fd``.
+    The frame of one batch size has ``network``, ``steps`` and ``ms an image``, and that of quality
+    ``network``, ``steps`` and ``fd``.
     """
     rows = frame.join(quality, on=["network", "steps"], maintain_order="left")
     with style():

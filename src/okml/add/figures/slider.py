@@ -22,12 +22,10 @@ GAP = 2  # image pixels between pictures
 class StepSlider:
     """Rows of samples, one visible at a time, chosen by a row of stops and a row of seeds.
 
-    Works in a static page, with the keyboard (arrow keys move between stops) and without
-    scripts; without style sheets all rows are visible.
-
-    Args:
-        frame: A frame of :func:`okml.add.figures.images.frame` with the ``seed`` of each row.
-        alt: The text alternative, without the name of the row.
+    It works in a static page, with the keyboard (arrow keys move between stops) and without
+    scripts; without style sheets all rows are visible. A frame of
+    :func:`okml.add.figures.images.frame` has the ``seed`` of each row besides. The text alternative
+    comes without the name of the row.
 
     Raises:
         ParameterError: If there are no rows.

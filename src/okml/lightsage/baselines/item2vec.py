@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from okml.errors import DataError
 from okml.seqrec.convergence import MONITOR
-from okml.settings import Count, LearningRate, NonNegative, Power, Settings, Width
+from okml.settings import Count, LearningRate, NonNegative, Power, Settings
 from okml.training import History
 
 Vectors = NDArray[np.float32]
@@ -25,7 +25,6 @@ LAST_RATE = 1e-4  # the end of the linear schedule, gensim's own
 class Item2VecSettings(Settings):
     """Skip-gram with negative sampling; values of the paper where it has them."""
 
-    width: Width = 64
     epochs: Count = 20
     learning_rate: LearningRate = 0.025  # initial rate
     # The rate after it: word2vec's linear decay, or constant. Under a decay every curve ends flat,
@@ -43,6 +42,7 @@ def item2vec(
     settings: Item2VecSettings,
     seed: int,
     evaluate: Evaluation | None = None,
+    width: int = 64,
 ) -> tuple[Vectors, pl.DataFrame | None]:
     """Train item2vec; return unit vectors of items, ``[N, d]``, and the validation by epoch.
 
@@ -55,6 +55,7 @@ def item2vec(
         settings: Hyperparameters of the training.
         seed: Random seed of the training, which runs in one thread to be deterministic.
         evaluate: Function that returns the validation's NDCG@10 of vectors.
+        width: Length d of the vectors.
 
     Raises:
         DataError: If no session has two items.
@@ -70,7 +71,7 @@ def item2vec(
     constant = settings.schedule == "constant"
     model = Word2Vec(
         sentences,
-        vector_size=settings.width,
+        vector_size=width,
         window=settings.window,
         sg=1,
         negative=settings.negatives,

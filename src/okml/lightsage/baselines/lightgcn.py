@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.models import LightGCN
 
 from okml.lightsage.training.trainer import Hyperparameters, train_module
-from okml.settings import Depth, DeviceName, NonNegative, Settings, Width
+from okml.settings import Depth, DeviceName, NonNegative, Settings
 from okml.training import History
 from okml.training.batches import Indices
 
@@ -24,7 +24,6 @@ from okml.training.batches import Indices
 class LightGCNSettings(Settings):
     """The published recipe, with a higher learning rate for few steps."""
 
-    width: Width = 64
     layers: Depth = 3
     penalty: NonNegative = 1e-4  # λ, of the squared vectors of a batch
     recipe: Hyperparameters = Hyperparameters(
@@ -129,9 +128,9 @@ def _product(x: Tensor, starts: Tensor, neighbors: Tensor, weights: Tensor) -> T
 class LightGCNLoss(nn.Module):
     """LightGCN with its BPR loss, and the graph ``D^-1/2 A D^-1/2`` as buffers."""
 
-    def __init__(self, graph: IdGraph, settings: LightGCNSettings) -> None:
+    def __init__(self, graph: IdGraph, settings: LightGCNSettings, width: int) -> None:
         super().__init__()
-        self.model = LightGCN(graph.nodes, settings.width, settings.layers)
+        self.model = LightGCN(graph.nodes, width, settings.layers)
         self.penalty = settings.penalty
         both = np.concatenate([graph.edges, graph.edges[::-1]], axis=1).astype(np.int32)
         shape = (graph.nodes, graph.nodes)
@@ -171,6 +170,7 @@ def lightgcn(
     graph: IdGraph,
     settings: LightGCNSettings,
     *,
+    width: int,
     seed: int,
     device: DeviceName = "auto",
     folder: Path | None = None,
@@ -183,13 +183,14 @@ def lightgcn(
     Args:
         graph: Graph of users and items, or of items.
         settings: Hyperparameters of the model and its training.
+        width: Length d of the vectors.
         seed: Random seed of weights and pairs.
         device: Device of the training.
         folder: Folder of checkpoints; None: nothing is written.
         evaluate: Function that returns the validation's metric of item vectors.
     """
     torch.manual_seed(seed)
-    objective = LightGCNLoss(graph, settings)
+    objective = LightGCNLoss(graph, settings, width)
     # An item without edges keeps its random initial vector.
     lonely = torch.from_numpy(np.setdiff1d(np.arange(graph.items), graph.edges))
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from okml.accelerator import upload
-from okml.lightsage.adjacency import Adjacency, row_blocks
+from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.network.encoder import Convolution, GraphEncoder
-from okml.settings import BelowOne, Count, Depth, Settings, Whole, Width, rule
+from okml.settings import BelowOne, Count, Depth, Settings, Whole, rule
 
 WALK_BYTES = 2**28  # size of the walks that are counted at once
 Numbers32 = NDArray[np.int32]
@@ -26,7 +26,6 @@ class PinSageSettings(Settings):
     """Sizes for thousands of items; the paper's are for billions."""
 
     layers: Depth = 2
-    width: Width = 64
     neighbors: Count = 10  # T; paper: 50
     walks: Count = 100  # walks that start at each node
     length: Count = 3
@@ -49,8 +48,6 @@ class PinSageSettings(Settings):
 class PinSageConvolution(Convolution):
     """``norm(ReLU(W [h || n] + w))`` with ``n`` the weighted mean of ``ReLU(Q h + q)``."""
 
-    sends_itself = False
-
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, activation=True, normalize=True)
         self.neighbor = nn.Linear(inputs, outputs)
@@ -70,10 +67,10 @@ class PinSage(GraphEncoder):
 
     Args:
         features: Number of input features F.
+        width: Length d of the vectors and of inner layers.
     """
 
-    def __init__(self, settings: PinSageSettings, features: int) -> None:
-        width = settings.width
+    def __init__(self, settings: PinSageSettings, features: int, width: int) -> None:
         super().__init__(
             (
                 PinSageConvolution(features if layer == 0 else width, width)
@@ -163,8 +160,8 @@ def visit_counts(
     nodes, parts = len(adjacency), []
     # A walk's step holds a padded row of neighbors and weights.
     height = max(1, WALK_BYTES // (walks * 16 * max(1, adjacency.width, length)))
-    for rows in row_blocks(nodes, height):
-        sources = torch.arange(rows.start, rows.stop, device=adjacency.device)
+    for first in range(0, nodes, height):
+        sources = torch.arange(first, min(first + height, nodes), device=adjacency.device)
         starts = sources.repeat_interleave(walks)
         visited = random_walks(adjacency, starts, length, rng, restart)  # [s, length]
         kept = (visited >= 0) & (visited != starts.unsqueeze(1))
@@ -189,13 +186,18 @@ def importance_neighborhoods(visits: Visits, nodes: int, most: int) -> Adjacency
 
 
 def hard_negatives(
-    visits: Visits, nodes: int, first: int, last: int, rng: np.random.Generator
+    visits: Visits,
+    nodes: int,
+    known: NDArray[np.integer],
+    first: int,
+    last: int,
+    rng: np.random.Generator,
 ) -> Numbers32:
     """Return the nodes at visit ranks ``first`` to ``last - 1``, ``[N, last - first]``.
 
-    Missing ranks are filled with random nodes.
+    Missing ranks are filled with random nodes of ``known``, node numbers ``[m]``.
     """
-    table = rng.integers(nodes, size=(nodes, last - first), dtype=np.int32)
+    table = rng.choice(known.astype(np.int32), size=(nodes, last - first))
     far = visits.at(first, last)
     table[far.source, far.rank - first] = far.target
     return table

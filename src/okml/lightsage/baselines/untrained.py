@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
@@ -52,36 +53,35 @@ def edge_scorer(edges: pl.DataFrame, items: int, device: torch.device) -> Scorer
     filtering (Linden et al., 2003).
 
     Args:
-        edges: Edges with the columns ``item``, ``neighbor``, ``weight``, sorted by item.
+        edges: Edges with the columns ``item``, ``neighbor``, ``weight``, each pair once.
         items: Number of items N.
         device: Device of the scores.
     """
-    item = edges["item"].to_torch().long()
-    neighbor = edges["neighbor"].to_torch().long().to(device)
-    weights = edges["weight"].to_torch().float().to(device)
+    weight = edges["weight"].to_numpy()
     # Swing scores can be far below the tolerance of ties, and only their order matters here.
-    weights = weights / max(float(weights.max()) if len(weights) else 0.0, 1e-30) * 1e3
-    counts = torch.bincount(item, minlength=items)  # [N]
-    ends = counts.cumsum(0)
+    scaled = (weight / max(weight.max(initial=0), 1e-30) * 1e3).astype(np.float32)
+    ends = edges["item"].to_numpy(), edges["neighbor"].to_numpy()
+    matrix = sp.csr_array((scaled, ends), shape=(items, items))
+    return lambda queries: torch.from_numpy(matrix[queries.numpy()].toarray()).to(device)
+
+
+def truth_scorer(likeliest: Tensor) -> Scorer:
+    """Score by the order of the probabilities that synthetic clicks are drawn from.
+
+    The test pairs of the synthetic shop are clicks on the page of the viewed item, so no scorer
+    that knows the viewed item alone has a higher expected hit rate. The order includes the
+    popularity of items, which attracts clicks there, beside their distance.
+
+    Args:
+        likeliest: Items that a click on each item's page can lead to, the likeliest first,
+            ``[N, M]``, padded with -1.
+    """
+    items, most = likeliest.shape
+    places = torch.arange(most, 0, -1).float()
 
     def score(queries: Tensor) -> Tensor:
-        each = counts[queries]  # [q]
-        row = torch.arange(len(queries)).repeat_interleave(each)
-        first = (ends[queries] - each.cumsum(0)).repeat_interleave(each)
-        place = (first + torch.arange(len(row))).to(device)
-        scores = torch.zeros(len(queries), items, device=device)
-        scores[row.to(device), neighbor[place]] = weights[place]
-        return scores
-
-    return score
-
-
-def truth_scorer(truth: Tensor) -> Scorer:
-    """Score by minus the mean squared distance of the positions behind clicks, ``[N, L]``."""
-    squares = (truth**2).sum(1)
-
-    def score(items: Tensor) -> Tensor:
-        distance = squares[items].unsqueeze(1) + squares - 2 * truth[items] @ truth.T
-        return (-distance / truth.shape[1]).float()
+        chosen = likeliest[queries].long() + 1  # [q, M]
+        scores = torch.zeros(len(queries), items + 1)  # the first column takes the padding
+        return scores.scatter_(1, chosen, places.expand(chosen.shape))[:, 1:]
 
     return score

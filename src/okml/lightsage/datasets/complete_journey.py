@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from okml.data import entry, fetched_from
 from okml.data.cache import repair_command
 from okml.errors import DataError
-from okml.ledger import DataUsed
 from okml.lightsage.datasets.features import hashed_words, standardized
 from okml.lightsage.datasets.shop_data import ShopData, item_table, split_by_time
 from okml.lightsage.graph.events import DAY, EVENT_SCHEMA
 from okml.lightsage.graph.settings import StrongSettings
+from okml.steps import files_used
 
 LOG = "complete_journey"
 NO_PRODUCTS = ("COUPON", "FUEL", "MISCELLANEOUS")  # departments
@@ -92,10 +92,7 @@ def complete_journey() -> ShopData:
         protocol=f"the last {WINDOW_DAYS} days test, the {WINDOW_DAYS} before them validate; pairs "
         f"are two products of one basket of at most {BASKETS.order_items}, each once a household",
         notice=entry(LOG).license.notice,
-        used={
-            f"{LOG}/{name}": DataUsed(source=served.source, sha256=served.sha256)
-            for name, served in files.items()
-        },
+        used=files_used(LOG),
     )
 
 

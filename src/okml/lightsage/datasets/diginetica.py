@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import polars as pl
 
-from okml.data import fetched_from, logs
+from okml.data import logs
 from okml.errors import ParameterError
-from okml.ledger import DataUsed
 from okml.lightsage.datasets.features import of_visits, standardized
 from okml.lightsage.datasets.shop_data import ShopData, item_table, page_views, split_by_time
+from okml.steps import files_used
 
 LOG = "ader_diginetica"
 PERIODS = 17
@@ -62,8 +62,5 @@ def diginetica_sessions(
         protocol=f"{most - first} weeks train, the next one validates, the last one tests; pairs "
         "are consecutive clicks of a session, each once; no times and no places of clicks",
         notice=log.notice,
-        used={
-            f"{LOG}/{file}": DataUsed(source=served.source, sha256=served.sha256)
-            for file, served in fetched_from(LOG).items()
-        },
+        used=files_used(LOG),
     )

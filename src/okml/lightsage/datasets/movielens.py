@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from okml.data import fetched_from, logs
+from okml.data import logs
 from okml.data.logs.movielens_titles import U_ITEM_GENRES
-from okml.ledger import DataUsed
 from okml.lightsage.datasets.features import hashed_words, standardized
 from okml.lightsage.datasets.shop_data import PAIR_SCHEMA, ShopData, item_table, page_views
 from okml.lightsage.graph.events import clean
+from okml.steps import files_used
 
 GOOD = 4  # stars
 TEST_SHARE, VALID_SHARE = 0.3, 0.1  # shares of users
@@ -69,10 +69,7 @@ def movielens(seed: int = SPLIT_SEED) -> ShopData:
         f"{VALID_SHARE:.0%} validate, each with up to {PAIRS_A_USER} random ordered pairs of films "
         "they liked; ties in time by item",
         notice=log.notice,
-        used={
-            f"{LOG}/{file}": DataUsed(source=served.source, sha256=served.sha256)
-            for file, served in fetched_from(LOG).items()
-        },
+        used=files_used(LOG),
     )
 
 

@@ -75,8 +75,8 @@ class ShopData:
         protocol: Description of the split and the test pairs.
         notice: Attribution or condition to show beside results.
         used: Source files with their hashes; empty for synthetic data.
-        truth: Latent positions from which synthetic clicks are drawn, ``[N, 16]``; None for real
-            data.
+        on_page: Items that synthetic clicks on each item's page lead to, the likeliest first,
+            int32 ``[N, M]``, padded with -1; None for real data.
     """
 
     name: str
@@ -90,7 +90,7 @@ class ShopData:
     protocol: str
     notice: str = ""
     used: Mapping[str, DataUsed] = field(default_factory=dict)
-    truth: NDArray[np.float64] | None = None
+    on_page: NDArray[np.int32] | None = None
 
     @property
     def item_count(self) -> int:

@@ -39,5 +39,5 @@ def synthetic_shop(settings: ShopSettings, seed: int) -> ShopData:
         f"{settings.valid_days:g}, test to day {settings.days:g}; pairs are clicks on a "
         "page's recommendations, each once a user",
         notice=f"{LABEL} data, seed {seed}: no shop and no people are behind it",
-        truth=shop.truth,
+        on_page=shop.on_page,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import polars as pl
 
 from okml.lightsage.arms import NETWORK, WITH_IDS, Rows, baseline_jobs, on_graph
@@ -11,7 +13,13 @@ from okml.lightsage.study import Study
 from okml.steps import StepResult
 
 # Slices of the pairs, and what they add to the name of a metric.
-PARTS = {"hr@10": "", "head": "_on_head", "tail": "_on_tail", "cold": "_on_cold"}
+PARTS = {
+    "hr@10": "",
+    "head": "_on_head",
+    "tail": "_on_tail",
+    "tail target": "_on_tail_targets",
+    "cold": "_on_cold",
+}
 
 
 def measure_baselines(study: Study) -> StepResult:
@@ -19,6 +27,9 @@ def measure_baselines(study: Study) -> StepResult:
     rows, result = baseline_jobs(study.profile), StepResult()
     comparison = study.compare(rows, NETWORK)
     measure_rival(study, result, comparison, rows, study.profile.data, "main_")
+    for part, suffix in _parts(comparison):
+        name = f"main_popularity_hr10_gain_over_network{suffix}"
+        measure_gain(result, comparison, name, ("popularity", NETWORK), part=part)
     summary = comparison.summary().join(_budgets(study, rows), on="arm", maintain_order="left")
     result.frames = {"summary": summary, "seeds": comparison.per_seed()}
     return result
@@ -66,21 +77,29 @@ def measure_rival(
     """Measure the gain of LightSAGE over its best rival, and whether one of them still rose.
 
     The rival is the baseline with the best validation for the first seed, so that the test does
-    not choose it. The gain is measured with a learned vector of each item, too.
+    not choose it. The gain is measured with learned item vectors, too, if the data ask for them.
     """
     if not settings.baselines:
         return
     rival = study.best(rows, settings.baselines)
-    for part, suffix in PARTS.items():
-        if all(slices(data)[part].any() for data in comparison.data.values()):
-            name = f"{prefix}hr10_gain_over_best_rival{suffix}"
-            measure_gain(result, comparison, name, (NETWORK, rival), part=part)
-    name = f"{prefix}hr10_gain_over_best_rival_with_item_vectors"
-    measure_gain(result, comparison, name, (WITH_IDS, rival))
-    for metric, network in (("rising_rivals", NETWORK), ("rising_with_item_vectors", WITH_IDS)):
-        result.log(f"{prefix}{metric}", study.not_flat(rows, (network, rival)), exact=True)
+    for part, suffix in _parts(comparison):
+        name = f"{prefix}hr10_gain_over_best_rival{suffix}"
+        measure_gain(result, comparison, name, (NETWORK, rival), part=part)
+    result.log(f"{prefix}rising_rivals", study.not_flat(rows, (NETWORK, rival)), exact=True)
+    if settings.item_vectors:
+        name = f"{prefix}hr10_gain_over_best_rival_with_item_vectors"
+        measure_gain(result, comparison, name, (WITH_IDS, rival))
+        rising = study.not_flat(rows, (WITH_IDS, rival))
+        result.log(f"{prefix}rising_with_item_vectors", rising, exact=True)
     label = study.data(settings, study.profile.seeds[0]).label
     result.notes.append(f"the best rival on {label}, by validation: {rival}")
+
+
+def _parts(comparison: PairedComparison) -> Iterator[tuple[str, str]]:
+    """Yield the slices of ``PARTS`` that no seed has empty, with what they add to a name."""
+    for part, suffix in PARTS.items():
+        if all(slices(data)[part].any() for data in comparison.data.values()):
+            yield part, suffix
 
 
 def _budgets(study: Study, rows: Rows) -> pl.DataFrame:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
+import torch
 
-from okml.lightsage.arms import LEAKING, NO_GRAPH, loss_jobs, network_jobs
-from okml.lightsage.comparison import measure_gain
-from okml.lightsage.network.encoder import MEANING, VARIANTS, EncoderSettings, LightSAGE
+from okml.lightsage.arms import LEAKING, NO_GRAPH, loss_jobs, network_jobs, variant_arm
+from okml.lightsage.comparison import PairedComparison, measure_gain, same_pairs
+from okml.lightsage.network.encoder import MEANING, EncoderSettings, LightSAGE
 from okml.lightsage.study import Study
 from okml.steps import StepResult
 
@@ -24,7 +25,7 @@ def measure_networks(study: Study) -> StepResult:
         result.measure(loss, comparison.difference("V4", "V0"))
         result.measure(control, comparison.difference("V4", NO_GRAPH))
         result.compare(loss, control, comparison.difference(NO_GRAPH, "V0"))
-        result.log("rising_networks", study.not_flat(rows, ("V0", "V4")), exact=True)
+        result.log("rising_networks", study.not_flat(rows, ("V0", "V4", NO_GRAPH)), exact=True)
     seconds = []
     for name, job in rows:
         trained = study.encoder(job)
@@ -43,8 +44,8 @@ def count_networks(study: Study) -> StepResult:
     data = study.data(profile.data, profile.seeds[0])
     features, rows = data.shop.features.shape[1], []
     for name in profile.variants:
-        settings = VARIANTS[name].model_copy(update={"width": profile.width})
-        counts = count_costs(settings, features, profile.fan_outs)
+        encoder = variant_arm(profile, name).encoder
+        counts = count_costs(encoder, features, profile.fan_outs)
         rows.append({"arm": name, "network": MEANING[name]} | vars(counts))
     result = StepResult(frames={"costs": pl.DataFrame(rows)})
     if "V4" in profile.variants:
@@ -119,6 +120,7 @@ def measure_losses(study: Study) -> StepResult:
     for part, metric in (("hr@10", "hr10"), ("tail", "tail"), ("head", "head")):
         name = f"leave_edge_out_{metric}_gain"
         measure_gain(result, comparison, name, ("V0", LEAKING), part=part)
+    _measure_at_neighbors(result, study, comparison)
     result.log("rising_losses", study.not_flat(rows, ("V0", LEAKING)), exact=True)
     result.frames = {
         "summary": comparison.summary(),
@@ -126,3 +128,24 @@ def measure_losses(study: Study) -> StepResult:
         "curves": pl.concat(curves),
     }
     return result
+
+
+def _measure_at_neighbors(result: StepResult, study: Study, comparison: PairedComparison) -> None:
+    """Measure the gain where the target is a neighbor of the item in view, and elsewhere.
+
+    In serving the target is then among the items whose mean is read. Of the two trainings only the
+    one that leaves the edge in has read such neighborhoods.
+    """
+    neighbors = {}
+    for seed, data in comparison.data.items():
+        adjacency = study.graph(data, data.settings.main_graph, seed).adjacency
+        ends = (torch.from_numpy(side) for side in (data.test.item, data.test.target))
+        neighbors[seed] = (adjacency.entries(*ends) > 0).numpy()  # [p]
+    neighbors = same_pairs(comparison.data, neighbors)
+    for seed, mask in neighbors.items():
+        result.log("share_of_pairs_at_neighbors", float(mask.mean()), seed=seed)
+    if all(mask.any() and not mask.all() for mask in neighbors.values()):
+        others = {seed: ~mask for seed, mask in neighbors.items()}
+        for where, part in (("at_neighbors", neighbors), ("elsewhere", others)):
+            name = f"leave_edge_out_hr10_gain_{where}"
+            measure_gain(result, comparison, name, ("V0", LEAKING), part=part)

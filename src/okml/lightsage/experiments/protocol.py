@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from okml.lightsage.arms import Arm, all_jobs
 from okml.lightsage.comparison import gini, slices
-from okml.lightsage.graph import Part, edges_of
+from okml.lightsage.graph import Part
 from okml.lightsage.ranking import Numbers
 from okml.lightsage.study import Study
 from okml.lightsage.task import RetrievalTask
@@ -64,9 +64,7 @@ def describe_graph(study: Study) -> StepResult:
     """Describe each kind of edge and the merged graph of the main data, for the first seed."""
     profile, seed = study.profile, study.profile.seeds[0]
     data = study.data(profile.data, seed)
-    edges: dict[str, pl.DataFrame] = {
-        part: edges_of(part, data.shop.train, data.settings.graph) for part in REPORTED
-    }
+    edges: dict[str, pl.DataFrame] = {part: study.edges(data).of(part) for part in REPORTED}
     graph = study.graph(data, data.settings.main_graph, seed)
     report = part_report(edges | {"merged": graph.edges}, data.items, data.category)
     degrees = np.bincount(graph.adjacency.degrees)
@@ -86,8 +84,7 @@ def alike(study: Study, data: RetrievalTask) -> float:
 
     Where it is near 1, as in a log of one kind of clicks, nothing tells strong from weak.
     """
-    both = (edges_of(part, data.shop.train, data.settings.graph) for part in ("strong", "weak"))
-    strong, weak = (edges.select("item", "neighbor") for edges in both)
+    strong, weak = (study.edges(data).of(part) for part in ("strong", "weak"))
     common = strong.join(weak, on=["item", "neighbor"], how="semi").height
     return common / max(1, strong.height + weak.height - common)
 

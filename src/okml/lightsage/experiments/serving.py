@@ -103,7 +103,6 @@ def show_gallery(study: Study) -> StepResult:
     data = study.data(settings, seed)
     titles = data.shop.items["title"].fill_null("untitled").to_list()
     items = np.array([_find(titles, start) for start in profile.gallery.titles])
-    every = np.ones(data.items, bool)
     jobs = {
         WITH_IDS: network_job(profile, settings, seed, item_vectors=True),
         "features": Job(settings, seed, "features"),
@@ -111,7 +110,7 @@ def show_gallery(study: Study) -> StepResult:
     }
     rows = []
     for name, job in jobs.items():
-        found, _ = top_lists(study.scorer(job), items, every, profile.gallery.shown)
+        found = top_lists(study.scorer(job), items, profile.gallery.shown)
         for item, row in zip(items, found, strict=True):
             for place, other in enumerate(row, 1):
                 rows.append(

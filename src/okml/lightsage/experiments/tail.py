@@ -12,6 +12,7 @@ from okml.lightsage.arms import (
     BY_FEATURES,
     DIGEST,
     FEW_TREATMENTS,
+    HIDDEN,
     JOINED_SERVED,
     KEY_SERVED,
     LARGE_SERVED,
@@ -48,6 +49,9 @@ def measure_tail(study: Study) -> StepResult:
     rows += [(row.name, job) for row, job in tail_jobs(profile)]
     claimed = *(row.name for row in FEW_TREATMENTS), BY_FEATURES
     result.log("rising_tail", study.not_flat(rows, claimed), exact=True)
+    if HIDDEN.name in comparison.arms:
+        rising = study.not_flat(rows, (HIDDEN.name, OWN.name))
+        result.log("rising_hidden_neighborhoods", rising, exact=True)
     result.frames = {
         "summary": comparison.summary(),
         "seeds": comparison.per_seed(),
@@ -67,7 +71,6 @@ def _measure(result: StepResult, comparison: PairedComparison) -> None:
         measure_gain(result, comparison, name, compared, control, part)
 
     no_graph = "no_graph_cold_hr10_gain", BY_FEATURES
-    random = "random_pooled_training_tail_gain", RANDOM.name
     gain("cold_hr10_gain", (DIGEST, OWN), "cold", no_graph)
     gain("served_cold_hr10_gain", (SERVED, OWN), "cold")
     by_key = "one_group_a_type_cold_hr10_gain", KEY_SERVED.name
@@ -79,7 +82,14 @@ def _measure(result: StepResult, comparison: PairedComparison) -> None:
     result.compare("joined_cold_hr10_gain", no_graph[0], over_features)
     gain("head_hr10_loss", (OWN, DIGEST), "head")
     gain("served_head_hr10_loss", (OWN, SERVED), "head")
-    gain("pooled_training_tail_gain", (DIGEST, SERVED), "tail", random)
+    for name, part in (
+        ("pooled_training_tail_gain", "tail"),
+        ("pooled_training_tail_target_gain", "tail target"),
+    ):
+        gain(name, (DIGEST, SERVED), part, (f"random_{name}", RANDOM.name))
+    gain("hidden_neighborhoods_hr10_gain", (HIDDEN, OWN), "hr@10")
+    gain("hidden_neighborhoods_tail_target_gain", (HIDDEN, OWN), "tail target")
+    gain("hidden_neighborhoods_cold_hr10_gain", (HIDDEN, OWN), "cold")
 
 
 def _by_bucket(hits: pl.DataFrame) -> pl.DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -9,9 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from okml.lightsage.graph.edges import in_order
-from okml.lightsage.graph.events import PAGES
 from okml.lightsage.graph.graph import ItemGraph, edges_of, graph_of
-from okml.lightsage.graph.settings import GraphSettings, Part
+from okml.lightsage.graph.rewiring import rewired
+from okml.lightsage.graph.settings import GraphSettings, Part, Source
 
 GraphName = Literal[
     "weak", "weak, as few edges", "weak, few of each item", "everything", "strong",
@@ -28,7 +30,6 @@ _PARTS: dict[GraphName, tuple[Part, ...]] = {
     "strong": ("strong",),
     "strong + swing": ("strong", "swing"),
     "strong + search": ("strong", "search"),
-    "strong + shuffled search": ("strong", "search"),
     "full": ("strong", "search", "swing"),
     "full, swing of all clicks": ("strong", "search", "swing"),
     "full, all swing of all clicks": ("strong", "search", "swing"),
@@ -45,40 +46,56 @@ _AS_LARGE: dict[GraphName, tuple[Part, GraphName]] = {
 DRAWN = frozenset({*_AS_LARGE, "strong + shuffled search"})
 
 
-def graph_by_name(
-    name: GraphName,
-    log: pl.DataFrame,
-    items: int,
-    settings: GraphSettings,
-    seed: int,
-    key: NDArray[np.integer],
-) -> ItemGraph:
+@dataclass(frozen=True, eq=False)
+class LogEdges:
+    """The edges of one log by kind, each kind counted once.
+
+    Attributes:
+        log: Cleaned log of the training period.
+        items: Number of items N.
+        settings: Rules and caps, the same for all graphs.
+        key: Key of each item, ``[N]``; a shuffled search edge joins items of the same keys.
+    """
+
+    log: pl.DataFrame
+    items: int
+    settings: GraphSettings
+    key: NDArray[np.integer]
+
+    @cache  # noqa: B019 - it lives as long as the run
+    def of(self, part: Part) -> pl.DataFrame:
+        """Return the edges of a kind."""
+        return edges_of(part, self.log, self.settings)
+
+    @cached_property
+    def swing_of_all_clicks(self) -> pl.DataFrame:
+        """Edges of Swing that reads clicks in the feed, too."""
+        swing = self.settings.swing.model_copy(update={"sources": get_args(Source)})
+        return edges_of("swing", self.log, self.settings.model_copy(update={"swing": swing}))
+
+
+def graph_by_name(name: GraphName, counted: LogEdges, seed: int) -> ItemGraph:
     """Build a graph of the ablation by its name.
 
     Args:
         name: Name of the graph.
-        log: Cleaned log of the training period.
-        items: Number of items N.
-        settings: Rules and caps, the same for all graphs.
+        counted: Edges of the log.
         seed: Random seed of the controls.
-        key: Key of each item, ``[N]``; shuffled searches stay among items of one key.
     """
-    changed = settings
-    if name in ("full, swing of all clicks", "full, all swing of all clicks"):
-        every = ("pdp_rec", "search", "other", "feed")
-        swing = settings.swing.model_copy(update={"sources": every})
-        changed = settings.model_copy(update={"swing": swing})
     if name == "strong + shuffled search":
-        log = shuffled_queries(log, seed, key)
-    edges = {part: edges_of(part, log, changed) for part in _PARTS[name]}
-    merged = settings.merge.model_copy(update={"parts": _PARTS[name]})
+        true, rng = graph_by_name("strong + search", counted, seed), np.random.default_rng(seed)
+        return replace(true, edges=rewired(true.edges, "search", counted.key, rng))
+    merged = counted.settings.merge.model_copy(update={"parts": _PARTS[name]})
+    edges = {part: counted.of(part) for part in _PARTS[name]}
+    if name in ("full, swing of all clicks", "full, all swing of all clicks"):
+        edges["swing"] = counted.swing_of_all_clicks
     if name in _AS_LARGE:
         part, like = _AS_LARGE[name]
-        most = graph_by_name(like, log, items, settings, seed, key).edges.height
+        most = graph_by_name(like, counted, seed).edges.height
         ordered = heaviest_first(edges[part], seed, of_each_item=name == "weak, few of each item")
-        rest = graph_of(edges | {part: edges[part].clear()}, items, merged)
+        rest = graph_of(edges | {part: edges[part].clear()}, counted.items, merged)
         edges[part] = in_order(ordered.head(how_many(ordered, rest, most, merged.most_neighbors)))
-    return graph_of(edges, items, merged)
+    return graph_of(edges, counted.items, merged)
 
 
 def heaviest_first(edges: pl.DataFrame, seed: int, *, of_each_item: bool = False) -> pl.DataFrame:
@@ -122,35 +139,3 @@ def how_many(ordered: pl.DataFrame, rest: ItemGraph, most: int, most_neighbors: 
     places = new["place"].to_numpy()[known + nth <= most_neighbors]
     room = max(0, most - rest.edges.height)
     return ordered.height if len(places) <= room else int(places[room])
-
-
-def shuffled_queries(log: pl.DataFrame, seed: int, key: NDArray[np.integer]) -> pl.DataFrame:
-    """Return a log with clicks on search results shuffled among items of one key.
-
-    Queries keep their number of clicks by key, and items keep their number of clicks from search;
-    the query of a click is drawn among the clicks on items of the same key.
-
-    Args:
-        log: Cleaned log to shuffle.
-        seed: Random seed of the shuffle.
-        key: Key of each item, such as its category and type, ``[N]``.
-    """
-    clicks = log.select(
-        (pl.col("source") == "search") & (pl.col("episode") >= 0) & pl.col("action").is_in(PAGES)
-    ).to_series()
-    places = clicks.arg_true().to_numpy()
-    keys = key[log["item"].to_numpy()[places]]
-    drawn = places[shuffled_within(keys, np.random.default_rng(seed))]
-    columns = {}
-    for name in ("query", "episode"):
-        values = np.array(log[name].to_numpy())
-        values[places] = values[drawn]
-        columns[name] = pl.Series(values, dtype=log.schema[name])
-    return log.with_columns(**columns)
-
-
-def shuffled_within(key: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return a random permutation, ``[n]``, that keeps keys: ``key[order] == key``."""
-    order = np.empty(len(key), np.int64)
-    order[np.argsort(key, kind="stable")] = np.lexsort((rng.random(len(key)), key))
-    return order

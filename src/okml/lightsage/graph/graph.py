@@ -9,7 +9,6 @@ from typing import get_args
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from okml.errors import DataError
@@ -46,12 +45,8 @@ class ItemGraph:
     @cached_property
     def adjacency(self) -> Adjacency:
         """The matrix A of the edges, ``[N, N]``."""
-        # The edges are in the order of compressed rows, without repeats.
-        degrees = np.bincount(self.edges["item"].to_numpy(), minlength=self.items)
-        starts = np.concatenate([[0], np.cumsum(degrees)])
-        weights = self.edges["weight"].cast(pl.Float32).to_numpy()
-        parts = (weights, self.edges["neighbor"].to_numpy(), starts)
-        return Adjacency.from_csr(sp.csr_array(parts, shape=(self.items, self.items)))
+        columns = (self.edges[name].to_numpy() for name in ("item", "neighbor", "weight"))
+        return Adjacency.from_edges(self.items, *columns)
 
 
 def edges_of(part: Part, log: pl.DataFrame, settings: GraphSettings | None = None) -> pl.DataFrame:

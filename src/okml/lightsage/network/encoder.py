@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal, NamedTuple, Self, cast
+from typing import Literal, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -13,11 +13,9 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from okml.errors import ParameterError
-from okml.lightsage.adjacency import Adjacency, read_rows, row_blocks
+from okml.lightsage.adjacency import Adjacency
 from okml.lightsage.features import HopFeatures
 from okml.settings import BelowOne, Settings, Whole, Width
-
-BLOCK_ROWS = 2**16  # nodes whose features are held in full precision at once, in inference
 
 
 class EncoderSettings(Settings):
@@ -83,8 +81,6 @@ class Convolution(MessagePassing):  # type: ignore[misc]
         activation: Whether to apply a ReLU.
         normalize: Whether to scale each result to length 1.
     """
-
-    sends_itself: ClassVar[bool] = True  # whether ``before`` is the identity
 
     def __init__(
         self,
@@ -182,28 +178,21 @@ class GraphEncoder(nn.Module):
     def embed(self, features: Tensor, adjacency: Adjacency) -> Tensor:
         """Return vectors of all nodes, ``[N, d]``, by full-graph inference without sampling.
 
-        It computes on the encoder's device, and holds a block of the features in full precision.
+        It computes on the encoder's device.
 
         Args:
-            features: Features X, ``[N, F]``, of any floating-point type on any device.
+            features: Features X, ``[N, F]``.
             adjacency: Row-normalized graph A.
         """
         was_training, device = self.training, next(self.parameters()).device
         self.eval()
-        adjacency, blocks = adjacency.to(device), row_blocks(len(features), BLOCK_ROWS)
-        # Half precision is for training: served vectors are full ones.
-        with torch.autocast(device.type, enabled=False):
-            h = features
-            if self.items is not None:
-                every = torch.arange(len(features), device=device)
-                h = self._inputs(read_rows(features, every, device), every)
-            for convolution in self.hops:
-                h = _convolved(convolution, h, adjacency, blocks)
-            vectors = torch.cat(
-                [self._finish(h[rows].to(device, torch.float32)) for rows in blocks]
-            )
+        adjacency = adjacency.to(device)
+        h = self._inputs(features.to(device), torch.arange(len(features), device=device))
+        for convolution in self.hops:
+            neighborhood = adjacency.means(convolution.before(h))  # [N, inputs of the map]
+            h = convolution.combine(h, neighborhood)  # [N, d]
         self.train(was_training)
-        return vectors
+        return self._finish(h)
 
     def _inputs(self, features: Tensor, ids: Tensor) -> Tensor:
         if self.items is None:
@@ -291,32 +280,6 @@ class LightSAGE(GraphEncoder):
 
     @torch.no_grad()
     def embed_hops(self, features: HopFeatures) -> Tensor:
-        """Return vectors of all items, ``[N, d]``, from the tables X and A X, block by block."""
-        was_training, device = self.training, next(self.parameters()).device
-        self.eval()
-        with torch.autocast(device.type, enabled=False):
-            vectors = torch.cat(
-                [
-                    self.of_hop(features.own[rows].to(device, torch.float32),
-                                features.neighborhood[rows].to(device, torch.float32))
-                    for rows in row_blocks(len(features.own), BLOCK_ROWS)
-                ]
-            )  # fmt: skip
-        self.train(was_training)
-        return vectors
-
-
-def _convolved(
-    convolution: Convolution, h: Tensor, adjacency: Adjacency, blocks: Sequence[slice]
-) -> Tensor:
-    """Return the vectors of all nodes after a hop, ``[N, outputs]``."""
-    device = adjacency.device
-    sent = h
-    if not convolution.sends_itself:
-        sent = torch.cat([convolution.before(h[rows].to(device, torch.float32)) for rows in blocks])
-    return torch.cat(
-        [
-            convolution.combine(h[rows].to(device, torch.float32), adjacency.means(sent, rows))
-            for rows in blocks
-        ]
-    )
+        """Return vectors of all items, ``[N, d]``, from the tables X and A X."""
+        device = next(self.parameters()).device
+        return self.of_hop(features.own.to(device), features.neighborhood.to(device))

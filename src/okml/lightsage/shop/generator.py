@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from okml.lightsage.graph.events import DAY
 from okml.lightsage.shop.catalog import draw_listings
 from okml.lightsage.shop.settings import ShopSettings
-from okml.lightsage.shop.visits import draw_rings, draw_visits
+from okml.lightsage.shop.visits import draw_rings, draw_visits, similar_items
 
 LABEL = "synthetic"
 
@@ -25,20 +25,24 @@ class Shop:
         catalog: Row for each listing: ``item, title, category, type, product, is_ad, launch_ts,
             popularity``; ``type`` is the observed one, wrong for some listings.
         features: Listing features, float32 ``[N, F]``.
-        truth: Latent position of each listing, ``[N, 16]``.
+        positions: Latent position of each listing, ``[N, 16]``.
+        on_page: Listings that a click on each listing's page can lead to, the likeliest first,
+            int32 ``[N, M]``, padded with -1.
     """
 
     events: pl.DataFrame
     catalog: pl.DataFrame
     features: NDArray[np.float32]
-    truth: NDArray[np.float64]
+    positions: NDArray[np.float64]
+    on_page: NDArray[np.int32]
 
 
 def generate(settings: ShopSettings, seed: int) -> Shop:
     """Draw a shop, which is determined by settings and seed."""
     rng = np.random.default_rng(seed)
     listings = draw_listings(settings, rng)
-    visits = draw_visits(settings, listings, rng)
+    page, search = similar_items(listings, settings)
+    visits = draw_visits(settings, listings, (page, search), rng)
     episodes = visits.select((pl.col("episode").max() + 1).fill_null(0)).item()
     rings = draw_rings(settings, listings, rng, settings.sessions, episodes)
     catalog = pl.DataFrame(
@@ -60,5 +64,6 @@ def generate(settings: ShopSettings, seed: int) -> Shop:
         events=pl.concat([visits, rings]),
         catalog=catalog,
         features=listings.features,
-        truth=listings.position,
+        positions=listings.position,
+        on_page=page.likeliest,
     )

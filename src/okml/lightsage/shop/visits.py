@@ -25,7 +25,10 @@ TARGET_POWER = 0.6  # exponent of popularity in the probability of a visit's tar
 
 
 def draw_visits(
-    settings: ShopSettings, listings: Listings, rng: np.random.Generator
+    settings: ShopSettings,
+    listings: Listings,
+    shown: tuple[Similar, Similar],
+    rng: np.random.Generator,
 ) -> pl.DataFrame:
     """Draw the visits of all customers, ``EVENT_SCHEMA``.
 
@@ -33,9 +36,15 @@ def draw_visits(
     target; otherwise the customer searches, clicks on a recommendation of the current page, or
     clicks in the feed, which shows popular items, items to the customer's taste, and perhaps items
     near the one in view. Clicks on items before their launch are dropped.
+
+    Args:
+        settings: Numbers of customers, visits and steps.
+        listings: The catalog.
+        shown: What pages and searches show, of :func:`similar_items`.
+        rng: Random generator of the visits.
     """
     visits = settings.sessions
-    page, search = similar_items(listings, settings)
+    page, search = shown
     popular = ByPopularity(listings.popularity, listings.leaf, settings.leaves)
     targets = ByPopularity(listings.popularity**TARGET_POWER, listings.leaf, settings.leaves)
     taste = np.cumsum(
@@ -184,6 +193,12 @@ class Similar:
 
     items: NDArray[np.int32]
     cumulative: NDArray[np.float32]
+
+    @property
+    def likeliest(self) -> NDArray[np.int32]:
+        """Items near each item, the likeliest first, ``[N, M]``, padded with ``NOTHING``."""
+        chances = np.diff(self.cumulative, prepend=np.float32(0))
+        return np.where(chances > 0, self.items, np.int32(NOTHING))
 
     def draw(self, near: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """Draw an item near each item of ``near``, ``[v]``; ``NOTHING`` without a candidate."""

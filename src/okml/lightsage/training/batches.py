@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,6 @@ from torch import Tensor
 
 from okml.accelerator import upload
 from okml.errors import DataError
-from okml.lightsage.adjacency import read_rows
 from okml.lightsage.features import HopFeatures
 from okml.lightsage.network.encoder import MessageFlow
 from okml.lightsage.network.sampler import NeighborSampler
@@ -126,27 +125,6 @@ class PairBatch(NamedTuple):
     hard: Tensor  # [B, H]; H may be 0
 
 
-class Reader(Protocol):
-    """Reads the inputs of the items of a batch, on the device of the graph."""
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the inputs."""
-        ...
-
-    def read(
-        self, pairs: tuple[Tensor, Tensor], others: Tensor, rng: np.random.Generator
-    ) -> HopInputs | BlockInputs:
-        """Return the inputs of items, targets and others, in that order.
-
-        Args:
-            pairs: Numbers of the items and of their targets, int64 ``[B]`` each.
-            others: Numbers of the negatives, int64 ``[M + B H]``.
-            rng: Source of what is drawn: hidden neighborhoods, or sampled neighbors.
-        """
-        ...
-
-
 class HopReader:
     """Reads rows of X and A X, without the edge between the items of a pair.
 
@@ -168,20 +146,25 @@ class HopReader:
     @property
     def device(self) -> torch.device:
         """Device of the graph."""
-        return self.features.device
+        return self.features.adjacency.device
 
     def read(
         self, pairs: tuple[Tensor, Tensor], others: Tensor, rng: np.random.Generator
     ) -> HopInputs:
-        """Return the rows of items, targets and others; see :meth:`Reader.read`."""
+        """Return the rows of items, targets and others, in that order.
+
+        Args:
+            pairs: Numbers of the items and of their targets, int64 ``[B]`` each.
+            others: Numbers of the negatives, int64 ``[M + B H]``.
+            rng: Random generator of the hidden neighborhoods.
+        """
         item, target = pairs
-        ids, partner = torch.cat([item, target]), torch.cat([target, item])
+        ids = torch.cat([item, target, others])  # [2B + M + B H]
         if self.leave_edge_out:
+            partner = torch.cat([target, item, others])  # no item is its own neighbor
             own, mean = self.features.rows_without(ids, partner)
         else:
             own, mean = self.features.rows(ids)
-        other_own, other_mean = self.features.rows(others)
-        own, mean = torch.cat([own, other_own]), torch.cat([mean, other_mean])
         if self.hidden_share:
             hidden = torch.from_numpy(rng.random(len(mean)) < self.hidden_share)
             mean = mean.masked_fill(hidden.to(self.device).unsqueeze(1), 0)
@@ -192,7 +175,7 @@ class BlockReader:
     """Reads features of sampled neighborhoods.
 
     Args:
-        features: Features X, ``[N, F]``, on the device of the graph or a memory map.
+        features: Features X, ``[N, F]``, on the device of the graph.
         leave_edge_out: Whether the edges of all pairs of a batch are removed from the graph.
     """
 
@@ -211,13 +194,22 @@ class BlockReader:
     def read(
         self, pairs: tuple[Tensor, Tensor], others: Tensor, rng: np.random.Generator
     ) -> BlockInputs:
-        """Return the neighborhoods of items, targets and others; see :meth:`Reader.read`."""
+        """Return the neighborhoods of items, targets and others, in that order.
+
+        Args:
+            pairs: Numbers of the items and of their targets, int64 ``[B]`` each.
+            others: Numbers of the negatives, int64 ``[M + B H]``.
+            rng: Random generator of the sampled neighbors.
+        """
         seeds, places = torch.unique(torch.cat([*pairs, others]), return_inverse=True)
         count = len(pairs[0])
         without = places[: 2 * count].view(2, count) if self.leave_edge_out else None
         sampled = self.sampler.sample(seeds, rng, without)
-        features = read_rows(self.features, sampled.nodes, self.device)
+        features = self.features[sampled.nodes]  # [n0, F]
         return BlockInputs(features, sampled.nodes, sampled.blocks, places)
+
+
+Reader = HopReader | BlockReader
 
 
 class PairBatches:

@@ -102,7 +102,7 @@ def softmax_loss(settings: LossSettings, batch: Encoded) -> Tensor:
     target, ids, log_q, first = _over_processes(batch)
     columns = torch.cat([target, batch.negative])  # [P, d]
     column_ids = torch.cat([ids, batch.negative_ids])
-    logits = (batch.query @ columns.T).float() / settings.temperature  # [B, P]
+    logits = batch.query @ columns.T / settings.temperature  # [B, P]
     if settings.log_q != "none":
         shift = torch.cat([log_q, batch.negative_log_q])
         logits = logits - shift

@@ -44,7 +44,6 @@ class Hyperparameters(Settings):
     gradient_clip: Positive = 1.0
     evaluate_every: Count | None = None  # steps; None: nothing is validated
     patience: Count | None = None  # validations without a new best
-    mixed_precision: Literal["no", "bf16"] = "no"
 
     _stops = stops_early()
 
@@ -129,7 +128,6 @@ def train_module(
         shuffle="none",  # a batch is drawn, not looked up
         seed=seed,
         gradient_clip=recipe.gradient_clip,
-        mixed_precision=recipe.mixed_precision,
         device=device,
         evaluate_every=recipe.evaluate_every if validated else None,
         evaluate_unit="step",

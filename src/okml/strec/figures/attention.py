@@ -5,7 +5,6 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from okml.plotting import PALETTE, Picture, by_color, style
 
@@ -20,9 +19,8 @@ LABELS = {
 def heatmaps(maps: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
     """Draw the mean attention matrix of each network (rows) and layer (columns).
 
-    Args:
-        maps: Columns ``network``, ``layer``, ``query``, ``key``, ``weight``.
-        statistics: Columns ``network``, ``layer``, ``top5_mass``, for the text alternative.
+    The maps have ``network``, ``layer``, ``query``, ``key`` and ``weight``; the statistics have
+    ``network``, ``layer`` and ``top5_mass``, for the text alternative.
     """
     networks = maps["network"].unique(maintain_order=True).to_list()
     layers = sorted(maps["layer"].unique())
@@ -34,8 +32,9 @@ def heatmaps(maps: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
         )  # fmt: skip
         for row, network in zip(grid, networks, strict=True):
             for axes, layer in zip(row, shown, strict=True):
-                matrix = _matrix(maps.filter(network=network, layer=layer))
-                n = len(matrix)
+                cells = maps.filter(network=network, layer=layer).sort("query", "key")
+                n = cells["query"].n_unique()
+                matrix = cells["weight"].to_numpy().astype(np.float64).reshape(n, n)
                 # In units of uniform attention 1/n, so that networks can share one scale.
                 image = axes.imshow(
                     matrix * n, cmap="viridis", vmin=0, vmax=6, extent=(0.5, n + 0.5, n + 0.5, 0.5)
@@ -56,19 +55,12 @@ def heatmaps(maps: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
     )
 
 
-def _matrix(rows: pl.DataFrame) -> NDArray[np.float64]:
-    n = rows["query"].n_unique()
-    ordered = rows.sort("query", "key")["weight"].to_numpy()
-    return np.asarray(ordered, dtype=np.float64).reshape(n, n)
-
-
 def spectrum(spectra: pl.DataFrame, histogram: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
     """Draw the histogram of singular values, as in the paper, and their cumulative share.
 
-    Args:
-        spectra: Columns ``network``, ``layer``, ``rank``, ``cumulative``.
-        histogram: Columns ``network``, ``layer``, ``low``, ``high``, ``count``.
-        statistics: Columns ``network``, ``effective_rank``, for the text alternative.
+    The spectra have ``network``, ``layer``, ``rank`` and ``cumulative``, the histogram ``network``,
+    ``layer``, ``low``, ``high`` and ``count``, and the statistics ``network`` and
+    ``effective_rank``, for the text alternative.
     """
     layers = sorted(spectra["layer"].unique())
     with style():

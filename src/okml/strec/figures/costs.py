@@ -27,11 +27,7 @@ ENCODERS = {
 
 
 def breakdown(rows: pl.DataFrame) -> Picture:
-    """Draw the operations of the backbone and STRec by part, at several lengths.
-
-    Args:
-        rows: Columns ``length``, ``encoder``, ``part``, ``MFLOP``.
-    """
+    """Draw the ``MFLOP`` of each ``encoder``, backbone and STRec, by ``part`` and ``length``."""
     lengths = rows["length"].unique(maintain_order=True).to_list()
     encoders = rows["encoder"].unique(maintain_order=True).to_list()
     with style():
@@ -63,10 +59,8 @@ def breakdown(rows: pl.DataFrame) -> Picture:
 def measured(published: pl.DataFrame, inference: pl.DataFrame) -> Picture:
     """Draw time and memory by the authors' measurement (E1), and the time of inference (E2).
 
-    Args:
-        published: Columns ``encoder``, ``ms``, ``saved MiB``.
-        inference: Columns ``encoder``, ``ms``, ``ms encoder alone``. Both have the column
-            ``failed``, the reason of a missing value, if there are missing values.
+    Both frames have ``encoder`` and ``ms``, with ``saved MiB`` in the first and ``ms encoder
+    alone`` in the second; where values are missing, also ``failed``, the reason.
     """
     names = published["encoder"].to_list()
     columns = (
@@ -96,21 +90,19 @@ def measured(published: pl.DataFrame, inference: pl.DataFrame) -> Picture:
             axes.set_xlim(0, 1.3 * max(1, float(share.max())))
             axes.grid(visible=False)  # lines would cross the numbers
             facts.append(f"{' '.join(title.split())} {texts[index]}")
-        grid[0, 0].set_yticks(places, [_for_readers(name) for name in names])
+        told = [
+            f"backbone, {name}" if name.startswith("newest ") else ENCODERS.get(name, name)
+            for name in names
+        ]
+        grid[0, 0].set_yticks(places, told)
         figure.supxlabel(f"share of: {names[0]}", fontsize="medium")
     return Picture(figure, f"Cost of each encoder over the backbone's. STRec: {', '.join(facts)}.")
-
-
-def _for_readers(name: str) -> str:
-    """Return what the name of an encoder means."""
-    return f"backbone, {name}" if name.startswith("newest ") else ENCODERS.get(name, name)
 
 
 def training(rows: pl.DataFrame) -> Picture:
     """Draw the time of training for one target (E4), over that of the causal SASRec.
 
-    Args:
-        rows: Columns ``encoder`` and ``targets/s``.
+    The rows have ``encoder`` and ``targets/s``.
     """
     fastest = rows.filter(encoder=CAUSAL)["targets/s"][0]
     rows = rows.with_columns(over=fastest / pl.col("targets/s"))
@@ -132,9 +124,8 @@ def training(rows: pl.DataFrame) -> Picture:
 def length_curve(rows: pl.DataFrame) -> Picture:
     """Draw time and saved memory of one history against its length, both axes logarithmic.
 
-    Args:
-        rows: Columns ``length``, ``encoder``, ``ms a history``, ``saved MiB a history``, and
-            ``failed``, the reason of a missing value, if there are missing values.
+    The rows have ``length``, ``encoder``, ``ms a history`` and ``saved MiB a history``; where
+    values are missing, also ``failed``, the reason.
     """
     dashes = ("-", "--", ":")
     with style():

@@ -15,11 +15,9 @@ PAPER_MARKS = (0.42, 0.69, 0.77)  # values of sparsity that a review of the pape
 
 
 def arms(summary: pl.DataFrame, data: str) -> Picture:
-    """Draw NDCG@10 of every arm with its 95 % interval over users and seeds.
+    """Draw NDCG@10 of every arm on a data set with its 95 % interval over users and seeds.
 
-    Args:
-        summary: Columns ``data``, ``arm``, ``ndcg@10``, ``low``, ``high``.
-        data: The name of the data set.
+    The summary has ``data``, ``arm``, ``ndcg@10``, ``low`` and ``high``.
     """
     rows = summary.filter(data=data).sort("ndcg@10", descending=True)
     with style():
@@ -36,10 +34,8 @@ def arms(summary: pl.DataFrame, data: str) -> Picture:
 def ablation(summary: pl.DataFrame, data: str, rankings: Collection[str]) -> Picture:
     """Draw the difference of each ranking with the same schedule from the backbone, by user.
 
-    Args:
-        summary: Columns ``data``, ``arm``, ``difference``, ``difference low`` and ``high``.
-        data: The name of the data set.
-        rankings: The names of the arms that sample.
+    The summary has ``data``, ``arm``, ``difference``, ``difference low`` and ``difference high``;
+    the rankings are the names of the arms that sample.
     """
     names = {
         "strec": "learned from gaps (STRec)",
@@ -65,11 +61,10 @@ def ablation(summary: pl.DataFrame, data: str, rankings: Collection[str]) -> Pic
 
 
 def sweep_quality(sweep: pl.DataFrame, backbone: pl.DataFrame) -> Picture:
-    """Draw NDCG@10 against sparsity, with the backbone's (Figure 4).
+    """Draw NDCG@10 against sparsity, with the backbone's, which is one row (Figure 4).
 
-    Args:
-        sweep: Columns ``sample``, ``schedule``, ``sparsity``, ``ndcg@10``, ``low``, ``high``.
-        backbone: One row with ``ndcg@10``, ``low``, ``high``.
+    Both have ``ndcg@10``, ``low`` and ``high``; the sweep has ``sample``, ``schedule`` and
+    ``sparsity`` too.
     """
     with style():
         figure, axes = plt.subplots(figsize=(5, 3.8))
@@ -103,9 +98,8 @@ def sweep_quality(sweep: pl.DataFrame, backbone: pl.DataFrame) -> Picture:
 def sweep_cost(costs: pl.DataFrame) -> Picture:
     """Draw the relative time, memory, tokens and operations against sparsity (Figure 5).
 
-    Args:
-        costs: Columns ``sparsity``, ``time``, ``memory``, ``tokens``, ``flops``; the latter four
-            are shares of the backbone with all queries.
+    The costs have ``sparsity``, and ``time``, ``memory``, ``tokens`` and ``flops`` as shares of the
+    backbone with all queries.
     """
     rows = costs.sort("sparsity")
     labels = {
@@ -144,8 +138,7 @@ def _paper_marks(axes: Axes) -> None:
 def pareto(points: pl.DataFrame) -> Picture:
     """Draw NDCG@10 against the operations for one history.
 
-    Args:
-        points: Columns ``arm``, ``group``, ``MFLOP``, ``ndcg@10``, ``low``, ``high``.
+    The points have ``arm``, ``group``, ``MFLOP``, ``ndcg@10``, ``low`` and ``high``.
     """
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 4.2))
@@ -172,11 +165,7 @@ def pareto(points: pl.DataFrame) -> Picture:
 
 
 def stages(rows: pl.DataFrame) -> Picture:
-    """Draw NDCG@10 after each stage and by the length of the first (Figure 6).
-
-    Args:
-        rows: Columns ``kind``, ``seed``, ``ndcg@10``.
-    """
+    """Draw ``ndcg@10`` of each ``kind`` of stages, by the length of the first too (Figure 6)."""
     means = rows.group_by("kind", maintain_order=True).agg(pl.col("ndcg@10").mean()).reverse()
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 0.42 * len(means) + 1))
@@ -194,8 +183,7 @@ def stages(rows: pl.DataFrame) -> Picture:
 def learning_curves(curves: pl.DataFrame) -> Picture:
     """Draw the training loss by step; a second stage is drawn in the same color, dashed.
 
-    Args:
-        curves: Columns ``encoder``, ``stage``, ``step``, ``loss``.
+    The curves have ``encoder``, ``stage``, ``step`` and ``loss``.
     """
     with style():
         figure, axes = plt.subplots(figsize=(7.5, 3.8))

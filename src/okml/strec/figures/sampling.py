@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import polars as pl
-from matplotlib.axes import Axes
 
 from okml.plotting import INK, PALETTE, Picture, by_color, style
 
@@ -16,10 +15,9 @@ TICKS = {1: "1 s", 60: "1 min", 3600: "1 h", 86_400: "1 d", 2_592_000: "30 d", 3
 def sampling_curve(curves: pl.DataFrame, kept: pl.DataFrame, released: pl.DataFrame) -> Picture:
     """Draw the score and the inclusion probability of an item against its time gap.
 
-    Args:
-        curves: Columns ``recipe``, ``seed``, ``gap`` in seconds, ``score``.
-        kept: Columns ``recipe``, ``seed``, ``count``, ``gap``, ``kept``.
-        released: Columns ``gap``, ``score``: the table in the authors' code.
+    The curves have ``recipe``, ``seed``, ``gap`` in seconds and ``score``; what is kept has
+    ``recipe``, ``seed``, ``count``, ``gap`` and ``kept``; the table in the authors' code has
+    ``gap`` and ``score``.
     """
     with style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.9))
@@ -44,7 +42,9 @@ def sampling_curve(curves: pl.DataFrame, kept: pl.DataFrame, released: pl.DataFr
                 )  # fmt: skip
         right.set(ylabel="probability of being kept", ylim=(0, 1.02))
         for axes in (left, right):
-            _time_axis(axes)
+            axes.set(xscale="log", xlabel="time since the item")
+            axes.set_xticks([seconds + 1 for seconds in TICKS], list(TICKS.values()))
+            axes.minorticks_off()
             axes.legend(fontsize=8)
     ends = (
         curves.filter(recipe=curves["recipe"][0])
@@ -64,19 +64,11 @@ def _standardized(scores: pl.Series) -> pl.Series:
     return (scores - scores.mean()) / spread if spread else scores * 0
 
 
-def _time_axis(axes: Axes) -> None:
-    axes.set(xscale="log", xlabel="time since the item")
-    axes.set_xticks([seconds + 1 for seconds in TICKS], list(TICKS.values()))
-    axes.minorticks_off()
-
-
 def case_study(case: pl.DataFrame, schedule: Sequence[int]) -> Picture:
     """Draw the items of one history: attention in the first layer, and the layers that keep each.
 
-    Args:
-        case: Columns ``position``, ``attention``, ``layers`` (the number of layers that keep the
-            item), ``gap`` in seconds and ``title``.
-        schedule: The number of items that each layer keeps.
+    An item has ``position``, ``attention``, ``layers`` (the number of layers that keep it), ``gap``
+    in seconds and ``title``; the schedule is the number of items that each layer keeps.
     """
     n = len(case)
     with style():
