@@ -312,10 +312,6 @@ def related(gallery: pl.DataFrame) -> Picture:
     Args:
         gallery: Columns ``by``, ``film``, ``place``, ``related``, ``clicks``.
     """
-    # Three dots and a space would end a sentence, and sentences are translated one by one.
-    gallery = gallery.with_columns(
-        pl.col("film", "related").str.replace_all("...", "…", literal=True)
-    )
     films = gallery["film"].unique(maintain_order=True).to_list()
     methods = gallery["by"].unique(maintain_order=True).to_list()
     shown = int(gallery["place"].max() or 1)  # type: ignore[arg-type]
