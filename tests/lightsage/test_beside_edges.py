@@ -19,7 +19,7 @@ from okml.lightsage.graph import MergeSettings, graph_of
 from okml.lightsage.graph.edges import EDGE_SCHEMA
 from okml.lightsage.settings import TaskSettings
 from okml.lightsage.study import Study
-from okml.lightsage.task import open_task
+from okml.lightsage.task import RetrievalTask, open_task
 from okml.steps import StepResult
 from tests.lightsage.tiny import SHOP
 
@@ -27,10 +27,24 @@ STRONG = MergeSettings(parts=("strong",))
 GAIN = Gain("gain", ("full", "strong"), few=True)
 
 
+def a_log(synthetic: bool) -> RetrievalTask:
+    """Return a small log, which each seed draws anew if it is synthetic."""
+    task = open_task(TaskSettings(name="synthetic", shop=SHOP), 0)
+    return replace(task, shop=replace(task.shop, synthetic=synthetic))
+
+
+def compared(log: RetrievalTask, arms: tuple[str, str]) -> PairedComparison:
+    """Return a comparison of two arms that rank at random, for two seeds."""
+    comparison = PairedComparison(arms[0])
+    for seed in (0, 1):
+        for number, arm in enumerate(arms):
+            comparison.add(arm, seed, log, random_scorer(log.items, 2 * seed + number))
+    return comparison
+
+
 def measured(synthetic: bool) -> tuple[PairedComparison, list[list[int]], StepResult]:
     """Return a comparison, the items with an edge in each seed's graph, and what is measured."""
-    task = open_task(TaskSettings(name="synthetic", shop=SHOP), 0)
-    log = replace(task, shop=replace(task.shop, synthetic=synthetic))
+    log, result = a_log(synthetic), StepResult()
     viewed = np.unique(log.test.item).tolist()
     ends = [viewed[0:20:2], viewed[1:20:2]]
 
@@ -38,10 +52,7 @@ def measured(synthetic: bool) -> tuple[PairedComparison, list[list[int]], StepRe
         rows = [(item, 0, 1.0) for item in ends[seed]] if name == "full" else []
         return SimpleNamespace(edges=pl.DataFrame(rows, schema=EDGE_SCHEMA, orient="row"))
 
-    comparison, result = PairedComparison("full"), StepResult()
-    for seed in (0, 1):
-        for number, arm in enumerate(GAIN.graphs):
-            comparison.add(arm, seed, log, random_scorer(log.items, 2 * seed + number))
+    comparison = compared(log, GAIN.graphs)
     _measure_beside_edges(result, cast(Study, SimpleNamespace(graph=graph)), comparison, GAIN)
     return comparison, ends, result
 
@@ -64,8 +75,7 @@ def test_seeds_of_one_log_are_measured_on_the_pairs_beside_the_edges_of_any(
 
 @pytest.mark.parametrize("synthetic", [True, False])
 def test_pairs_at_neighbors_are_those_that_the_graph_joins(synthetic: bool) -> None:
-    task = open_task(TaskSettings(name="synthetic", shop=SHOP), 0)
-    log = replace(task, shop=replace(task.shop, synthetic=synthetic))
+    log, result = a_log(synthetic), StepResult()
     pairs = [*zip(log.test.item.tolist(), log.test.target.tolist(), strict=True)]
     joined = [{frozenset(pair) for pair in pairs[first:30:3]} for first in (0, 1)]
 
@@ -77,10 +87,7 @@ def test_pairs_at_neighbors_are_those_that_the_graph_joins(synthetic: bool) -> N
             {"strong": pl.DataFrame(rows, EDGE_SCHEMA, orient="row")}, log.items, STRONG
         )
 
-    comparison, result = PairedComparison("V0"), StepResult()
-    for seed in (0, 1):
-        for number, arm in enumerate(("V0", LEAKING)):
-            comparison.add(arm, seed, log, random_scorer(log.items, 2 * seed + number))
+    comparison = compared(log, ("V0", LEAKING))
     _measure_at_neighbors(result, cast(Study, SimpleNamespace(graph=graph)), comparison)
     gains: dict[str, list[float]] = {"at_neighbors": [], "elsewhere": []}
     for seed in (0, 1):

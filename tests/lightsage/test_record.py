@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import polars as pl
 
-from okml.ledger import RunRecord, read_record
-from okml.paths import repository_root
+from okml.ledger import RunRecord, load_record
+from okml.profile import ProfileName
+from tests.recorded import tables_of
 
 Tables = dict[str, pl.DataFrame]
 
 
-def recorded(profile: str) -> tuple[RunRecord, Tables]:
+def recorded(profile: ProfileName) -> tuple[RunRecord, Tables]:
     """Return a record, and its tables by name."""
-    found = read_record(repository_root() / f"results/lightsage/{profile}.json")
-    return found, {name: pl.DataFrame(t.columns, strict=False) for name, t in found.tables.items()}
+    found = load_record("lightsage", profile)
+    assert found is not None
+    return found, tables_of(found)
 
 
 def column(table: pl.DataFrame, name: str) -> dict[str, float]:

@@ -196,6 +196,11 @@ def test_a_translation_is_russian_and_keeps_every_number_and_every_place_in_its_
         ("SASRec, 1 negative", "SASRec, 1 негатив"),
         ("HR@10", "HR@10"),
         ("Star Trek: The Wrath of Khan (1982)", "Star Trek: The Wrath of Khan (1982)"),
+        ("When Harry Met Sally... (1989)", "When Harry Met Sally... (1989)"),
+        (
+            "Related films. Casablanca (1942), features: When Harry Met Sally... (1989).",
+            "Похожие фильмы. Casablanca (1942), признаки: When Harry Met Sally... (1989).",
+        ),
         ("space_time.map", "space_time.map"),
         ("σ₁", "σ₁"),
         ("|x| < 0.05", "|x| < 0.05"),

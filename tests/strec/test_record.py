@@ -7,6 +7,7 @@ import pytest
 
 from okml.ledger import read_record
 from okml.paths import repository_root
+from tests.recorded import tables_of
 
 RECORDS = sorted((repository_root() / "results" / "strec").glob("*.json"))
 FULL, LAST = "backbone, every query", "backbone, last query"
@@ -15,8 +16,7 @@ LITERATURE = 0.182  # NDCG@10 of causal SASRec, Klenitskiy and Vasilev (2023)
 
 @pytest.fixture(params=RECORDS, ids=lambda path: path.stem)
 def tables(request):
-    found = read_record(request.param).tables
-    return {name: pl.DataFrame(table.columns, strict=False) for name, table in found.items()}
+    return tables_of(read_record(request.param))
 
 
 def test_there_is_a_record():
@@ -57,7 +57,7 @@ def test_an_encoder_is_never_dearer_than_with_its_scores(tables):
 def test_the_digest_says_what_the_record_of_night_found():
     """Each of its sentences without a number of its own, from the tables and intervals."""
     found = read_record(repository_root() / "results/strec/night.json")
-    tables = {name: pl.DataFrame(t.columns, strict=False) for name, t in found.tables.items()}
+    tables = tables_of(found)
     metrics, summary = found.metrics, tables["summary"]
     assert not summary["still rising"].any()
     # Chance could explain what the learned sample has over a random one, the newest items and the
@@ -108,7 +108,7 @@ def test_more_epochs_of_either_stage_neither_help_nor_harm_with_every_seed():
 @pytest.mark.parametrize("profile", ["cpu", "night"])
 def test_the_digest_says_where_fine_tuning_kept_its_start_and_where_curves_ended(profile):
     found = read_record(repository_root() / f"results/strec/{profile}.json")
-    tables = {name: pl.DataFrame(t.columns, strict=False) for name, t in found.tables.items()}
+    tables = tables_of(found)
     assert tables["summary"].filter(arm="backbone")["starts kept"].item() == 1
     starts = tables["sampling_starts"]
     learned = starts.filter(gaps="learned")

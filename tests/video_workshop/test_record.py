@@ -9,12 +9,10 @@ from okml.benchmark import TieTrial
 from okml.ledger import Outcome, judge, load_claims, read_record
 from okml.paths import repository_root
 from okml.video_workshop.config import NIGHT
+from tests.recorded import tables_of
 
 FOUND = read_record(repository_root() / "results/video_workshop/night.json")
-TABLES = {
-    name: pl.DataFrame(table.columns, strict=False, infer_schema_length=None)
-    for name, table in FOUND.tables.items()
-}
+TABLES = tables_of(FOUND)
 
 
 def ends(metric: str) -> tuple[float, float]:

@@ -335,8 +335,7 @@ def related(gallery: pl.DataFrame) -> Picture:
         for film in films
         for method in methods
     )
-    # Three dots and a space would end a sentence, and sentences are translated one by one.
-    return Picture(figure, f"Related films. {facts.replace('...', '…')}.")
+    return Picture(figure, f"Related films. {facts}.")
 
 
 def _list(axes: Axes, rows: pl.DataFrame, most: int, color: str) -> None:

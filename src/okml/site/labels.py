@@ -36,7 +36,8 @@ PLACES = {
     "{}": r"([^\W\d](?:.*?[\w)+])?)",  # begins with a letter and ends with a word
     "{name}": r"(.+?)",
 }
-BETWEEN = re.compile(r"(, |; |: |\. |\.$| \+ | \| | / | → | \(|\)(?=[ ,;:.]|$)| (?=[+-]?\d))")
+FULL_STOP = r"(?<!\.\.)\.(?: |$)"  # three dots end no sentence
+BETWEEN = re.compile(rf"(, |; |: |{FULL_STOP}| \+ | \| | / | → | \(|\)(?=[ ,;:.]|$)| (?=[+-]?\d))")
 # In a drawing by matplotlib: its frame, and each text with its style and its place.
 FRAME = re.compile(r'<svg\b([^>]*?viewBox="([^"]*)"[^>]*)>')
 SIZES = re.compile(r'width="[^"]*" height="[^"]*"')

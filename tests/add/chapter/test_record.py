@@ -9,6 +9,7 @@ import pytest
 
 from okml.add.figures.gradients import balance
 from okml.ledger import load_record
+from tests.recorded import tables_of
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_a_student_from_random_weights_is_far_and_nearer_than_the_untouched_teac
 
 
 def test_the_balance_of_gradients_is_what_the_notebook_says(night):
-    tables = {name: pl.DataFrame(table.columns) for name, table in night.tables.items()}
+    tables = tables_of(night)
     rows = balance(tables["training_curves"], tables["arm_seeds"], tables["method_seeds"])
     digits, emoji = (rows.filter(set=name) for name in ("digits", "emoji"))
     assert digits.select(pl.col("first ratio", "last ratio").is_between(10, 100).all()).row(0) == (
