@@ -9,6 +9,7 @@ from unittest import mock
 import pytest
 
 from okml.offline_rl.arms import Job
+from okml.offline_rl.experiments.training import searched_rates
 from okml.offline_rl.study import Study
 from tests.offline_rl.tiny import tiny
 
@@ -72,3 +73,21 @@ def test_a_control_that_differs_in_one_thing_has_the_rate_of_what_it_is_compared
     ):
         assert job.chooser(profile) == chooser
         assert chooser.chooser(profile) == chooser
+
+
+def test_the_table_has_what_each_arm_tried_and_where_stage_2_begins(tmp_path):
+    """By hand: SASRec goes on to 2, and CRR, whose lower rate is stage 1's, tries no other."""
+    profile = tiny(seeds=[0, 1], learning_rates=[1.0, 0.5], further_rates=1)
+    values = {
+        "sasrec_ce": {1.0: 0.3, 0.5: 0.2, 2.0: 0.1},
+        "transformer_only": {1.0: 0.4, 0.5: 0.3, 2.0: 0.2, None: 0.4},
+        "crr": {1.0: 0.2, 0.5: 0.4},
+    }
+    jobs = [Job(profile.main, arm, seed) for arm in ("sasrec_ce", "crr") for seed in (0, 1)]
+    # Seeds lie as far above their mean as below it.
+    with validated(lambda job: values[job.arm][job.rate] + 0.02 * (job.seed - 0.5)):
+        table = searched_rates(Study(profile, tmp_path), jobs).drop("data")
+    assert table.columns == ["label", "start", "0.5", "1", "2"]
+    sasrec, crr = (row[1:] for row in table.rows())
+    assert sasrec == pytest.approx((None, 0.2, 0.3, 0.1))
+    assert crr == pytest.approx((0.4, 0.4, 0.2, None))

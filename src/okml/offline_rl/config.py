@@ -100,7 +100,7 @@ CPU = OfflineRLProfile(
             reward="like",
             length=50,
             hide_seen=True,
-            # Each arm is trained nine times: at three learning rates with three seeds.
+            # Most arms are trained nine times: at three learning rates with three seeds.
             least_item_events=20,
             users=750,
             test_rows_per_user=25,
@@ -217,7 +217,7 @@ _YOOCHOOSE = _ML_25M.model_copy(
 
 GPU = OfflineRLProfile(
     name="gpu",
-    budget=Budget(minutes=96 * 60, memory_gib=64, disk_gib=700, gpu_memory_gib=80),
+    budget=Budget(minutes=120 * 60, memory_gib=64, disk_gib=1000, gpu_memory_gib=80),
     seeds=(0, 1, 2),
     datasets=(_ML_25M, _YOOCHOOSE),
     arms=(*_ARMS, "caser_ce", "crr_binary", "crr_gamma0", "filter_bc"),
@@ -232,6 +232,8 @@ GPU = OfflineRLProfile(
     ope_sessions=50_000,
     crr=CRRSettings(target_every=100),
     learning_rates=(1.0, 0.3),
+    further_rates=1,
+    shop_rates=_SHOP_RATES,
     start_epochs=(5, 15),
     curve_evaluations=2,
     patience=3,

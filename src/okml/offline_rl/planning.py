@@ -29,7 +29,7 @@ from okml.plan import (
 from okml.training.ahead import Trains, with_needs
 
 TRAINED = 0.8  # a split by user trains on this share of them
-# The first were counted under `cpu`, MovieLens-1M under `night`; MovieLens-25M has GroupLens's
+# MovieLens-100K was counted under `cpu`, MovieLens-1M under `night`; MovieLens-25M has GroupLens's
 # counts, Yoochoose those of the SQN papers for their sample of 200,000 sessions.
 SIZES = {
     "ml_100k": LOGS["ml_100k"]._replace(kept=77_938, items=939, rows=1_558, tests=1_833),

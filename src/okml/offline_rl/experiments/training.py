@@ -43,6 +43,7 @@ def train_everything(study: Study) -> StepResult:
             "curves": curves,
             "costs": _costs({job: history for job, history in histories.items() if not job.rate}),
             "seen": _describe(study, compared, histories),
+            "rates": searched_rates(study, compared),
         }
     )
     best = curves.group_by("arm", "seed").agg(pl.col("ndcg@10").max())
@@ -135,6 +136,25 @@ def _describe(
     )
     still = [still_rising(ended[key]) for key in means.select("data", "arm").iter_rows()]
     return means.with_columns(pl.Series("still rising", still))
+
+
+def searched_rates(study: Study, jobs: Iterable[Job]) -> pl.DataFrame:
+    """Return the validation by which each arm's learning rate was chosen.
+
+    Columns: ``data``; ``label``; ``start``, the NDCG@10 of stage 1 on validation, null for an arm
+    from random weights; and for each factor of the learning rates the best NDCG@10 of trainings
+    with it, null where an arm did not try it. Values are means over seeds.
+    """
+    rows: list[dict[str, object]] = []
+    factors: set[float] = set()
+    for job in dict.fromkeys(job.chooser(study.profile) for job in jobs):
+        arm, tried = ARMS[job.arm], study.tried(job)
+        start = tried.untrained if arm.from_stage1 else None
+        of_factors = {f"{factor:.2g}": value for factor, value in tried.values.items()}
+        rows.append({"data": job.data.log, "label": arm.label, "start": start, **of_factors})
+        factors |= set(tried.values)
+    values = dict.fromkeys(("start", *(f"{each:.2g}" for each in sorted(factors))), pl.Float64)
+    return pl.DataFrame(rows, schema={"data": pl.String, "label": pl.String, **values})
 
 
 def _targets(study: Study, job: Job, history: History) -> float:
