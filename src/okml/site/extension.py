@@ -156,7 +156,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-updated", view.pages_with_links)
     app.connect("env-updated", copy_cell_styles)
     app.connect("html-collect-pages", repository.source_pages)
-    # Before Sphinx collects titles, tables of contents and images, at the default priority of 500.
+    # Sphinx collects titles, tables of contents and images at the default priority of 500, later.
     app.connect("doctree-read", finish_marks, priority=400)
     app.connect("doctree-read", scales.frame_scales, priority=300)
     app.connect("doctree-read", repository.link_sources)
@@ -164,11 +164,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", pictures.move_figures_out, priority=400)
     app.connect("doctree-read", opening.frame_notebook)
     app.connect("html-page-context", pages.page_context)
-    # After the theme has made the table of contents, at the default priority of 500.
+    # The theme makes the table of contents at the default priority of 500, before.
     app.connect("html-page-context", pages.keep_to_the_language, priority=900)
     app.connect("html-page-context", assets.load_in_parts)
     app.connect("html-page-context", sharing.add_sharing_tags)
-    # After all others, which add files.
+    # All other handlers add files before.
     app.connect("html-page-context", assets.load_what_is_used, priority=990)
     app.connect("build-finished", write_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}
