@@ -24,11 +24,15 @@ class Evidence(Frozen):
     profile: ProfileName | None = None
     outcome: Outcome | None = None
     facts: tuple[str, ...] = ()  # interval, control, kind of evidence, dates
-    missing: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()  # the gaps: what the claim or its record lacks
 
 
 def audit(chapter: str) -> list[Evidence]:
-    """Return the evidence for the claims of a chapter at each scale, and the gaps in it."""
+    """Return the evidence for the claims of a chapter at each scale, and the gaps in it.
+
+    Raises:
+        RecordError: If the claims or a record cannot be read.
+    """
     loaded = {name: load_record(chapter, name) for name in RECORDED}
     records = {name: record for name, record in loaded.items() if record is not None}
     found = [
@@ -59,7 +63,7 @@ def _evidence(claim: Claim, record: RunRecord, alone: tuple[str, ...]) -> Eviden
 
 
 def _of_record(record: RunRecord) -> Iterator[str]:
-    """Yield why all numbers of a record are in doubt."""
+    """Yield what a record lacks, without which all its numbers are in doubt."""
     if record.schema_version < SCHEMA_VERSION:
         yield "a run that records intervals and the claims as they stood"
     if record.provenance.commit.dirty:
@@ -127,8 +131,11 @@ def disagreements(
 ) -> Iterator[str]:
     """Yield each part of a claim that differs from the record's without a dated revision.
 
-    ``stood`` is the claim as the record of a run at ``profile``, which started at ``date``, keeps
-    it; None if the run did not know it.
+    Args:
+        claim: The current claim.
+        profile: The scale of the record.
+        stood: The claim as the record keeps it; None if the run did not know it.
+        date: The date on which the run started, in UTC.
     """
     if claim.set is not None and claim.set > date:
         yield f"a run after the bars were set on {claim.set}: that of {date} came first"

@@ -103,15 +103,16 @@ class Control(Frozen):
 
 
 class Condition(Frozen):
-    """A condition of every verdict on a claim, such as that what is judged was trained.
+    """A condition of every verdict on a claim, such as that the judged model was trained.
 
-    It holds where the whole interval of its metric clears the bar; else the claim is undecided.
+    It holds where the whole interval of its metric clears the bar. Otherwise the claim is
+    undecided.
     """
 
     metric: str = Field(pattern=METRIC_NAME)
     bar: str
     text: Text  # the reason why nothing is decided where the condition does not hold
-    profiles: tuple[ProfileName, ...] = ()  # those at which it is asked; empty: all
+    profiles: tuple[ProfileName, ...] = ()  # those at which it must hold; empty: all
 
     @field_validator("bar")
     @classmethod
@@ -203,7 +204,12 @@ class Claim(Frozen):
         return self.rests_on.get(profile, self.rests_on.get("any"))
 
     def changes(self) -> Iterator[tuple[Revision, str | None]]:
-        """Yield the changes since the claim was set, in order, with the value after each."""
+        """Yield the changes since the claim was set, in order, with the value after each.
+
+        Yields:
+            The change, and the value that it set, as text; None if it removed the value. The value
+            of a bar at ``any`` may be the bars of several scales, separated by commas.
+        """
         for number, revision in enumerate(self.revised):
             later = (
                 other.before

@@ -1,8 +1,8 @@
 """What keeps a claim undecided, and the sample that would decide it.
 
-The square of half an interval has two parts, which a record tells apart; see
-:mod:`okml.ledger.intervals`. That of S seeds is t²(S - 1) · sd²/S, with their standard deviation,
-and the rest is that of n units, which falls with 1/n.
+The squared half width of an interval has two parts, which a record tells apart; see
+:mod:`okml.ledger.intervals`. The part of S seeds is t²(S - 1) · sd²/S, where sd is their standard
+deviation. The rest is the part of n units, which falls with 1/n.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from okml.ledger.verdicts import Outcome, judge, unmet
 
 Against = Literal["bar", "control"]
 End = Literal["lower", "upper"]
-MOST = 10_000  # seeds that are considered
+MOST = 10_000  # largest number of seeds that is considered
 
 
 class SampleSize(NamedTuple):
-    """The size of a sample: its units, 0 if there are only seeds, and its seeds."""
+    """The size of a sample."""
 
-    n: int
-    seeds: int
+    n: int  # number of units; 0 if there are only seeds
+    seeds: int  # number of seeds; 0 if the value does not depend on the seed
 
 
 class OpenComparison(NamedTuple):
@@ -36,18 +36,19 @@ class OpenComparison(NamedTuple):
 
     number: Estimate  # a metric, or its paired difference from the control
     against: Against  # what it is compared with: the claim's bar, or the control's margin
-    clears: bool  # whether its mean clears that
-    end: End  # the end of the interval that lies on the other side than the mean
-    by: float  # how far it lies there, in the unit of the number
-    # About the least sample whose whole interval would lie on the side of the mean, if mean and
-    # spread stayed the same.
+    clears: bool  # whether its mean clears the bar or margin
+    end: End  # the end of the interval that the bar or margin separates from the mean
+    by: float  # distance of that end from the bar or margin, in the unit of the number
+    # The least sample, approximately, whose whole interval would lie on the side of the mean, if
+    # mean and spread stayed the same.
     needed: SampleSize
 
 
 def open_comparisons(claim: Claim, record: RunRecord) -> list[OpenComparison]:
     """Return the comparisons that keep a claim undecided; none if anything else does.
 
-    Intervals that are not Student's, whose mean is not their middle, are left out.
+    A comparison is left out if the mean is not the middle of its interval, which is then not
+    Student's, or if fewer than ``MOST`` seeds would not decide it.
     """
     verdict = judge(claim, record)
     conditions = claim.conditions_at(record.profile)
@@ -78,9 +79,18 @@ def open_comparisons(claim: Claim, record: RunRecord) -> list[OpenComparison]:
 
 
 def _needed(number: Estimate, half: float, wanted: float) -> SampleSize | None:
-    """Return a sample for this half of an interval: of more seeds if they cost less, else of both.
+    """Return a sample that would reduce the half width of an interval to less than ``wanted``.
 
-    With one seed or none, the interval is of the units alone. None if no sample is in reach.
+    It has more seeds if these alone cost less than more seeds and more units together, else more of
+    both. With one seed or none, the interval is that of the units alone, and more units are added.
+
+    Args:
+        number: The measured number.
+        half: Half the width of its interval.
+        wanted: The half width that the new interval must stay below.
+
+    Returns:
+        The size of the sample; None if it has ``MOST`` seeds or more, or if no sample would do.
     """
     if wanted == 0 or (number.sd is None and number.n == 0):
         return None

@@ -23,8 +23,8 @@ class Estimate(Frozen):
 
     values: dict[str, float | None] = Field(min_length=1)  # seed: value; null: undefined (NaN)
     unit: str = ""  # the unit of the values, such as "km"
-    low: float | None = None  # ends of the interval of the mean over seeds
-    high: float | None = None
+    low: float | None = None  # lower end of the interval of the mean over seeds
+    high: float | None = None  # its upper end
     n: int = Field(default=0, ge=0)  # number of independent units sampled; 0: only seeds
     over: str = ""  # the name of the units, such as "users"
     estimator: str = ""  # the method of the interval; empty: there is none
@@ -49,7 +49,7 @@ class Estimate(Frozen):
 
     @property
     def mean(self) -> float:
-        """The mean over seeds."""
+        """The mean over seeds; NaN if the value of a seed is undefined."""
         return statistics.fmean(self.numbers)
 
     @property
@@ -71,8 +71,9 @@ class Estimate(Frozen):
     def interval(self) -> tuple[float, float] | None:
         """The confidence interval; for an exact value, that value twice.
 
-        None where a seed is undefined, for a bare number, and for an interval without an
-        estimator, as in records of the first schema, which ignores the variance over seeds.
+        It is None where the value of a seed is undefined, for a bare number, and for an interval
+        without an estimator, as in records of the first schema: such an interval ignores the
+        variance over seeds.
         """
         if self.undefined:
             return None
@@ -104,11 +105,17 @@ class Estimate(Frozen):
 
 
 def bare(value: float, seed: int | None = None, unit: str = "") -> Estimate:
-    """Return a number without an interval; NaN is kept as undefined."""
+    """Return a number without an interval.
+
+    Args:
+        value: The number; NaN is kept as undefined.
+        seed: The seed that it was measured with; None if it does not depend on the seed.
+        unit: The unit of the number; empty if it has none.
+    """
     key = ALL_SEEDS if seed is None else str(seed)
     return Estimate(values={key: None if math.isnan(value) else float(value)}, unit=unit)
 
 
 def exact(value: float) -> Estimate:
-    """Return a value without sampling error: a count, a closed form, a share of a full count."""
+    """Return a value without sampling error: a count, a closed form or a share of all units."""
     return Estimate(values={ALL_SEEDS: float(value)}, exact=True)

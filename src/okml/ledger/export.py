@@ -32,7 +32,7 @@ class Measured(Frozen):
 
     @classmethod
     def of(cls, estimate: Estimate | None) -> Measured | None:
-        """Return an estimate; None if it is missing or undefined."""
+        """Return the exported form of an estimate; None if it is missing or undefined."""
         if estimate is None or estimate.undefined:
             return None
         fields = ("mean", "low", "high", "unit", "n", "over", "seeds", "estimator")
@@ -80,13 +80,17 @@ class Ledger(Frozen):
 
 
 def claim_page(claim_id: str) -> str:
-    """Return the name of a claim's page, without a suffix."""
+    """Return the path of a claim's page from the root of the site, without a suffix."""
     chapter, _, name = claim_id.partition(".")
     return f"{CLAIM_PAGES}{chapter}/{name}"
 
 
 def export_ledger(chapters: list[str]) -> Ledger:
-    """Return the ledger of some chapters."""
+    """Return the ledger of some chapters.
+
+    Raises:
+        RecordError: If the claims or a record of a chapter cannot be read.
+    """
     found = []
     for chapter in chapters:
         records = {name: load_record(chapter, name) for name in RECORDED}
@@ -141,7 +145,13 @@ def _claim(row: ClaimRow, records: dict[ProfileName, RunRecord]) -> LedgerClaim:
 
 
 def citation(row: ClaimRow, record: RunRecord | None) -> Text:
-    """Return how to cite a claim: its name, verdict and number, and the run that decided it."""
+    """Return how to cite a claim: its name, verdict and number, and the run that decided it.
+
+    Args:
+        row: The claim with its verdicts.
+        record: The record of the largest recorded scale that measured the claim; None if none did,
+            and the name and the verdict are cited alone.
+    """
     verdict = row.best_of(RECORDED)
     label, name = LABELS[verdict.outcome], row.claim.id
     en, ru = f"okml, claim {name}: {label.en}", f"okml, утверждение {name}: {label.ru}"

@@ -24,11 +24,12 @@ HOLDS = (Outcome.REPRODUCED, Outcome.DIRECTION_HOLDS, Outcome.IN_SIMULATOR)
 class Finding(Frozen):
     """A finding: a claim, and what to say if it holds, if it fails and if it is undecided."""
 
-    claim: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
+    claim: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")  # its id
+    # Sentences; {measured} and {difference} are the places of the verdict's numbers.
     holds: Text
     fails: Text
     undecided: Text
-    digest_only: bool = False  # what the landing page leaves out
+    digest_only: bool = False  # whether the landing page leaves it out
 
     @model_validator(mode="after")
     def _numbers_come_from_the_record(self) -> Self:
@@ -49,7 +50,15 @@ class Finding(Frozen):
 
 
 def filled(sentence: str, verdict: Verdict) -> Iterator[str | Estimate | None]:
-    """Yield the parts of a sentence, with the verdict's estimates in their places."""
+    """Yield the parts of a sentence, with the verdict's estimates in their places.
+
+    Args:
+        sentence: A sentence of a finding, with the places ``{measured}`` and ``{difference}``.
+        verdict: The verdict on the finding's claim.
+
+    Yields:
+        A text, or the estimate of a place; None if the verdict lacks that estimate.
+    """
     for place, part in enumerate(SLOT.split(sentence)):
         if place % 2 == 0:
             yield part
@@ -58,13 +67,20 @@ def filled(sentence: str, verdict: Verdict) -> Iterator[str | Estimate | None]:
 
 
 def load_findings() -> list[Finding]:
-    """Return all findings in their order; the landing page has those of no digest alone."""
+    """Return all findings in the order of the file, those for digests only included."""
     text = (resources.files("okml.ledger") / "findings.yml").read_text(encoding="utf-8")
     return [Finding.model_validate(entry) for entry in parse_yaml(text)]
 
 
 def told_findings(verdicts: Mapping[str, Verdict]) -> Iterator[tuple[Finding, Text, Verdict]]:
-    """Yield the landing page's findings that verdicts, by claim, allow to tell, with sentences."""
+    """Yield the findings of the landing page whose claims have been measured.
+
+    Args:
+        verdicts: The verdict on each claim, by the claim's id.
+
+    Yields:
+        The finding, the sentence that the verdict on its claim allows, and that verdict.
+    """
     for finding in load_findings():
         verdict = None if finding.digest_only else verdicts.get(finding.claim)
         if verdict and (sentence := finding.sentence(verdict)):

@@ -41,7 +41,7 @@ def estimate_mean(
     """Return a mean over rows with its interval.
 
     Where every row is 0, or every row is 1, the sample variance is zero and the interval is that
-    of Clopper and Pearson.
+    of Clopper and Pearson (1934, Biometrika 26).
 
     Args:
         values: One array of the rows' values, ``[r]``, for each seed, all on the same rows; a
@@ -49,6 +49,10 @@ def estimate_mean(
         over: The name of the sampled units, such as "users".
         clusters: The label of each row's sampled unit, ``[r]``, where a unit has several rows;
             None if each row is a unit.
+
+    Raises:
+        ParameterError: If there is no seed, if seeds or labels do not match in rows, or if there
+            are fewer than two rows or clusters.
     """
     tables = _by_seed(values)
     ones = {seed: np.ones(len(rows)) for seed, rows in tables.items()}
@@ -73,8 +77,17 @@ def estimate_difference(
     """Return the mean of a paired difference with its interval.
 
     Both are measured on the same rows, so that the rows' common difficulty cancels. Seeds that
-    only one of them has are left out; values without seeds are paired with every seed. The
-    arguments have the form of those of :func:`estimate_mean`.
+    only one of them has are left out; values without seeds are paired with every seed.
+
+    Args:
+        values: The rows' values by seed, or one array ``[r]``; see :func:`estimate_mean`.
+        control: The values to subtract, in the same form.
+        over: The name of the sampled units.
+        clusters: The label of each row's sampled unit, ``[r]``; None if each row is a unit.
+
+    Raises:
+        ParameterError: If the two have no seed in common, if seeds or labels do not match in rows,
+            or if there are fewer than two rows or clusters.
     """
     tables = _by_seed(_difference(values, control))
     ones = {seed: np.ones(len(rows)) for seed, rows in tables.items()}
@@ -90,10 +103,15 @@ def estimate_ratio(
 ) -> Estimate:
     """Return a ratio of sums over rows with its interval, by linearization (the delta method).
 
-    The arguments have the form of those of :func:`estimate_mean`; both sides have the same seeds.
+    Args:
+        numerator: The rows' numerators by seed, or one array ``[r]``; see :func:`estimate_mean`.
+        denominator: The rows' denominators, in the same form and with the same seeds.
+        over: The name of the sampled units.
+        clusters: The label of each row's sampled unit, ``[r]``; None if each row is a unit.
 
     Raises:
-        ParameterError: If rows or seeds do not match, or a denominator is zero.
+        ParameterError: If rows or seeds do not match, if all denominators of a seed are zero, or
+            if there are fewer than two rows or clusters.
     """
     return _ratio(_by_seed(numerator), _by_seed(denominator), over, clusters, "ratio")
 
@@ -109,8 +127,10 @@ def estimate_statistic(
 ) -> Estimate:
     """Return any smooth statistic of rows with its interval, by a delete-a-group jackknife.
 
-    Rows are assigned to groups at random, and the statistic is computed without each group in turn.
-    A quantile counts as smooth only while a group holds more rows than the square root of ``n``.
+    Rows are assigned to groups at random, and the statistic is computed without each group in turn
+    (Kott 2001, "The Delete-a-Group Jackknife", Journal of Official Statistics 17). A quantile
+    counts as smooth only while a group holds more rows than the square root of ``n`` (Shao & Wu
+    1989, "A General Theory for Jackknife Variance Estimation", Annals of Statistics 17).
 
     Args:
         statistic: A function from row numbers ``[k]`` and a seed to the statistic. It computes a
@@ -118,8 +138,8 @@ def estimate_statistic(
         n: The number of rows.
         over: The name of the sampled units.
         seeds: The seeds; None if the statistic ignores the seed, which is then 0.
-        clusters: The label of each row's sampled unit, ``[n]``.
-        groups: The largest number of groups.
+        clusters: The label of each row's sampled unit, ``[n]``; None if each row is a unit.
+        groups: The largest number of groups; there are no more than sampled units.
 
     Raises:
         ParameterError: If there are fewer than two rows or clusters.
@@ -172,7 +192,10 @@ def estimate_left_out(
             without seeds where no seed changes it.
         n: The number of sampled rows or clusters.
         over: The name of the sampled units.
-        clustered: Whether the rows came in clusters.
+        clustered: Whether the rows came in clusters, which the name of the estimator states.
+
+    Raises:
+        ParameterError: If there is no seed, or if there are fewer than two groups.
     """
     tables = _by_seed(values)
     points = np.array([given[0] for given in tables.values()])
@@ -189,8 +212,15 @@ def estimate_over_seeds(values: Mapping[int, float], *, n: int = 0, over: str = 
     """Return a mean over seeds with Student's t interval, where each seed is one whole sample.
 
     It is for seeds that each draw units of their own (a world, its visitors), and for a number
-    that only the seed changes. Units that seeds share need the other functions. The number ``n`` of
-    units of all seeds together, and their name, are for display.
+    that only the seed changes. Units that seeds share need the other functions.
+
+    Args:
+        values: The value of each seed.
+        n: The number of units of all seeds together, for display; 0 if only seeds are sampled.
+        over: The name of the units, for display.
+
+    Returns:
+        The mean with its interval; without an interval if there is one seed.
     """
     points, half = np.array(list(values.values()), dtype=np.float64), None
     if len(points) > 1:
@@ -203,8 +233,13 @@ def estimate_positive_over_seeds(
 ) -> Estimate:
     """Return a mean over seeds of a positive quantity that differs by factors between them.
 
-    The interval is Student's of the mean logarithm, that is, of the geometric mean, so that it
-    holds no value below zero. The arguments are those of :func:`estimate_over_seeds`.
+    The interval is Student's interval of the mean logarithm, that is, of the geometric mean, so
+    that it holds no value below zero.
+
+    Args:
+        values: The value of each seed.
+        n: The number of units of all seeds together, for display; 0 if only seeds are sampled.
+        over: The name of the units, for display.
 
     Raises:
         ParameterError: If a value is zero or negative.
@@ -244,10 +279,15 @@ def _ratio(
 
 
 def linearized(above: Floats, below: Floats) -> tuple[Floats, Floats]:
-    """Return ratios of sums over units, ``[..., S, n]``, and their linearization in the units.
+    """Return ratios of sums over units, and their linearization in the units.
 
-    There is the ratio of each seed, ``[..., S]``, and the ratio plus each unit's influence on it,
-    ``[..., S, n]``.
+    Args:
+        above: Numerators, ``[..., S, n]``.
+        below: Denominators, ``[..., S, n]``.
+
+    Returns:
+        The ratio of each seed, ``[..., S]``, and the ratio plus each unit's influence on it,
+        ``[..., S, n]``.
     """
     points = above.mean(-1) / below.mean(-1)
     influence = (above - points[..., None] * below) / below.mean(-1)[..., None]
@@ -257,8 +297,9 @@ def linearized(above: Floats, below: Floats) -> tuple[Floats, Floats]:
 def half_width(points: Floats, table: Floats) -> Floats:
     """Return half the width of the interval of a mean over seeds, ``[...]``.
 
-    The table of seeds and units, ``[..., S, n]``, has a point for each seed, ``[..., S]``; see the
-    module's docstring.
+    Args:
+        points: The value of each seed, ``[..., S]``.
+        table: The table of seeds and units, ``[..., S, n]``; see the module's docstring.
     """
     seeds, n = table.shape[-2:]
     of_units = table.mean(-2)

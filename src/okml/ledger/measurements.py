@@ -18,12 +18,16 @@ class Measurements:
     differences: dict[str, dict[str, Estimate]] = field(default_factory=dict)
     # The start of the earliest run with a part in it, ISO 8601 in UTC; empty if unset.
     started: str = ""
-    claims: dict[str, Stood] = field(default_factory=dict)  # claims about them at that time, by id
+    # The claims about these metrics as they stood at that time, by id.
+    claims: dict[str, Stood] = field(default_factory=dict)
 
     def measure(self, name: str, estimate: Estimate, unit: str = "") -> None:
-        """Keep a metric that may decide a claim, under the name that claims use.
+        """Keep a metric that may decide a claim.
 
-        The estimate is one of :mod:`okml.ledger.intervals`, or an exact value.
+        Args:
+            name: The name that claims use.
+            estimate: An estimate of :mod:`okml.ledger.intervals`, or an exact value.
+            unit: The unit shown beside the number; empty if it is that of the estimate.
 
         Raises:
             RecordError: If the name is taken.
@@ -33,7 +37,12 @@ class Measurements:
         self.metrics[name] = estimate.model_copy(update={"unit": unit or estimate.unit})
 
     def compare(self, name: str, control: str, difference: Estimate) -> None:
-        """Keep a metric less its control, on the same units and seeds, under their names.
+        """Keep the paired difference of a metric and its control.
+
+        Args:
+            name: The metric's name.
+            control: The name of the control metric, as in the claim.
+            difference: The metric less the control, on the same units and seeds.
 
         Raises:
             RecordError: If the two were compared before.
@@ -53,8 +62,12 @@ class Measurements:
     ) -> None:
         """Keep a bare number, which decides no claim unless it is exact.
 
-        NaN is kept as undefined. An exact number is arithmetic, without sampling error. Without a
-        seed a number does not depend on it.
+        Args:
+            name: The name that tables and pages use.
+            value: The number; NaN is kept as undefined.
+            seed: The seed that it was measured with; None if it does not depend on the seed.
+            unit: The unit shown beside the number.
+            exact: Whether it is arithmetic, without sampling error; it then has no seed.
 
         Raises:
             RecordError: If the same number was kept before.

@@ -79,7 +79,7 @@ class Quote(NamedTuple):
 
 
 def parts(text: str) -> Iterator[tuple[str | None, str]]:
-    """Yield the parts of a text: the name of a role, None for plain text, and the content."""
+    """Yield each part of a text: the name of its role, None for plain text, and its content."""
     end = 0
     for found in ROLE.finditer(text):
         if found.start() > end:
@@ -94,7 +94,7 @@ def plain(text: str) -> str:
     """Return a text for a terminal: recorded numbers filled in, marks of typed ones removed.
 
     Raises:
-        RecordError: If a record lacks a quoted number.
+        RecordError: If a quote is malformed, or a record cannot be read or lacks the number.
     """
     return "".join(
         _filled(Quote.parse(content)) if role == "measured" else content

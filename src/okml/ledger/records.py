@@ -42,8 +42,8 @@ class Provenance(Frozen):
     code: str = ""  # key of the code that makes the chapter's numbers; empty in older records
     environment: Environment
     peak_memory_gib: float
-    device: str
-    data: dict[str, DataUsed]
+    device: str  # the name that torch gives it, such as "cpu" or "cuda"
+    data: dict[str, DataUsed]  # the files that the run read, by name
     # Results of other code that this run adopted, with the functions in which the code differs.
     adopted: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
@@ -65,9 +65,9 @@ class RunRecord(Frozen):
     settings_sha256: str
     seeds: tuple[int, ...]
     metrics: dict[str, Estimate]
-    # Paired differences by metric and control.
+    # The metric less its control, paired, by the name of the metric, then of the control.
     differences: dict[str, dict[str, Estimate]] = Field(default_factory=dict)
-    # Each claim as it stood before it was measured.
+    # Each claim as it stood before it was measured, by id.
     claims: dict[str, Stood] = Field(default_factory=dict)
     tables: dict[str, RecordedTable] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -104,7 +104,8 @@ def read_record(path: Path) -> RunRecord:
     """Read a record and check its schema and its hash.
 
     Raises:
-        RecordError: If the file is half-written, of another schema, or was changed after the run.
+        RecordError: If the file is missing, half-written, of another schema, or was changed after
+            the run.
     """
     again = "Run the chapter again; a record is never repaired by hand."
     try:
@@ -146,8 +147,10 @@ def run_dir(chapter: str, profile: ProfileName) -> Path:
 def folder_of(profile: Profile, stated: Profile) -> Path:
     """Return the default working folder of a run with these settings.
 
-    Settings other than the profile's stated ones, which have no overrides, get a folder of their
-    own, so that a trial never passes for the stated run.
+    Args:
+        profile: The settings of the run.
+        stated: The profile's settings without overrides. Other settings get a folder of their
+            own, so that a trial never passes for the stated run.
     """
     folder = run_dir(profile.chapter, profile.name)
     if profile.fingerprint() == stated.fingerprint():
@@ -176,9 +179,16 @@ def load_record(chapter: str, profile: ProfileName) -> RunRecord | None:
 def save_record(record: RunRecord, profile: Profile, run_dir: Path) -> Path:
     """Write a record into the run's folder, and into ``results/`` where it belongs there.
 
-    ``results/`` takes the runs the site shows: all but ``smoke``, with the stated settings, those
-    of ``profile``. The record of a run with overrides is only in the run's folder. Return the path
-    of the written record, under ``results/`` if it belongs there.
+    ``results/`` takes the runs that the site shows: all but ``smoke``, with their stated settings.
+    The record of a run with overrides is only in the run's folder.
+
+    Args:
+        record: The finished record.
+        profile: The stated settings of the profile, without overrides.
+        run_dir: The working folder of the run.
+
+    Returns:
+        The path of the written record, under ``results/`` if it belongs there.
     """
     path = run_dir / IN_FOLDER
     record.write(path)
@@ -189,7 +199,12 @@ def save_record(record: RunRecord, profile: Profile, run_dir: Path) -> Path:
 
 
 class Run(Measurements):
-    """Collects the measurements of a run and makes a record of them."""
+    """The measurements of a run, and the record that is made of them.
+
+    Args:
+        profile: The settings of the run.
+        device: The name of the run's device, such as "cpu".
+    """
 
     def __init__(self, profile: Profile, device: str) -> None:
         super().__init__()
@@ -211,14 +226,27 @@ class Run(Measurements):
         self._code = code_key_of(profile.chapter)  # files may change during a run
 
     def table(self, name: str, columns: Mapping[str, Iterable[Any]]) -> None:
-        """Keep the rows behind a figure, column by column; floats to 5 significant digits."""
+        """Keep the rows behind a figure, column by column; floats to 5 significant digits.
+
+        Args:
+            name: The name of the table in the record.
+            columns: The values of each column by its name; all columns have the same length.
+
+        Raises:
+            RecordError: If the columns have different lengths.
+        """
         kept = {column: [_short(item) for item in items] for column, items in columns.items()}
         if len({len(items) for items in kept.values()}) > 1:
             raise RecordError(f"The columns of table {name!r} have different lengths.")
         self._tables[name] = RecordedTable(columns=kept)
 
     def adopted(self, differences: Mapping[str, tuple[str, ...]]) -> None:
-        """Record the results adopted from other code, and the functions in which it differs."""
+        """Record the results that the run adopted from other code, with a note if there are any.
+
+        Args:
+            differences: The functions, classes, constants and libraries in which the other code
+                differs, by the name of the step or of the function that trains.
+        """
         self._adopted = dict(differences)
         if differences:
             names = dict.fromkeys(name for each in differences.values() for name in each)
@@ -228,13 +256,20 @@ class Run(Measurements):
             )
 
     def kept(self, run_dir: Path) -> None:
-        """Count the memory of the run that computed what this one finds kept in their folder."""
+        """Count the peak memory of an earlier run of the chapter, whose kept results this run used.
+
+        Args:
+            run_dir: The folder of both runs; the earlier one may have left a record there.
+
+        Raises:
+            RecordError: If that record cannot be read.
+        """
         path = run_dir / IN_FOLDER
         if path.exists() and (earlier := read_record(path)).chapter == self.profile.chapter:
             self._kept_peak_gib = earlier.provenance.peak_memory_gib
 
     def record(self, seconds: float) -> RunRecord:
-        """Return the finished record of a run that took ``seconds`` of computing in total."""
+        """Return the finished record of a run whose steps took ``seconds`` in total."""
         unsigned = RunRecord(
             schema_version=SCHEMA_VERSION,
             chapter=self.profile.chapter,

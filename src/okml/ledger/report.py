@@ -13,7 +13,7 @@ from okml.profile import PROFILE_NAMES, ProfileName
 from okml.settings import Frozen
 
 RECORDED = PROFILE_NAMES[1:]  # the scales whose runs are committed
-TINY = 1e-12  # what is nearer to zero is a zero with the errors of rounding
+TINY = 1e-12  # a number nearer to zero is a rounding error of zero
 
 
 class ClaimRow(Frozen):
@@ -28,7 +28,12 @@ class ClaimRow(Frozen):
         return self.best_of(PROFILE_NAMES)
 
     def best_of(self, profiles: Sequence[ProfileName]) -> Verdict:
-        """Return the verdict of the last of ``profiles`` that was run, or of the last one."""
+        """Return the verdict of the largest of some profiles that was run.
+
+        Args:
+            profiles: The profiles from the smallest to the largest. If none was run, the verdict is
+                that of the last one: *not run here*.
+        """
         for name in reversed(profiles):
             if self.verdicts[name].outcome is not Outcome.NOT_RUN:
                 return self.verdicts[name]
@@ -36,7 +41,11 @@ class ClaimRow(Frozen):
 
 
 def chapter_rows(chapter: str) -> list[ClaimRow]:
-    """Return the claims of one chapter with their verdicts, in the order of the digest."""
+    """Return the claims of one chapter with their verdicts, in the order of the digest.
+
+    Raises:
+        RecordError: If the claims or a record cannot be read.
+    """
     records = {name: load_record(chapter, name) for name in PROFILE_NAMES}
     return [
         ClaimRow(
@@ -47,11 +56,16 @@ def chapter_rows(chapter: str) -> list[ClaimRow]:
 
 
 def format_estimate(estimate: Estimate | None, digits: int | None = None) -> str:
-    """Write an estimate: ``0.412 [0.398, 0.426]`` with its interval, an em dash for none.
+    """Write an estimate with its interval: ``0.412 [0.398, 0.426]``.
 
-    A bare number of several seeds has its standard deviation instead: ``0.412 ± 0.008``. Without
-    a number of decimals, an estimate has three significant digits, and more where its interval is
-    so narrow, or lies so near to zero, that these would not show it.
+    A bare number of several seeds has its standard deviation instead: ``0.412 ± 0.008``.
+
+    Args:
+        estimate: The estimate; None is written as an em dash.
+        digits: The number of decimals. With None, an estimate has three decimals below 10 and one
+            less for each further digit before the point; it has more where the interval is so
+            narrow, or lies so near to zero, that these would not show it. A single whole number
+            without an interval has none.
     """
     if estimate is None:
         return "—"
@@ -65,11 +79,13 @@ def format_estimate(estimate: Estimate | None, digits: int | None = None) -> str
 
 
 def _digits(estimate: Estimate) -> int:
-    """Return the decimals of three significant digits of the mean, at most three, or more.
+    """Return the number of decimals of an estimate.
 
-    There are more where the mean, the width of the interval or an end of it is less than one unit
-    of the last decimal: enough for two digits of the width, and one of each of the others. Below a
-    hundredth of the width they are as good as zero.
+    A single whole number without an interval has none. Otherwise there are three below 10, and one
+    less for each further digit before the point. There are more where the mean, the width of the
+    interval or an end of it is less than one unit of the last decimal: enough for two digits of
+    the width and one of each of the others. A mean or an end below a hundredth of the width counts
+    as that hundredth.
     """
     size = abs(estimate.mean)
     shown = [size]

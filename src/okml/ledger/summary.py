@@ -19,8 +19,11 @@ BEGIN, END = "<!-- ledger: rendered by `okml report --into` -->", "<!-- end of t
 def decided_findings(rows: Iterable[ClaimRow]) -> str:
     """Return the findings that a recorded run decides, as a Markdown list with their verdicts.
 
-    Below each stands the verdict on its claim, of which the finding may say the opposite, and what
-    the claim rests on, such as the model that was read.
+    Below each finding stands the verdict on its claim, since a finding may say the opposite of its
+    claim. What the claim rests on, such as the model that was used, follows.
+
+    Raises:
+        RecordError: If a quoted number of what a claim rests on is not recorded.
     """
     best, notes = {}, {}
     for row in rows:
@@ -37,7 +40,11 @@ def decided_findings(rows: Iterable[ClaimRow]) -> str:
 
 
 def summary_table(rows: Mapping[str, Sequence[ClaimRow]]) -> str:
-    """Return the number of claims of each chapter by outcome, as a Markdown table with sums."""
+    """Return the number of claims of each chapter by outcome, as a Markdown table with sums.
+
+    Args:
+        rows: The claims of each chapter, by its name.
+    """
     counted = {
         name: Counter(row.best_of(RECORDED).outcome for row in found)
         for name, found in rows.items()

@@ -69,12 +69,12 @@ AT_THE_CONTROL = Text(
 class Verdict(Frozen):
     """The outcome of one claim at one profile, with its evidence."""
 
-    claim: str
-    profile: ProfileName | None
+    claim: str  # its id
+    profile: ProfileName | None  # None: the claim is untestable, or there is no record
     outcome: Outcome
     basis: Basis | None = None
     measured: Estimate | None = None
-    control: Estimate | None = None
+    control: Estimate | None = None  # the control metric
     difference: Estimate | None = None  # measured less control, paired
     control_beaten: bool | None = None  # None: there is no control, or it is undecided
     reason: Text | None = None  # the named cause, the needs of a run, or why it is undecided
@@ -136,7 +136,7 @@ class _Test(NamedTuple):
 
 
 def unmet(condition: Condition, record: RunRecord) -> Text | None:
-    """Return why a condition lets no verdict through; None if it is met."""
+    """Return why a condition of a verdict is not met by a record; None if it is met."""
     measured = record.metrics.get(condition.metric)
     if measured is None or measured.interval is None:
         return NO_CONDITION
@@ -146,7 +146,15 @@ def unmet(condition: Condition, record: RunRecord) -> Text | None:
 def _compare(
     written: str, number: Estimate | None, bare: Text, beyond: Text, inside: Text
 ) -> _Test:
-    """Compare a number with a bar; ``bare`` says why one without an interval decides nothing."""
+    """Compare a number with a bar.
+
+    Args:
+        written: The bar, as ``claims.yml`` writes it.
+        number: The number; None if it was not measured.
+        bare: The reason given where there is no interval.
+        beyond: The reason given where the whole interval misses the bar.
+        inside: The reason given where the interval contains the bar.
+    """
     if number is None or number.interval is None:
         return _Test(None, bare)
     bar = Bar.parse(written)

@@ -1,6 +1,6 @@
 """What pages load: scripts and styles where they are used, and MathJax from the site itself.
 
-Extensions put their files on every page, and formulas have to be set without a network.
+Extensions put their files on every page, and formulas must be typeset without a network.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 CLASSES = re.compile(r'\bclass="([^"]*)"')
-# How the names of files start, and the classes of what these files style or move.
+# The start of a file's name, and the starts of the CSS classes of the elements that need it.
 USED_BY: dict[str, str | tuple[str, ...]] = {
     "clipboard": "highlight",
     "copybutton": "highlight",
@@ -31,7 +31,7 @@ PACKAGE = "sphinx-mathjax-offline"  # includes MathJax 3; a folder, since the na
 MATHJAX = "mathjax"
 STARTUP = "startup.js"
 LOADER = "okml-math.js"
-# What LOADER names, and what TeX may ask for; the package has many times as much.
+# The files that LOADER names, and those that TeX may load; the package is many times as large.
 PARTS = (
     STARTUP,
     "core.js",
@@ -90,7 +90,7 @@ def only_where_formulas_are(app: Sphinx) -> None:
 def load_in_parts(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
 ) -> None:
-    """Let a page with formulas say what MathJax loads, and when it sets which of them."""
+    """Add to a page with formulas the script that says what MathJax loads and typesets when."""
     if app.env.get_domain("math").has_equations(pagename):
         app.add_js_file(LOADER, loading_method="defer", priority=400)  # MathJax follows at 500
 

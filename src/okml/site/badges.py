@@ -40,7 +40,7 @@ def verdict_badge(verdict: Verdict, lang: Lang) -> element:
 
 
 def counts(verdicts: Iterable[Verdict]) -> dict[Outcome, int]:
-    """Count verdicts by their outcomes, of which every one is listed."""
+    """Return the number of verdicts with each outcome, 0 for an outcome that none has."""
     found = Counter(verdict.outcome for verdict in verdicts)
     return {outcome: found[outcome] for outcome in Outcome}
 

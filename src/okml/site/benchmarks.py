@@ -42,12 +42,24 @@ R = TypeVar("R", bound=MachineRecord)
 
 
 def path_of(name: str) -> Path:
-    """Return the file of a record."""
+    """Return the path of a benchmark's record; its name has no suffix."""
     return results_dir() / "benchmarks" / f"{name}.json"
 
 
 def read_record(env: BuildEnvironment, kind: type[R], name: str) -> R | None:
-    """Return a record, whose file the page then follows; None if there is none yet."""
+    """Return a benchmark's record, and let the page be read again when its file changes.
+
+    Args:
+        env: The build, which is reading the page.
+        kind: The type of the record.
+        name: The name of the record's file, without a suffix.
+
+    Returns:
+        The record; None if there is none yet.
+
+    Raises:
+        RecordError: If the file is damaged or of another form.
+    """
     path = path_of(name)
     if not path.exists():
         env.note_reread()  # there is no file to watch yet
@@ -60,9 +72,9 @@ class RecordTable(PageDirective, Generic[R]):
     """A directive that shows one record of a type of its own as one table."""
 
     file: str  # the name of the record's file, unless an argument names it
-    kind: type[R]
-    script: ClassVar[str]  # the file or folder that measures it
-    unrecorded: ClassVar[str] = "benchmark_missing"  # the word that says that there is none yet
+    kind: type[R]  # the type of the record
+    script: ClassVar[str]  # the file or folder that measures it, from the root of the repository
+    unrecorded: ClassVar[str] = "benchmark_missing"  # key of the words for a missing record
 
     def render(self) -> list[nodes.Node]:
         """Return the table, and the time and machine of the record."""
@@ -77,9 +89,14 @@ class RecordTable(PageDirective, Generic[R]):
 
 
 def made(record: MachineRecord, script: str, lang: Lang, *more: str) -> nodes.Node:
-    """Return the time, machine and commit of a record, and what else there is to say.
+    """Return the time, machine and commit of a record, with a note of later commits to its script.
 
-    What changed in its script, a file or a folder, since the commit may change its numbers.
+    Args:
+        record: The record.
+        script: The file or folder of the repository that measures. A commit to it since that of the
+            record may change the record's numbers.
+        lang: The language of the page.
+        more: Texts that follow the commit.
     """
     when_and_where = f"{when(record.started)} UTC, {hardware(record.environment, lang)}, "
     origin = note(when_and_where, short_hash(record.commit.sha), *more)
@@ -202,12 +219,18 @@ def _sums(found: Sequence[Kills], signals: Sequence[str], lang: Lang) -> list[li
 
 
 def share(value: float | None, lang: Lang) -> str:
-    """Format a share as a whole percentage; a dash for none."""
+    """Format a share, from 0 to 1, as a whole percentage; None is written as an en dash."""
     return "–" if value is None else numbers_in(f"{100 * value:.0f}{NO_BREAK_SPACE}%", lang)
 
 
 def spread(values: Sequence[float], lang: Lang, digits: int = 2) -> str:
-    """Format the mean of values over seeds with their standard deviation, in one piece."""
+    """Format the mean of values over seeds with their standard deviation, without a line break.
+
+    Args:
+        values: The value of each seed; a single one is written without a standard deviation.
+        lang: The language of the page.
+        digits: The number of decimals.
+    """
     return numbers_in(mean_sd(values, digits), lang).replace(" ", NO_BREAK_SPACE)
 
 

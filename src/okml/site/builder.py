@@ -18,10 +18,10 @@ from okml.lifeline import end_with_parent
 
 
 class Workers(ParallelTasks):  # type: ignore[misc]
-    """Sphinx's processes for pages, none of which is lost without a word.
+    """Sphinx's processes for pages; the build fails if one of them fails or is killed.
 
-    Sphinx itself waits forever for one that was killed, and does without the pages of one that
-    fails while the others still get theirs.
+    Sphinx itself waits forever for a process that was killed, and leaves out the pages of one that
+    fails while others are still at work.
     """
 
     _failure: Exception | None = None
@@ -45,10 +45,10 @@ class Workers(ParallelTasks):  # type: ignore[misc]
             raise SphinxParallelError(f"A process of the build ended with {codes[0]}.", "")
 
     def join(self) -> None:
-        """Wait for all.
+        """Wait for all processes.
 
         Raises:
-            SphinxParallelError: If one failed or was killed.
+            SphinxParallelError: If a process failed or was killed.
         """
         super().join()
         if self._failure is not None:
@@ -56,7 +56,16 @@ class Workers(ParallelTasks):  # type: ignore[misc]
 
 
 def build(stage: Path, output: Path, jobs: int) -> bool:
-    """Build the pages of a stage, warnings fatal, and tell whether all went well."""
+    """Build the pages of a stage.
+
+    Args:
+        stage: The folder of the staged configuration, pages and notebooks.
+        output: The folder for the pages.
+        jobs: The number of processes.
+
+    Returns:
+        Whether the build ended without an error and without a warning.
+    """
     sphinx.builders.ParallelTasks = Workers
     os.register_at_fork(after_in_child=end_with_parent)
     done = build_sphinx(

@@ -57,7 +57,7 @@ class ChapterCards(PageDirective):
         return tag("p", word("open_notebooks", self.lang), " ", *spaced(links))
 
     def _picture(self, pages: list[str]) -> list[nodes.Node]:
-        """Return the first cover figure of notebooks."""
+        """Return the cover figure of the first notebook that has one."""
         covers = (cover(Path(self.env.srcdir) / f"{page}.ipynb") for page in pages)
         svg = next((found for found in covers if found is not None), None)
         if svg is None:

@@ -23,7 +23,8 @@ def _having(*classes: str) -> str:
     return "//*" + "".join(map(has.format, classes))
 
 
-# What a defect leaves in a page: the path of its elements by a class that only they have.
+# The elements that a defect leaves in a page: by a class that only they have, their XPath and what
+# they mean.
 BROKEN = {
     "traceback": (_having("output", "traceback"), "a cell ended in an error"),
     "stderr": (_having("output", "stderr"), "a cell wrote to standard error"),
@@ -34,7 +35,7 @@ BROKEN = {
 
 
 def problems(site: Path) -> list[str]:
-    """Return the defects of all pages of a site, each with its page."""
+    """Return the defects of all pages in the folder of a site, each with its page."""
     files = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
     names = sorted(filter(_is_page, files))
     if not names:

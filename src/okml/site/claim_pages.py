@@ -46,7 +46,16 @@ LEDGER, SCHEMA = "ledger.json", "ledger.schema.json"
 
 
 def claim_sources(chapter: str) -> dict[str, bytes]:
-    """Return the sources of a chapter's claims by path; each is its sentence and a directive."""
+    """Return the sources of the pages of a chapter's claims, in both languages.
+
+    Each source is the claim's sentence and a directive.
+
+    Returns:
+        The content of each file by its path from the root of the stage.
+
+    Raises:
+        RecordError: If the claims cannot be read, or quote a number that is not recorded.
+    """
     return {
         f"{in_language(claim_page(claim.id), lang)}.md": (
             f"---\norphan: true\n---\n\n# {plain(said(claim.text, lang))}\n\n"
@@ -183,9 +192,13 @@ class ClaimPage(PageDirective):
 
 
 def what_would_decide(found: ClaimRow, lang: Lang) -> list[str]:
-    """Return what a sample larger than that of the largest scale that was run would show.
+    """Return how large a sample would decide a claim that the largest scale left undecided.
 
-    Mean and spread are taken to stay the same.
+    Mean and spread are assumed to stay the same.
+
+    Returns:
+        A sentence for each comparison that an interval leaves open; none if the claim is decided,
+        or undecided for another reason.
     """
     profile = found.best.profile
     record = view.record(found.claim.chapter, profile) if profile else None

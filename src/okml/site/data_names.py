@@ -1,6 +1,6 @@
 """Names of data sets as readers know them, where a figure or a table has the key of the catalog.
 
-Records and frames hold the key, by which settings name a data set. It is exchanged on the pages
+Records and frames hold the key, by which settings name a data set. It is replaced on the pages
 only, so nothing is drawn or run again.
 """
 
@@ -34,12 +34,12 @@ NAMES = {
     "ml_25m": "MovieLens-25M",
     "movielens": "MovieLens-100K",
 }
-# As a word of its own: not in the path of a file.
+# A key counts as a word of its own only, and not within the path of a file.
 KEY = re.compile(rf"(?<![\w/])({'|'.join(NAMES)})(?![\w/-]|\.\w)")
 
 
 def name_data(app: Sphinx, doctree: nodes.document) -> None:
-    """Exchange the names in the tables of a page; those of figures are exchanged with the files."""
+    """Replace the keys in the tables of a page; those in figures are replaced with the files."""
     for raw in list(doctree.findall(nodes.raw)):
         shown = raw.astext()
         if raw["format"] == "html" and shown.startswith(TABLE):
@@ -47,7 +47,7 @@ def name_data(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def named(shown: str) -> str:
-    """Return the HTML of a table or the SVG of a figure with the names of data sets."""
+    """Return the HTML of a table or the SVG of a figure, with names of data sets for their keys."""
 
     def exchange(found: re.Match[str]) -> str:
         return found["before"] + KEY.sub(lambda key: NAMES[key[0]], found["label"])

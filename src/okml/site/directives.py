@@ -16,12 +16,18 @@ logger = logging.getLogger(__name__)
 
 
 def warn(error: OkmlError, location: Any, of: str) -> None:
-    """Make an error of the ledger a warning of the build at a page or a line of it."""
+    """Log an error of the ledger as a warning of the build.
+
+    Args:
+        error: The error.
+        location: The name of a page, or a file and a line as Sphinx writes them; None for none.
+        of: The name of the directive, the role or the file that met the error.
+    """
     logger.warning("%s", error.message, location=location, type="okml", subtype=of)
 
 
 class PageDirective(SphinxDirective, ABC):  # type: ignore[misc]
-    """A directive without content, which speaks the language of its page."""
+    """A directive without content, whose output is in the language of its page."""
 
     @property
     def lang(self) -> Lang:
@@ -29,7 +35,7 @@ class PageDirective(SphinxDirective, ABC):  # type: ignore[misc]
         return page_language(self.env.docname)
 
     def run(self) -> list[nodes.Node]:
-        """Render; an error of the ledger is a warning at the directive's line."""
+        """Return the output; after an error of the ledger nothing, with a warning at the line."""
         try:
             return self.render()
         except OkmlError as error:
@@ -38,4 +44,8 @@ class PageDirective(SphinxDirective, ABC):  # type: ignore[misc]
 
     @abstractmethod
     def render(self) -> list[nodes.Node]:
-        """Return the directive's output."""
+        """Return the directive's output.
+
+        Raises:
+            OkmlError: If the ledger lacks an entry that is shown, or cannot be read.
+        """

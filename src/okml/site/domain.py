@@ -53,7 +53,17 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         return self.data["places"]  # type: ignore[no-any-return]
 
     def claim_place(self, claim: str, kind: str, docname: str) -> list[str]:
-        """Register this page as a place of a claim; return the id there, none if it has one."""
+        """Register a page as a place of a claim.
+
+        Args:
+            claim: The id of the claim.
+            kind: The kind of place: ``CELL``, ``DIGEST``, ``ROW`` or ``PAGE``.
+            docname: The name of the page.
+
+        Returns:
+            The HTML id of the place, as the list of ids of a node; empty if the page already has
+            such a place.
+        """
         pages = self.places.setdefault((claim, kind, page_language(docname)), set())
         if docname in pages:
             return []
@@ -83,7 +93,10 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         node: pending_xref,
         contnode: nodes.Element,
     ) -> nodes.Element:
-        """Link to the claim's place; without one, return the content, or nothing of a digest."""
+        """Return a link to the claim's place.
+
+        Without such a place, return the content alone, or nothing if it links to a digest.
+        """
         own = page_language(fromdocname)
         languages = [node["lang"]] if node["lang"] else [own, other(own)]
         for kind, lang in product(TARGETS[typ], languages):
@@ -99,7 +112,7 @@ class ClaimDomain(Domain):  # type: ignore[misc]
         return []
 
     def get_objects(self) -> Iterator[tuple[str, str, str, str, str, int]]:
-        """Yield each claim once for the search: its cell, else its digest, else its row."""
+        """Yield each claim's English place for the search: its cell, page, digest or row."""
         for claim in sorted({claim for claim, *_ in self.places}):
             for kind in (CELL, PAGE, DIGEST, ROW):
                 if (claim, kind, "en") in self.places:
@@ -122,8 +135,12 @@ def domain_of(env: BuildEnvironment) -> ClaimDomain:
 def link(claim: str, kind: str, content: nodes.Element, lang: Lang | None = None) -> pending_xref:
     """Return a link to a place of a claim, resolved when all pages have been read.
 
-    ``kind`` is a key of ``TARGETS``, and ``lang`` the only language whose places count; without it
-    those in the language of the page come before the others.
+    Args:
+        claim: The id of the claim.
+        kind: A key of ``TARGETS``.
+        content: The content of the link.
+        lang: The only language whose places count. With None, those in the language of the page
+            come before those in the other.
     """
     return pending_xref(
         "", content, refdomain=ClaimDomain.name, reftype=kind, reftarget=claim, lang=lang
@@ -131,5 +148,10 @@ def link(claim: str, kind: str, content: nodes.Element, lang: Lang | None = None
 
 
 def is_digest(docname: str, claim: str) -> bool:
-    """Tell whether a page is the digest of a claim's chapter."""
+    """Tell whether a page is the digest of a claim's chapter, in either language.
+
+    Args:
+        docname: The name of the page.
+        claim: The id of a claim of the chapter, or the name of the chapter.
+    """
     return docname.split("/")[-2:] == ["digests", view.chapter_of(claim)]

@@ -15,14 +15,27 @@ from okml.site.markup import Child, abbreviation, element, missing, note, tag, w
 
 
 def estimate_in(estimate: Estimate | None, lang: Lang, digits: int | None = None) -> str:
-    """Return a number with its interval as the language writes it."""
+    """Return a number with its interval as the language writes it.
+
+    Args:
+        estimate: The number; None is written as an em dash.
+        lang: The language.
+        digits: The number of decimals; with None, see :func:`okml.ledger.format_estimate`.
+    """
     return numbers_in(format_estimate(estimate, digits), lang)
 
 
 def estimate_node(
     estimate: Estimate, lang: Lang, *about: str, digits: int | None = None
 ) -> nodes.Node:
-    """Return a number with its interval, and units, seeds and estimator as a tooltip."""
+    """Return a number with its interval, and its sample and estimator as a tooltip.
+
+    Args:
+        estimate: The number.
+        lang: The language of the page.
+        about: Texts that the tooltip begins with.
+        digits: The number of decimals; with None, see :func:`okml.ledger.format_estimate`.
+    """
     title = "; ".join(filter(None, (*about, explained(estimate, lang))))
     number, interval, ends = estimate_in(estimate, lang, digits).partition("[")
     shown = abbreviation(number, title, ["okml-number"])
@@ -55,7 +68,10 @@ def sampled(estimate: Estimate, lang: Lang) -> str:
 
 
 def stale_note(chapter: str, profile: ProfileName | None, lang: Lang) -> element | None:
-    """Return a note that settings or code have changed since a record was made, or None."""
+    """Return a note that settings or code have changed since a record was made.
+
+    The result is None if neither has changed, if there is no record, or if the profile is None.
+    """
     stale = view.stale_since(chapter, profile) if profile else None
     if stale is None:
         return None
@@ -65,10 +81,14 @@ def stale_note(chapter: str, profile: ProfileName | None, lang: Lang) -> element
 
 
 def measured_node(text: str, lang: Lang) -> nodes.Node:
-    """Return the number that ``chapter.metric@profile`` names, or a note that it was not run.
+    """Return a recorded number, or a note that its scale was not run.
+
+    Args:
+        text: A quote of the number; see :class:`okml.ledger.quoting.Quote`.
+        lang: The language of the page.
 
     Raises:
-        OkmlError: If the ledger does not have it.
+        OkmlError: If the quote is malformed, or the ledger does not have the number.
     """
     quote = Quote.parse(text)
     view.rows(quote.chapter)  # raises for an unknown chapter
@@ -82,12 +102,22 @@ def measured_node(text: str, lang: Lang) -> nodes.Node:
 
 
 def typed(role: str, text: str, lang: Lang) -> nodes.Node:
-    """Return a typed number, with its source, a paper or a setting, as a tooltip."""
+    """Return a typed number, with its source as a tooltip.
+
+    Args:
+        role: The source: ``paper`` or ``setting``.
+        text: The number as it is typed.
+        lang: The language of the page.
+    """
     return abbreviation(numbers_in(text, lang), word(f"typed.{role}", lang), ["okml-typed"])
 
 
 def prose(text: Text, lang: Lang) -> list[Child | None]:
-    """Return a text of the ledger: the numbers that it quotes filled in, names of code as code."""
+    """Return a text of the ledger: the numbers that it quotes filled in, names of code as code.
+
+    Raises:
+        OkmlError: If it quotes a number that the ledger does not have.
+    """
     return [
         child
         for role, content in parts(said(text, lang))

@@ -92,19 +92,20 @@ def _drop_thebe(app: Sphinx, config: Config) -> None:
 
 
 def read_in_parallel(app: Sphinx, config: Config) -> None:
-    """Say for an extension that does not that pages may be read in several processes.
+    """Declare an extension safe for pages that are read in several processes.
 
-    It numbers the tables of contents when all have been read, and the book has no numbers.
+    It does not say so itself. It numbers the tables of contents after all pages have been read,
+    and the book has no such numbers.
     """
     if (numbering := app.extensions.get("sphinx_multitoc_numbering")) is not None:
         numbering.parallel_read_safe = True
 
 
 def copy_cell_styles(app: Sphinx, env: BuildEnvironment) -> None:
-    """Copy myst-nb's style sheet before the pages are written; it does so after them.
+    """Copy myst-nb's style sheet before the pages are written; myst-nb copies it after them.
 
-    A page links a style sheet with the checksum of the file, if there is one. Without this, pages
-    of a first build and of a later one differ, and so does what an interrupted build ends as.
+    A page links a style sheet with the checksum of the file, if there is one. Without this copy,
+    the pages of a first build differ from those of a later one, also after an interrupted build.
     """
     (Path(app.outdir) / "_static").mkdir(parents=True, exist_ok=True)
     add_global_html_resources(app, None)
@@ -124,7 +125,7 @@ def read_ahead(app: Sphinx) -> None:
 
 
 def write_files(app: Sphinx, failure: Exception | None) -> None:
-    """Write what lies beside the pages, unless there are none."""
+    """Write the files beside the pages, unless the build failed."""
     if failure is None:
         pictures.drop_old_files(app)
         assets.copy_mathjax(app)
@@ -155,7 +156,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-updated", view.pages_with_links)
     app.connect("env-updated", copy_cell_styles)
     app.connect("html-collect-pages", repository.source_pages)
-    # Before Sphinx collects titles, tables of contents and images, at the default priority of 500.
+    # Sphinx collects titles, tables of contents and images at the default priority of 500, later.
     app.connect("doctree-read", finish_marks, priority=400)
     app.connect("doctree-read", scales.frame_scales, priority=300)
     app.connect("doctree-read", repository.link_sources)
@@ -163,11 +164,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", pictures.move_figures_out, priority=400)
     app.connect("doctree-read", opening.frame_notebook)
     app.connect("html-page-context", pages.page_context)
-    # After the theme has made the table of contents, at the default priority of 500.
+    # The theme makes the table of contents at the default priority of 500, before.
     app.connect("html-page-context", pages.keep_to_the_language, priority=900)
     app.connect("html-page-context", assets.load_in_parts)
     app.connect("html-page-context", sharing.add_sharing_tags)
-    # After all others, which add files.
+    # All other handlers add files before.
     app.connect("html-page-context", assets.load_what_is_used, priority=990)
     app.connect("build-finished", write_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}

@@ -1,9 +1,9 @@
 """The feed of verdicts that changed: an Atom file for each language, from the ledger's history.
 
-The history is Git's: the claims and the records of each commit, judged by today's rules. A record
-that today's code cannot read is passed over, so a claim's history starts with its first verdict
-that can be told, and that one is no change. A shallow clone has only the end of the history and
-could tell some changes, which would look like all, so it tells none.
+The history comes from Git: the claims and the records of each commit are judged by today's rules. A
+record that today's code cannot read is passed over, so a claim's history starts with the first
+verdict that can be computed, and that one is no change. A shallow clone has only the end of the
+history; its feed is empty, since some of the changes would look like all of them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from okml.site.language import LANGUAGES, Lang, in_language, said, word
 from okml.site.pages import feed_name, site_address
 from okml.yaml_text import parse_yaml
 
-SHOWN = 60  # entries; the newest
+SHOWN = 60  # number of entries, which are the newest
 COMMIT = "commit "
 NEVER = datetime.datetime.fromtimestamp(0, datetime.UTC)
 TAG = "tag:okml,2026:"  # start of the feeds' and the entries' ids (RFC 4151)
@@ -46,13 +46,13 @@ KEPT = {
 
 @dataclass(frozen=True)
 class VerdictChange:
-    """A claim whose verdict was another one after a commit than before it."""
+    """A change of the verdict on a claim by one commit."""
 
-    claim: Claim
+    claim: Claim  # the claim as it stands after the commit
     before: Verdict
     after: Verdict
-    commit: str
-    date: datetime.datetime
+    commit: str  # its full SHA
+    date: datetime.datetime  # the time of the commit, with its time zone
 
 
 def write_feeds(app: Sphinx) -> None:
@@ -95,7 +95,7 @@ def _feed(changes: Sequence[VerdictChange], lang: Lang, base: str) -> Atom1Feed:
 
 
 def is_shallow(root: Path) -> bool:
-    """Tell whether a clone lacks the beginning of its history."""
+    """Tell whether the clone in a folder lacks the beginning of its history."""
     return _git(root, "rev-parse", "--is-shallow-repository").strip() == b"true"
 
 
@@ -103,7 +103,10 @@ def is_shallow(root: Path) -> bool:
 def verdict_changes(root: Path) -> list[VerdictChange]:
     """Return all changes of verdicts in a repository, the oldest first; none if it is shallow.
 
-    A process reads the history once. Nobody may change what is returned.
+    A process reads the history once. The caller must not change the returned list, which is cached.
+
+    Args:
+        root: The folder of the repository.
     """
     if is_shallow(root):
         return []

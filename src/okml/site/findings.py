@@ -28,7 +28,11 @@ class Findings(PageDirective):
     optional_arguments = 1
 
     def render(self) -> list[nodes.Node]:
-        """Return a list of findings a chapter; those that are open come last in it."""
+        """Return a list of findings for each chapter; undecided ones come last.
+
+        Raises:
+            ParameterError: If there is no finding of the chapter that the argument names.
+        """
         view.note_chapters(self.env, *self.arguments)
         self._drawn: set[str] = set()
         found: dict[str, list[Finding]] = {}

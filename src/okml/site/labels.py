@@ -1,9 +1,9 @@
 """The Russian labels of figures and tables: one list, applied to what the cells of a notebook show.
 
 A figure is drawn and a table is rendered in English, by the run of a notebook or from a record. On
-a Russian page the texts inside are exchanged: an SVG holds them as text, so nothing is drawn again.
-So are the text alternatives and the tooltips of figures, whose sentences are put together of labels
-and numbers.
+a Russian page the texts inside are replaced: an SVG holds them as text, so nothing is drawn again.
+The text alternatives and the tooltips of figures are replaced, too; their sentences are composed of
+labels and numbers.
 """
 
 from __future__ import annotations
@@ -107,12 +107,12 @@ def _listed() -> _List:
 
 @cache
 def russian_label(label: str) -> str | None:
-    """Return a label in Russian: as listed, or put together of its parts; None if it is missing."""
+    """Return a label in Russian: as listed, or composed of its parts; None if it is missing."""
     return _as_listed(label) or _if_the_same(label) or _of_parts(label)
 
 
 def label_in(label: str, lang: Lang) -> str:
-    """Return a label in the language of a page; a name or a quotation that is not listed stays."""
+    """Return a label in the language of a page; one that is not listed, such as a name, stays."""
     russian = None if lang == "en" else russian_label(label)
     return label if russian is None else numbers_in(russian, lang)
 
@@ -226,7 +226,7 @@ def untranslated_labels(shown: str) -> Iterator[str]:
 
 
 def with_russian_quotations(words: str) -> str:
-    """Return the words of a cell with the labels that they quote in italics in Russian too."""
+    """Return the Russian words of a cell, with the labels that they quote in italics translated."""
 
     def exchange(found: re.Match[str]) -> str:
         first, rest = found[1][:1], found[1][1:]

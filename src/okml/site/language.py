@@ -1,4 +1,4 @@
-"""The two languages of the book: of a page, the site's own words in both, numbers in both."""
+"""The two languages of the book: the language of a page, and words and numbers in either."""
 
 from __future__ import annotations
 
@@ -57,12 +57,16 @@ def other(lang: Lang) -> Lang:
 
 
 def word(key: str, lang: Lang) -> str:
-    """Return one of the site's own words or phrases."""
+    """Return one of the site's own words or phrases, by its key in ``words.yml``.
+
+    Raises:
+        KeyError: If the key is not listed.
+    """
     return _WORDS[key][lang]
 
 
 def words(lang: Lang, *keys: str) -> list[str]:
-    """Return some of the site's own words, such as the titles of a table's columns."""
+    """Return some of the site's own words, such as the titles of columns, by their keys."""
     return [word(key, lang) for key in keys]
 
 
@@ -82,6 +86,11 @@ def counted(n: int, key: str, lang: Lang) -> str:
     """Return a number with the plural form of its noun that the language requires.
 
     English has two forms; Russian has three: 1 ядро, 2 ядра, 5 ядер, but 11 ядер, 21 ядро.
+
+    Args:
+        n: The number.
+        key: The key of the noun among those that ``words.yml`` lists as counted.
+        lang: The language.
     """
     return f"{n} {_COUNTED[key][lang][Locale(lang).plural_form(n)]}"
 
@@ -92,7 +101,7 @@ def said(text: Text, lang: Lang) -> str:
 
 
 def numbers_in(text: str, lang: Lang) -> str:
-    """Return a text with the numbers that Python has formatted in it as a language writes them.
+    """Return a text whose numbers, as Python formats them, are written as in a language.
 
     Russian has a comma before the decimals, so a semicolon stands between two such numbers, and
     spaces in integers of five digits or more. A text must not be passed twice.

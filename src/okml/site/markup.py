@@ -63,7 +63,7 @@ def note(*children: Child | None, classes: Sequence[str] = ()) -> element:
 
 
 def missing(text: str) -> element:
-    """Return what stands in the place of something that is not there."""
+    """Return a text that stands in the place of something missing."""
     return tag("span", text, classes=["okml-missing"])
 
 
@@ -84,10 +84,14 @@ def scrolling_table(
 ) -> element:
     """Return a table in a scrollable box, so that a narrow page scrolls only the table.
 
-    The label is the caption of the table and the name of its box; rows come from :func:`row`, and
-    can be sorted by the columns with the titles in ``sortable``. ``filters`` is the language of the
-    filter bar that a script fills, empty for none. ``choices`` is what it lets choose, by the title
-    of the column that has its values, which is sortable, too: the ``data-facet`` of its cells.
+    Args:
+        label: The caption of the table and the name of its box.
+        header: The title of each column.
+        rows: ``tr`` elements of :func:`row`.
+        sortable: The titles of the columns that rows can be sorted by.
+        choices: The labels of the choices in the filter bar, by the title of a column. The values
+            of a choice are the ``data-facet`` of the column's cells; rows can be sorted by it, too.
+        filters: The language of the filter bar, which a script fills; empty for no bar.
     """
     choices = choices or {}
 

@@ -69,7 +69,7 @@ def _facts(chapter: str, claims: set[str], lang: Lang) -> element:
 
 
 def _banner(env: BuildEnvironment, lang: Lang) -> nodes.Node:
-    """Return what a page of a smoke run says of its figures."""
+    """Return a note that the figures of a page come from a smoke run."""
     told: list[Child] = [f"{word('smoke_banner', lang)} "]
     if (scoreboard := page_in(env, SCOREBOARD, lang)) in env.found_docs:
         told.append(doc_link(scoreboard))
@@ -79,7 +79,7 @@ def _banner(env: BuildEnvironment, lang: Lang) -> nodes.Node:
 
 
 def one_figure(env: BuildEnvironment, lang: Lang) -> pending_xref | None:
-    """Return a link to how one figure is run anew; None in a book without the guide."""
+    """Return a link to the guide on running one figure again; None in a book without it."""
     if page_in(env, GUIDE, lang) not in env.found_docs:
         return None
     return reference("ref", ONE_FIGURE[lang], word("one_figure", lang))

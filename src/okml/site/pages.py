@@ -44,12 +44,18 @@ def page_in(env: BuildEnvironment, docname: str, lang: Lang) -> str:
 
 
 def doc_link(docname: str, text: str | None = None) -> pending_xref:
-    """Return a link to a page: its title, or a text."""
+    """Return a link to a page, which shows ``text`` or, with None, the page's title."""
     return reference("doc", f"/{docname}", text)
 
 
 def reference(kind: str, target: str, text: str | None) -> pending_xref:
-    """Return the link that a role of Sphinx makes, such as ``doc``; with a text or a title."""
+    """Return the link that a role of Sphinx makes.
+
+    Args:
+        kind: The name of the role, such as ``doc`` or ``ref``.
+        target: Its target, as a source would write it.
+        text: The text of the link; None for the title of the target.
+    """
     shown = nodes.inline("", "", *([nodes.Text(text)] if text is not None else []))
     return pending_xref(
         "", shown, refdomain="std", reftype=kind, reftarget=target,
@@ -58,7 +64,10 @@ def reference(kind: str, target: str, text: str | None) -> pending_xref:
 
 
 def digest_link(env: BuildEnvironment, chapter: str, lang: Lang, text: str | None = None) -> Child:
-    """Return a link to a chapter's digest, its title or a text; without a digest the name alone."""
+    """Return a link to a chapter's digest, or the chapter's name alone if the book lacks it.
+
+    The link shows ``text`` or, with None, the title of the digest.
+    """
     docname = in_language(f"book/digests/{chapter}", lang)
     return doc_link(docname, text) if docname in env.found_docs else chapter
 
@@ -111,7 +120,7 @@ def page_context(
         base = site_address(app)  # search engines ask for it
         href = f"{base}/{there}.html" if base else context["pathto"](there)
         context["metatags"] += f'<link rel="alternate" hreflang="{other(lang)}" href="{href}">'
-    context["okml_classes"] = []  # of a page that has headings of its own size, or a wide article
+    context["okml_classes"] = []  # a page with headings of its own size or a wide article has some
     if pagename in (HOME, twin(HOME)):
         context["okml_classes"].append("okml-home-page")
     elif pagename.startswith(CLAIMS):
@@ -177,7 +186,7 @@ def keep_to_the_language(
     """
     lang = page_language(pagename)
     generate = context.get("generate_toctree_html")
-    if generate is None:  # a theme without
+    if generate is None:  # the theme has no table of contents
         return
 
     # Pages that are in no table of contents have the same if they lie at one depth of folders.
@@ -194,8 +203,8 @@ def keep_to_the_language(
     context["generate_toctree_html"] = of_language
     removed = "html_theme.sidebar_secondary.remove" in (context.get("meta") or {})
     if removed or not context.get("secondary_sidebar_items"):
-        # The article takes the room of a table of contents of its own. It is said above the
-        # article: the side bar, which a style could ask for, follows a long one.
+        # The article takes the room of a table of contents of its own. The body has the class: the
+        # side bar, which a style could test for, comes after a long article.
         context["okml_classes"].append("okml-wide-page")
     context["root_title"] = app.env.titles[context["root_doc"]].astext()
     if lang == "ru":

@@ -128,7 +128,17 @@ class ClaimFigure:
 def figure_of_claim(env: BuildEnvironment, claim: str) -> ClaimFigure | None:
     """Return the first figure or table below the mark of a claim, in the section of its notebook.
 
-    Where the cell shows several scales it is that of the scale that decides the claim.
+    Where the cell shows several scales, it is that of the scale that decides the claim.
+
+    Args:
+        env: The build, which is reading the page that shows the figure.
+        claim: The id of the claim.
+
+    Returns:
+        The figure or the table; None if no notebook shows one below a mark of the claim.
+
+    Raises:
+        ParameterError: If no chapter lists the claim.
     """
     decides = view.find(claim).best.profile
     for english in view.notebook_docnames(view.chapter_of(claim)):
@@ -184,9 +194,14 @@ def picture(
 ) -> element:
     """Return a box with the aspect ratio of the figure, its two images and its tooltips.
 
-    A figure that a page opens with should not be lazy: it would come after all scripts.
-
     The files lie beside the doctrees, named by content hash; Sphinx copies those that pages show.
+
+    Args:
+        env: The build, which is reading the page that shows the figure.
+        svg: The drawing, with the text alternative as its ``aria-label``.
+        tooltips: Whether the points keep their tooltips.
+        lazy: Whether the browser loads the images only when they come into view. A figure that a
+            page opens with should not be lazy: it would come after all scripts.
     """
     ElementTree.register_namespace("", SVG)
     ElementTree.register_namespace("xlink", XLINK)

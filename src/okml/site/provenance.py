@@ -27,15 +27,15 @@ class NotebookRun:
 
     profile: ProfileName
     started: str | None  # UTC, ISO 8601; None for a committed notebook that this build did not run
-    seconds: float | None
+    seconds: float | None  # wall time; None as above
     failed: bool
     cells: int  # code cells
 
 
 def notebook_run(env: BuildEnvironment, page: str) -> NotebookRun | None:
-    """Return the run behind the page of a notebook; None without such a page.
+    """Return the run behind the page of a notebook; None if the stage has no such notebook.
 
-    A committed notebook counts as ``smoke``.
+    A notebook that names no profile, such as a committed one, counts as ``smoke``.
     """
     path = Path(env.srcdir) / f"{page}.ipynb"
     if not path.exists():
@@ -78,7 +78,7 @@ def footer(chapter: str, run: NotebookRun, lang: Lang) -> element:
 
 
 def record_facts(record: RunRecord, lang: Lang) -> list[Fact]:
-    """Return the provenance of a record, as terms and texts."""
+    """Return the provenance of a record: terms, each with the children of its definition."""
     made = record.provenance
     files: list[Child | None] = [
         tag(
@@ -117,12 +117,12 @@ def short_hash(value: str) -> element:
 
 
 def when(iso: str) -> str:
-    """Format an ISO time to the minute: ``2023-12-28 14:00``."""
+    """Format an ISO 8601 time to the minute, in its own time zone: ``2023-12-28 14:00``."""
     return iso[:16].replace("T", " ")
 
 
 def duration_in(seconds: float, lang: Lang) -> str:
-    """Format a duration in seconds, minutes or hours."""
+    """Format a duration: seconds below 2 minutes, minutes below 2 hours, else hours."""
     if seconds < 120:
         return f"{seconds:.0f} {word('unit.s', lang)}"
     if seconds < 2 * 3600:
@@ -131,7 +131,7 @@ def duration_in(seconds: float, lang: Lang) -> str:
 
 
 def memory(record: RunRecord, lang: Lang) -> str:
-    """Format the peak memory of a run."""
+    """Format the peak memory of a run, in GiB."""
     return numbers_in(f"{record.provenance.peak_memory_gib:.1f} GiB", lang)
 
 

@@ -3,7 +3,8 @@
 A cell of a notebook's results calls a figure or a table with frames of the experiment's steps. The
 same call is made here with an experiment whose frames are read from a record, so the notebook is
 the list of figures. What a cell shows is drawn again if it follows from the steps, the record and
-the settings; not if it asks the study, which has the data and the trained models of a run.
+the settings. It is not drawn again if it uses the study, which has the data and the trained models
+of a run.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ SETTINGS_TABLE = "settings_table"  # the only call that shows the settings alone
 
 
 class NotRecordedError(OkmlError):
-    """Something that a cell reads and the record does not hold."""
+    """A cell reads something that the record does not hold."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,11 @@ class Shown:
 def replay(notebook: NotebookNode, record: RunRecord) -> dict[int, list[Shown]]:
     """Run the cells of an executed notebook's results on a record of its chapter.
 
-    Return what each cell, by its number, shows of the record, in the order of its outputs.
+    What cannot be drawn raises no error: its reason is kept in :class:`Shown`.
+
+    Returns:
+        For each cell that shows something of the record, by its number: what it shows, in the
+        order of its outputs.
     """
     statements = _statements(notebook)
     slices = _of_record(statements)
@@ -222,7 +227,14 @@ class _OlderSettings:
 
 
 def recorded_experiment(record: RunRecord, settings: Any) -> ChapterExperiment[Any, Any]:
-    """Return the experiment of a record, whose steps have the frames that the record keeps."""
+    """Return the experiment of a record, whose steps have the frames that the record keeps.
+
+    It has no study. Reading a frame that the record does not keep raises ``NotRecordedError``.
+
+    Args:
+        record: The record.
+        settings: The settings of the record, as the chapter's profile of today.
+    """
     kind = chapter(record.chapter).experiment
     found: ChapterExperiment[Any, Any] = object.__new__(kind)  # without a study and a folder
     found.profile = settings

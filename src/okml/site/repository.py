@@ -41,7 +41,14 @@ def _sha() -> str:
 
 
 def source_link(env: BuildEnvironment, path: str, line: int, text: str = "") -> element:
-    """Return a link to a line of a file; its text is the place, or ``text``."""
+    """Return a link to a line of a file.
+
+    Args:
+        env: The build, which is reading the page that has the link.
+        path: The path of the file from the root of the repository.
+        line: The number of the line, from 1.
+        text: The text of the link; if empty, path and line.
+    """
     url = (env.config.html_theme_options.get("repository_url") or "").rstrip("/")
     if url:
         href = f"{url}/blob/{_sha()}/{path}#L{line}"
@@ -67,7 +74,7 @@ def source_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
 
 
 def imported(notebook: NotebookNode) -> dict[str, str]:
-    """Return what the cells import from okml: names, and where in the package they come from."""
+    """Return the names that the cells import from okml, each with its full name in the package."""
     return {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
         for cell in notebook.cells
@@ -81,7 +88,9 @@ def imported(notebook: NotebookNode) -> dict[str, str]:
 def drawn_by(source: str, names: dict[str, str]) -> list[Place]:
     """Return the functions and classes of figures that the code of a cell calls.
 
-    ``names`` has what its notebook imports, as :func:`imported` returns it.
+    Args:
+        source: The code of the cell.
+        names: What its notebook imports, as :func:`imported` returns it.
     """
     places = []
     for node in ast.walk(ast.parse(source)):
@@ -104,10 +113,12 @@ def link_sources(app: Sphinx, doctree: nodes.document) -> None:
 
 @cache
 def place_of(name: str) -> Place | None:
-    """Return where a function, method or class is defined, by its full name.
+    """Return where a function, method or class is defined; None if okml does not define it.
 
-    The files are read and not imported, since a page needs the lines alone. None: okml defines
-    nothing of this name.
+    The files are read and not imported, since a page needs the lines alone.
+
+    Args:
+        name: The full name, such as ``okml.site.repository.place_of``.
     """
     path, parts = SOURCES, name.split(".")
     while parts and (path / parts[0]).is_dir():
@@ -150,7 +161,7 @@ def _names(chapter: str) -> dict[str, list[Place]]:
 def measured_at(chapter: str, metric: str) -> list[Place]:
     """Return the files and lines of a chapter's code that name a metric, two at most.
 
-    A name that is made of parts is found by the string that says most of it, or by its last words.
+    A name that is made of parts is found by the string that has most of it, or by its last words.
     """
     names = _names(chapter)
     made = [name for name in names if "*" in name and fnmatchcase(metric, name)]
@@ -160,7 +171,12 @@ def measured_at(chapter: str, metric: str) -> list[Place]:
 
 
 def stated_at(chapter: str, claim: str) -> Place:
-    """Return the file and the line where a claim is stated."""
+    """Return the file and the line where a claim is stated; the first line if it is not there.
+
+    Args:
+        chapter: The chapter of the claim.
+        claim: The id of the claim.
+    """
     path = view.claims_file(chapter)
     lines = path.read_text(encoding="utf-8").splitlines()
     line = next((n for n, text in enumerate(lines, 1) if text.strip() == f"- id: {claim}"), 1)

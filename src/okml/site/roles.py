@@ -27,15 +27,16 @@ MARK_LINE = "okml-tests-line"
 class LedgerRole(SphinxRole):  # type: ignore[misc]
     """A role whose text names an entry of the ledger; an unknown name is a warning.
 
-    ``show`` returns what the role shows for its text in a language on a page of a build, and raises
-    an ``OkmlError`` if the ledger has no such entry.
+    Args:
+        show: A function from the build, the role's text and the language of the page to what the
+            role shows. It raises an ``OkmlError`` if the ledger has no such entry.
     """
 
     def __init__(self, show: Callable[[BuildEnvironment, str, Lang], Nodes]) -> None:
         self.show = show
 
     def run(self) -> tuple[Nodes, list[nodes.system_message]]:
-        """Render, or warn and show the unchanged text."""
+        """Return what the role shows; after an error the unchanged text, with a warning."""
         try:
             return self.show(self.env, self.text, page_language(self.env.docname)), []
         except OkmlError as error:
@@ -47,6 +48,14 @@ def claim_badge(env: BuildEnvironment, claim: str, lang: Lang) -> Nodes:
     """Return the verdict beside a sentence of the digest, with a link to its test.
 
     On the chapter's digest it is also the target of the cell's link.
+
+    Args:
+        env: The build, which is reading the page.
+        claim: The id of the claim.
+        lang: The language of the page.
+
+    Raises:
+        ParameterError: If no chapter lists the claim.
     """
     row = view.find(claim)
     view.note_chapters(env, row.claim.chapter)
@@ -64,6 +73,14 @@ def cell_mark(env: BuildEnvironment, claim: str, lang: Lang) -> Nodes:
 
     A heading's id and its line in the table of contents are made from its text and must not
     contain the mark.
+
+    Args:
+        env: The build, which is reading the page.
+        claim: The id of the claim.
+        lang: The language of the page, which does not matter here.
+
+    Raises:
+        ParameterError: If no chapter lists the claim.
     """
     view.note_chapters(env, view.find(claim).claim.chapter)
     ids = domain_of(env).claim_place(claim, CELL, env.docname)
@@ -96,7 +113,16 @@ def finish_marks(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def measured_number(env: BuildEnvironment, metric: str, lang: Lang) -> Nodes:
-    """Return a number from the recorded run, or a note that this scale was not run."""
+    """Return a number from the recorded run, or a note that this scale was not run.
+
+    Args:
+        env: The build, which is reading the page.
+        metric: A quote of the number; see :class:`okml.ledger.quoting.Quote`.
+        lang: The language of the page.
+
+    Raises:
+        OkmlError: If the quote is malformed, or the ledger does not have the number.
+    """
     shown = measured_node(metric, lang)
     view.note_chapters(env, view.chapter_of(metric))
     return [shown]

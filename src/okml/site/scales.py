@@ -28,17 +28,21 @@ logger = logging.getLogger(__name__)
 
 
 def records_of(chapter: str) -> dict[ProfileName, RunRecord]:
-    """Return the committed records of a chapter, of the best scale first."""
+    """Return the committed records of a chapter, that of the largest scale first."""
     found = {name: view.record(chapter, name) for name in reversed(RECORDED)}
     return {name: record for name, record in found.items() if record is not None}
 
 
 def show_records(notebook: NotebookNode, records: Mapping[ProfileName, RunRecord]) -> None:
-    """Put what records, of the best scale first, show before what this build's run shows.
+    """Put what records show into an executed notebook, before what this build's run shows.
 
     The metadata of a cell that shows a run say what its outputs are: ``shows`` has the scale of
     each, in order, and the reason if no record shows it; ``own`` is the number of those before the
     folded ones; ``drawn``, if there is one, has the lines of code that draw the figures.
+
+    Args:
+        notebook: The executed notebook, whose cells are changed in place.
+        records: The records of its chapter, that of the largest scale first.
     """
     shown = {name: replay(notebook, record) for name, record in records.items()}
     names = imported(notebook)
@@ -59,7 +63,8 @@ def _put(cell: NotebookNode, of_scale: Mapping[ProfileName, list[Shown]]) -> Non
         drawn = {name: shown[place].output for name, shown in of_scale.items()}
         drawn = {name: found for name, found in drawn.items() if found is not None}
         reasons = [shown[place].reason for shown in of_scale.values() if shown[place].reason]
-        best = min(drawn, key=lambda name: _is_empty(drawn[name]), default=None)  # the first full
+        # The first that is not empty is the best.
+        best = min(drawn, key=lambda name: _is_empty(drawn[name]), default=None)
         if best is None:
             shows.append([BUILD, reasons[0]] if reasons else ["", ""])
             outputs.append(output)
@@ -105,7 +110,7 @@ def frame_scales(app: Sphinx, doctree: nodes.document) -> None:
         for (scale, reason), shown in _by_scale(labelled[: scales["own"]]):
             if scale:
                 box += caption(chapter, scale, lang, reason, code)
-                code = []  # once a cell
+                code = []  # it is linked once in a cell
             box += shown
         for (scale, _), shown in _by_scale(labelled[scales["own"] :]):
             summary = tag("summary", word("other_scale", lang).format(_named(scale, lang)))
@@ -128,9 +133,16 @@ def _named(scale: str, lang: Lang) -> str:
 def caption(
     chapter: str, scale: str, lang: Lang, reason: str = "", code: Sequence[element] = ()
 ) -> element:
-    """Return the origin of what stands beside it: scale, seeds, date, commit, machine and code.
+    """Return the origin of a figure or a table: scale, seeds, date, commit, machine and code.
 
-    Of this build's own run it is the scale alone, and the reason why no record shows the same.
+    The origin of what this build's own run shows is the scale alone.
+
+    Args:
+        chapter: The chapter.
+        scale: The profile of the run; ``BUILD`` for this build's own.
+        lang: The language of the page.
+        reason: The reason why no record shows the same; empty if there is none.
+        code: Links to the code that draws the figure.
     """
     record = next((view.record(chapter, name) for name in RECORDED if name == scale), None)
     facts: list[Child | None] = [tag("strong", _named(scale, lang))]

@@ -74,8 +74,9 @@ class SearchBoth(SearchEnglish):  # type: ignore[misc]
 class Index(sphinx.search.IndexBuilder):  # type: ignore[misc]
     """Sphinx's index as a function of the pages alone.
 
-    Sphinx's own tells which pages were written when: it keeps words that no page has any longer,
-    lists index entries in the order of writing, and loses those of pages that a build leaves.
+    Sphinx's own index depends on the order of builds: it keeps words that no page has any longer,
+    lists index entries in the order of writing, and loses those of pages that a build does not
+    write again.
     """
 
     def load(self, stream: TextIO, format: Any) -> None:
@@ -90,13 +91,13 @@ class Index(sphinx.search.IndexBuilder):  # type: ignore[misc]
                 of_page.append((entry, anchor, "main" if is_main else ""))
 
     def prune(self, docnames: Iterable[str]) -> None:
-        """Keep what was found on some pages."""
+        """Keep only what was found on these pages."""
         super().prune(docnames)
         for page in self._index_entries.keys() - set(docnames):
             del self._index_entries[page]
 
     def freeze(self) -> dict[str, Any]:
-        """Return the content of the file."""
+        """Return the content of the index file."""
         self._objtypes.clear()
         self._objnames.clear()
         for words in (self._mapping, self._title_mapping):

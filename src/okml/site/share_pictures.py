@@ -22,7 +22,7 @@ MARGIN = 72
 BODY = WIDTH - 2 * MARGIN
 COLORS = 32  # letters have soft edges; more colors make the file larger
 PAPER, INK, MUTED, BRAND = "#ffffff", "#222832", "#57606a", "#d9661f"
-# The light theme's in okml.css.
+# These are the light theme's colors in okml.css.
 _COLORS = {
     Outcome.REPRODUCED: "#116329",
     Outcome.DIRECTION_HOLDS: "#0b5394",
@@ -39,16 +39,16 @@ SQUARE, GAP = 24, 12  # px
 
 @dataclass(frozen=True)
 class Card:
-    """What the picture of a page says."""
+    """The texts of a page's picture."""
 
-    title: str
-    chapter: str
+    title: str  # the title of the page
+    chapter: str  # the name of the chapter
     found: str  # a sentence or a number
     verdicts: tuple[tuple[Outcome, str], ...]  # outcomes of the page's claims, and their words
 
 
 def color(outcome: Outcome) -> str:
-    """Return the color of an outcome on a light page."""
+    """Return the color of an outcome on a light page, as ``#rrggbb``."""
     return _COLORS.get(outcome, MUTED)
 
 

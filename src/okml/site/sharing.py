@@ -28,7 +28,7 @@ from okml.site.share_pictures import HEIGHT, WIDTH, Card, draw
 
 PICTURE = "_static/screenshot.png"  # pages that are about no single chapter share it
 PICTURES = "_images/shared"
-# Hosts of static pages answer with it at any address, so its links are whole ones.
+# Hosts of static pages answer with it at any address, so its links are absolute.
 LOST = """<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

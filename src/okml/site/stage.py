@@ -88,7 +88,7 @@ def build(profile: str) -> Path:
 
 
 def executed_notebooks(profile: str) -> dict[str, Path]:
-    """Return the executed notebooks, by their names, of the chapters that have some.
+    """Return the paths of the executed notebooks, by their names, of the chapters that have some.
 
     Raises:
         BookError: If one is missing, failed, or comes from other code or parameters.
@@ -113,8 +113,17 @@ def staged_files(executed: dict[str, Path]) -> dict[str, bytes]:
     """Return the files of the stage by path: configuration, pages, notebooks, pages of claims.
 
     Notebooks show the figures of recorded runs before their own, and each is staged with its words
-    in both languages. A label without a Russian form is shown in English and named here; a test
-    of the stage fails for it.
+    in both languages. A label without a Russian form is shown in English and named on standard
+    error; a test of the stage fails for it.
+
+    Args:
+        executed: The paths of the executed notebooks, by their names.
+
+    Returns:
+        The content of each file by its path from the root of the stage.
+
+    Raises:
+        BookError: If the folder is no checkout, or the theme cannot link to the repository's files.
     """
     root = repository_root()
     if missing := [name for name in (CONFIG, TOC) if not (root / name).is_file()]:
@@ -160,7 +169,7 @@ def _files_of(chapter: str, executed: Mapping[str, Path]) -> tuple[dict[str, byt
 
 @contextmanager
 def _on_each_core(tasks: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """Yield a ``map`` whose tasks run in forks, one a core; in this process if one is enough.
+    """Yield a ``map`` whose tasks run in one fork for each core, or here if one is enough.
 
     This process has drawn and computed nothing yet, so no thread of a library is lost in a fork.
     """
@@ -204,6 +213,9 @@ def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Prepare an executed notebook for the site.
 
     The cell with injected parameters is folded, and lines of progress are left out.
+
+    Args:
+        notebook: The notebook, which is changed in place and returned.
     """
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -215,7 +227,7 @@ def prepared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _sync(files: dict[str, bytes], stage: Path) -> bool:
-    """Make ``stage`` hold exactly these files, equal ones untouched; tell if any were removed."""
+    """Make ``stage`` hold exactly these files and leave equal ones; tell if any were removed."""
     there = [path for path in stage.rglob("*") if path.is_file()]
     gone = [path for path in there if path.relative_to(stage).as_posix() not in files]
     for path in gone:
@@ -259,8 +271,8 @@ def _run_jupyter_book(stage: Path) -> Path:
 def _entrance(built: Path) -> str:
     """Return the page at the root, which leads on to the home page in the reader's language.
 
-    Jupyter Book's own has neither a language nor a title. A browser asks a page without an icon
-    for ``/favicon.ico``, which is not there.
+    Jupyter Book's own page has neither a language nor a title. For a page without an icon a browser
+    requests ``/favicon.ico``, which is not there.
     """
     icon = f'<link rel="icon" href="{ICON}">\n' if (built / ICON).exists() else ""
     home, russian = f"{HOME}.html", f"{in_language(HOME, 'ru')}.html"

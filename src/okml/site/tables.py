@@ -21,7 +21,7 @@ from okml.site.language import Lang, counted, numbers_in, place_in_paper, said, 
 from okml.site.markup import Child, element, missing, note, row, scrolling_table, tag
 from okml.site.pages import digest_link
 
-LONG = 120  # characters: from here on, a note in a narrow column would make the row a tall one
+LONG = 120  # characters; a longer note in a narrow column would make its row a tall one
 
 
 class ClaimsTable(PageDirective):
@@ -110,7 +110,13 @@ class Scoreboard(PageDirective):
 
 
 def summary(env: BuildEnvironment, everything: dict[str, list[ClaimRow]], lang: Lang) -> element:
-    """Return a table of the number of claims by chapter and verdict."""
+    """Return a table of the number of claims by chapter and verdict, with sums.
+
+    Args:
+        env: The build, which is reading the page.
+        everything: The claims of each chapter, by its name.
+        lang: The language of the page.
+    """
     header = [word("chapter", lang), *(said(LABELS[outcome], lang) for outcome in Outcome)]
     body = [
         row([digest_link(env, chapter, lang, chapter)], *_counts(rows))
@@ -128,9 +134,9 @@ def _counts(rows: Sequence[ClaimRow]) -> Iterator[list[Child]]:
 
 
 def shown_scales(rows: Sequence[ClaimRow]) -> list[ProfileName]:
-    """Return the scales that measured any of some claims, which a table has room for.
+    """Return the recorded scales at which any of some claims was measured, the columns of a table.
 
-    Not the smallest, whose numbers may be luck; the pages of the claims say what others need.
+    The smallest scale is left out, since its numbers may be luck.
     """
     return [scale for scale in RECORDED if any(found.verdicts[scale].measured for found in rows)]
 
@@ -175,9 +181,13 @@ def paper_cell(found: ClaimRow, lang: Lang) -> list[Child | None]:
 
 
 def rests_on_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[Child | None]:
-    """Return the kind of evidence and the date of the bars.
+    """Return the kind of evidence of a claim and the date of its bars.
 
-    In a column, which is narrow, what is long is folded, and what changed since stands there too.
+    Args:
+        found: The claim.
+        lang: The language of the page.
+        narrow: Whether the cell is in a narrow column, where a long note is folded and the changes
+            of the claim are listed.
     """
     claim = found.claim
     basis = found.best.basis or claim.basis(PROFILE_NAMES[-1])
@@ -205,13 +215,19 @@ def _folded(summary: str, *notes: element) -> element:
 
 
 def change_note(change: Revision, after: str | None, lang: Lang) -> element:
-    """Return one change of a claim after it was set: the old value, the new one, the reason."""
+    """Return one change of a claim after it was set: the old value, the new one, the reason.
+
+    Args:
+        change: The change.
+        after: The value that it set, as text; None if it removed the value.
+        lang: The language of the page.
+    """
     where = [word(f"changed.{change.what}", lang)]
     if change.what == "bar" and change.profile != "any":
         where.append(change.profile)
     written = label_in if change.what == "control" else _signs  # _signs writes metrics and bars
     old, new = (written(each or "—", lang) for each in (change.before, after))
-    moved = old if old == new else f"{old} → {new}"  # a metric is measured anew under its name
+    moved = old if old == new else f"{old} → {new}"  # a metric is measured again under its name
     return note(f"{change.date}, {' '.join(where)}: {moved}. ", *prose(change.why, lang))
 
 
@@ -245,7 +261,10 @@ def _signs(bar: str, lang: Lang) -> str:
 def control_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[Child | None]:
     """Return the paired difference from the control, or the reason for its absence.
 
-    In a column, which is narrow, what is long is folded.
+    Args:
+        found: The claim.
+        lang: The language of the page.
+        narrow: Whether the cell is in a narrow column, where a long note is folded.
     """
     claim, best = found.claim, found.best
     if claim.control is None:
@@ -274,10 +293,14 @@ def _verdict(claim: Claim, verdict: Verdict, lang: Lang) -> list[Child | None]:
 
 
 def share_of_seeds(claim: Claim, verdict: Verdict, lang: Lang) -> Child | None:
-    """Return with how many seeds of a simulator the number clears the bar by itself.
+    """Return a note of the number of simulator seeds whose own value clears the bar.
 
-    The verdict is on their mean. A seed draws a world of its own, but where one simulated log
-    serves all seeds. None where no simulator decides, or where it has one seed.
+    The verdict is on their mean. Each seed draws a world of its own, except where one simulated log
+    serves all seeds.
+
+    Returns:
+        The note; None where the claim does not rest on a simulator, was not measured, has no bar,
+        or has fewer than two seeds.
     """
     if verdict.basis != "simulator" or verdict.measured is None or verdict.measured.seeds < 2:
         return None
@@ -289,9 +312,12 @@ def share_of_seeds(claim: Claim, verdict: Verdict, lang: Lang) -> Child | None:
 
 
 def short_reason(found: ClaimRow, profile: ProfileName) -> Text | None:
-    """Return what the verdict at a scale turns on, without the cause that the claim names.
+    """Return the reason of the verdict at a scale, without the cause that the claim names.
 
     The cause is a paragraph, which stands on the claim's page; here it would hide the comparison.
+
+    Returns:
+        The reason; None if the verdict is neither undecided nor not reproduced.
     """
     if found.verdicts[profile].outcome not in (Outcome.UNDECIDED, Outcome.NOT_REPRODUCED):
         return None

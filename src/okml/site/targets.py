@@ -18,22 +18,20 @@ from okml.site.markup import element, missing, note, row, scrolling_table, tag
 
 @dataclass(frozen=True)
 class Target:
-    """A bound for a recorded number: that of the comparison whose quantity and peer match.
+    """A bound for a recorded number: that of the comparison whose quantity and peer match."""
 
-    At the limit that the reason for a miss names, the number would be multiplied by that of the
-    target ``limit``.
-    """
-
-    name: str  # the name of its sentence among the site's words
-    benchmark: str  # the record that has the number
+    name: str  # the key of its sentence in words.yml
+    benchmark: str  # the name of the record that has the number
     bound: float  # the least number that meets the target; with ``at_most``, the largest
-    what: str  # a regular expression, as ``peer`` is
-    peer: str
-    taken: Callable[[PeerComparison], float] = attrgetter("ratio")  # a function that takes it
+    what: str  # a regular expression of the comparison's whole quantity
+    peer: str  # a regular expression of its whole peer
+    taken: Callable[[PeerComparison], float] = attrgetter("ratio")  # takes the number from it
     at_most: bool = False
-    why: str = ""  # the word for the reason why it is missed, where that is known
+    why: str = ""  # the key of the reason why it is missed, where that is known
+    # The target whose number is the factor from this target's number to that at the limit which the
+    # reason names.
     limit: Target | None = None
-    unit: str = "unit.times"
+    unit: str = "unit.times"  # the key of the unit
 
     def found(self, record: BenchmarkRecord) -> float | None:
         """Return the number of a record; None if the record lacks it."""
@@ -47,7 +45,7 @@ class Target:
         return value <= self.bound if self.at_most else value >= self.bound
 
     def why_missed(self, record: BenchmarkRecord, lang: Lang) -> str:
-        """Return the reason as a sentence; nothing if it is not known."""
+        """Return the reason for a miss as a sentence; an empty text if it is not known."""
         now, times = self.found(record), self.limit and self.limit.found(record)
         at_limit = number(now * times, lang) if now and times else ""
         return word(self.why, lang).format(at_limit) if self.why else ""

@@ -20,7 +20,7 @@ PROMPTS = {"code_prompt_show": "Показать код ячейки", "code_pro
 
 
 def translation(cell: NotebookNode) -> str | None:
-    """Return the Russian words of a cell; None without."""
+    """Return the Russian words of a cell; None if it has none."""
     return "".join(cell.metadata[RUSSIAN]["source"]) if RUSSIAN in cell.metadata else None
 
 
@@ -28,7 +28,11 @@ def notebook_in_russian(executed: NotebookNode, committed: NotebookNode) -> Note
     """Return an executed notebook with Russian words and labels; None if it is not translated.
 
     The words are those of the same notebook as it is committed, since a translation that has
-    changed asks for no new run.
+    changed needs no new run.
+
+    Args:
+        executed: The executed notebook, which stays as it is.
+        committed: The same notebook as it is committed, with the translations.
     """
     words = {cell.id: translation(cell) for cell in committed.cells}
     if not any(words.values()):

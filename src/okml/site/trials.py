@@ -35,7 +35,7 @@ class AddTrialsTable(RecordTable[AddTrials]):
     kind, script = AddTrials, "benchmarks/trials/add.py"
 
     def table(self, record: AddTrials) -> element:
-        """Return the curves, and a row for each trial after those of the teacher and the start."""
+        """Return the curves, and a row for each trial below those of the teacher and the start."""
         lang = self.lang
         slow = ["slow_fd"] if any(trial.fd_slow() for trial in record.trials) else []
         keys = ("change", "one_step_fd", *slow, "least_fd", "gradient_ratio", *HEADS_SHOWN)
@@ -61,10 +61,10 @@ class AddTrialsTable(RecordTable[AddTrials]):
 
 
 def curves(record: AddTrials, lang: Lang) -> Picture:
-    """Return the distance while each trial trains, a line for each seed.
+    """Draw the Fréchet distance while each trial trains: a panel for each, a line for each seed.
 
-    The recipe is drawn behind each trial, and the teacher's one step across all; the line of the
-    slower average is green.
+    The recipe is drawn behind each trial, and the teacher's one step is a dashed line across all
+    panels; the line of the slower average is green.
     """
     columns = min(COLUMNS, len(record.trials))
     rows = -(-len(record.trials) // columns)

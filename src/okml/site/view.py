@@ -34,7 +34,7 @@ def forget() -> None:
 
 @cache
 def notebook(path: Path) -> dict[str, Any]:
-    """Return a notebook, which nobody may change; one without cells if the file is missing."""
+    """Return a notebook, which the caller must not change; without cells if the file is missing."""
     return json.loads(path.read_text("utf-8")) if path.exists() else {"cells": [], "metadata": {}}
 
 
@@ -45,17 +45,22 @@ def claims_file(chapter: str) -> Path:
 
 @cache
 def rows(name: str) -> list[ClaimRow]:
-    """Return the claims of a chapter with their verdicts, which nobody may change.
+    """Return the claims of a chapter with their verdicts, which the caller must not change.
 
     Raises:
         ParameterError: If there is no such chapter.
+        RecordError: If its claims or a record of it cannot be read.
     """
     return chapter_rows(chapter(name).name)
 
 
 @cache
 def record(chapter: str, profile: ProfileName) -> RunRecord | None:
-    """Return the record of a chapter at a scale; None where it has not been run."""
+    """Return the record of a chapter at a scale; None where it has not been run.
+
+    Raises:
+        RecordError: If the file cannot be read, or is a record of something else.
+    """
     return load_record(chapter, profile)
 
 
@@ -79,6 +84,7 @@ def find(claim_id: str) -> ClaimRow:
 
     Raises:
         ParameterError: If no chapter lists it.
+        RecordError: If the chapter's claims or records cannot be read.
     """
     chapter = chapter_of(claim_id)
     for row in rows(chapter):
@@ -100,7 +106,7 @@ def chapter_of_notebook(docname: str) -> str | None:
 
 
 def note_chapters(env: BuildEnvironment, *chapters: str) -> None:
-    """Note that the page that is read shows these chapters, or all if none is named."""
+    """Note that the page being read shows these chapters, or all chapters if none is named."""
     for name in chapters or CHAPTERS:
         env.note_dependency(str(_folder(env) / name))
 
