@@ -6,9 +6,11 @@ import math
 from types import SimpleNamespace
 from unittest import mock
 
+import polars as pl
 import pytest
 
 from okml.offline_rl.arms import Job
+from okml.offline_rl.experiments.longterm import at_its_best_rate
 from okml.offline_rl.experiments.training import searched_rates
 from okml.offline_rl.study import Study
 from tests.offline_rl.tiny import tiny
@@ -91,3 +93,21 @@ def test_the_table_has_what_each_arm_tried_and_where_stage_2_begins(tmp_path):
     sasrec, crr = (row[1:] for row in table.rows())
     assert sasrec == pytest.approx((None, 0.2, 0.3, 0.1))
     assert crr == pytest.approx((0.4, 0.4, 0.2, None))
+
+
+@pytest.mark.parametrize(("of_eight", "best"), [(0.2, True), (0.4, False)])
+def test_a_rate_that_was_trained_for_its_return_counts_as_tried(tmp_path, of_eight, best):
+    """The search ends at 2 and would leave it open; 8 does worse, or shows that 2 is not best."""
+    profile = tiny(seeds=[0, 1], learning_rates=[1.0, 0.5], further_rates=1)
+    values = {1.0: 0.2, 0.5: 0.1, 2.0: 0.3, None: 0.05}
+    rows = [
+        {"arm": arm, "factor of the rate": rate, "seed": seed, "validation NDCG@10": value + shift}
+        for arm, of_arm in (("bc_continue", values | {8.0: of_eight}), ("crr_binary", {8.0: 0.9}))
+        for rate, value in of_arm.items()
+        for seed, shift in ((0, 0.01), (1, -0.01))
+        if rate is not None
+    ]
+    study = Study(profile, tmp_path)
+    with validated(lambda job: values[job.rate]):
+        assert not study.tried(Job(profile.funnel, "bc_continue", 0)).bracketed
+        assert at_its_best_rate(study, "bc_continue", pl.DataFrame(rows)) == best

@@ -169,10 +169,8 @@ def measure_returns(study: Study) -> StepResult:
     _measure_returns(result, best, earned, profile.rollouts)
     _measure_rates(result, study, best, earned)
     compared = {CONTROL, best, "crr_binary_gamma0"} & set(profile.funnel_arms)
-    open_ends = [
-        not study.tried(Job(profile.funnel, name, profile.seeds[0])).bracketed for name in compared
-    ]
-    result.log("simulated_unbracketed", sum(open_ends), exact=True)
+    open_ends = sum(not at_its_best_rate(study, name, result.frames["rates"]) for name in compared)
+    result.log("simulated_unbracketed", open_ends, exact=True)
     hits, other = (by_seed(arm, "HR@10") for arm in (best, CONTROL))
     change = {seed: hits[seed] - other[seed] for seed in profile.seeds}
     result.measure("simulated_hr10_change", estimate_over_seeds(change))
@@ -228,6 +226,22 @@ def _measure_rates(
     result.measure("simulated_return_ratio_best_rates", _over_worlds(ratios, profile.rollouts))
     open_ends = sum(not found.bracketed for found in tried.values())
     result.log("simulated_return_unbracketed", open_ends, exact=True)
+
+
+def at_its_best_rate(study: Study, name: str, rates: pl.DataFrame) -> bool:
+    """Tell whether an arm has its best rate by validation, with none beyond that may be better.
+
+    Rates at which only returns are compared count as tried; they are in the frame ``rates``.
+    """
+    profile = study.profile
+    tried = study.tried(Job(profile.funnel, name, profile.seeds[0]))
+    more = (
+        rates.filter(arm=name)
+        .group_by("factor of the rate")
+        .agg(pl.col("validation NDCG@10").mean())
+    )
+    every = TriedRates({**dict(more.iter_rows()), **tried.values}, tried.untrained)
+    return every.best == tried.best and every.bracketed
 
 
 def _measure_returns(

@@ -35,6 +35,7 @@ def train_everything(study: Study) -> StepResult:
     jobs = train_all(study)
     histories = {job: study.train(job).history for job in jobs}
     compared = [job for data in profile.datasets for job in quality_jobs(profile, data)]
+    in_shop = [Job(profile.funnel, name, profile.seeds[0]) for name in profile.funnel_arms]
     shown = [job for job in compared if job.data == profile.main and job.arm in CURVES]
     shown.sort(key=lambda job: CURVES.index(job.arm))
     curves = pl.concat([_curve(job, histories) for job in shown], how="diagonal")
@@ -43,7 +44,7 @@ def train_everything(study: Study) -> StepResult:
             "curves": curves,
             "costs": _costs({job: history for job, history in histories.items() if not job.rate}),
             "seen": _describe(study, compared, histories),
-            "rates": searched_rates(study, compared),
+            "rates": searched_rates(study, [*compared, *in_shop]),
         }
     )
     best = curves.group_by("arm", "seed").agg(pl.col("ndcg@10").max())
