@@ -36,6 +36,7 @@ RECORDED = {
     "ties": "ties.ties",
     "curves": "training.curves",
     "trainings": "training.costs",
+    "searches": "training.rates",
     "fits": "critics.fits",
     "calibration": "critics.calibration",
     "verdict": "cells.verdict",
