@@ -1,0 +1,101 @@
+"""What the digest and the causes say without a number, read from the records."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from okml.ledger import RunRecord, load_record
+from okml.profile import ProfileName
+from tests.recorded import tables_of
+
+Tables = dict[str, pl.DataFrame]
+FACTORS = ["0.09", "0.3", "1", "3.3"]  # of the learning rate, the columns of the searches
+STAGE2 = [
+    "stage 2, all weights one", "two stages (CRR)", "CRR, binary", "CRR, β = 1",
+    "wanted events only", "SQN", "SAC", "top-K REINFORCE", "decision transformer",
+]  # fmt: skip
+
+
+def recorded(profile: ProfileName) -> tuple[RunRecord, Tables]:
+    """Return a record, and its tables by name."""
+    found = load_record("offline_rl", profile)
+    assert found is not None
+    return found, tables_of(found)
+
+
+def side(record: RunRecord, name: str) -> int:
+    """Return the sign of a metric; 0 if chance could explain it."""
+    metric = record.metrics[name]
+    assert metric.low is not None
+    assert metric.high is not None
+    return (metric.low > 0) - (metric.high < 0)
+
+
+def tried(searches: pl.DataFrame, log: str, label: str) -> list[float]:
+    """Return the validations of an arm in ascending order of its learning rates."""
+    (row,) = searches.filter(data=log, label=label).to_dicts()
+    return [row[factor] for factor in FACTORS if row.get(factor) is not None]
+
+
+def means_at_rates(tables: Tables, arm: str) -> pl.DataFrame:
+    """Return validation and return of an arm in the shop by its learning rate, means over seeds."""
+    rates = tables["rates"].filter(arm=arm).group_by("factor of the rate")
+    return rates.agg(pl.col("validation NDCG@10", "return").mean()).sort("factor of the rate")
+
+
+def test_at_night_every_method_of_stage_2_validates_the_worse_the_higher_its_rate() -> None:
+    _, tables = recorded("night")
+    for label in STAGE2:
+        validations = tried(tables["searches"], "ml_1m", label)
+        assert validations == sorted(validations, reverse=True)
+        assert len(validations) > 1
+    assert len(tried(tables["searches"], "ml_1m", "two stages (CRR)")) == 3
+
+
+def test_at_night_no_other_method_is_seen_to_differ_from_the_control() -> None:
+    _, tables = recorded("night")
+    rows = {row["arm"]: row for row in tables["table"].to_dicts()}
+    for arm, ahead in (
+        ("sqn", True), ("sac", True), ("decision_transformer", True), ("topk_reinforce", False),
+    ):  # fmt: skip
+        assert rows[arm]["low"] < 0 < rows[arm]["high"]
+        assert (rows[arm]["difference"] > 0) == ahead
+    assert not rows["topk_reinforce"]["bracketed"]
+
+
+def test_at_night_weights_of_both_kinds_favor_liked_targets() -> None:
+    _, tables = recorded("night")
+    rows = {row["arm"]: row for row in tables["wanted"].to_dicts()}
+    arms = ("crr", "crr_binary", "crr_beta1", "filter_bc")
+    assert min(rows[arm]["low"] for arm in arms) > 0
+    assert max(rows[arm]["low"] for arm in arms) < min(rows[arm]["high"] for arm in arms)
+    assert rows["crr_binary"]["hr@10"] > rows["bc_continue"]["hr@10"]
+
+
+def test_at_night_validation_chooses_the_rate_with_the_lowest_return() -> None:
+    _, tables = recorded("night")
+    of_crr = means_at_rates(tables, "crr_binary")
+    assert of_crr["validation NDCG@10"].is_sorted(descending=True)
+    assert of_crr["return"].arg_min() == 0
+    assert len(of_crr) == 4
+
+
+def test_at_night_an_early_start_is_open() -> None:
+    record, _ = recorded("night")
+    for name in ("early_ratio_supervised", "early_ratio_crr"):
+        metric = record.metrics[name]
+        assert metric.low is not None
+        assert metric.high is not None
+        assert metric.low < 1 < metric.high
+    supervised, crr = (record.metrics[f"early_ratio_{way}"].mean for way in ("supervised", "crr"))
+    assert crr < supervised
+
+
+def test_at_night_critics_misjudge_introductions() -> None:
+    _, tables = recorded("night")
+    rows = tables["preferences"].filter(policy="stage 1").sort("introductions seen").to_dicts()
+    names = ("gain of an introduction", "gain by the critics")
+    first, second, third = (tuple(row[name] for name in names) for row in rows)
+    assert first[0] < first[1]
+    assert second[0] > second[1]
+    assert third[0] < third[1] < 0
