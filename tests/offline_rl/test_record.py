@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+import pytest
 
 from okml.ledger import RunRecord, load_record
 from okml.profile import ProfileName
@@ -23,12 +24,12 @@ def recorded(profile: ProfileName) -> tuple[RunRecord, Tables]:
     return found, tables_of(found)
 
 
-def side(record: RunRecord, name: str) -> int:
-    """Return the sign of a metric; 0 if chance could explain it."""
+def contains(record: RunRecord, name: str, value: float) -> bool:
+    """Tell whether the interval of a metric contains a value."""
     metric = record.metrics[name]
     assert metric.low is not None
     assert metric.high is not None
-    return (metric.low > 0) - (metric.high < 0)
+    return metric.low < value < metric.high
 
 
 def tried(searches: pl.DataFrame, log: str, label: str) -> list[float]:
@@ -72,23 +73,60 @@ def test_at_night_weights_of_both_kinds_favor_liked_targets() -> None:
     assert rows["crr_binary"]["hr@10"] > rows["bc_continue"]["hr@10"]
 
 
-def test_at_night_validation_chooses_the_rate_with_the_lowest_return() -> None:
-    _, tables = recorded("night")
+@pytest.mark.parametrize("profile", ["cpu", "night"])
+def test_validation_chooses_the_rate_with_the_lowest_return(profile: ProfileName) -> None:
+    record, tables = recorded(profile)
     of_crr = means_at_rates(tables, "crr_binary")
+    assert len(of_crr) == 4
     assert of_crr["validation NDCG@10"].is_sorted(descending=True)
     assert of_crr["return"].arg_min() == 0
-    assert len(of_crr) == 4
+    assert of_crr["return"][:3].is_sorted()
+    assert record.metrics["simulated_return_unbracketed"].mean == 0
+
+
+def test_at_night_validation_chose_a_higher_rate_for_the_exponential_filter() -> None:
+    _, tables = recorded("night")
+    of_exp, of_binary = (
+        tried(tables["searches"], "funnel", label) for label in ("two stages (CRR)", "CRR, binary")
+    )
+    assert max(of_exp) == of_exp[1]
+    assert max(of_binary) == of_binary[0]
+
+
+@pytest.mark.parametrize("profile", ["cpu", "night"])
+def test_updates_on_wanted_events_keep_visitors_and_sell_less(profile: ProfileName) -> None:
+    record, tables = recorded(profile)
+    assert contains(record, "simulated_return_ratio_filtered", 1)
+    means = tables["returns"].group_by("arm").agg(pl.col("length", "purchases").mean())
+    found = {row["arm"]: row for row in means.to_dicts()}
+    assert found["filter_bc"]["length"] > found["bc_continue"]["length"]
+    assert found["filter_bc"]["purchases"] < found["bc_continue"]["purchases"]
+
+
+@pytest.mark.parametrize("profile", ["cpu", "night"])
+def test_stage_1_is_ahead_in_four_cells_of_six(profile: ProfileName) -> None:
+    _, tables = recorded(profile)
+    cells = tables["cells"]
+    assert (cells["Transformer-only"] > cells["CRR-Transformer"]).sum() == 4
+    assert len(cells) == 6
 
 
 def test_at_night_an_early_start_is_open() -> None:
     record, _ = recorded("night")
-    for name in ("early_ratio_supervised", "early_ratio_crr"):
-        metric = record.metrics[name]
-        assert metric.low is not None
-        assert metric.high is not None
-        assert metric.low < 1 < metric.high
+    assert contains(record, "early_ratio_supervised", 1)
+    assert contains(record, "early_ratio_crr", 1)
     supervised, crr = (record.metrics[f"early_ratio_{way}"].mean for way in ("supervised", "crr"))
-    assert crr < supervised
+    assert crr < 2 < supervised
+
+
+def test_what_is_not_seen_to_gain_or_to_cost() -> None:
+    record, _ = recorded("night")
+    for name in ("finetuning_ratio", "finetuning_ratio_supervised"):
+        assert contains(record, name, 1)
+    for name in ("dealt_ndcg_difference", "crr_ndcg_gain_over_dealt"):
+        assert contains(record, name, 0)
+    assert contains(record, "simulated_return_ratio_best_rates", 1.3)
+    assert contains(recorded("cpu")[0], "critic_correlation_share", 0.8)
 
 
 def test_at_night_critics_misjudge_introductions() -> None:
