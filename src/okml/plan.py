@@ -176,18 +176,22 @@ def processes_gib(profile: Profile, device_gib: float) -> float:
     return PROCESS_GIB + CPU_WORKERS * (PROCESS_GIB + device_gib)
 
 
-def training_memory(parameters: int, *, copies: int = 4, finished: int, chunk: int) -> list[Item]:
+def training_memory(
+    parameters: int, *, copies: int = 4, finished: int, chunk: int, scores: int | None = None
+) -> list[Item]:
     """Return what a training holds on its device beside the activations of a step.
 
     A parameter of the largest training has a gradient and two moments of Adam, and may have a copy
     in a target network. Those of finished trainings are summed over the kinds of trainings, each of
     which keeps its latest ones. A step holds three matrices of scores, of ``chunk`` bytes each; a
-    ranking has matrices too.
+    ranking has matrices too. ``scores`` are the bytes of all scores of the largest step or ranking,
+    where these may be fewer.
     """
+    matrix = max(chunk, RANKING_BYTES)
     return [
         Item.product("weights, gradients and Adam", bytes=4, copies=copies, parameters=parameters),
         Item.product("the latest finished trainings", of_each=RECENT, bytes=4, parameters=finished),
-        Item.product("scores of a chunk", matrices=3, bytes=max(chunk, RANKING_BYTES)),
+        Item.product("scores of a chunk", matrices=3, bytes=min(matrix, scores or matrix)),
     ]
 
 
@@ -215,6 +219,8 @@ def downloads(names: Iterable[str], what: str = "data on disk") -> Item:
     return Item.gib(what, sum(sizes.values()), why, in_data_folder=True)
 
 
-def reading(events: int, bytes_an_event: int) -> Item:
-    """Return the memory needed to read the largest log."""
-    return Item.product("the largest log while it is read", events=events, bytes=bytes_an_event)
+def reading(events: int, bytes_an_event: int, processes: int = 1) -> Item:
+    """Return the memory needed to read the largest log, in each of several processes."""
+    factors = {"processes": processes} if processes > 1 else {}
+    factors |= {"events": events, "bytes": bytes_an_event}
+    return Item.product("the largest log while it is read", **factors)

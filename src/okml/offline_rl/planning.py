@@ -85,6 +85,7 @@ def plan(profile: OfflineRLProfile) -> Plan:
         copies=5,  # each has a target network, too
         finished=2 * actor + critics,  # both steps end with an actor
         chunk=profile.chunk_bytes,
+        scores=4 * max(size_of(data).items * _positions(profile, data) for data in logs),
     )
     vectors = max(size_of(data).items * data.actor.width for data in logs)
     gradient = Item.product("the gradient of the item vectors", bytes=8, numbers=vectors)
@@ -95,12 +96,13 @@ def plan(profile: OfflineRLProfile) -> Plan:
         stored += count * (3 * actors * actor + (4 * critics if arm.method == "crr" else 0))
     checkpoints = Item.product("checkpoints on disk", checkpoints=2, bytes=4, numbers=stored)
     names = [data.log for data in logs]
+    processes = 1 if profile.for_gpu else 1 + CPU_WORKERS  # each reads the log
     return Plan.of(
         profile,
         sizes=[_log(data) for data in logs],
         hours=hours,
         device=[*memory, gradient, _activations(profile)],
-        beside=[reading(max(size_of(data).events for data in logs), LOADING_BYTES)],
+        beside=[reading(max(size_of(data).events for data in logs), LOADING_BYTES, processes)],
         disk=[downloads(names), checkpoints],
         data=names,
         jobs=len(jobs),
@@ -246,21 +248,28 @@ def _parameters(data: LogSettings) -> tuple[int, int]:
     return items * (actor.width + 1) + blocks, critic.count * (2 * items * critic.width + lstm)
 
 
+def _tokens(data: LogSettings) -> int:
+    """Return the positions of the largest batch."""
+    return max(data.stage1.batch, data.stage2.batch) * data.length
+
+
+def _positions(profile: OfflineRLProfile, data: LogSettings) -> int:
+    """Return the largest number of positions whose items are scored at a time."""
+    return max(_tokens(data), data.baseline.batch * data.length, profile.evaluation_batch)
+
+
 def _activations(profile: OfflineRLProfile) -> Item:
     """Return a bound of a step's activations, with those of the critics."""
 
-    def tokens(data: LogSettings) -> int:
-        return max(data.stage1.batch, data.stage2.batch) * data.length
-
     def numbers(data: LogSettings) -> int:
         of_critics = 12 * data.critic.count * data.critic.hidden
-        return tokens(data) * (ACTIVATIONS * data.actor.layers * data.actor.width + of_critics)
+        return _tokens(data) * (ACTIVATIONS * data.actor.layers * data.actor.width + of_critics)
 
     largest = max((*profile.datasets, profile.funnel), key=numbers)
     width = 2 if profile.mixed_precision == "bf16" else 4
     return Item.gib(
         "activations of a step",
         width * numbers(largest),
-        f"{tokens(largest):,} tokens · ({ACTIVATIONS} · {largest.actor.layers} · "
+        f"{_tokens(largest):,} tokens · ({ACTIVATIONS} · {largest.actor.layers} · "
         f"{largest.actor.width} + critics) · {width} bytes",
     )
