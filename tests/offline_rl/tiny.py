@@ -33,6 +33,7 @@ SIZES: dict[str, Any] = {
     "ope_sessions": 1500,
     "learning_rates": [1.0],
     "further_rates": 0,
+    "shop_rates": [],
     "start_epochs": [2],
     "curve_evaluations": 1,
     "evaluation_batch": 64,
