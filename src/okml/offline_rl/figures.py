@@ -160,14 +160,14 @@ def draw_verdict(frame: pl.DataFrame) -> Picture:
     metric = pl.col("metric").str.to_uppercase()
     shown = frame.with_columns(metric, label=pl.format("{}: {}", metric, "ratio"))
     with style():
-        figure, axes = plt.subplots(figsize=(7.5, 0.45 * len(shown) + 1))
+        figure, axes = plt.subplots(figsize=(4.4, 0.45 * len(shown) + 1))
         colors = [PALETTE[name == "CRR over control"] for name in shown["ratio"]]
-        dots(axes, shown, "value", "label", colors)
-        axes.axvline(1, color=INK, lw=0.8)
-        axes.axvline(1.5, color=INK, lw=0.8, ls=":")
+        dots(axes, shown, "value", "label", colors, above=True)
+        line_beside_rows(axes, len(shown), 1)
+        line_beside_rows(axes, len(shown), 1.5, "dotted")
         axes.annotate(
-            "the digest's 1.5", (1.5, 1), xycoords=("data", "axes fraction"), fontsize=8,
-            ha="right", va="bottom",
+            "the digest's 1.5", (1.5, 1), xycoords=("data", "axes fraction"), ha="right",
+            va="bottom",
         )  # fmt: skip
         axes.set_xlabel("ratio of test metrics (line: 95 % over users and seeds)")
     facts = "; ".join(
