@@ -4,18 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from okml.ledger import RunRecord, load_record
-from okml.profile import ProfileName
-from tests.recorded import tables_of
-
-Tables = dict[str, pl.DataFrame]
-
-
-def recorded(profile: ProfileName) -> tuple[RunRecord, Tables]:
-    """Return a record, and its tables by name."""
-    found = load_record("lightsage", profile)
-    assert found is not None
-    return found, tables_of(found)
+from okml.ledger import RunRecord
+from tests.recorded import interval, recorded
 
 
 def column(table: pl.DataFrame, name: str) -> dict[str, float]:
@@ -25,14 +15,12 @@ def column(table: pl.DataFrame, name: str) -> dict[str, float]:
 
 def side(record: RunRecord, name: str) -> int:
     """Return the sign of a metric; 0 if chance could explain it."""
-    metric = record.metrics[name]
-    assert metric.low is not None
-    assert metric.high is not None
-    return (metric.low > 0) - (metric.high < 0)
+    low, high = interval(record, name)
+    return (low > 0) - (high < 0)
 
 
 def test_the_graphs_of_the_shop() -> None:
-    record, tables = recorded("cpu")
+    record, tables = recorded("lightsage", "cpu")
     graphs = tables["graphs"]
     other, clones = column(graphs, "other product"), column(graphs, "clones")
     assert other["strong"] - other["weak"] < clones["strong"] - clones["weak"]
@@ -56,16 +44,16 @@ def test_the_graphs_of_the_shop() -> None:
 
 
 def test_where_the_feed_follows_the_item_all_clicks_are_ahead() -> None:
-    record, _ = recorded("night")
+    record, _ = recorded("lightsage", "night")
     assert side(record, "strong_hr10_gain_in_view") < 0
     assert side(record, "fewer_edges_hr10_gain_in_view") == 0
 
 
 def test_leaving_the_edge_out_costs_at_neighbors() -> None:
-    small, _ = recorded("cpu")
+    small, _ = recorded("lightsage", "cpu")
     assert side(small, "leave_edge_out_hr10_gain_at_neighbors") < 0
     assert side(small, "leave_edge_out_hr10_gain_elsewhere") > 0
-    large, _ = recorded("night")
+    large, _ = recorded("lightsage", "night")
     assert side(large, "leave_edge_out_hr10_gain_elsewhere") == 0
     share = large.metrics["share_of_pairs_at_neighbors"].mean
     assert 0.045 < share < 0.065  # "one test pair in twenty"
@@ -75,7 +63,7 @@ def test_leaving_the_edge_out_costs_at_neighbors() -> None:
 
 
 def test_the_tail() -> None:
-    small, tables = recorded("cpu")
+    small, tables = recorded("lightsage", "cpu")
     tail = tables["tail"]
     alone, pooled = "trained alone, own vectors", "trained pooled, own vectors"
     assert column(tail, "head")[pooled] < column(tail, "head")[alone]
@@ -84,17 +72,17 @@ def test_the_tail() -> None:
         assert side(small, f"{name}_cold_hr10_gain") > 0
     assert side(small, "hidden_neighborhoods_hr10_gain") > 0
     assert side(small, "pooled_training_tail_target_gain") < 0
-    large, _ = recorded("night")
+    large, _ = recorded("lightsage", "night")
     for name in ("cold_hr10_gain", "pooled_training_tail_target_gain"):
         assert side(large, name) == 0, name
 
 
 def test_the_rivals() -> None:
-    small, tables = recorded("cpu")
+    small, tables = recorded("lightsage", "cpu")
     assert side(small, "main_hr10_gain_over_best_rival") == 0
     networks = column(tables["networks"], "tail")
     assert networks["V5"] < networks["V0"]  # the graph adds to the features in the shop
-    large, tables = recorded("night")
+    large, tables = recorded("lightsage", "night")
     baskets, sessions = tables["baselines"], tables["real_summary"].filter(data="ader_diginetica")
     ours, features = "LightSAGE", "features"
     for table, first in ((baskets, "popularity"), (sessions, "lightgcn items")):

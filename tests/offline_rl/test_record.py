@@ -5,11 +5,10 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from okml.ledger import RunRecord, load_record
+from okml.ledger import RunRecord
 from okml.profile import ProfileName
-from tests.recorded import tables_of
+from tests.recorded import Tables, interval, recorded
 
-Tables = dict[str, pl.DataFrame]
 FACTORS = ["0.09", "0.3", "1", "3.3"]  # of the learning rate, the columns of the searches
 STAGE2 = [
     "stage 2, all weights one", "two stages (CRR)", "CRR, binary", "CRR, β = 1",
@@ -17,19 +16,10 @@ STAGE2 = [
 ]  # fmt: skip
 
 
-def recorded(profile: ProfileName) -> tuple[RunRecord, Tables]:
-    """Return a record, and its tables by name."""
-    found = load_record("offline_rl", profile)
-    assert found is not None
-    return found, tables_of(found)
-
-
 def contains(record: RunRecord, name: str, value: float) -> bool:
     """Tell whether the interval of a metric contains a value."""
-    metric = record.metrics[name]
-    assert metric.low is not None
-    assert metric.high is not None
-    return metric.low < value < metric.high
+    low, high = interval(record, name)
+    return low < value < high
 
 
 def tried(searches: pl.DataFrame, log: str, label: str) -> list[float]:
@@ -45,7 +35,7 @@ def means_at_rates(tables: Tables, arm: str) -> pl.DataFrame:
 
 
 def test_at_night_every_method_of_stage_2_validates_the_worse_the_higher_its_rate() -> None:
-    _, tables = recorded("night")
+    _, tables = recorded("offline_rl", "night")
     for label in STAGE2:
         validations = tried(tables["searches"], "ml_1m", label)
         assert validations == sorted(validations, reverse=True)
@@ -54,7 +44,7 @@ def test_at_night_every_method_of_stage_2_validates_the_worse_the_higher_its_rat
 
 
 def test_at_night_no_other_method_is_seen_to_differ_from_the_control() -> None:
-    _, tables = recorded("night")
+    _, tables = recorded("offline_rl", "night")
     rows = {row["arm"]: row for row in tables["table"].to_dicts()}
     for arm, ahead in (
         ("sqn", True), ("sac", True), ("decision_transformer", True), ("topk_reinforce", False),
@@ -65,7 +55,7 @@ def test_at_night_no_other_method_is_seen_to_differ_from_the_control() -> None:
 
 
 def test_at_night_weights_of_both_kinds_favor_liked_targets() -> None:
-    _, tables = recorded("night")
+    _, tables = recorded("offline_rl", "night")
     rows = {row["arm"]: row for row in tables["wanted"].to_dicts()}
     arms = ("crr", "crr_binary", "crr_beta1", "filter_bc")
     assert min(rows[arm]["low"] for arm in arms) > 0
@@ -75,7 +65,7 @@ def test_at_night_weights_of_both_kinds_favor_liked_targets() -> None:
 
 @pytest.mark.parametrize("profile", ["cpu", "night"])
 def test_validation_chooses_the_rate_with_the_lowest_return(profile: ProfileName) -> None:
-    record, tables = recorded(profile)
+    record, tables = recorded("offline_rl", profile)
     of_crr = means_at_rates(tables, "crr_binary")
     assert len(of_crr) == 4
     assert of_crr["validation NDCG@10"].is_sorted(descending=True)
@@ -85,7 +75,7 @@ def test_validation_chooses_the_rate_with_the_lowest_return(profile: ProfileName
 
 
 def test_at_night_validation_chose_a_higher_rate_for_the_exponential_filter() -> None:
-    _, tables = recorded("night")
+    _, tables = recorded("offline_rl", "night")
     of_exp, of_binary = (
         tried(tables["searches"], "funnel", label) for label in ("two stages (CRR)", "CRR, binary")
     )
@@ -95,7 +85,7 @@ def test_at_night_validation_chose_a_higher_rate_for_the_exponential_filter() ->
 
 @pytest.mark.parametrize("profile", ["cpu", "night"])
 def test_updates_on_wanted_events_keep_visitors_and_sell_less(profile: ProfileName) -> None:
-    record, tables = recorded(profile)
+    record, tables = recorded("offline_rl", profile)
     assert contains(record, "simulated_return_ratio_filtered", 1)
     means = tables["returns"].group_by("arm").agg(pl.col("length", "purchases").mean())
     found = {row["arm"]: row for row in means.to_dicts()}
@@ -105,14 +95,14 @@ def test_updates_on_wanted_events_keep_visitors_and_sell_less(profile: ProfileNa
 
 @pytest.mark.parametrize("profile", ["cpu", "night"])
 def test_stage_1_is_ahead_in_four_cells_of_six(profile: ProfileName) -> None:
-    _, tables = recorded(profile)
+    _, tables = recorded("offline_rl", profile)
     cells = tables["cells"]
     assert (cells["Transformer-only"] > cells["CRR-Transformer"]).sum() == 4
     assert len(cells) == 6
 
 
 def test_at_night_an_early_start_is_open() -> None:
-    record, _ = recorded("night")
+    record, _ = recorded("offline_rl", "night")
     assert contains(record, "early_ratio_supervised", 1)
     assert contains(record, "early_ratio_crr", 1)
     supervised, crr = (record.metrics[f"early_ratio_{way}"].mean for way in ("supervised", "crr"))
@@ -120,17 +110,17 @@ def test_at_night_an_early_start_is_open() -> None:
 
 
 def test_what_is_not_seen_to_gain_or_to_cost() -> None:
-    record, _ = recorded("night")
+    record, _ = recorded("offline_rl", "night")
     for name in ("finetuning_ratio", "finetuning_ratio_supervised"):
         assert contains(record, name, 1)
     for name in ("dealt_ndcg_difference", "crr_ndcg_gain_over_dealt"):
         assert contains(record, name, 0)
     assert contains(record, "simulated_return_ratio_best_rates", 1.3)
-    assert contains(recorded("cpu")[0], "critic_correlation_share", 0.8)
+    assert contains(recorded("offline_rl", "cpu")[0], "critic_correlation_share", 0.8)
 
 
 def test_at_night_critics_misjudge_introductions() -> None:
-    _, tables = recorded("night")
+    _, tables = recorded("offline_rl", "night")
     rows = tables["preferences"].filter(policy="stage 1").sort("introductions seen").to_dicts()
     names = ("gain of an introduction", "gain by the critics")
     first, second, third = (tuple(row[name] for name in names) for row in rows)
