@@ -11,6 +11,7 @@ from okml.ledger import ClaimRow
 from okml.ledger.quoting import plain
 from okml.site import view
 from okml.site.badges import count_badges, spaced, verdict_badge
+from okml.site.dependencies import note_chapters
 from okml.site.directives import PageDirective
 from okml.site.language import said, word
 from okml.site.markup import element, tag
@@ -23,7 +24,7 @@ class ChapterCards(PageDirective):
 
     def render(self) -> list[nodes.Node]:
         """Return the cards of all chapters."""
-        view.note_chapters(self.env)
+        note_chapters(self.env)
         cards = map(self._card, CHAPTERS)
         return [tag("div", *cards, classes=["okml-cards"])]
 

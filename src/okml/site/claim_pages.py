@@ -21,6 +21,7 @@ from okml.paths import atomic_write, repository_root
 from okml.profile import PROFILE_NAMES
 from okml.site import view
 from okml.site.badges import badge, spaced, verdict_badge
+from okml.site.dependencies import note_chapters
 from okml.site.directives import PageDirective, warn
 from okml.site.domain import DIGEST, PAGE, domain_of, link
 from okml.site.estimates import estimate_in, prose
@@ -75,7 +76,7 @@ class ClaimPage(PageDirective):
         """Return the body of the page."""
         found = view.find(self.arguments[0])
         claim = found.claim
-        view.note_chapters(self.env, claim.chapter)
+        note_chapters(self.env, claim.chapter)
         head = tag(
             "p",
             verdict_badge(found.best, self.lang),

@@ -20,6 +20,7 @@ from okml.site import (
     cards,
     claim_pages,
     data_names,
+    dependencies,
     domain,
     feed,
     labels,
@@ -151,9 +152,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _drop_thebe)
     app.connect("config-inited", read_in_parallel)
     app.connect("builder-inited", read_ahead)
-    app.connect("builder-inited", view.write_fingerprints)
+    app.connect("builder-inited", dependencies.write_fingerprints)
     app.connect("builder-inited", assets.only_where_formulas_are)
-    app.connect("env-updated", view.pages_with_links)
+    app.connect("env-updated", dependencies.pages_with_links)
     app.connect("env-updated", copy_cell_styles)
     app.connect("html-collect-pages", repository.source_pages)
     # Sphinx collects titles, tables of contents and images at the default priority of 500, later.

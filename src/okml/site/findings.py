@@ -9,6 +9,7 @@ from okml.ledger import Estimate, Outcome, Text
 from okml.ledger.findings import Finding, filled, load_findings
 from okml.site import view
 from okml.site.badges import verdict_badge
+from okml.site.dependencies import note_chapters
 from okml.site.directives import PageDirective
 from okml.site.domain import link
 from okml.site.estimates import estimate_node, prose, stale_note
@@ -33,7 +34,7 @@ class Findings(PageDirective):
         Raises:
             ParameterError: If there is no finding of the chapter that the argument names.
         """
-        view.note_chapters(self.env, *self.arguments)
+        note_chapters(self.env, *self.arguments)
         self._drawn: set[str] = set()
         found: dict[str, list[Finding]] = {}
         for finding in load_findings():

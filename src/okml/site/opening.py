@@ -11,6 +11,7 @@ from okml.errors import OkmlError
 from okml.profile import PROFILE_NAMES
 from okml.site import view
 from okml.site.badges import count_badges
+from okml.site.dependencies import note_chapters
 from okml.site.directives import warn
 from okml.site.language import Lang, counted, page_language, word
 from okml.site.markup import Child, definitions, element, paragraph, tag
@@ -30,7 +31,7 @@ def frame_notebook(app: Sphinx, doctree: nodes.document) -> None:
     top = next(iter(doctree.findall(nodes.section)), None)
     if chapter is None or top is None:
         return
-    view.note_chapters(env, chapter)
+    note_chapters(env, chapter)
     lang, run = page_language(env.docname), notebook_run(env, env.docname)
     marks = {mark["claim"] for mark in doctree.findall(element) if MARK in mark["classes"]}
     parts: list[nodes.Node] = []

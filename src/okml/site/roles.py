@@ -13,6 +13,7 @@ from okml.errors import OkmlError
 from okml.ledger.quoting import plain
 from okml.site import view
 from okml.site.badges import verdict_badge
+from okml.site.dependencies import note_chapters
 from okml.site.directives import warn
 from okml.site.domain import CELL, DIGEST, domain_of, is_digest, link
 from okml.site.estimates import measured_node, prose, typed
@@ -58,7 +59,7 @@ def claim_badge(env: BuildEnvironment, claim: str, lang: Lang) -> Nodes:
         ParameterError: If no chapter lists the claim.
     """
     row = view.find(claim)
-    view.note_chapters(env, row.claim.chapter)
+    note_chapters(env, row.claim.chapter)
     is_place = is_digest(env.docname, claim)
     ids = domain_of(env).claim_place(claim, DIGEST, env.docname) if is_place else []
     badge = verdict_badge(row.best, lang)
@@ -82,7 +83,7 @@ def cell_mark(env: BuildEnvironment, claim: str, lang: Lang) -> Nodes:
     Raises:
         ParameterError: If no chapter lists the claim.
     """
-    view.note_chapters(env, view.find(claim).claim.chapter)
+    note_chapters(env, view.find(claim).claim.chapter)
     ids = domain_of(env).claim_place(claim, CELL, env.docname)
     mark = tag("span", classes=[MARK], ids=ids, attrs={"title": claim})
     mark["claim"] = claim
@@ -124,7 +125,7 @@ def measured_number(env: BuildEnvironment, metric: str, lang: Lang) -> Nodes:
         OkmlError: If the quote is malformed, or the ledger does not have the number.
     """
     shown = measured_node(metric, lang)
-    view.note_chapters(env, view.chapter_of(metric))
+    note_chapters(env, view.chapter_of(metric))
     return [shown]
 
 

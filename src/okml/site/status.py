@@ -8,6 +8,7 @@ from okml.chapters import CHAPTERS
 from okml.ledger import RunRecord
 from okml.profile import PROFILE_NAMES
 from okml.site import view
+from okml.site.dependencies import note_chapters
 from okml.site.directives import PageDirective
 from okml.site.estimates import stale_note
 from okml.site.language import Lang, counted, word, words
@@ -29,7 +30,7 @@ class RunStatus(PageDirective):
 
     def render(self) -> list[nodes.Node]:
         """Return both tables."""
-        view.note_chapters(self.env)
+        note_chapters(self.env)
         return [self._recorded(), self._executed()]
 
     def _recorded(self) -> element:

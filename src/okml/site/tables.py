@@ -13,6 +13,7 @@ from okml.ledger.report import RECORDED
 from okml.profile import PROFILE_NAMES, ProfileName
 from okml.site import view
 from okml.site.badges import badge, count_badges, counts, icon, verdict_badge
+from okml.site.dependencies import note_chapters
 from okml.site.directives import PageDirective
 from okml.site.domain import DIGEST, ROW, domain_of, link
 from okml.site.estimates import estimate_node, prose, sampled, stale_note
@@ -32,7 +33,7 @@ class ClaimsTable(PageDirective):
     def render(self) -> list[nodes.Node]:
         """Return the table of one chapter; what a claim rests on stands below its verdict."""
         rows, lang = view.rows(self.arguments[0]), self.lang
-        view.note_chapters(self.env, *self.arguments)
+        note_chapters(self.env, *self.arguments)
         scales = shown_scales(rows)
         header = [*words(lang, "claim", "verdict", "paper"), *scales, word("less_control", lang)]
         body = [
@@ -55,7 +56,7 @@ class Verdicts(PageDirective):
         """Return the table of one chapter."""
         (chapter,) = self.arguments
         found = view.rows(chapter)
-        view.note_chapters(self.env, chapter)
+        note_chapters(self.env, chapter)
         scales = [name for name in RECORDED if view.record(chapter, name) is not None]
         header = [word("claim", self.lang), *scales]
         body = [
@@ -82,7 +83,7 @@ class Scoreboard(PageDirective):
 
     def render(self) -> list[nodes.Node]:
         """Return both tables."""
-        view.note_chapters(self.env)
+        note_chapters(self.env)
         lang, domain = self.lang, domain_of(self.env)
         everything = {chapter: view.rows(chapter) for chapter in CHAPTERS}
         scales = shown_scales([found for rows in everything.values() for found in rows])

@@ -16,6 +16,7 @@ from okml.plotting import INK, PALETTE, Picture, style
 from okml.site import view
 from okml.site.badges import badge
 from okml.site.benchmarks import RecordTable, number, share, spread
+from okml.site.dependencies import note_chapters
 from okml.site.estimates import estimate_node
 from okml.site.labels import label_in
 from okml.site.language import Lang, numbers_in, word, words
@@ -126,7 +127,7 @@ class TieTrialTable(RecordTable[TieTrial]):
         A claim has its verdict in the chapter's record beside them, for which the order was drawn
         once more.
         """
-        view.note_chapters(self.env, OF_TIES)
+        note_chapters(self.env, OF_TIES)
         lang = self.lang
         header = words(lang, "claim", "ties.file", "ties.drawn", "ties.record")
         shares = [[share(each, lang)] for each in record.one_way]
