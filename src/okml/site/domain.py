@@ -17,7 +17,6 @@ from sphinx.domains import Domain, ObjType
 from sphinx.environment import BuildEnvironment
 from sphinx.util.nodes import make_refnode
 
-from okml.site import view
 from okml.site.language import Lang, other, page_language
 
 CELL = "cell"
@@ -145,13 +144,3 @@ def link(claim: str, kind: str, content: nodes.Element, lang: Lang | None = None
     return pending_xref(
         "", content, refdomain=ClaimDomain.name, reftype=kind, reftarget=claim, lang=lang
     )
-
-
-def is_digest(docname: str, claim: str) -> bool:
-    """Tell whether a page is the digest of a claim's chapter, in either language.
-
-    Args:
-        docname: The name of the page.
-        claim: The id of a claim of the chapter, or the name of the chapter.
-    """
-    return docname.split("/")[-2:] == ["digests", view.chapter_of(claim)]

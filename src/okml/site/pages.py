@@ -14,6 +14,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import docname_join
 
 from okml.ledger.export import CLAIM_PAGES
+from okml.site import view
 from okml.site.language import (
     NOTEBOOK_PAGES,
     Lang,
@@ -68,7 +69,7 @@ def digest_link(env: BuildEnvironment, chapter: str, lang: Lang, text: str | Non
 
     The link shows ``text`` or, with None, the title of the digest.
     """
-    docname = in_language(f"book/digests/{chapter}", lang)
+    docname = view.digest_docname(chapter, lang)
     return doc_link(docname, text) if docname in env.found_docs else chapter
 
 

@@ -15,7 +15,7 @@ from okml.site import view
 from okml.site.badges import verdict_badge
 from okml.site.dependencies import note_chapters
 from okml.site.directives import warn
-from okml.site.domain import CELL, DIGEST, domain_of, is_digest, link
+from okml.site.domain import CELL, DIGEST, domain_of, link
 from okml.site.estimates import measured_node, prose, typed
 from okml.site.language import Lang, page_language, said, word
 from okml.site.markup import element, tag
@@ -60,8 +60,8 @@ def claim_badge(env: BuildEnvironment, claim: str, lang: Lang) -> Nodes:
     """
     row = view.find(claim)
     note_chapters(env, row.claim.chapter)
-    is_place = is_digest(env.docname, claim)
-    ids = domain_of(env).claim_place(claim, DIGEST, env.docname) if is_place else []
+    on_digest = env.docname == view.digest_docname(row.claim.chapter, lang)
+    ids = domain_of(env).claim_place(claim, DIGEST, env.docname) if on_digest else []
     badge = verdict_badge(row.best, lang)
     badge.append(tag("span", claim, classes=["okml-id"]))
     badge["attrs"]["title"] = plain(said(row.claim.text, lang))

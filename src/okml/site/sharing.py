@@ -19,7 +19,6 @@ from okml.ledger.quoting import plain
 from okml.paths import atomic_write
 from okml.site import view
 from okml.site.badges import counts
-from okml.site.domain import is_digest
 from okml.site.estimates import estimate_in
 from okml.site.labels import label_in
 from okml.site.language import Lang, in_language, numbers_in, page_language, said
@@ -88,11 +87,11 @@ def _card(pagename: str, title: str) -> Card | None:
     english = in_language(pagename, "en")
     try:
         if english.startswith(CLAIM_PAGES):
-            chapter, name = english.removeprefix(CLAIM_PAGES).split("/")
-            return _of_claim(view.find(f"{chapter}.{name}"), title, lang)
-        notebook = view.chapter_of_notebook(pagename)
-        chapters = [name for name in CHAPTERS if name == notebook or is_digest(english, name)]
-        return _of_chapter(chapters[0], title, lang) if chapters else None
+            claim = english.removeprefix(CLAIM_PAGES).replace("/", ".")
+            return _of_claim(view.find(claim), title, lang)
+        digests = {view.digest_docname(name): name for name in CHAPTERS}
+        chapter = view.chapter_of_notebook(pagename) or digests.get(english)
+        return _of_chapter(chapter, title, lang) if chapter else None
     except OkmlError:  # a record that cannot be read, of which the page itself warns
         return None
 

@@ -83,6 +83,11 @@ def find(claim_id: str) -> ClaimRow:
     raise ParameterError(f"Unknown claim {claim_id!r}: {chapter}/claims.yml does not list it.")
 
 
+def digest_docname(chapter: str, lang: Lang = "en") -> str:
+    """Return the page of a chapter's digest in a language, whether or not it exists."""
+    return in_language(f"book/digests/{chapter}", lang)
+
+
 def notebook_docnames(chapter: str, lang: Lang = "en") -> list[str]:
     """Return the pages of a chapter's notebooks in a language, in the order of reading."""
     pages = [f"{NOTEBOOK_PAGES}{path.stem}" for path in Chapter(chapter).notebooks]
