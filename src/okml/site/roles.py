@@ -21,6 +21,7 @@ from okml.site.language import Lang, page_language, said, word
 from okml.site.markup import element, tag
 
 Nodes = list[nodes.Node]
+Show = Callable[[BuildEnvironment, str, Lang], Nodes]  # the build, the role's text, the language
 MARK = "okml-tests"
 MARK_LINE = "okml-tests-line"
 
@@ -29,11 +30,11 @@ class LedgerRole(SphinxRole):  # type: ignore[misc]
     """A role whose text names an entry of the ledger; an unknown name is a warning.
 
     Args:
-        show: A function from the build, the role's text and the language of the page to what the
-            role shows. It raises an ``OkmlError`` if the ledger has no such entry.
+        show: A function that returns what the role shows. It raises an ``OkmlError`` if the ledger
+            has no such entry.
     """
 
-    def __init__(self, show: Callable[[BuildEnvironment, str, Lang], Nodes]) -> None:
+    def __init__(self, show: Show) -> None:
         self.show = show
 
     def run(self) -> tuple[Nodes, list[nodes.system_message]]:
@@ -101,38 +102,44 @@ def finish_marks(app: Sphinx, doctree: nodes.document) -> None:
         sentence = link(claim, "page", tag("span", *prose(view.find(claim).claim.text, lang)))
         back = link(claim, DIGEST, tag("span", word("digest", lang)), lang)
         mark.extend([nodes.Text(f"{word('tests', lang)}: "), sentence, nodes.Text(" "), back])
-        heading = mark.parent
-        if not isinstance(heading, nodes.title):
-            continue
-        heading.remove(mark)
-        section = heading.parent
-        below = section[section.index(heading) + 1]
-        if MARK_LINE not in below.get("classes", []):
-            below = nodes.paragraph(classes=[MARK_LINE])
-            section.insert(section.index(heading) + 1, below)
-        below.extend([mark, nodes.Text(" ")])
+        if isinstance(mark.parent, nodes.title):
+            _move_below(mark.parent, mark)
 
 
-def measured_number(env: BuildEnvironment, metric: str, lang: Lang) -> Nodes:
-    """Return a number from the recorded run, or a note that this scale was not run.
+def _move_below(heading: nodes.title, mark: element) -> None:
+    """Move a mark out of a heading, into a paragraph below it that all marks of the heading share.
+
+    The first mark that is moved makes the paragraph.
+    """
+    heading.remove(mark)
+    section = heading.parent
+    place = section.index(heading) + 1
+    if MARK_LINE not in section[place].get("classes", []):
+        section.insert(place, nodes.paragraph(classes=[MARK_LINE]))
+    section[place].extend([mark, nodes.Text(" ")])
+
+
+def recorded_number(env: BuildEnvironment, quote: str, lang: Lang) -> Nodes:
+    """Return the recorded number that a quote names, or a note that its scale was not run.
 
     Args:
         env: The build, which is reading the page.
-        metric: A quote of the number; see :class:`okml.ledger.quoting.Quote`.
+        quote: A metric and a scale, such as ``add.fd_ratio@cpu``; see
+            :class:`okml.ledger.quoting.Quote`.
         lang: The language of the page.
 
     Raises:
         OkmlError: If the quote is malformed, or the ledger does not have the number.
     """
-    shown = measured_node(metric, lang)
-    note_chapters(env, view.chapter_of(metric))
-    return [shown]
+    number = measured_node(quote, lang)
+    note_chapters(env, view.chapter_of(quote))  # the page changes when the record does
+    return [number]
 
 
-ROLES: dict[str, Callable[[BuildEnvironment, str, Lang], Nodes]] = {
+ROLES: dict[str, Show] = {
     "claim": claim_badge,
     "tests": cell_mark,
-    "measured": measured_number,
+    "measured": recorded_number,
     "paper": lambda env, text, lang: [typed("paper", text, lang)],
     "setting": lambda env, text, lang: [typed("setting", text, lang)],
 }
