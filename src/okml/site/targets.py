@@ -18,26 +18,29 @@ from okml.site.markup import element, missing, note, row, scrolling_table, tag
 
 @dataclass(frozen=True)
 class Target:
-    """A bound for a recorded number: that of the comparison whose quantity and peer match."""
+    """A bound for one number in the record of a benchmark.
 
-    name: str  # the key of its sentence in words.yml
-    benchmark: str  # the name of the record that has the number
+    The number is that of the comparison whose quantity and peer match two regular expressions.
+    """
+
+    name: str  # the key of the sentence that states the target, in words.yml
+    benchmark: str  # the name of the record
     bound: float  # the least number that meets the target; with ``at_most``, the largest
-    what: str  # a regular expression of the comparison's whole quantity
-    peer: str  # a regular expression of its whole peer
-    taken: Callable[[PeerComparison], float] = attrgetter("ratio")  # takes the number from it
+    quantity: str  # matches the whole quantity that is compared
+    peer: str  # matches the whole name of the peer
+    number_of: Callable[[PeerComparison], float] = attrgetter("ratio")
     at_most: bool = False
-    why: str = ""  # the key of the reason why it is missed, where that is known
-    # The target whose number is the factor from this target's number to that at the limit which the
-    # reason names.
-    limit: Target | None = None
-    unit: str = "unit.times"  # the key of the unit
+    unit: str = "unit.times"  # the key of the number's unit
+    reason: str = ""  # the key of the reason for a miss; empty if it is not known
+    # The target whose number is how many times okml exceeds the limit of any kernel, for a reason
+    # that says what the number of this target would be at that limit.
+    from_limit: Target | None = None
 
-    def found(self, record: BenchmarkRecord) -> float | None:
-        """Return the number of a record; None if the record lacks it."""
+    def number_in(self, record: BenchmarkRecord) -> float | None:
+        """Return the number that a record has for the target; None if it has none."""
         for each in record.comparisons:
-            if re.fullmatch(self.what, each.what) and re.fullmatch(self.peer, each.peer):
-                return self.taken(each)
+            if re.fullmatch(self.quantity, each.what) and re.fullmatch(self.peer, each.peer):
+                return self.number_of(each)
         return None
 
     def met(self, value: float) -> bool:
@@ -46,24 +49,27 @@ class Target:
 
     def why_missed(self, record: BenchmarkRecord, lang: Lang) -> str:
         """Return the reason for a miss as a sentence; an empty text if it is not known."""
-        now, times = self.found(record), self.limit and self.limit.found(record)
-        at_limit = number(now * times, lang) if now and times else ""
-        return word(self.why, lang).format(at_limit) if self.why else ""
+        if not self.reason:
+            return ""
+        now, factor = self.number_in(record), self.from_limit and self.from_limit.number_in(record)
+        at_limit = number(now * factor, lang) if now and factor else ""
+        return word(self.reason, lang).format(at_limit)
 
 
 PROBES = "processor time, all layers"
 FLOOR = Target(
     "target.floor", "sequential", 2, "training", "arithmetic floor.*",
-    lambda comparison: 1 / comparison.ratio, at_most=True, why="why.floor",
+    lambda comparison: 1 / comparison.ratio, at_most=True, reason="why.floor",
 )  # fmt: skip
 TARGETS = (
     FLOOR,
     Target(
-        "target.recbole", "sequential", 100, "training", "RecBole.*", why="why.recbole", limit=FLOOR
+        "target.recbole", "sequential", 100, "training", "RecBole.*",
+        reason="why.recbole", from_limit=FLOOR,
     ),
-    Target("target.ridge", "ridge", 20, PROBES, ".*RidgeCV", why="why.ridge"),
+    Target("target.ridge", "ridge", 20, PROBES, ".*RidgeCV", reason="why.ridge"),
     Target(
-        "target.ridge_svd", "ridge", 6, PROBES, r'.*RidgeCV\(gcv_mode="svd"\)', why="why.ridge"
+        "target.ridge_svd", "ridge", 6, PROBES, r'.*RidgeCV\(gcv_mode="svd"\)', reason="why.ridge"
     ),
     Target(
         "target.graph", "graph", 64, "memory of the merge, beyond the edges", ".*",
@@ -84,7 +90,7 @@ class SpeedTargets(PageDirective):
         lang = self.lang
         head = word(target.name, lang).format(number(target.bound, lang))
         record = read_record(self.env, BenchmarkRecord, target.benchmark)
-        value = None if record is None else target.found(record)
+        value = None if record is None else target.number_in(record)
         if record is None or value is None:
             lacks = "benchmark_missing" if record is None else "target.older"
             unknown = missing(word("target.unknown", lang))
