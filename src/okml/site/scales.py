@@ -44,47 +44,59 @@ def show_records(notebook: NotebookNode, records: Mapping[ProfileName, RunRecord
         notebook: The executed notebook, whose cells are changed in place.
         records: The records of its chapter, that of the largest scale first.
     """
-    shown = {name: replay(notebook, record) for name, record in records.items()}
+    replayed = {name: replay(notebook, record) for name, record in records.items()}
     names = imported(notebook)
-    for number in sorted({cell for cells in shown.values() for cell in cells}):
-        of_scale = {name: cells[number] for name, cells in shown.items() if number in cells}
+    for number in sorted({cell for cells in replayed.values() for cell in cells}):
         cell = notebook.cells[number]
-        _put(cell, of_scale)
+        by_scale = {name: cells[number] for name, cells in replayed.items() if number in cells}
+        _show_scales(cell, by_scale)
         if places := drawn_by(cell.source, names):
             cell.metadata[KEY]["drawn"] = places
 
 
-def _put(cell: NotebookNode, of_scale: Mapping[ProfileName, list[Shown]]) -> None:
-    own = cell.outputs
-    shows: list[list[str]] = []  # scale and reason
-    outputs = []
-    folded: dict[str, list[NotebookNode]] = {name: [] for name in [*of_scale, BUILD]}
-    for place, output in enumerate(own):
-        drawn = {name: shown[place].output for name, shown in of_scale.items()}
-        drawn = {name: found for name, found in drawn.items() if found is not None}
-        reasons = [shown[place].reason for shown in of_scale.values() if shown[place].reason]
-        # The first that is not empty is the best.
-        best = min(drawn, key=lambda name: _is_empty(drawn[name]), default=None)
-        if best is None:
-            shows.append([BUILD, reasons[0]] if reasons else ["", ""])
-            outputs.append(output)
+def _show_scales(cell: NotebookNode, by_scale: Mapping[ProfileName, list[Shown]]) -> None:
+    """Put the best record of each output into its place, and the other scales behind all outputs.
+
+    Args:
+        cell: The cell as this build ran it, which is changed in place.
+        by_scale: What each record shows for each output, that of the largest scale first.
+    """
+    built = cell.outputs
+    outputs: list[NotebookNode] = []
+    labels: list[list[str]] = []  # scale and reason of each output
+    others: dict[str, list[NotebookNode]] = {name: [] for name in [*by_scale, BUILD]}
+    for place, of_build in enumerate(built):
+        drawn = {
+            name: output
+            for name, shown in by_scale.items()
+            if (output := shown[place].output) is not None
+        }
+        if not drawn:
+            reasons = [shown[place].reason for shown in by_scale.values() if shown[place].reason]
+            outputs.append(of_build)
+            labels.append([BUILD, reasons[0]] if reasons else ["", ""])
             continue
-        shows.append([best, ""])
-        outputs.append(drawn.pop(best))
-        for name, found in [*drawn.items(), (BUILD, output)]:
-            same = found["data"].get("text/html") == outputs[-1]["data"].get("text/html")
-            if not (same or _is_empty(found)):
-                folded[name].append(found)
-    for name, others in folded.items():
-        shows += [[name, ""]] * len(others)
-        outputs += others
+        best = next((name for name in drawn if not _is_empty(drawn[name])), next(iter(drawn)))
+        of_best = drawn.pop(best)
+        outputs.append(of_best)
+        labels.append([best, ""])
+        for name, output in [*drawn.items(), (BUILD, of_build)]:
+            if not _is_empty(output) and _html(output) != _html(of_best):
+                others[name].append(output)
+    for name, of_scale in others.items():
+        outputs += of_scale
+        labels += [[name, ""]] * len(of_scale)
     cell.outputs = outputs
-    cell.metadata[KEY] = {"shows": shows, "own": len(own)}
+    cell.metadata[KEY] = {"shows": labels, "own": len(built)}
 
 
 def _is_empty(output: NotebookNode) -> bool:
     """Tell whether an output is a figure that only says that it has nothing to draw."""
-    return EMPTY in output["data"].get("text/html", "")
+    return EMPTY in _html(output)
+
+
+def _html(output: NotebookNode) -> str:
+    return str(output["data"].get("text/html", ""))
 
 
 def frame_scales(app: Sphinx, doctree: nodes.document) -> None:
