@@ -9,13 +9,9 @@ of a run.
 
 from __future__ import annotations
 
-import ast
-import builtins
 import copy
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from symtable import SymbolTable, symtable
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,12 +25,15 @@ from okml.errors import OkmlError
 from okml.experiment import ChapterExperiment, sources
 from okml.ledger import RunRecord
 from okml.plotting import Picture
+from okml.site.slicing import (
+    EXPERIMENT,
+    RECORD,
+    SETTINGS,
+    Statement,
+    slices_of_results,
+    statements_of,
+)
 from okml.steps import StepResult
-
-EXPERIMENT, SETTINGS, RECORD, STUDY = "experiment", "settings", "record", "study"
-GIVEN = frozenset({EXPERIMENT, SETTINGS, RECORD, *vars(builtins)})
-DISPLAYED = ("display_data", "execute_result")
-SETTINGS_TABLE = "settings_table"  # the only call that shows the settings alone
 
 
 class NotRecordedError(OkmlError):
@@ -58,147 +57,37 @@ def replay(notebook: NotebookNode, record: RunRecord) -> dict[int, list[Shown]]:
         For each cell that shows something of the record, by its number: what it shows, in the
         order of its outputs.
     """
-    statements = _statements(notebook)
-    slices = _of_record(statements)
-    cells = {statements[number].cell for number in slices}
+    statements = statements_of(notebook)
+    slices = slices_of_results(statements)
     settings = _settings(record)
     experiment = recorded_experiment(record, settings)
-    names = {EXPERIMENT: experiment, SETTINGS: settings, RECORD: record}  # what cells find
-    drawn: dict[int, Shown] = {}
-    for number in sorted({*slices, *(n for needed in slices.values() for n in needed)}):
-        statement = statements[number]
-        failed = (drawn[n] for n in slices.get(number, ()) if drawn[n].reason)
-        if (lacking := next(failed, None)) is not None:
-            drawn[number] = lacking
-            continue
-        try:
-            value = statement.run(names)
-            drawn[number] = Shown(_output(value) if statement.shows else None)
-        except OkmlError as error:
-            drawn[number] = Shown(reason=error.message)
-        except Exception as error:  # an older record may lack a column, an arm, a whole frame
-            text = str(error).partition("\n")[0]
-            reason = f"The record cannot be drawn by today's code: {type(error).__name__}, {text}."
-            drawn[number] = Shown(reason=reason)
+    namespace = {EXPERIMENT: experiment, SETTINGS: settings, RECORD: record}
+    results: dict[int, Shown] = {}
+    for place in sorted({*slices, *chain(*slices.values())}):
+        failed = (results[n] for n in slices.get(place, ()) if results[n].reason)
+        results[place] = next(failed, None) or _run(statements[place], namespace)
     return {
         cell: [
-            drawn[n] if n in slices else Shown()
-            for n, part in enumerate(statements)
-            if part.cell == cell and part.shows
+            results[place] if place in slices else Shown()
+            for place, part in enumerate(statements)
+            if part.cell == cell and part.is_shown
         ]
-        for cell in sorted(cells)
+        for cell in sorted({statements[place].cell for place in slices})
     }
 
 
-@dataclass(frozen=True)
-class _Statement:
-    """A statement of a cell, or an expression whose value the cell shows."""
-
-    cell: int
-    node: ast.stmt | ast.expr
-
-    @property
-    def shows(self) -> bool:
-        return isinstance(self.node, ast.expr)
-
-    @cached_property
-    def reads(self) -> frozenset[str]:
-        added = (n.target for n in ast.walk(self.node) if isinstance(n, ast.AugAssign))
-        of_scopes = (
-            name.get_name()
-            for scope in _scopes(self._names)
-            for name in scope.get_symbols()
-            if name.is_referenced() and (scope is self._names or name.is_global())
+def _run(statement: Statement, namespace: dict[str, Any]) -> Shown:
+    """Run a statement and return its output, or the reason why it cannot be run on the record."""
+    try:
+        value = statement.run(namespace)
+        return Shown(_output(value) if statement.is_shown else None)
+    except OkmlError as error:
+        return Shown(reason=error.message)
+    except Exception as error:  # an older record may lack a column, an arm, a whole frame
+        text = str(error).partition("\n")[0]
+        return Shown(
+            reason=f"The record cannot be drawn by today's code: {type(error).__name__}, {text}."
         )
-        return frozenset(of_scopes) | {n.id for n in added if isinstance(n, ast.Name)}
-
-    @cached_property
-    def writes(self) -> frozenset[str]:
-        names = self._names.get_symbols()
-        return frozenset(n.get_name() for n in names if n.is_assigned() or n.is_imported())
-
-    @cached_property
-    def _names(self) -> SymbolTable:
-        """The names of the statement; those of its comprehensions and functions are their own."""
-        return symtable(ast.unparse(self.node), f"<cell {self.cell}>", "exec")
-
-    @cached_property
-    def asks(self) -> frozenset[str]:
-        """The attributes of the experiment that the statement reads."""
-        return frozenset(
-            n.attr
-            for n in ast.walk(self.node)
-            if isinstance(n, ast.Attribute)
-            and isinstance(n.value, ast.Name)
-            and n.value.id == EXPERIMENT
-        )
-
-    def run(self, names: dict[str, Any]) -> Any:
-        """Run the statement, or return the value of the expression."""
-        where = f"<cell {self.cell}>"
-        if isinstance(self.node, ast.expr):
-            return eval(compile(ast.Expression(self.node), where, "eval"), names)
-        exec(compile(ast.Module([self.node], []), where, "exec"), names)
-        return None
-
-
-def _scopes(table: SymbolTable) -> Iterator[SymbolTable]:
-    """Yield a table of names and those of all scopes inside."""
-    yield table
-    for inner in table.get_children():
-        yield from _scopes(inner)
-
-
-def _statements(notebook: NotebookNode) -> list[_Statement]:
-    """Return the statements of all code cells whose outputs are what their expressions show."""
-    found: list[_Statement] = []
-    for number, cell in enumerate(notebook.cells):
-        if cell.cell_type != "code":
-            continue
-        own = [_Statement(number, node) for node in _split(ast.parse(cell.source).body)]
-        shown = [out for out in cell.outputs if out.output_type in DISPLAYED]
-        if len(shown) == len(cell.outputs) == sum(part.shows for part in own):
-            found += own
-        else:  # outputs of other calls, which cannot be told apart
-            found += [part for part in own if not part.shows]
-    return found
-
-
-def _split(body: Sequence[ast.stmt]) -> Iterator[ast.stmt | ast.expr]:
-    """Yield the statements of a cell; what it shows comes as expressions."""
-    for node in body:
-        if not isinstance(node, ast.Expr):
-            yield node
-        elif isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "display":
-            yield from node.value.args
-        elif node is body[-1]:
-            yield node.value
-
-
-def _of_record(statements: Sequence[_Statement]) -> dict[int, list[int]]:
-    """Return the expressions that show a run alone, each with the statements that it needs."""
-    found = {}
-    for number, statement in enumerate(statements):
-        if not statement.shows:
-            continue
-        needed = _slice(statements, number)
-        asks = statement.asks.union(*(statements[n].asks for n in needed))
-        of_run = asks or {RECORD, SETTINGS_TABLE} & statement.reads
-        if of_run and STUDY not in asks:
-            found[number] = needed
-    return found
-
-
-def _slice(statements: Sequence[_Statement], target: int) -> list[int]:
-    """Return the statements before a statement that it needs, in order."""
-    needed = statements[target].reads - GIVEN
-    found = []
-    for number in range(target - 1, -1, -1):
-        statement = statements[number]
-        if not statement.shows and statement.writes & needed:
-            found.append(number)
-            needed = (needed - statement.writes) | (statement.reads - GIVEN)
-    return found[::-1]
 
 
 def _settings(record: RunRecord) -> Any:
