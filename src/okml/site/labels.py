@@ -131,19 +131,24 @@ def _if_the_same(label: str) -> str | None:
 
 
 def _of_parts(label: str) -> str | None:
-    """Return a label put together of the longest listed runs of its parts, and of names."""
-    parts = BETWEEN.split(label)  # a part, what stands after it, a part, …
-    rest = {len(parts) + 1: ""}  # what is left from a part on, in Russian
-    for start in range(len(parts) - 1, -1, -2):
-        ends = range(start + 1, min(len(parts), start + _listed().longest) + 1, 2)
-        runs = [("".join(parts[start:end]), end) for end in ends if end + 1 in rest]
-        known = [(_as_listed(run), end) for run, end in reversed(runs)]
-        known += [(_if_the_same(run), end) for run, end in runs]
-        for russian, end in known:
+    """Return a label translated part by part: listed runs of parts, and names that stay.
+
+    This is dynamic programming from the end of the label. At each part, the longest run of parts
+    that is listed is taken, or else the shortest that stays, if the rest can be translated, too.
+    """
+    pieces = BETWEEN.split(label)  # parts, with what stands between two of them in between
+    russian_from = {len(pieces) + 1: ""}  # the rest of the label in Russian, by its first part
+    for start in range(len(pieces) - 1, -1, -2):
+        ends = range(start + 1, min(len(pieces), start + _listed().longest) + 1, 2)
+        runs = [("".join(pieces[start:end]), end) for end in ends if end + 1 in russian_from]
+        choices = [(_as_listed(run), end) for run, end in reversed(runs)]
+        choices += [(_if_the_same(run), end) for run, end in runs]
+        for russian, end in choices:
             if russian is not None:
-                rest[start] = "".join([russian, *parts[end : end + 1], rest[end + 1]])
+                between = "".join(pieces[end : end + 1])  # nothing after the last part
+                russian_from[start] = russian + between + russian_from[end + 1]
                 break
-    return rest.get(0)
+    return russian_from.get(0)
 
 
 def translated(shown: str) -> str:
