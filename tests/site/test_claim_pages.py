@@ -10,7 +10,7 @@ from okml.chapters import CHAPTERS
 from okml.ledger import judge, load_claims, record_path
 from okml.ledger.findings import Finding, load_findings
 from okml.site import claim_pages, findings
-from okml.site.feed import VerdictChange
+from okml.site.history import VerdictChange
 from okml.site.repository import measured_at
 from tests.site.conftest import CLAIMS, LONG_WHY, NOTEBOOK, page_of, record, save, small_book
 

@@ -8,6 +8,7 @@ import yaml
 
 from okml.paths import repository_root
 from okml.site import feed
+from okml.site.history import is_shallow, verdict_changes
 from tests.site.conftest import CLAIMS, record
 
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -60,7 +61,7 @@ def test_a_new_record_or_a_new_bar_that_changes_a_verdict_is_an_entry(history):
     commit(gain=[0.31, 0.41])  # another number, the same verdict
     commit(gain=[0.2, 0.4])
     commit(bar="> 0.5", gain=[0.2, 0.4])
-    changes = feed.verdict_changes(root)
+    changes = verdict_changes(root)
     assert [
         (change.before.outcome.value, change.after.outcome.value, change.date.isoformat())
         for change in changes
@@ -79,7 +80,7 @@ def test_the_newest_change_comes_first_and_leads_to_its_claim(history):
         ("en", "", "book/claims/space_time/size.html"),
         ("ru", "https://example.org", "https://example.org/book/ru/claims/space_time/size.html"),
     ):
-        written = feed._feed(feed.verdict_changes(root), lang, base).writeString("utf-8")
+        written = feed._feed(verdict_changes(root), lang, base).writeString("utf-8")
         atom = ElementTree.fromstring(written)
         entries = atom.findall(f"{ATOM}entry")
         assert [entry.find(f"{ATOM}updated").text for entry in entries] == [DAYS[2], DAYS[1]]
@@ -94,7 +95,7 @@ def test_the_newest_change_comes_first_and_leads_to_its_claim(history):
 
 
 def test_without_a_history_the_feed_is_empty_and_the_same_each_time(tmp_path):
-    assert feed.verdict_changes(tmp_path) == []
+    assert verdict_changes(tmp_path) == []
     atom = ElementTree.fromstring(feed._feed([], "en", "").writeString("utf-8"))
     assert atom.find(f"{ATOM}updated").text == "1970-01-01T00:00:00+00:00"
     assert atom.find(f"{ATOM}entry") is None
@@ -104,13 +105,13 @@ def test_a_shallow_clone_tells_no_change_and_not_the_last_ones_alone(history, tm
     root, commit = history
     for gain in ([0.3, 0.4], [0.2, 0.4], [0.1, 0.2]):
         commit(gain=gain)
-    assert len(feed.verdict_changes(root)) == 2
+    assert len(verdict_changes(root)) == 2
     for depth, found in ((2, 0), (9, 2)):  # the second has the whole history
         clone = tmp_path_factory.mktemp("clone")
         command = ["git", "clone", "-q", f"--depth={depth}", f"file://{root}", str(clone)]
         subprocess.run(command, check=True, capture_output=True)
-        assert feed.is_shallow(clone) == (not found)
-        assert len(feed.verdict_changes(clone)) == found
+        assert is_shallow(clone) == (not found)
+        assert len(verdict_changes(clone)) == found
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from okml.site.dependencies import note_chapters
 from okml.site.directives import PageDirective, warn
 from okml.site.domain import DIGEST, PAGE, domain_of, link
 from okml.site.estimates import estimate_in, prose
-from okml.site.feed import verdict_changes
+from okml.site.history import verdict_changes
 from okml.site.labels import label_in
 from okml.site.language import LANGUAGES, Lang, in_language, numbers_in, other, said, word, words
 from okml.site.markup import Child, definitions, element, note, paragraph, row, scrolling_table, tag

@@ -23,6 +23,7 @@ from okml.site import (
     dependencies,
     domain,
     feed,
+    history,
     labels,
     markup,
     opening,
@@ -118,7 +119,7 @@ def read_ahead(app: Sphinx) -> None:
     Sphinx forks a process for some dozens of pages, and each would read them again.
     """
     view.forget()
-    feed.verdict_changes(repository_root())
+    history.verdict_changes(repository_root())
     labels.russian_label("claim")
     for chapter in CHAPTERS:
         with suppress(OkmlError):  # pages that show a record warn of one that cannot be read

@@ -34,7 +34,7 @@ from okml.paths import atomic_write, build_dir, exchange, repository_root
 from okml.runtime import allotted_cores
 from okml.site import check
 from okml.site.claim_pages import claim_sources
-from okml.site.feed import is_shallow
+from okml.site.history import is_shallow
 from okml.site.labels import LISTED
 from okml.site.language import NOTEBOOK_PAGES, in_language, twin
 from okml.site.pages import HOME
