@@ -69,7 +69,7 @@ def open_comparisons(claim: Claim, record: RunRecord) -> list[OpenComparison]:
         mean, half = number.mean, (high - low) / 2
         edge = min((bar.low, bar.high), key=lambda each: abs(each - mean))
         apart = abs(edge - mean)
-        needed = _needed(number, half, apart)
+        needed = _needed_sample(number, half, apart)
         if needed is not None and math.isclose(high - mean, half, rel_tol=1e-6):
             end: End = "lower" if edge < mean else "upper"
             found.append(
@@ -78,11 +78,12 @@ def open_comparisons(claim: Claim, record: RunRecord) -> list[OpenComparison]:
     return found
 
 
-def _needed(number: Estimate, half: float, wanted: float) -> SampleSize | None:
-    """Return a sample that would reduce the half width of an interval to less than ``wanted``.
+def _needed_sample(number: Estimate, half: float, wanted: float) -> SampleSize | None:
+    """Return the cheapest sample whose interval would have less than a wanted half width.
 
-    It has more seeds if these alone cost less than more seeds and more units together, else more of
-    both. With one seed or none, the interval is that of the units alone, and more units are added.
+    It has more seeds and the same units, or more of both in proportion. The cost of a sample is its
+    seeds times its units. With one seed or none, the interval is that of the units alone, and more
+    units are added.
 
     Args:
         number: The measured number.
@@ -97,14 +98,15 @@ def _needed(number: Estimate, half: float, wanted: float) -> SampleSize | None:
     if number.sd is None:
         return SampleSize(math.floor(number.n * (half / wanted) ** 2) + 1, number.seeds)
     seeds = np.arange(number.seeds, MOST)
+    growth = seeds / number.seeds
+    # The parts of the squared half width, by the number of seeds.
     of_seeds = stats.t.ppf((1 + LEVEL) / 2, seeds - 1) ** 2 * number.sd**2 / seeds
     of_units = max(0.0, half**2 - of_seeds[0])
-    times = seeds / number.seeds
-    alone = times[of_seeds + of_units < wanted**2]
-    both = times[of_seeds + of_units / times < wanted**2]
-    if not both.size:
+    more_seeds = growth[of_seeds + of_units < wanted**2]
+    more_of_both = growth[of_seeds + of_units / growth < wanted**2]
+    if not more_of_both.size:
         return None
-    more_units = not alone.size or alone[0] > both[0] ** 2
-    more = both[0] if more_units else alone[0]
-    n = math.ceil(number.n * more) if more_units else number.n
-    return SampleSize(n, round(number.seeds * more))
+    if more_seeds.size and more_seeds[0] <= more_of_both[0] ** 2:
+        return SampleSize(number.n, round(number.seeds * more_seeds[0]))
+    more = more_of_both[0]
+    return SampleSize(math.ceil(number.n * more), round(number.seeds * more))

@@ -81,30 +81,31 @@ class RecordTable(PageDirective, Generic[R]):
         record = read_record(self.env, self.kind, *(self.arguments or [self.file]))
         if record is None:
             return [paragraph(missing(word(self.unrecorded, self.lang)))]
-        return [self.table(record), made(record, self.script, self.lang)]
+        return [self.table(record), origin(record, self.script, self.lang)]
 
     @abstractmethod
     def table(self, record: R) -> element:
         """Return the table of the record."""
 
 
-def made(record: MachineRecord, script: str, lang: Lang, *more: str) -> nodes.Node:
-    """Return the time, machine and commit of a record, with a note of later commits to its script.
+def origin(record: MachineRecord, script: str, lang: Lang, *more: str) -> nodes.Node:
+    """Return the time, machine and commit of a record, and how often its script changed since.
+
+    A later commit to the script may change the numbers.
 
     Args:
         record: The record.
-        script: The file or folder of the repository that measures. A commit to it since that of the
-            record may change the record's numbers.
+        script: The file or folder that measures, from the root of the repository.
         lang: The language of the page.
         more: Texts that follow the commit.
     """
-    when_and_where = f"{when(record.started)} UTC, {hardware(record.environment, lang)}, "
-    origin = note(when_and_where, short_hash(record.commit.sha), *more)
+    time_and_machine = f"{when(record.started)} UTC, {hardware(record.environment, lang)}, "
+    shown = note(time_and_machine, short_hash(record.commit.sha), *more)
     commits = commits_since(record.commit.sha, script)
-    if not commits:
-        return paragraph(origin)
-    told = f"{word('script_changed', lang)}: {counted(commits, 'commits', lang)}."
-    return paragraph(origin, note(told, classes=["okml-stale"]))
+    if not commits:  # there are none, or Git does not know the commit
+        return paragraph(shown)
+    changed = f"{word('script_changed', lang)}: {counted(commits, 'commits', lang)}."
+    return paragraph(shown, note(changed, classes=["okml-stale"]))
 
 
 class Benchmarks(PageDirective):
@@ -127,7 +128,7 @@ class Benchmarks(PageDirective):
         return [
             _table(record, self.lang),
             paragraph(*with_code(label_in(record.what, self.lang))),
-            made(record, script, self.lang, f". {word('agreement', self.lang)}: {agreed}"),
+            origin(record, script, self.lang, f". {word('agreement', self.lang)}: {agreed}"),
         ]
 
 
