@@ -133,9 +133,9 @@ class Steps:
             run.take(result)
             run.data |= result.data
             run.notes += result.notes
-        run.adopted(adopted(self.profile, self.run_dir, self.device))
+        run.note_adopted(adopted(self.profile, self.run_dir, self.device))
         if self._any_kept:
-            run.kept(self.run_dir)
+            run.include_peak_of_earlier_run(self.run_dir)
         for table, frame in tables.items():
             run.table(table, frame.to_dict(as_series=False))
         seconds = sum(result.seconds for result in self.results.values())

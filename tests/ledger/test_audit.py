@@ -51,7 +51,7 @@ def missing(profile, tmp_path, monkeypatch):
 
     def record_and_audit(text=CLAIM, measured=MEASURED, difference=DIFFERENCE, then=CLAIM):
         claims = parse_claims(then, "space_time")
-        monkeypatch.setattr("okml.ledger.records.load_claims", lambda _: claims)
+        monkeypatch.setattr("okml.ledger.run.load_claims", lambda _: claims)
         run = Run(stated, "cpu")
         run.measure("quality", measured)
         if difference is not None:

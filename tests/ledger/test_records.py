@@ -67,13 +67,13 @@ def test_provenance_names_code_machine_and_data(record, profile):
 
 def test_a_run_that_keeps_what_another_computed_has_its_memory_too(record, profile, tmp_path):
     run = Run(profile, "cpu")
-    run.kept(tmp_path)  # there is no record of another
+    run.include_peak_of_earlier_run(tmp_path)  # there is no record of another
     alone = run.record(seconds=1)
     assert 0 < alone.provenance.peak_memory_gib < 500
     larger = record.provenance.model_copy(update={"peak_memory_gib": 512.0})
     earlier = record.model_copy(update={"provenance": larger})
     earlier.model_copy(update={"sha256": earlier.digest()}).write(tmp_path / "record.json")
-    run.kept(tmp_path)
+    run.include_peak_of_earlier_run(tmp_path)
     assert run.record(seconds=1).provenance.peak_memory_gib == 512
 
 

@@ -25,7 +25,6 @@ from okml.ledger.records import (
     DataUsed,
     Provenance,
     RecordedTable,
-    Run,
     RunRecord,
     folder_of,
     load_record,
@@ -34,6 +33,7 @@ from okml.ledger.records import (
     save_record,
 )
 from okml.ledger.report import ClaimRow, chapter_rows, format_estimate
+from okml.ledger.run import Run
 from okml.ledger.verdicts import LABELS, Outcome, Verdict, judge
 
 __all__ = [
