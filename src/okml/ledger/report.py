@@ -71,14 +71,14 @@ def format_estimate(estimate: Estimate | None, digits: int | None = None) -> str
         return "—"
     if estimate.undefined:
         return "undefined"
-    spec = f"z,.{_digits(estimate) if digits is None else digits}f"  # z: no minus before a zero
+    spec = f"z,.{_decimals(estimate) if digits is None else digits}f"  # z: no minus before a zero
     value = f"{estimate.mean:{spec}}"
     if estimate.low is not None and estimate.high is not None:
         return f"{value} [{estimate.low:{spec}}, {estimate.high:{spec}}]"
     return value if estimate.sd is None else f"{value} ± {estimate.sd:{spec}}"
 
 
-def _digits(estimate: Estimate) -> int:
+def _decimals(estimate: Estimate) -> int:
     """Return the number of decimals of an estimate.
 
     A single whole number without an interval has none. Otherwise there are three below 10, and one
@@ -88,17 +88,20 @@ def _digits(estimate: Estimate) -> int:
     as that hundredth.
     """
     size = abs(estimate.mean)
-    shown = [size]
     if estimate.low is not None and estimate.high is not None:
         width = estimate.high - estimate.low
-        shown += [width, abs(estimate.low), abs(estimate.high)]
+        ends = [abs(estimate.low), abs(estimate.high)]
+    elif estimate.sd is not None:
+        width, ends = estimate.sd, []
+    elif size.is_integer():
+        return 0
     else:
-        width = size if estimate.sd is None else estimate.sd
-        shown.append(width)
-        if estimate.sd is None and size.is_integer():
-            return 0
-    digits = 3 if size < 10 else max(0, 3 - math.floor(math.log10(size)))
-    least = min((max(each, width / 100) for each in shown if each > TINY), default=1.0)
-    if least >= 10.0**-digits:
-        return digits
-    return max(-math.floor(math.log10(least)), 1 - math.floor(math.log10(max(width, least))))
+        width, ends = size, []
+    usual = 3 if size < 10 else max(0, 3 - math.floor(math.log10(size)))
+    written = [each for each in (size, width, *ends) if each > TINY]
+    least = min((max(each, width / 100) for each in written), default=1.0)
+    if least >= 10.0**-usual:
+        return usual
+    one_digit_of_least = -math.floor(math.log10(least))
+    two_digits_of_width = 1 - math.floor(math.log10(max(width, least)))
+    return max(one_digit_of_least, two_digits_of_width)
