@@ -62,7 +62,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ChaptersArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="CHAPTER…", help=f"Some of {', '.join(CHAPTERS)}; all that run if none."
+        metavar="CHAPTER…", help=f"Some of {', '.join(CHAPTERS)}; all chapters if none."
     ),
 ]
 
