@@ -9,7 +9,8 @@ import pytest
 
 from okml.code_key import reach
 from okml.errors import RecordError
-from okml.ledger import parse_claims, records, save_record
+from okml.ledger import parse_claims, save_record
+from okml.ledger import run as run_module
 from okml.profile import Profile
 from okml.steps import StepResult, Steps
 
@@ -40,10 +41,10 @@ def test_a_kept_step_is_not_computed_again(run):
 
 
 def test_a_record_has_the_memory_of_the_run_that_computed_its_steps(run, profile, monkeypatch):
-    monkeypatch.setattr(records, "peak_memory_gib", lambda: 4.5)
+    monkeypatch.setattr(run_module, "peak_memory_gib", lambda: 4.5)
     computed, _ = run()
     save_record(computed.record({}), profile, computed.run_dir)
-    monkeypatch.setattr(records, "peak_memory_gib", lambda: 0.5)
+    monkeypatch.setattr(run_module, "peak_memory_gib", lambda: 0.5)
     kept, none = run()
     assert none == []
     assert kept.record({}).provenance.peak_memory_gib == 4.5
@@ -162,11 +163,11 @@ def test_a_claim_is_recorded_as_it_stood_when_it_was_measured(run, monkeypatch):
   expect: {any: "> 0.5"}
 """
     days = iter(("2020-01-01T00:00:00+00:00", "2020-01-02T00:00:00+00:00"))
-    monkeypatch.setattr(records, "now", lambda: next(days))
+    monkeypatch.setattr(run_module, "now", lambda: next(days))
     bars = []
     for bar in ("> 0.5", "> 0.1"):  # lowered once the result was seen
         claims = parse_claims(claim.replace("> 0.5", bar), "space_time")
-        monkeypatch.setattr(records, "load_claims", lambda chapter, claims=claims: claims)
+        monkeypatch.setattr(run_module, "load_claims", lambda chapter, claims=claims: claims)
         steps, _ = run()
         record = steps.record({})
         assert record.provenance.started == "2020-01-01T00:00:00+00:00"
