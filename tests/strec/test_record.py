@@ -7,7 +7,7 @@ import pytest
 
 from okml.ledger import read_record
 from okml.paths import repository_root
-from tests.recorded import tables_of
+from tests.recorded import recorded, tables_of
 
 RECORDS = sorted((repository_root() / "results" / "strec").glob("*.json"))
 FULL, LAST = "backbone, every query", "backbone, last query"
@@ -56,8 +56,7 @@ def test_an_encoder_is_never_dearer_than_with_its_scores(tables):
 
 def test_the_digest_says_what_the_record_of_night_found():
     """Each of its sentences without a number of its own, from the tables and intervals."""
-    found = read_record(repository_root() / "results/strec/night.json")
-    tables = tables_of(found)
+    found, tables = recorded("strec", "night")
     metrics, summary = found.metrics, tables["summary"]
     assert not summary["still rising"].any()
     # Chance could explain what the learned sample has over a random one, the newest items and the
@@ -92,10 +91,8 @@ def test_the_digest_says_what_the_record_of_night_found():
 
 
 def test_more_epochs_of_either_stage_neither_help_nor_harm_with_every_seed():
-    found = read_record(repository_root() / "results/strec/night.json")
-    by_kind = pl.DataFrame(found.tables["stages"].columns, strict=False).pivot(
-        on="kind", index="seed", values="ndcg@10"
-    )
+    _, tables = recorded("strec", "night")
+    by_kind = tables["stages"].pivot(on="kind", index="seed", values="ndcg@10")
     for read in ("soft", "hard"):
         before, more = (
             by_kind[f"{stage}, {read}"] for stage in ("after stage 1", "stage 1 for all epochs")
@@ -107,8 +104,7 @@ def test_more_epochs_of_either_stage_neither_help_nor_harm_with_every_seed():
 
 @pytest.mark.parametrize("profile", ["cpu", "night"])
 def test_the_digest_says_where_fine_tuning_kept_its_start_and_where_curves_ended(profile):
-    found = read_record(repository_root() / f"results/strec/{profile}.json")
-    tables = tables_of(found)
+    _, tables = recorded("strec", profile)
     assert tables["summary"].filter(arm="backbone")["starts kept"].item() == 1
     starts = tables["sampling_starts"]
     learned = starts.filter(gaps="learned")

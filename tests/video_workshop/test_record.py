@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import polars as pl
 import pytest
 
 from okml.benchmark import TieTrial
-from okml.ledger import Outcome, judge, load_claims, read_record
+from okml.ledger import Outcome, judge, load_claims
 from okml.paths import repository_root
 from okml.video_workshop.config import NIGHT
-from tests.recorded import tables_of
+from tests.recorded import interval, recorded
 
-FOUND = read_record(repository_root() / "results/video_workshop/night.json")
-TABLES = tables_of(FOUND)
-
-
-def ends(metric: str) -> tuple[float, float]:
-    """Return the interval of a metric."""
-    interval = FOUND.metrics[metric].interval
-    assert interval is not None
-    return interval
+FOUND, TABLES = recorded("video_workshop", "night")
+ends = partial(interval, FOUND)
 
 
 def test_satiation_is_what_parts_accuracy_from_the_clicks_of_a_day():
@@ -70,16 +65,15 @@ def test_a_plain_sum_orders_new_items_as_well_as_the_gated_one_but_does_not_find
 
 
 def test_at_cpu_a_correction_gains_where_users_never_tire():
-    cpu = read_record(repository_root() / "results/video_workshop/cpu.json").metrics
+    found, _ = recorded("video_workshop", "cpu")
+    cpu = found.metrics
     gain, first = (cpu[f"{name}_watch_gain"] for name in ("tireless_capped", "first_request"))
     assert min(gain.numbers) > 0 > max(first.numbers)
     assert max(cpu["capped_watch_gain"].numbers) < 0
     late = ("auc_tireless_ctr_spearman", "auc_user_ctr_spearman")
-    assert all(interval is not None and interval[1] < 0.5
-               for interval in (cpu[name].interval for name in late))  # fmt: skip
-    both = cpu["auc_tireless_user_ctr_spearman"].interval
-    assert both is not None
-    assert both[0] < 0 < 1 < both[1]
+    assert all(interval(found, name)[1] < 0.5 for name in late)
+    low, high = interval(found, "auc_tireless_user_ctr_spearman")
+    assert low < 0 < 1 < high
 
 
 def test_one_base_for_all_recommenders():
