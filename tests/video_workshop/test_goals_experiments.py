@@ -8,19 +8,22 @@ import pytest
 from scipy.special import expit
 from scipy.stats import spearmanr
 
+from okml.kept import trainings_folder
 from okml.ledger import format_estimate
 from okml.steps import StepResult
 from okml.video_workshop.config import SMOKE
 from okml.video_workshop.goals import figures
-from okml.video_workshop.goals.arms import HELD_OUT, ROLLOUT
+from okml.video_workshop.goals.actor_critics import ActorCritics
+from okml.video_workshop.goals.arms import HELD_OUT, LOG, ROLLOUT
 from okml.video_workshop.goals.experiments import objectives as objectives_module
-from okml.video_workshop.goals.experiments.constrained import compare_constrained
+from okml.video_workshop.goals.experiments.constrained import CONTROLS, compare_constrained
 from okml.video_workshop.goals.experiments.objectives import (
     measure_objectives,
     measure_world,
 )
 from okml.video_workshop.goals.experiments.top_k import compare_corrections, first_watch
 from okml.video_workshop.goals.gains import measure_gains
+from okml.video_workshop.goals.policies import evaluate
 from okml.video_workshop.goals.simulator import (
     best_of,
     click_score,
@@ -206,23 +209,58 @@ def test_estimates_that_are_not_reported_are_not_ranked(folder):
     assert ranked == pytest.approx(spearmanr(known["watch"], known["estimated watch"]).statistic)
     rows = {row["label"]: row for row in frame.to_dicts()}
     measured = StepResult()
-    controls = {"constrained_watch_gain_pct": "actor_critic_watch_gain_pct"}
-    measure_gains(measured, every.frames["gains"], controls)
-    chosen = max(
-        (row for row in rows.values() if row["method"] == "TSCAC"),
-        key=lambda row: row["estimated watch"],
-    )
+    measure_gains(measured, every.frames["gains"], CONTROLS)
+    chosen, rival = (
+        max((row for row in rows.values() if row["method"] in family),
+            key=lambda row: row["estimated watch"])
+        for family in (("TSCAC",), ("actor-critic watch", "AWR"))
+    )  # fmt: skip
     watch = rows["actor-critic watch"]
     percent = {
         "constrained_watch_gain_pct": chosen["watch"],
         "actor_critic_watch_gain_pct": watch["watch"],
+        "unconstrained_watch_gain_pct": rival["watch"],
     }
     for metric, earned in percent.items():
         gain = 100 * (earned / rows["cloning"]["watch"] - 1)
         assert measured.metrics[metric].mean == pytest.approx(gain, rel=1e-4)
         assert measured.metrics[metric].unit == "%"
-    beyond = measured.differences["constrained_watch_gain_pct"]["actor_critic_watch_gain_pct"]
-    gap = 100 * (chosen["watch"] - watch["watch"]) / rows["cloning"]["watch"]
+    beyond = measured.differences["constrained_watch_gain_pct"]["unconstrained_watch_gain_pct"]
+    gap = 100 * (chosen["watch"] - rival["watch"]) / rows["cloning"]["watch"]
     assert beyond.mean == pytest.approx(gap, abs=1e-3)
     less_hate = measured.metrics["constrained_hate_below_actor_critic"].mean
     assert less_hate == pytest.approx(watch["hate"] - chosen["hate"], abs=1e-6)
+    lead = 100 * (chosen["watch"] / watch["watch"] - 1)
+    assert measured.metrics["served_lead_pct"].mean == pytest.approx(lead, abs=1e-3)
+    whole = max((row for row in rows.values() if row["method"] == "TSCAC"),
+                key=lambda row: row["lambda"])  # fmt: skip
+    for named in ("clicks", "likes", "hate"):
+        found = measured.metrics[f"constrained_hate_from_{named}"].mean
+        without = next(row for row in rows.values() if row["method"] == f"TSCAC without {named}")
+        assert without["lambda"] == whole["lambda"]
+        assert found == pytest.approx(whole["hate"] - without["hate"], abs=1e-6)
+
+
+def test_the_lead_of_one_policy_is_that_of_its_mean_over_states(folder):
+    study, settings = study_of(folder, least_effective=0), SETTINGS
+    found = compare_constrained(study, 0)
+    gains = found.frames["gains"].group_by("metric").agg(pl.col("^(new|old).*$").sum())
+    sums = {row["metric"]: row for row in gains.to_dicts()}
+    log = study.impressions(0, HELD_OUT, study.settings.held_out_days)
+    lab = ActorCritics(
+        study, study.audience(0),
+        study.impressions(0, LOG, study.settings.constrained.log_days), 0,
+        trainings_folder(study, compare_constrained),
+    )  # fmt: skip
+    judged = evaluate(lab.policy("actor-critic watch", lab.of("watch")), log)
+    candidates = judged.situation.candidates
+    world = study.world(0)
+    clicks = world.click(log.users, candidates, judged.situation.satiation)
+    earned = clicks * world.expected_watch[log.users[:, None], candidates]
+    first = sums["first_item_lead_pct"]
+    assert first["old"] / first["old weight"] == pytest.approx(
+        (judged.chance * earned).sum(1).mean()
+    )
+    drawn = 1 - (1 - judged.chance) ** settings.slate
+    lists = sums["drawn_list_lead_pct"]
+    assert lists["old"] / lists["old weight"] == pytest.approx((drawn * earned).sum(1).mean())

@@ -185,22 +185,22 @@ def test_the_plan_counts_the_actor_critics_and_their_roll_outs(name, monkeypatch
     runs = worlds if profile.traffic_data is None else len(profile.seeds)
     assert int(found["actor-critics"][0]) == worlds * len(trained)
     assert int(found["actor-critics on usual traffic"][0]) == runs * len(trained)
-    # Each method is rolled out for a number of days in each world.
+    # Each method is rolled out for a number of days in each world, two of them once more.
     served = [int(each["roll-outs of the simulator"][0].replace(",", "")) for each in (found, more)]
-    assert served[1] - served[0] == worlds * len(compared)
+    assert served[1] - served[0] == worlds * (len(compared) + 2)
 
 
 def test_usual_traffic_by_hand():
     # 14 of 31 days, all of whose impressions count as usual; three seeds of seven rankers, and of
-    # 12 methods, a policy of likes and 2 trainings of critics over 7,583 items.
+    # 20 methods, a policy of likes and 2 trainings of critics over 7,583 items.
     profile = PROFILES["gpu"]
     requests = 14 * (1_436_609 + 1_186_059) / 31
     found = {item.what: item for item in plan(profile).items}
     rankers, policies = (found[f"{who} on usual traffic"] for who in ("rankers", "actor-critics"))
     assert rankers.follows_from.startswith(f"21 trainings · {math.ceil(5 * requests / 4096):,}")
-    assert policies.follows_from.startswith(f"45 trainings · {math.ceil(5 * requests / 2048):,}")
+    assert policies.follows_from.startswith(f"69 trainings · {math.ceil(5 * requests / 2048):,}")
     step = 3 * 2048 * 2 * 64 * 7_583 / 150e12 + 0.04
-    assert policies.value == pytest.approx(45 * math.ceil(5 * requests / 2048) * step / 3600)
+    assert policies.value == pytest.approx(69 * math.ceil(5 * requests / 2048) * step / 3600)
 
 
 def test_the_trainings_on_last_items_by_hand():

@@ -202,6 +202,8 @@ def test_bait_wins_the_clicks_and_loses_the_watching(study):
     assert policies["actor-critic watch"]["watch"] > 0.2  # twice as much as cloning
     assert policies["TSCAC 0.3"]["watch"] > policies["cloning"]["watch"]
     assert policies["cloning"]["truth"] is None
+    rivals = [policies["actor-critic watch"], policies["AWR 0.3"]]
+    rival = max(rivals, key=lambda row: row["chosen by"])
     expected = {
         "traffic_goals_watch_gain": several["watch"] - best["watch"],
         "traffic_most_watched_gain": popular["watch"] - best["watch"],
@@ -209,6 +211,8 @@ def test_bait_wins_the_clicks_and_loses_the_watching(study):
         * (policies["TSCAC 0.3"]["watch"] / policies["cloning"]["watch"] - 1),
         "traffic_actor_critic_watch_gain_pct": 100
         * (policies["actor-critic watch"]["watch"] / policies["cloning"]["watch"] - 1),
+        "traffic_unconstrained_watch_gain_pct": 100
+        * (rival["watch"] / policies["cloning"]["watch"] - 1),
     }
     gains = result.frames["traffic_gains"].group_by("metric").agg(pl.col("^(new|old).*$").sum())
     for row in gains.iter_rows(named=True):

@@ -15,6 +15,7 @@ from okml.runtime import GIB
 from okml.seqrec.losses import AnyLoss, ChunkedSoftmaxSettings, SampledSoftmaxSettings
 from okml.training.recent import RECENT
 from okml.video_workshop.common.content import SENTENCE_MODEL, TFIDF_WIDTH
+from okml.video_workshop.goals.actor_critics import AUXILIARY
 from okml.video_workshop.goals.experiments.top_k import arms as reinforce_arms
 from okml.video_workshop.goals.simulator import ORACLES
 from okml.video_workshop.items.arms import last_item_jobs, new_item_jobs
@@ -56,7 +57,7 @@ GPU_SCORE_SECONDS = 4e-11
 CPU_SCORE_SECONDS = 3e-9
 TEST_USERS = {"ml_100k": 301, "ml_1m": 1_783}  # with events after the cut; counted, else all
 LIKED = 0.57  # share of the events that are liked; counted on MovieLens
-REQUESTS = 4.5  # a user makes so many a day on average, those who stay away included
+REQUESTS = 3.3  # a user makes so many a day on average, those who stay away included; counted
 DAY_SECONDS = 9e-5  # a user's day in the simulator, on one core
 LOADING_BYTES = 240  # an event takes them while a log is read, sorted and numbered
 # What processes of the simulator hold, by the runs of `cpu` and `night`, two of them workers: their
@@ -376,8 +377,12 @@ def _epochs(
 
 
 def _methods(profile: VideoWorkshopProfile) -> int:
-    """Return the number of actor-critics, of cloning, and of TSCAC with each multiplier."""
-    return 6 + len(profile.goals.constrained.multipliers)
+    """Return the number of policies that are trained and rolled out.
+
+    They are cloning, three actor-critics, RCPO, AWR and TSCAC with each multiplier, and TSCAC
+    without one of its constraints.
+    """
+    return 5 + 2 * len(profile.goals.constrained.multipliers) + len(AUXILIARY)
 
 
 def _rollouts(profile: VideoWorkshopProfile) -> Item:
@@ -388,7 +393,8 @@ def _rollouts(profile: VideoWorkshopProfile) -> Item:
     policies, methods = len(reinforce_arms(simulator.slate)), _methods(profile)
     of_world = (
         served * simulator.days + simulator.outcome_days + simulator.log_days
-        + policies * goals.reinforce.network.days + methods * goals.constrained.network.days
+        + policies * goals.reinforce.network.days
+        + (methods + 2) * goals.constrained.network.days  # two of them serve tireless users, too
         + goals.constrained.log_days + 3 * goals.held_out_days
         + (goals.traffic.days if profile.traffic_data is None else 0)
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,9 @@ from okml.video_workshop.goals.policies import SoftmaxPolicy, Weigh
 from okml.video_workshop.goals.study import GoalsStudy
 
 MAIN = "watch"
-AUXILIARY = ("click", "like", "hate")
+AUXILIARY = {"click": "clicks", "like": "likes", "hate": "hate"}  # names in labels
+WATCHING_ALONE = "actor-critic watch"
+UNCONSTRAINED = (WATCHING_ALONE, "AWR")  # methods that learn from watching and nothing else
 
 # Every response as a reward; hate has a negative sign.
 REWARDS: Mapping[str, Mapping[str, float]] = {
@@ -38,7 +40,8 @@ class Method(NamedTuple):
 
     Attributes:
         name: Name of the method's family.
-        strength: Strength of its constraints; None: no constraints.
+        strength: Multiplier λ of each constraint, or for a regression that of the constraints whose
+            temperature it has; None: the method has none.
         weigh: Function that weights logged actions.
     """
 
@@ -104,7 +107,22 @@ class ActorCritics:
         """Return the actor-critic of one response."""
         return self._actor(self.advantages[response])
 
-    def two_stage(self, multiplier: float, near: Sequence[str] = AUXILIARY) -> Weigh:
+    def regression(self, multiplier: float) -> Weigh:
+        """Return AWR: stage 2 at the temperature of as many constraints, close to the log alone.
+
+        Source: Peng et al. (2019), arXiv 1910.00177, whose weights are ``exp(A / Λ)``.
+        """
+        settings = self.settings
+        temperature = multiplier * len(AUXILIARY)
+
+        def weigh(batch: ImpressionBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:
+            advantage = self.advantages[MAIN][batch.numbers]
+            return stage2_weights([log_behavior], log_behavior, advantage, [temperature],
+                                  settings.ratio_cap, settings.exponent_cap)  # fmt: skip
+
+        return weigh
+
+    def two_stage(self, multiplier: float, near: Iterable[str] = AUXILIARY) -> Weigh:
         """Return stage 2 of TSCAC, close to the policies of stage 1 of the responses ``near``."""
         settings, logs = self.settings, [self._stage1(name) for name in near]
 
@@ -178,11 +196,13 @@ def methods(lab: ActorCritics) -> list[Method]:
     found += [Method(f"actor-critic {name}", None, lab.of(name))
               for name in ("click", "watch", "hate")]  # fmt: skip
     found.append(Method("RCPO", settings.penalty, lab.joint()))
+    found += [Method("AWR", value, lab.regression(value)) for value in settings.multipliers]
     found += [Method("TSCAC", value, lab.two_stage(value)) for value in settings.multipliers]
-    # Clicks and hate are correlated here, so closeness to the policy of clicks raises hate.
-    others = [name for name in AUXILIARY if name != "click"]
     closest = max(settings.multipliers)
-    return [*found, Method("TSCAC without clicks", closest, lab.two_stage(closest, others))]
+    for left_out, named in AUXILIARY.items():
+        others = [name for name in AUXILIARY if name != left_out]
+        found.append(Method(f"TSCAC without {named}", closest, lab.two_stage(closest, others)))
+    return found
 
 
 def _clone(batch: ImpressionBatch, log_prob: Tensor, log_behavior: Tensor) -> Tensor:

@@ -188,21 +188,23 @@ class OffPolicyEvaluation:
         first = responses[:, 0].astype(np.float64)
         return step_estimate(self.ratio, first, settings.evaluation_cap, settings.least_effective)
 
-    def true_watch(self, world: World) -> float:
-        """Return the true mean watching of the first item on the same states."""
-        return float((self.chance * self._earns(world)).sum(1).mean())
+    def true_watch(self, world: World) -> Floats:
+        """Return the expected watching of the first item in each state, ``[r]``."""
+        found: Floats = (self.chance * self._earns(world)).sum(1)
+        return found
 
-    def true_list_watch(self, world: World, draws: int) -> float:
-        """Return the true mean watching of a list that is drawn with replacement.
+    def true_list_watch(self, world: World, draws: int) -> Floats:
+        """Return the expected watching of a list drawn with replacement in each state, ``[r]``.
 
-        An item counts once, however often it is drawn; the top-K factor optimizes this mean.
+        An item counts once, however often it is drawn; the top-K factor optimizes the mean.
 
         Args:
             world: World whose true responses count.
             draws: Number of draws K of a list.
         """
         drawn = 1 - (1 - self.chance) ** draws
-        return float((drawn * self._earns(world)).sum(1).mean())
+        found: Floats = (drawn * self._earns(world)).sum(1)
+        return found
 
     def _earns(self, world: World) -> Floats:
         """Return the expected watching of each candidate, ``[r, c]``."""

@@ -135,10 +135,11 @@ def judge_policy(
 ) -> dict[str, float]:
     """Return the true watching, its estimate, and diagnostics of the importance weights."""
     judged, world = evaluate(policy, log), study.world(seed)
+    slate = study.settings.simulator.slate
     found = judged.estimate(log.watched, study.settings.reinforce)
     return {
-        "true first watch": judged.true_watch(world),
-        "true list watch": judged.true_list_watch(world, study.settings.simulator.slate),
+        "true first watch": float(judged.true_watch(world).mean()),
+        "true list watch": float(judged.true_list_watch(world, slate).mean()),
         "estimated first watch": found.value,
         "effective": found.effective,
         "effective, no cap": effective_sample(judged.ratio),

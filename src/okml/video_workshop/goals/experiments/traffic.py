@@ -18,7 +18,13 @@ from okml.errors import DataError
 from okml.kept import trainings_folder
 from okml.off_policy import StepEstimate, step_estimate
 from okml.steps import StepResult, announced
-from okml.video_workshop.goals.actor_critics import MAIN, ActorCritics, methods
+from okml.video_workshop.goals.actor_critics import (
+    MAIN,
+    UNCONSTRAINED,
+    WATCHING_ALONE,
+    ActorCritics,
+    methods,
+)
 from okml.video_workshop.goals.arms import TRAFFIC, GoalJob
 from okml.video_workshop.goals.experiments.objectives import LABELS
 from okml.video_workshop.goals.gains import (
@@ -42,7 +48,7 @@ UNRANKED = "all of them"
 MOST_WATCHED = "most watched, whoever asks"
 CONTROLS = {
     "traffic_goals_watch_gain": "traffic_most_watched_gain",
-    "traffic_constrained_watch_gain_pct": "traffic_actor_critic_watch_gain_pct",
+    "traffic_constrained_watch_gain_pct": "traffic_unconstrained_watch_gain_pct",
 }
 
 
@@ -257,22 +263,22 @@ def _true_watch(
     if not isinstance(judging, Rollout):
         return None
     looked = float(looked_at(study.settings.simulator).mean())
-    return looked * evaluate(policy, judging).true_watch(study.world(seed))
+    return looked * float(evaluate(policy, judging).true_watch(study.world(seed)).mean())
 
 
 def _log_policies(
     result: StepResult, ratios: Mapping[str, Floats], judging: ImpressionBatches, seed: int
 ) -> list[pl.DataFrame]:
-    """Log the gains of the constrained policy chosen on other random impressions."""
+    """Log the gains of the policies, with and without constraints, chosen on other impressions."""
     frame = result.frames["traffic_policies"]
-    usable = frame.filter(
-        pl.col("method") == "TSCAC", pl.col("chosen by").is_not_nan(), pl.col(MAIN).is_not_nan()
-    )
+    usable = frame.filter(pl.col("chosen by").is_not_nan(), pl.col(MAIN).is_not_nan())
     cloning = frame.row(by_predicate=pl.col("method") == "cloning", named=True)
-    rivals = {"traffic_actor_critic_watch_gain_pct": "actor-critic watch"}
-    if not usable.is_empty() and cloning[MAIN] > 0:
-        chosen = usable.sort("chosen by").row(-1, named=True)
-        rivals["traffic_constrained_watch_gain_pct"] = chosen["label"]
+    rivals = {"traffic_actor_critic_watch_gain_pct": WATCHING_ALONE}
+    for metric, family in (("traffic_constrained_watch_gain_pct", ("TSCAC",)),
+                           ("traffic_unconstrained_watch_gain_pct", UNCONSTRAINED)):  # fmt: skip
+        of_family = usable.filter(pl.col("method").is_in(family)).sort("chosen by")
+        if not of_family.is_empty() and cloning[MAIN] > 0:
+            rivals[metric] = of_family["label"][-1]
     watch = judging.responses[..., RESPONSES.index(MAIN)].ravel().astype(np.float64)
     users, old = (np.repeat(judging.log.users, judging.log.items.shape[1]),
                   ratios["cloning"].ravel())  # fmt: skip
