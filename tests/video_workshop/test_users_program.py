@@ -33,7 +33,7 @@ def test_one_process_loads_what_two_have_trained(own_data, tmp_path):
     saved = {path: path.stat().st_mtime_ns for path in study.folder.rglob("*.safetensors")}
     jobs = {need for job in all_jobs(profile) for need in (job, *needs_of(job))}
     bases = [job for job in jobs if isinstance(job.what, Base)]
-    assert len({path.relative_to(study.folder).parts[0] for path in saved}) == len(bases) == 4
+    assert len({path.relative_to(study.folder).parts[0] for path in saved}) == len(bases) == 5
     job = UserJob(the_base(profile.users), 0)
     trained = study.pretrained(job.what, job.seed)
     assert trained.history.steps == profile.users.pretraining.steps

@@ -236,7 +236,7 @@ NIGHT = VideoWorkshopProfile(
         model=UserModelSettings(width=32, layers=1, dropout=0.1),
         epochs=2,
         learning_rate=2e-3,
-        leave_one_out=_last_items(epochs=12, batch=64, patience=3),
+        leave_one_out=_last_items(epochs=11, batch=64, patience=3),
     ),
     users=UsersSettings(
         base=BASE_MODEL,

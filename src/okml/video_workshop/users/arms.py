@@ -22,6 +22,7 @@ BOTH: tuple[RecommenderTask, ...] = ("retrieval", "ranking")
 ALL_LABELS = ", all labels"  # suffix of an arm's name
 SINGLE_TASK = "single task"
 NO_ACTIONS = "no action tokens"
+FOR_LONGER = "smaller, twice the steps"
 # The item representations of the ablations that change nothing else.
 TABLES: dict[Ablation, UserTable] = {
     "content": "hybrid_content", "content_sum": "content_sum", "semantic_ids": "hybrid_sid",
@@ -36,7 +37,8 @@ class Base:
     Attributes:
         name: Name of the folder, unique together with the other fields.
         table: Name of the item representation.
-        shuffled: Whether each event has the action of another event, as a control.
+        shuffled: Whether each event is read with the action of another one, as a control; the
+            actions that are predicted are the true ones.
     """
 
     name: str
@@ -94,6 +96,13 @@ def smaller_base(settings: UsersSettings) -> Base:
     return replace(the_base(settings), name="smaller", model=settings.smaller)
 
 
+def smaller_for_longer(settings: UsersSettings) -> Base:
+    """Return the smaller base, pre-trained for twice as many steps."""
+    steps = 2 * settings.pretraining.steps
+    how = settings.pretraining.model_copy(update={"steps": steps})
+    return replace(smaller_base(settings), name="smaller_for_longer", pretraining=how)
+
+
 def without_actions(settings: UsersSettings) -> Base:
     """Return the base with tokens that carry items and requests but no actions."""
     silent = settings.base.model_copy(update={"actions": False})
@@ -147,10 +156,14 @@ def reuse_rows(profile: VideoWorkshopProfile) -> list[TableRow]:
 
 
 def size_rows(profile: VideoWorkshopProfile) -> list[TableRow]:
-    """Return recommenders on the smaller base and on the base."""
+    """Return recommenders on the smaller base, on it after twice the steps, and on the base."""
     settings = profile.users
-    smaller = _on(profile, "smaller", smaller_base(settings))
-    return [*smaller, *_on(profile, "base", the_base(settings))]
+    bases = {
+        "smaller": smaller_base(settings),
+        FOR_LONGER: smaller_for_longer(settings),
+        "base": the_base(settings),
+    }
+    return [row for name, base in bases.items() for row in _on(profile, name, base)]
 
 
 def ablation_rows(profile: VideoWorkshopProfile) -> list[TableRow]:

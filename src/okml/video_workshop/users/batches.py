@@ -92,7 +92,9 @@ class WindowBatches(CausalBatches):
     """A source whose examples are windows with the context of their events.
 
     Args:
+        watched: Log of the windows, whose actions are the labels.
         windows: Windows of :func:`user_windows`.
+        told: Log whose actions the model reads; None: the same.
         negatives: Sampler of negative items for a sampled loss.
         device: Device of the batches.
     """
@@ -102,13 +104,15 @@ class WindowBatches(CausalBatches):
         watched: Watched,
         windows: Windows,
         *,
+        told: Watched | None = None,
         negatives: NegativeSampler | None = None,
         device: torch.device = CPU,
     ) -> None:
         super().__init__(
             watched.interactions, windows, padding_side="right", negatives=negatives, device=device
         )
-        self._context = FlatContext(watched, device)
+        self._labels = FlatContext(watched, device)
+        self._context = self._labels if told is None else FlatContext(told, device)
         self._liked = np.concatenate([[0], np.cumsum(watched.liked)])  # [e + 1]
 
     def batch(self, indices: Ints, rng: np.random.Generator) -> WindowBatch:
@@ -122,7 +126,7 @@ class WindowBatches(CausalBatches):
         return WindowBatch(
             **vars(super().batch(indices, rng)),
             context=self._context.at(places, real),
-            next_actions=self._context.actions(places + 1) * real,
+            next_actions=self._labels.actions(places + 1) * real,
             further=tuple(int(np.maximum(targets - ahead, 0).sum()) for ahead in (1, 2)),
             liked=int((self._liked[stop] - self._liked[start + 1]).sum()),
         )

@@ -167,13 +167,13 @@ class UsersStudy(Study):
     @recently_trained
     def pretrained(self, base: Base, seed: int) -> TrainedModule[Pretraining]:
         """Return a pre-trained user model with its heads."""
-        objective, how, watched = self.fresh(base, seed), base.pretraining, self.watched
+        objective, how, told = self.fresh(base, seed), base.pretraining, None
         if self.mesh is not None:
             shard(objective, (), mesh=self.mesh)  # all but the item rows, which are spread
         if base.shuffled:
-            actions = np.random.default_rng(seed).permutation(watched.actions)
-            watched = replace(watched, actions=actions)
-        source = self._source(watched, base, 1.0, seed)
+            actions = np.random.default_rng(seed).permutation(self.watched.actions)
+            told = replace(self.watched, actions=actions)
+        source = self._source(base, 1.0, seed, told)
         task = task_of(objective, how, betas=BETAS, warmup_steps=how.warmup_steps)
         history = train(
             self.profile, task, source,
@@ -187,20 +187,26 @@ class UsersStudy(Study):
         """Return a trained recommender, with the weights that are best in validation."""
         chosen, how = self.settings.downstream, arm.base.pretraining
         steps = chosen.steps if arm.share < 1 else chosen.steps_all_labels
+        # Training from scratch has the steps of the base, too, with its rate and warm-up, and
+        # patience for the same share of them.
+        scratch = arm.mode == "scratch"
+        limit = steps + (how.steps if scratch else 0)
         model = self._model_of(arm, seed)
         seed_everything(seed)
         recommender = self._on(model.to(self.device), arm).to(self.device)
-        source = self._source(self.watched, arm.base, arm.share, seed)
+        source = self._source(arm.base, arm.share, seed)
         task = task_of(
-            recommender, how, betas=BETAS, learning_rate=chosen.learning_rate,
+            recommender, how, betas=BETAS,
+            learning_rate=how.learning_rate if scratch else chosen.learning_rate,
+            warmup_steps=how.warmup_steps if scratch else 0,
             evaluate=self._validation(arm, seed),
         )  # fmt: skip
         history = train(
             self.profile, task, source,
             self.folder / UserJob(arm, seed).name, batch=chosen.batch,
-            steps=steps + (how.steps if arm.mode == "scratch" else 0), seed=seed,
+            steps=limit, seed=seed,
             gradient_clip=how.gradient_clip, monitor=MONITORS[arm.task],
-            evaluate_every=chosen.evaluate_every, patience=chosen.patience,
+            evaluate_every=chosen.evaluate_every, patience=round(chosen.patience * limit / steps),
         )  # fmt: skip
         return TrainedModule(recommender.eval(), history)
 
@@ -259,11 +265,14 @@ class UsersStudy(Study):
 
         return evaluate
 
-    def _source(self, watched: Watched, base: Base, share: float, seed: int) -> WindowBatches:
-        """Return the batches of an epoch."""
+    def _source(
+        self, base: Base, share: float, seed: int, told: Watched | None = None
+    ) -> WindowBatches:
+        """Return the batches of an epoch; the actions of ``told`` are read, if it is given."""
         return WindowBatches(
-            watched,
+            self.watched,
             self._windows(base.model.length, share, seed),
+            told=told,
             negatives=build_sampler(base.pretraining.loss, self._counts),
             device=self.device,
         )

@@ -16,6 +16,7 @@ from okml.video_workshop.common.intervals import interval
 from okml.video_workshop.settings.users import UserTable
 from okml.video_workshop.users.arms import (
     ALL_LABELS,
+    FOR_LONGER,
     NO_ACTIONS,
     SINGLE_TASK,
     TABLES,
@@ -145,6 +146,9 @@ def measure_propagation(study: UsersStudy) -> StepResult:
     judge = evaluated(study, size_rows(study.profile))
     result.frames["propagation"] = _table(judge, reference="smaller")
     result.measure("propagation_smallest_gain", judge.smallest_gain("base", "smaller"))
+    result.measure("longer_smallest_gain", judge.smallest_gain(FOR_LONGER, "smaller"))
+    beyond = judge.smallest_gain("base", FOR_LONGER)
+    result.compare("propagation_smallest_gain", "longer_smallest_gain", beyond)
     test = known_targets(study)
     smaller, larger = (
         {seed: row_losses(study.pretrained(base, seed).module, study, test)
