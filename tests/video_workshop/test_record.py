@@ -74,7 +74,7 @@ def test_at_cpu_a_correction_gains_where_users_never_tire():
     late = ("auc_tireless_ctr_spearman", "auc_user_ctr_spearman")
     assert all(interval(found, name)[1] < 0.5 for name in late)
     low, high = interval(found, "auc_tireless_user_ctr_spearman")
-    assert low < 0 < 1 < high
+    assert 0 < low < 0.5 < 1 < high
 
 
 def test_one_base_for_all_recommenders():
@@ -98,7 +98,9 @@ def test_codes_lose_in_retrieval_alone():
     rows = TABLES["ablations"].filter(arm="semantic_ids")
     found = {row["task"]: row for row in rows.iter_rows(named=True)}
     assert found["retrieval"]["high"] < 0
-    assert ends("semantic_id_base_smallest_gain")[0] == pytest.approx(found["retrieval"]["low"], abs=1e-6)
+    assert ends("semantic_id_base_smallest_gain")[0] == pytest.approx(
+        found["retrieval"]["low"], abs=1e-6
+    )
     for task in ("ranking", "related"):
         assert found[task]["low"] < 0 < found[task]["high"]
 
@@ -129,17 +131,17 @@ def test_satiation_is_what_turns_the_order_of_policies():
 @pytest.mark.parametrize("profile", ["cpu", "night"])
 def test_closeness_to_clicks_brings_hate(profile):
     found, tables = recorded("video_workshop", profile)
-    clicks, *others = (
+    clicks, likes, hate = (
         interval(found, f"constrained_hate_from_{name}") for name in ("clicks", "likes", "hate")
     )
-    assert clicks[0] > 0
-    assert max(high for _, high in others) < 0
+    assert likes[1] < 0 < clicks[0]
+    assert (hate[1] < 0) == (profile == "night")  # three worlds leave it open
     for (_,), world in tables["constrained"].group_by("seed"):
-        hate = dict(world.select("label", "hate").iter_rows())
-        assert hate["actor-critic click"] > hate["cloning"]
-        assert hate["actor-critic hate"] > hate["actor-critic watch"]
-        (without,) = (label for label in hate if label.startswith("TSCAC without clicks"))
-        assert hate[without] > hate["actor-critic watch"]
+        drawn = dict(world.select("label", "hate").iter_rows())
+        assert drawn["actor-critic click"] > drawn["cloning"]
+        assert drawn["actor-critic hate"] > drawn["actor-critic watch"]
+        (without,) = (label for label in drawn if label.startswith("TSCAC without clicks"))
+        assert drawn[without] > drawn["actor-critic watch"]
 
 
 def test_the_plain_sum_with_content_loses_related_items_alone():
@@ -190,3 +192,9 @@ def test_two_draws_of_the_order_of_ties_agree_within_their_intervals():
     assert len(held) == 4
     seldom = TABLES["update_intervals"].sort("days between updates")["rate"][-1]
     assert seldom == min(NIGHT.stream.weekly.choice.rates)
+
+
+def test_rows_alone_find_no_film_in_its_first_week():
+    ages = TABLES["item_ages"].filter(arm="incremental")
+    assert ages["0-7 d"].to_list() == [0.0]
+    assert ages["n 0-7 d"].item() > 1_000
