@@ -135,6 +135,8 @@ SESSION_TRAINING = StreamTrainingSettings(
 )
 
 
+# An item of the parts has one or two clicks a period, as one of the full log has. With fewer, no
+# update improves on the base at any rate.
 def _few_sessions(items: int, sessions: int, periods: int) -> SessionSettings:
     return SessionSettings(
         log="ader_diginetica",
@@ -266,7 +268,7 @@ NIGHT = VideoWorkshopProfile(
     goals=CPU.override(
         {
             "goals.worlds": 8,
-            "goals.oracle_worlds": 16,
+            "goals.oracle_worlds": 8,
             # With logs of 20 days a transformer of clicks is behind the MLP, with 60 ahead of it.
             "goals.simulator.log_days": 60,
             "goals.simulator.outcome_days": 60,
@@ -291,7 +293,7 @@ NIGHT = VideoWorkshopProfile(
             more_arms=("replay",),
             tables=("hybrid_content", "hybrid_shuffled"),
         ),
-        sessions=(_few_sessions(items=3_000, sessions=150, periods=17),),  # all of its periods
+        sessions=(_few_sessions(items=400, sessions=200, periods=17),),  # all of its periods
     ),
 )
 
@@ -307,6 +309,8 @@ ADER_TRAINING = StreamTrainingSettings(
     base_epochs=10,
     update_epochs=10,
 )
+
+SESSION_RATES = (3.0, 1.0, 0.3, 0.1)
 
 GPU = VideoWorkshopProfile(
     name="gpu",
@@ -444,6 +448,7 @@ GPU = VideoWorkshopProfile(
             SessionSettings(
                 log="ader_diginetica",
                 training=ADER_TRAINING,
+                rates=SESSION_RATES,
                 more_arms=MORE_SESSION_ARMS,
                 strategies=StrategySettings(
                     retrain_every=1, exemplars=30_000, replay_ratio=OLD_SESSIONS
@@ -452,6 +457,7 @@ GPU = VideoWorkshopProfile(
             SessionSettings(
                 log="ader_yoochoose",
                 training=ADER_TRAINING.model_copy(update={"batch": 512, "update_batch": 512}),
+                rates=SESSION_RATES,
                 more_arms=MORE_SESSION_ARMS,
                 strategies=StrategySettings(
                     retrain_every=1,

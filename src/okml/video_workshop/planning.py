@@ -285,15 +285,17 @@ def _streams(profile: VideoWorkshopProfile) -> Works:
     launched = launches.share * events * sum(
         min((period - launches.first + 1) / span, 1) for period in range(launches.first, periods)
     )  # fmt: skip
-    mine = [job for job in jobs if job.arm.log is None]
+    tried = {trial for job in jobs for trial in stream.choice_jobs(profile, job.arm)}
+    served = [*jobs, *(trial for trial in tried if not trial.early)]
+    mine = [job for job in served if job.arm.log is None]
     yield from _prequential(PlannedStream(
         "stream", weekly, mine, item_bound(data), first=weekly.first, periods=periods,
         before=before / length, windows=events / length,
         rows=(periods - weekly.first) * min(weekly.rows, events) + launched,
     ))  # fmt: skip
-    tried = {trial for job in mine for trial in stream.choice_jobs(profile, job.arm)}
+    early_trials = [trial for trial in tried if trial.early]
     yield from _prequential(PlannedStream(
-        "choice of rates", weekly, tried, item_bound(data),
+        "choice of rates", weekly, early_trials, item_bound(data),
         first=weekly.first - choice.periods, periods=weekly.first,
         before=before / length, windows=choice.users * (before / length),
         rows=choice.periods * min(weekly.rows, choice.users * before),
@@ -305,7 +307,7 @@ def _streams(profile: VideoWorkshopProfile) -> Works:
         sessions = shop.sessions or daily
         clicks = min(shop.rows, min(sessions / daily, 1) * size.events / size.days)
         yield from _prequential(PlannedStream(
-            shop.log, shop, [job for job in jobs if job.arm.log == number],
+            shop.log, shop, [job for job in served if job.arm.log == number],
             shop.items or size.items, first=1, periods=shop.periods,
             before=sessions, windows=sessions, rows=(shop.periods - 1) * clicks,
         ))  # fmt: skip

@@ -75,15 +75,19 @@ class StrategySettings(Settings):
     exemplars: Count = 1_000  # ADER keeps 30,000 on much larger logs
 
 
+# Factors of the learning rate in updates, the same for all; of one there is no choice.
+UPDATE_RATES = (3.0, 1.0, 0.3, 0.1, 0.03)
+
+
 class ChoiceSettings(Settings):
     """The choice of the rate of updates, on periods before the first served one.
 
     A base model of what comes before them passes them with each rate, with the first seed. Each
-    strategy, interval and item representation is then served with the rate of its best HR@10.
+    strategy and item representation is then served with the rate of its best HR@10. Other intervals
+    of updates pass the served periods for it.
     """
 
-    # Factors of the learning rate in updates, the same for all; of one there is no choice.
-    rates: AtLeastOne[Positive] = (3.0, 1.0, 0.3, 0.1, 0.03)
+    rates: AtLeastOne[Positive] = UPDATE_RATES
     periods: Count = 6
     # Share of the users whose events these periods have. A good rate depends on the size of an
     # update, so it is to be that of a served period, which may have fewer events.
@@ -117,8 +121,8 @@ class WeeklySettings(Settings):
         "launches and the shock come after the base model, which is trained before period {first}",
     )
     _choice = rule(
-        lambda weekly: weekly.first > weekly.choice.periods > 1 / min(1.0, *weekly.shards),
-        "rates are chosen after a first period, and after an update at each of the intervals",
+        lambda weekly: weekly.first > weekly.choice.periods > 1,
+        "rates are chosen after a first period, and after an update",
     )
 
 
@@ -134,7 +138,7 @@ class SessionSettings(Settings):
     periods: Annotated[Count, Field(ge=2)] = 17  # the first ones
     rows: Count = 1_000_000  # most test clicks of a period
     training: StreamTrainingSettings = StreamTrainingSettings()
-    update_rate: Positive = 1.0  # factor of the learning rate in updates, as in ADER
+    rates: AtLeastOne[Positive] = UPDATE_RATES  # ADER updates at the rate of the base, 1.0
     arms: AtLeastOne[StrategyName] = ("incremental", "distillation", "retrain")
     more_arms: Distinct[StrategyName] = ()  # arms that run with the first seed alone
     strategies: StrategySettings = StrategySettings(retrain_every=1, exemplars=30_000)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from okml.video_workshop.items.arms import LABELS as TABLE_LABELS
 from okml.video_workshop.settings import VideoWorkshopProfile
-from okml.video_workshop.settings.stream import StrategyName
+from okml.video_workshop.settings.stream import StrategyName, StreamSettings
 from okml.video_workshop.settings.users import UserTable
 
 LABELS: dict[StrategyName, str] = {
@@ -70,7 +70,7 @@ class StreamJob:
     Attributes:
         base: Whether it is the base model.
         early: Whether it ends before the first served period, to choose the rate of updates.
-        rate: Factor of the learning rate in the updates of an early run; None: the chosen one.
+        rate: Factor of the learning rate in the updates of a trial; None: the chosen one.
     """
 
     arm: StreamArm
@@ -91,12 +91,30 @@ STALE_SHOCK, UPDATED_SHOCK = StreamArm("stale", shock=True), StreamArm("incremen
 
 
 def choice_jobs(profile: VideoWorkshopProfile, arm: StreamArm) -> list[StreamJob]:
-    """Return the runs that choose the rate of an arm's updates, before any shock."""
-    rates = profile.stream.weekly.choice.rates
-    if arm.strategy in FIXED or arm.log is not None or len(rates) == 1:
+    """Return the runs that choose the rate of an arm's updates, before any shock.
+
+    They pass early periods. Where these hold too few updates, they pass the served ones, so that
+    the rate is the best in hindsight: on sessions, whose base has one period, and at other
+    intervals, the longest of which has a single update in early periods. On sessions the arms with
+    the first seed alone have the rate of plain updates.
+    """
+    rates, seed = update_rates(profile.stream, arm), profile.seeds[0]
+    if arm.strategy in FIXED or len(rates) == 1:
         return []
-    calm, seed = replace(arm, shock=False), profile.seeds[0]
-    return [StreamJob(calm, seed, early=True, rate=rate) for rate in rates]
+    if arm.log is None:
+        tried, early = replace(arm, shock=False), arm.shards == 1
+    else:
+        of_all_seeds = profile.stream.sessions[arm.log].arms
+        tried = arm if arm.strategy in of_all_seeds else replace(arm, strategy="incremental")
+        early = False
+    return [StreamJob(tried, seed, early=early, rate=rate) for rate in rates]
+
+
+def update_rates(settings: StreamSettings, arm: StreamArm) -> tuple[float, ...]:
+    """Return the factors of the learning rate that are tried in the updates of an arm's stream."""
+    if arm.log is None:
+        return settings.weekly.choice.rates
+    return settings.sessions[arm.log].rates
 
 
 def freshness_jobs(profile: VideoWorkshopProfile) -> list[StreamJob]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -97,6 +97,12 @@ def favorite_genres(interactions: Interactions, genres: Genres, amount: int) -> 
     return tuple(sorted(counts, key=lambda name: (-counts[name], name))[:amount])
 
 
+def of_genres(genres: Genres, chosen: Iterable[str]) -> NDArray[np.bool_]:
+    """Return whether each item has one of the chosen genres, ``[items + 1]``; False for item 0."""
+    wanted = set(chosen)
+    return np.array([False, *(bool(wanted & set(names)) for names in genres)])
+
+
 def simulate_shock(
     interactions: Interactions, genres: Genres, settings: ShockSettings, days: float
 ) -> Interactions:
@@ -119,7 +125,7 @@ def simulate_shock(
             f"No event of a genre comes after a shock in period {settings.period}.",
             "Set stream.weekly.shock.period lower, or take a log whose items have genres.",
         )
-    has = np.array([False, *(bool(favorites & set(names)) for names in genres)])
+    has = of_genres(genres, favorites)
     drawn = np.random.default_rng(0).random(len(interactions)) < settings.kept
     return keep_events(interactions, ~late | ~has[interactions.items] | drawn)
 

@@ -15,7 +15,13 @@ from okml.video_workshop.common.table import IdTable
 from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.items.maker import TableMaker
 from okml.video_workshop.settings.stream import StrategyName, StrategySettings, StreamSettings
-from okml.video_workshop.stream.arms import StreamArm, StreamJob, all_jobs, choice_jobs
+from okml.video_workshop.stream.arms import (
+    StreamArm,
+    StreamJob,
+    all_jobs,
+    choice_jobs,
+    update_rates,
+)
 from okml.video_workshop.stream.distillation import ExemplarDistillation
 from okml.video_workshop.stream.prequential import Passage, Strategy, run_prequential
 from okml.video_workshop.stream.served import ServedStream, session_stream, weekly_stream
@@ -102,13 +108,13 @@ class StreamStudy(Study):
         return TableMaker(modalities, counts, profile.items, self.device)
 
     def rate(self, arm: StreamArm) -> float:
-        """Return the factor of the learning rate in an arm's updates, chosen on early periods."""
-        if arm.log is not None:
-            return self.settings.sessions[arm.log].update_rate
+        """Return the factor of the learning rate in an arm's updates, the best of its trials."""
         jobs = choice_jobs(self.profile, arm)
         if not jobs:
-            return self.settings.weekly.choice.rates[0]
-        best = max(jobs, key=lambda job: hit(self.passage(job).ranks, 10).mean())
+            return update_rates(self.settings, arm)[0]
+        drawn = self.served(arm.log, early=jobs[0].early).drawn
+        top = 10 if arm.log is None else 20  # of the metric that the arms are compared by
+        best = max(jobs, key=lambda job: hit(self.passage(job).ranks[drawn], top).mean())
         assert best.rate is not None
         return best.rate
 
@@ -129,7 +135,7 @@ class StreamStudy(Study):
         return StreamTrainer(self.profile, stream, of.training, build, seed, self.device, rate)
 
     def needs(self, job: StreamJob) -> list[StreamJob]:
-        """Return the base model that a run starts from, then the early runs that choose its rate.
+        """Return the base model that a run starts from, then the trials that choose its rate.
 
         With other shards or a later shock the base is the same.
         """
@@ -137,7 +143,7 @@ class StreamStudy(Study):
             return []
         start = StreamArm("stale", job.arm.table, log=job.arm.log)
         base = StreamJob(start, job.seed, base=True, early=job.early)
-        return [base] if job.early else [base, *choice_jobs(self.profile, job.arm)]
+        return [base] if job.rate is not None else [base, *choice_jobs(self.profile, job.arm)]
 
     def train(self, job: StreamJob) -> object:
         """Return a base model, or the prequential run of an arm."""
@@ -153,7 +159,7 @@ class StreamStudy(Study):
 
     def path(self, job: StreamJob) -> Path:
         """Return the path of a run."""
-        tried = f" {job.rate:g}" if job.rate is not None else ""
+        tried = "" if job.rate is None else f" {job.rate:g}{' early' if job.early else ''}"
         return self.folder / f"{job.arm.name} {job.arm.log} {job.seed}{tried}.npz"
 
     def passage(self, job: StreamJob) -> Passage:

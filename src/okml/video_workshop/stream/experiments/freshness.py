@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import polars as pl
 
 from okml.seqrec.metrics import row_metrics
 from okml.steps import StepResult
 from okml.video_workshop.stream.arms import (
+    FIXED,
     OLD_EVENTS,
     RETRAINED,
     STALE,
     UPDATED,
+    StreamArm,
     StreamJob,
     freshness_jobs,
     session_jobs,
     shard_jobs,
+    update_rates,
 )
 from okml.video_workshop.stream.experiments.tables import (
     METRIC,
@@ -69,10 +74,17 @@ def measure_shards(study: StreamStudy) -> StepResult:
     seldom, often = jobs[0].arm, jobs[-1].arm
     difference = compared.difference(often.name, seldom.name, METRIC)
     result.measure("frequent_update_hr10_gain", difference)
-    rates = study.settings.weekly.choice.rates
-    at_an_end = sum(study.rate(arm) in (min(rates), max(rates)) for arm in (seldom, often))
-    result.log("update_rates_at_an_end", at_an_end, exact=True)
+    result.log("update_rates_at_an_end", _rates_at_an_end(study, (seldom, often)), exact=True)
     return result
+
+
+def _rates_at_an_end(study: StreamStudy, arms: Iterable[StreamArm]) -> int:
+    """Return how many arms have the largest or the smallest of the rates that were tried."""
+    ends = 0
+    for arm in arms:
+        rates = update_rates(study.settings, arm)
+        ends += study.rate(arm) in (min(rates), max(rates))
+    return ends
 
 
 def measure_sessions(study: StreamStudy) -> StepResult:
@@ -87,7 +99,8 @@ def measure_sessions(study: StreamStudy) -> StepResult:
         periods, recall = per_period(metrics[RECALL], served.rows, served.stream)
         _, reciprocal = per_period(metrics["mrr@20"], served.rows, served.stream)
         named = {"log": study.settings.sessions[job.arm.log].log, "arm": job.arm.name,
-                 "label": job.arm.label, "seed": job.seed}  # fmt: skip
+                 "label": job.arm.label, "seed": job.seed,
+                 "rate": None if job.arm.strategy in FIXED else study.rate(job.arm)}  # fmt: skip
         spent = {"steps": passage.effort.steps, "samples": passage.effort.samples}
         rows += [
             {**named, "period": int(period), "Recall@20": float(found), "MRR@20": float(rank),
@@ -95,7 +108,7 @@ def measure_sessions(study: StreamStudy) -> StepResult:
             for period, found, rank in zip(periods, recall, reciprocal, strict=True)
         ]  # fmt: skip
     text, whole = dict.fromkeys(("log", "arm", "label"), pl.String), pl.Int64
-    schema = {**text, "seed": whole, "period": whole, "Recall@20": pl.Float64,
+    schema = {**text, "seed": whole, "rate": pl.Float64, "period": whole, "Recall@20": pl.Float64,
               "MRR@20": pl.Float64, "steps": whole, "samples": whole}  # fmt: skip
     result.frames["sessions"] = pl.DataFrame(rows, schema=schema)
     for number, settings in enumerate(study.settings.sessions):
@@ -106,8 +119,8 @@ def measure_sessions(study: StreamStudy) -> StepResult:
 def _measure_log(result: StepResult, study: StreamStudy, jobs: list[StreamJob], log: str) -> None:
     """Measure on one log what distillation and plain updates lack against retraining.
 
-    So are arms that tell why: old events with their clicks, as many steps on new events, and
-    distillation on all old events.
+    Arms that tell why are measured, too: old events with their clicks, as many steps on new events,
+    and distillation on all old events.
     """
     served = study.served(jobs[0].arm.log)
     compared = compare(study, served, jobs, np.ones(len(served.rows), bool))
@@ -117,6 +130,10 @@ def _measure_log(result: StepResult, study: StreamStudy, jobs: list[StreamJob], 
         result.measure(plain, compared.difference("incremental", "retrain", RECALL))
         beyond = compared.difference("distillation", "incremental", RECALL)
         result.compare(distilled, plain, beyond)
+        compared_arms = [
+            StreamArm(name, log=jobs[0].arm.log) for name in ("incremental", "distillation")
+        ]
+        result.log(f"{log}_rates_at_an_end", _rates_at_an_end(study, compared_arms), exact=True)
     for arm in ("replay", "repeat", "distillation_all"):
         if {arm, "retrain"} <= {*compared.arms}:
             lacking = compared.difference(arm, "retrain", RECALL)
