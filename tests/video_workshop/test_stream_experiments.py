@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from okml.data.logs import EVENT_SCHEMA, EventLog
+from okml.seqrec.comparison import RankedArms
 from okml.seqrec.interactions import Interactions
 from okml.video_workshop.common import study as study_module
 from okml.video_workshop.common.data import Watched
@@ -24,7 +25,13 @@ from okml.video_workshop.settings.stream import (
 from okml.video_workshop.settings.users import UserModelSettings
 from okml.video_workshop.stream import figures
 from okml.video_workshop.stream import served as served_module
-from okml.video_workshop.stream.arms import UPDATED, StreamArm, StreamJob, all_jobs
+from okml.video_workshop.stream.arms import (
+    UPDATED,
+    StreamArm,
+    StreamJob,
+    all_jobs,
+    choice_jobs,
+)
 from okml.video_workshop.stream.experiments import freshness as experiments
 from okml.video_workshop.stream.experiments import news
 from okml.video_workshop.stream.periods import DAY
@@ -33,7 +40,7 @@ from okml.video_workshop.stream.strategies import Incremental
 from okml.video_workshop.stream.study import StreamStudy
 from tests.profiles import changed
 
-ITEMS, USERS, WEEKS, EVENTS = 16, 30, 5, 40
+ITEMS, USERS, WEEKS, EVENTS = 16, 30, 6, 40
 TRAINING = StreamTrainingSettings(
     model=UserModelSettings(length=6, width=8, layers=1, heads=1),
     batch=32, learning_rate=1e-2, base_epochs=1, update_epochs=1,
@@ -46,7 +53,7 @@ TINY = StreamSettings(
         choice=ChoiceSettings(rates=(0.1, 1.0), periods=2),
         rows=60,
         launches=LaunchSettings(share=0.2, least_events=5, first=3, last=3),
-        shock=ShockSettings(period=4, genres=1),
+        shock=ShockSettings(period=5, genres=1),
         arms=("stale", "incremental", "rehearsal", "retrain"),
         more_arms=("distillation",),
         strategies=STRATEGIES,
@@ -56,6 +63,7 @@ TINY = StreamSettings(
     sessions=(
         SessionSettings(
             log="ader_diginetica", items=12, sessions=12, periods=3, training=TRAINING,
+            rates=(0.3, 1.0, 3.0),
             more_arms=("replay", "repeat", "distillation_all"), strategies=STRATEGIES,
         ),
     ),
@@ -63,7 +71,7 @@ TINY = StreamSettings(
 
 
 def watched() -> Watched:
-    """Return users who walk around a ring of items for five weeks."""
+    """Return users who walk around a ring of items for six weeks."""
     rng = np.random.default_rng(0)
     rows = []
     for user in range(USERS):
@@ -174,20 +182,41 @@ def test_early_periods_may_have_a_part_of_the_users(study):
 
 
 def test_the_rate_with_the_best_hit_rate_at_10_is_chosen(study, monkeypatch):
-    """By hand: of four requests one rate finds two, the other three."""
-    two, three = np.array([1.0, 2.0, 11.0, 40.0]), np.array([10.0, 10.0, 10.0, 11.0])
+    """By hand: of four drawn requests one rate finds two, the other three, and no launched item."""
+    drawn = study.served(early=True).drawn
+    two, three = np.full(len(drawn), 1.0), np.full(len(drawn), 11.0)
+    two[drawn], three[drawn] = (np.resize(ranks, drawn.sum()) for ranks in
+                                ([1.0, 2.0, 11.0, 40.0], [10.0, 10.0, 10.0, 11.0]))  # fmt: skip
     for ranks, best in (({1.0: two, 0.1: three}, 0.1), ({1.0: three, 0.1: two}, 1.0)):
         passage = lambda self, job, ranks=ranks: Passage(ranks[job.rate], ())  # noqa: E731
         monkeypatch.setattr(StreamStudy, "passage", passage)
         assert study.rate(UPDATED) == best
 
 
-def test_a_rate_that_stands_alone_is_taken_and_sessions_have_aders_own(study):
-    weekly = changed(TINY.weekly, choice=ChoiceSettings(rates=(0.3,), periods=2))
-    alone = changed(study.profile, stream=changed(TINY, weekly=weekly))
-    assert StreamStudy(alone, study.run_dir).rate(UPDATED) == 0.3
-    # ADER trains each period at the rate of the first.
+def test_sessions_choose_a_rate_by_recall_at_20(study, monkeypatch):
+    """By hand: the middle rate finds all among twenty, the last one half among ten."""
+    size = len(study.served(0).rows)
+    ranks = {0.3: np.full(size, 21.0), 1.0: np.full(size, 20.0),
+             3.0: np.resize([10.0, 21.0], size)}  # fmt: skip
+    monkeypatch.setattr(StreamStudy, "passage", lambda self, job: Passage(ranks[job.rate], ()))
     assert study.rate(StreamArm("incremental", log=0)) == 1
+
+
+def test_arms_with_one_seed_have_the_rate_of_plain_updates_on_sessions(study):
+    plain, distilled = (StreamArm(name, log=0) for name in ("incremental", "distillation"))
+    own = {arm: {job.arm for job in choice_jobs(study.profile, arm)} for arm in (plain, distilled)}
+    assert own == {plain: {plain}, distilled: {distilled}}
+    for name in ("replay", "repeat", "distillation_all"):
+        arm = StreamArm(name, log=0)
+        assert choice_jobs(study.profile, arm) == choice_jobs(study.profile, plain)
+
+
+def test_a_rate_that_stands_alone_is_taken(study):
+    weekly = changed(TINY.weekly, choice=ChoiceSettings(rates=(0.3,), periods=2))
+    sessions = (changed(TINY.sessions[0], rates=(0.1,)),)
+    alone = changed(study.profile, stream=changed(TINY, weekly=weekly, sessions=sessions))
+    runs = StreamStudy(alone, study.run_dir)
+    assert [runs.rate(arm) for arm in (UPDATED, StreamArm("incremental", log=0))] == [0.3, 0.1]
 
 
 def test_a_run_is_served_with_the_chosen_rate(study):
@@ -205,26 +234,30 @@ def test_a_run_is_served_with_the_chosen_rate(study):
         assert same == [True, False]
 
 
-def test_all_updates_of_the_log_are_given_the_same_rates(study):
+def test_all_updates_of_a_log_are_given_the_same_rates(study):
+    """Early periods choose but for sessions and other intervals, which pass the served ones."""
     for job in all_jobs(study.profile):
-        tried = [early.rate for early in study.needs(job) if early.rate is not None]
-        updates = job.arm.strategy not in ("stale", "retrain") and job.arm.log is None
-        assert tried == ([0.1, 1.0] if updates else [])
+        trials = [trial for trial in study.needs(job) if trial.rate is not None]
+        updates = job.arm.strategy not in ("stale", "retrain")
+        tried = [0.1, 1.0] if job.arm.log is None else [0.3, 1.0, 3.0]
+        assert [trial.rate for trial in trials] == (tried if updates else [])
+        early = job.arm.log is None and job.arm.shards == 1
+        assert all(trial.early == early for trial in trials)
     calm, shocked = (study.needs(StreamJob(StreamArm("incremental", shock=shock), 0))
                      for shock in (False, True))  # fmt: skip
     assert calm == shocked
 
 
 def test_a_rate_needs_an_update_to_be_judged_by():
-    with pytest.raises(ValueError, match="after an update at each of the intervals"):
-        WeeklySettings(shards=(0.25,), choice=ChoiceSettings(periods=4))
-    WeeklySettings(shards=(0.25,), choice=ChoiceSettings(periods=5))
+    with pytest.raises(ValueError, match="after a first period, and after an update"):
+        WeeklySettings(choice=ChoiceSettings(periods=1))
+    WeeklySettings(choice=ChoiceSettings(periods=2))
 
 
 def test_a_base_serves_all_arms_of_its_model(study):
     """A shock comes after the base: in both worlds it is trained on the same events."""
     plain, shocked = study.served().stream, study.served(shock=True).stream
-    a, b = (stream.interactions.items[stream.period < 4] for stream in (plain, shocked))
+    a, b = (stream.interactions.items[stream.period < 5] for stream in (plain, shocked))
     assert (a == b).all()
     assert len(shocked.interactions) < len(plain.interactions)
 
@@ -258,7 +291,7 @@ def test_freshness(study):
     assert rows["stale"]["samples"] == 0
     curves = result.frames["curves"]
     assert set(curves["seed"]) == {0}
-    assert set(curves["period"]) == {3, 4}
+    assert set(curves["period"]) == {3, 4, 5}
     assert "left alone" in figures.curves(curves).alt
     users = result.frames["users"].filter(arm="stale").to_dicts()[0]
     old, new = (users["n users of the base"], users["n new users"])
@@ -289,12 +322,14 @@ def test_new_items(study):
     ages = result.frames["ages"]
     arms = ["incremental", "incremental hybrid_content", "incremental hybrid_sid",
             "incremental hybrid_shuffled"]  # fmt: skip
-    assert ages["arm"].to_list() == result.frames["tables"]["arm"].to_list() == arms
+    assert result.frames["tables"]["arm"].to_list() == arms
+    assert ages["arm"].to_list() == [*arms, "incremental 2 a period"]
     served = study.served()
     young = np.isin(served.targets, served.launched) & (served.ages < 7)
-    assert ages["n 0-7 d"].to_list() == [young.sum()] * 4
-    tables = ("hybrid_content", "hybrid_shuffled", "id")
-    arms = (StreamArm("incremental", table=table) for table in tables)
+    assert ages["n 0-7 d"].to_list() == [young.sum()] * 5
+    tables = ("hybrid_content", "hybrid_shuffled")
+    often = StreamArm("incremental", shards=2.0)
+    arms = (*(StreamArm("incremental", table=table) for table in tables), often)
     found = (study.passage(StreamJob(arm, 0)).ranks[young] <= 10 for arm in arms)
     content, shuffled, rows = (hits.mean() for hits in found)
     gain, control = "content_young_hr10_gain", "shuffled_young_hr10_gain"
@@ -304,26 +339,56 @@ def test_new_items(study):
     assert "own row + content, updated" in figures.ages(ages).alt
 
 
+def test_a_gain_on_new_items_has_the_wider_interval():
+    """By hand: all gains are those of one of three items, so items tell far less than 30 users."""
+    item, users = np.repeat([1, 2, 3], 10), np.arange(30)
+    ranks = RankedArms(users)
+    for seed in (0, 1):
+        ranks.add("content", seed, np.where(item == 1, 1.0, 99.0))
+        ranks.add("rows", seed, np.full(30, 99.0))
+    wide, of_users = (news._over_items(ranks, "content", "rows", item),
+                      ranks.difference("content", "rows", "hr@10"))  # fmt: skip
+    assert [wide.mean, of_users.mean] == pytest.approx([1 / 3, 1 / 3])
+    width = {found: high - low for found, (low, high) in
+             (("items", wide.interval), ("users", of_users.interval))}  # fmt: skip
+    assert width["items"] > 2 * width["users"]
+    # The other way round: items of one request each, and few users.
+    few = RankedArms(item)
+    for seed in (0, 1):
+        few.add("content", seed, np.where(item == 1, 1.0, 99.0))
+        few.add("rows", seed, np.full(30, 99.0))
+    spread = news._over_items(few, "content", "rows", users).interval
+    assert spread == few.difference("content", "rows", "hr@10").interval
+
+
 def test_a_shift_of_taste(study):
-    """By hand: the lead of updates over the model left alone, before period 4 and from it on."""
+    """By hand: the lead of updates over the model left alone, in period 4 and from the shift on.
+
+    No model has been updated in period 3. Films of the favorite genre, of which there are fewer
+    requests after the shift, do not count.
+    """
     result = news.measure_shock(study)
     curves = result.frames["shock"]
-    assert curves.filter("shifted")["period"].unique().to_list() == [4]
-    of = {arm: dict(rows.select("period", "HR@10").iter_rows())
-          for (arm,), rows in curves.group_by("arm", maintain_order=True)}  # fmt: skip
-    leads = {period: of["incremental shock"][period] - of["stale shock"][period]
-             for period in (3, 4)}  # fmt: skip
+    assert curves.filter("shifted")["period"].unique().to_list() == [5]
+    calm, shocked = study.served(), study.served(shock=True)
+    genre = np.arange(-1, ITEMS) % 3  # of item 1 it is 0
+    events = np.bincount(calm.stream.interactions.items, minlength=ITEMS + 1)
+    favorite = max(range(3), key=lambda number: events[1:][genre[1:] == number].sum())
+    changes, leads = {}, []
+    for served, shock in ((shocked, True), (calm, False)):
+        gained = {period: [] for period in (3, 4, 5)}
+        stale, updated = (study.passage(StreamJob(StreamArm(name, shock=shock), 0)).ranks
+                          for name in ("stale", "incremental"))  # fmt: skip
+        rows = zip(stale, updated, served.targets, served.period, served.drawn, strict=True)
+        for old, new, item, period, drawn in rows:
+            if drawn and genre[item] != favorite:
+                gained[period].append((new <= 10) - int(old <= 10))
+        changes[shock] = np.mean(gained[5]) - np.mean(gained[4])
+        leads.append([np.mean(gained[4]), np.mean(gained[5])])
     before, after, moved, drifted = result.frames["leads"]["difference"]
-    assert (before, after) == (pytest.approx(leads[3]), pytest.approx(leads[4]))
-    assert moved == result.metrics["shift_lead_gain"].mean == pytest.approx(after - before)
-    # The control: the same on the stream whose taste does not shift.
-    calm, hits = study.served(), {}
-    for name in ("incremental", "stale"):
-        hits[name] = study.passage(StreamJob(StreamArm(name), 0)).ranks[calm.drawn] <= 10
-    lead = hits["incremental"].astype(int) - hits["stale"]
-    late = calm.period[calm.drawn] >= 4
-    assert drifted == pytest.approx(lead[late].mean() - lead[~late].mean())
-    assert result.metrics["calm_lead_gain"].mean == drifted
+    assert [before, after] == pytest.approx(leads[0])
+    assert moved == result.metrics["shift_lead_gain"].mean == pytest.approx(changes[True])
+    assert drifted == result.metrics["calm_lead_gain"].mean == pytest.approx(changes[False])
     beyond = result.differences["shift_lead_gain"]["calm_lead_gain"]
     assert beyond.mean == pytest.approx(moved - drifted)
     assert "left alone" in figures.shock(curves).alt

@@ -314,7 +314,7 @@ SESSION_RATES = (3.0, 1.0, 0.3, 0.1)
 
 GPU = VideoWorkshopProfile(
     name="gpu",
-    # The plan has 39 hours, three of them for rankings of all requests among at most 820,000
+    # The plan has 44 hours, three of them for rankings of all requests among at most 820,000
     # videos. It does not count what small trainings write, or what compiling them takes.
     budget=Budget(minutes=44 * 60, memory_gib=64, disk_gib=1_000, gpu_memory_gib=80),
     seeds=(0, 1, 2),
