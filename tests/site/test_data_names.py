@@ -11,7 +11,7 @@ from okml.chapters import CHAPTERS, Chapter
 from okml.data.catalog import catalog
 from okml.plotting import Picture, style
 from okml.site.data_names import named
-from okml.site.labels import ALTERNATIVE, TEXT
+from okml.site.labeled import ALTERNATIVE, TEXT
 from okml.tables import Table
 
 NOTEBOOKS = [path for name in CHAPTERS for path in Chapter(name).notebooks]

@@ -18,7 +18,7 @@ from okml.ledger.report import RECORDED
 from okml.lightsage import figures as lightsage
 from okml.paths import build_dir, repository_root, results_dir
 from okml.plotting import ROOM, Picture, diagram, style
-from okml.site import labels
+from okml.site import labeled, labels
 from okml.site.translation import untranslated
 from okml.tables import Table
 from okml.video_workshop.common import figures as video_workshop
@@ -45,11 +45,11 @@ def test_a_value_of_several_words_is_translated(path):
         for output in cell.get("outputs", [])
     ]
     values = {
-        labels._label(found)
+        labeled._label(found)
         for each in shown
-        if labels.OURS.match(each)
-        for found in labels.TEXT.finditer(each)
-        if found["of"] == labels.VALUE
+        if labeled.OURS.match(each)
+        for found in labeled.TEXT.finditer(each)
+        if found["of"] == labeled.VALUE
     }
     long = {value for value in values if len(re.findall("[a-z]{2,}", value)) > 2}
     lacking = {value for value in long if labels.russian_label(value) is None}
@@ -58,10 +58,10 @@ def test_a_value_of_several_words_is_translated(path):
 
 @pytest.mark.parametrize("path", [*NOTEBOOKS, *STAGED], ids=lambda path: path.stem)
 def test_every_picture_of_a_russian_page_is_described_in_russian(path, monkeypatch):
-    monkeypatch.setattr(labels, "_with_room", lambda shown: shown)  # measures every text
+    monkeypatch.setattr(labeled, "_with_room", lambda shown: shown)  # measures every text
     notebook = nbformat.read(path, as_version=4)
     shown = [
-        labels.translated(output.get("data", {}).get("text/html", ""))
+        labeled.translated(output.get("data", {}).get("text/html", ""))
         for cell in notebook.cells
         for output in cell.get("outputs", [])
     ]
@@ -114,11 +114,11 @@ def test_the_lines_of_a_centered_text_stay_centered():
         {"a": (0, 0, "shop log\nviews, clicks,", None)}, [], "One box with two lines of text.",
         height=1, xlim=(-1, 1), ylim=(-1, 1),
     )  # fmt: skip
-    drawn = labels.DRAWN.findall(labels.translated(picture.html))
+    drawn = labeled.DRAWN.findall(labeled.translated(picture.html))
     assert [text for _, _, text in drawn] == ["лог магазина", "просмотры, клики,"]
-    lefts = [float(labels.PLACE.findall(place)[-1][0]) for _, place, _ in drawn]
+    lefts = [float(labeled.PLACE.findall(place)[-1][0]) for _, place, _ in drawn]
     middles = [
-        left + labels._length(style, text) / 2
+        left + labeled._length(style, text) / 2
         for left, (style, _, text) in zip(lefts, drawn, strict=True)
     ]
     assert middles[0] == pytest.approx(middles[1], abs=0.1)
@@ -130,10 +130,10 @@ def test_the_lines_of_a_tick_end_at_its_axis_in_russian_too():
         axes.set_yticks([0], ["World\ncharacter n-grams"])
         picture = Picture(figure, "A tick of two lines.")
     ends = {}
-    for language, shown in (("en", picture.html), ("ru", labels.translated(picture.html))):
-        drawn = [each for each in labels.DRAWN.findall(shown) if "translate" in each[1]]
+    for language, shown in (("en", picture.html), ("ru", labeled.translated(picture.html))):
+        drawn = [each for each in labeled.DRAWN.findall(shown) if "translate" in each[1]]
         ends[language] = [
-            float(labels.PLACE.findall(place)[-1][0]) + labels._length(style, text)
+            float(labeled.PLACE.findall(place)[-1][0]) + labeled._length(style, text)
             for style, place, text in drawn
         ]
     assert len(ends["ru"]) == 2
@@ -241,8 +241,8 @@ def test_the_texts_of_a_figure_change_and_nothing_else():
         axes.legend()
         hover = {axes.scatter([1, 2], [1, 2]): ["strong: 1", 'said "so" & so']}
         drawn = Picture(figure, "HR@10 of each graph: strong 0.5.", hover).html
-    assert set(labels.untranslated_labels(drawn)) == {"items & users", 'said "so" & so'}
-    russian = labels.translated(drawn)
+    assert set(labeled.untranslated_labels(drawn)) == {"items & users", 'said "so" & so'}
+    russian = labeled.translated(drawn)
     texts = [
         "".join(element.itertext())
         for element in ElementTree.fromstring(russian).iter("{http://www.w3.org/2000/svg}text")
@@ -253,7 +253,7 @@ def test_the_texts_of_a_figure_change_and_nothing_else():
     tooltips = [title.text for title in root.iter("{http://www.w3.org/2000/svg}title")]
     assert tooltips == ["сильные: 1", 'said "so" & so']
     rest = [
-        labels.ALTERNATIVE.sub("", labels.TEXT.sub("", labels.FRAME.sub("", each)))
+        labeled.ALTERNATIVE.sub("", labeled.TEXT.sub("", labeled.FRAME.sub("", each)))
         for each in (russian, drawn)
     ]
     assert rest[0] == rest[1]
@@ -262,8 +262,8 @@ def test_the_texts_of_a_figure_change_and_nothing_else():
 def test_an_alternative_without_a_translation_is_named():
     with style():
         drawn = Picture(plt.figure(), "Four words say it.").html
-    assert list(labels.untranslated_labels(drawn)) == ["Four words say it."]
-    assert 'aria-label="Four words say it."' in labels.translated(drawn)
+    assert list(labeled.untranslated_labels(drawn)) == ["Four words say it."]
+    assert 'aria-label="Four words say it."' in labeled.translated(drawn)
 
 
 def test_the_stops_of_a_slider_change():
@@ -273,10 +273,10 @@ def test_the_stops_of_a_slider_change():
         '<img class="at0_0" alt="The same samples, one row at a time: teacher, seed 0" src="x">'
         "</div>"
     )
-    russian = labels.translated(shown)
+    russian = labeled.translated(shown)
     assert re.findall(r">([^<>]+)<", russian) == ["Те же картинки, по одной строке", "учитель"]
     assert 'alt="Те же картинки, по одной строке: учитель, запуск 0"' in russian
-    assert list(labels.untranslated_labels(shown)) == []
+    assert list(labeled.untranslated_labels(shown)) == []
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_the_stops_of_a_slider_change():
 )
 def test_a_figure_is_widened_to_the_texts_that_got_longer(place, frame, monkeypatch):
     monkeypatch.setattr(labels, "russian_label", lambda label: "слово" * 3)
-    monkeypatch.setattr(labels, "text_length", lambda text, size: 75.0)
+    monkeypatch.setattr(labeled, "text_length", lambda text, size: 75.0)
     anchor, point, angle = place.split("|")
     x, y = point.split()
     drawn = (
@@ -302,7 +302,7 @@ def test_a_figure_is_widened_to_the_texts_that_got_longer(place, frame, monkeypa
     )
     _, _, width, height = frame.split()
     assert f'<svg width="{width}pt" height="{height}pt" viewBox="{frame}">' in (
-        labels.translated(drawn)
+        labeled.translated(drawn)
     )
 
 
@@ -310,12 +310,12 @@ def test_heads_captions_and_known_words_of_a_table_change():
     frame = pl.DataFrame({"hr_at": [0.5], "arm": ["strong"], "film": ["A <b> (1990)"],
                           "prompt": ["more than 13,000 islands"],
                           "bar": ["|x| < 0.05"]})  # fmt: skip
-    russian = labels.translated(Table(frame, "The log.")._repr_html_())
+    russian = labeled.translated(Table(frame, "The log.")._repr_html_())
     assert re.findall(r">([^<>]+)<", russian) == [
         "Лог.", "hr at", "вариант", "фильм", "промпт", "порог", "0,500", "сильные",
         "A &lt;b&gt; (1990)", "more than 13,000 islands", "|x| &lt; 0,05",
     ]  # fmt: skip
-    assert labels.translated("<p><td>strong</td></p>") == "<p><td>strong</td></p>"
+    assert labeled.translated("<p><td>strong</td></p>") == "<p><td>strong</td></p>"
 
 
 def test_words_that_quote_a_label_quote_its_translation():

@@ -11,7 +11,7 @@ import re
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from okml.site.labels import ALTERNATIVE, TEXT
+from okml.site.labeled import ALTERNATIVE, TEXT
 
 TABLE = '<table class="okml-table">'  # start of the HTML of a Table
 

@@ -13,7 +13,7 @@ import copy
 from nbformat import NotebookNode, from_dict
 
 from okml.notebooks import RUSSIAN
-from okml.site import labels
+from okml.site import labeled, labels
 
 # What MyST-NB writes above folded code, by the names of its settings.
 PROMPTS = {"code_prompt_show": "Показать код ячейки", "code_prompt_hide": "Скрыть код ячейки"}
@@ -53,11 +53,11 @@ def _with_labels(output: NotebookNode) -> NotebookNode:
     shown = output.get("data", {}).get("text/html")
     if shown is None:
         return output
-    return from_dict({**output, "data": {**output.data, "text/html": labels.translated(shown)}})
+    return from_dict({**output, "data": {**output.data, "text/html": labeled.translated(shown)}})
 
 
 def untranslated(notebook: NotebookNode) -> set[str]:
     """Return the labels of a notebook's figures and tables that have no Russian form."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     shown = (output.get("data", {}).get("text/html", "") for output in outputs)
-    return {label for each in shown for label in labels.untranslated_labels(each)}
+    return {label for each in shown for label in labeled.untranslated_labels(each)}
