@@ -33,17 +33,14 @@ from okml.seqrec.metrics import hit
 from okml.steps import StepResult, Steps
 from okml.video_workshop.common.data import load_watched
 from okml.video_workshop.common.describe import share_of_tied
-from okml.video_workshop.common.study import kept_arrays
 from okml.video_workshop.config import PROFILES
 from okml.video_workshop.experiment import Rooms
 from okml.video_workshop.items.experiments.last_items import measure_last_items
 from okml.video_workshop.items.experiments.new_items import measure_cold_items
 from okml.video_workshop.settings import VideoWorkshopProfile
-from okml.video_workshop.stream.arms import StreamArm, StreamJob, shard_jobs
+from okml.video_workshop.stream.arms import StreamJob, shard_jobs
 from okml.video_workshop.stream.experiments.freshness import measure_freshness, measure_shards
 from okml.video_workshop.stream.experiments.news import measure_new_items, measure_shock
-from okml.video_workshop.stream.prequential import Passage
-from okml.video_workshop.stream.study import StreamStudy
 from okml.video_workshop.users.experiments.reuse import (
     measure_action_tokens,
     measure_propagation,
@@ -109,20 +106,11 @@ def measured(
     return steps.record(reuse.frames)
 
 
-def served_with(study: StreamStudy, arm: StreamArm, seed: int, factor: float) -> Passage:
-    """Return the run over the served periods with a factor that the chapter may not have chosen."""
-    job = StreamJob(arm, seed, rate=factor)
-    # Not where the study keeps it: there stands the early run with this factor.
-    path = study.folder / f"served {arm.name} {seed} {factor:g}.npz"
-    return Passage.of_arrays(kept_arrays(path, lambda: study._run(job).arrays()))
-
-
 def update_rates(profile: VideoWorkshopProfile, work: Path, order: Order) -> list[UpdateRate]:
     """Measure each tried learning rate of updates on the served periods themselves.
 
-    The chapter chooses the rate on early periods, and what was best there may not be best later:
-    where intervals of updates compare otherwise in another order of ties, this tells whether the
-    order does it or the choice.
+    Where intervals of updates compare otherwise in another order of ties, this tells whether the
+    order does it or the choice of the rates.
 
     Arguments are those of :func:`measured`, and the name of the profile's order.
     """
@@ -138,7 +126,7 @@ def update_rates(profile: VideoWorkshopProfile, work: Path, order: Order) -> lis
             factor=factor,
             chosen=factor == chosen[arm],
             hr10=tuple(
-                float(hit(served_with(study, arm, seed, factor).ranks[rows], 10).mean())
+                float(hit(study.passage(StreamJob(arm, seed, rate=factor)).ranks[rows], 10).mean())
                 for seed in profile.seeds
             ),
         )

@@ -420,6 +420,12 @@ def test_sessions(study):
     result = experiments.measure_sessions(study)
     frame = result.frames["sessions"]
     assert set(frame["period"]) == {1, 2}
+    rates = dict(frame.select("arm", "rate").unique().iter_rows())
+    chosen = [study.rate(StreamArm(name, log=0)) for name in ("incremental", "distillation")]
+    assert [rates["incremental"], rates["distillation"], rates["retrain"]] == [*chosen, None]
+    assert rates["replay"] == rates["repeat"] == rates["distillation_all"] == chosen[0]
+    at_an_end = sum(rate in (0.3, 3.0) for rate in chosen)
+    assert result.values("ader_diginetica_rates_at_an_end") == [at_an_end]
     ranks = {name: study.passage(StreamJob(StreamArm(name, log=0), 0)).ranks
              for name in (*settings.arms, *settings.more_arms)}  # fmt: skip
     recall = {name: (found <= 20).mean() for name, found in ranks.items()}

@@ -135,8 +135,8 @@ SESSION_TRAINING = StreamTrainingSettings(
 )
 
 
-# An item of the parts has one or two clicks a period, as one of the full log has. With fewer, no
-# update improves on the base at any rate.
+# An item of the parts has about one click a period, nearly as many as one of the full log. With one
+# in seven periods no update improves on the base by much, at any rate.
 def _few_sessions(items: int, sessions: int, periods: int) -> SessionSettings:
     return SessionSettings(
         log="ader_diginetica",
