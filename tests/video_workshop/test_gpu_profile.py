@@ -73,7 +73,7 @@ SIZES = {
                 "model": {"length": 12, **NETWORK}, "loss": SAMPLE, "batch": 256,
                 "update_batch": 64, "base_epochs": 1,
             },
-            "first": 28, "choice": {"rates": [0.3, 0.1], "periods": 3}, "rows": 30,
+            "first": 27, "choice": {"rates": [0.3, 0.1], "periods": 3}, "rows": 30,
             "launches": {"least_events": 5, "first": 28, "last": 29}, "shock": {"period": 29},
             "strategies": {"exemplars": 30}, "shards": [0.5, 2.0],
         },
