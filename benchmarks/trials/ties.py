@@ -106,7 +106,7 @@ def measured(
     return steps.record(reuse.frames)
 
 
-def update_rates(profile: VideoWorkshopProfile, work: Path, order: Order) -> list[UpdateRate]:
+def measured_rates(profile: VideoWorkshopProfile, work: Path, order: Order) -> list[UpdateRate]:
     """Measure each tried learning rate of updates on the served periods themselves.
 
     Where intervals of updates compare otherwise in another order of ties, this tells whether the
@@ -155,7 +155,7 @@ def beside(
         file: The record in the file's order.
         drawn: The record in the drawn order.
         out: The file of the trial's record.
-        rates: What :func:`update_rates` has measured.
+        rates: What :func:`measured_rates` has measured.
     """
     verdicts = {
         claim.id: (judge(claim, file).outcome, judge(claim, drawn).outcome)
@@ -198,7 +198,7 @@ def main() -> None:
         ordered, folder = in_order(profile, order), work / order
         records.append(measured(ordered, folder, options.rooms))
         if "stream" in options.rooms:
-            rates += update_rates(ordered, folder, order)
+            rates += measured_rates(ordered, folder, order)
     print(beside(profile, *records, options.out, rates))
 
 

@@ -101,7 +101,7 @@ def test_the_chosen_rate_finds_on_the_served_periods_what_the_chapter_measures(
     profile, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(study_module, "load_watched", watched)
-    rates = ties.update_rates(profile, tmp_path, "file")
+    rates = ties.measured_rates(profile, tmp_path, "file")
     tried = set(profile.stream.weekly.choice.rates)
     assert {(rate.updates, rate.factor) for rate in rates} == set(product((1.0, 2.0), tried))
     chosen = {rate.updates: rate.hr10 for rate in rates if rate.chosen}
