@@ -149,9 +149,8 @@ def sessions(frame: pl.DataFrame) -> Picture:
     labels = frame["label"].unique(maintain_order=True).to_list()
     means, lines = [], {}
     with style():
-        figure, panels = plt.subplots(
-            1, max(len(logs), 1), figsize=(4.4 * max(len(logs), 1), 3.6), squeeze=False
-        )
+        width = 4.4 * max(len(logs), 1) + (3.2 if logs else 0)  # inches; the legend is on the right
+        figure, panels = plt.subplots(1, max(len(logs), 1), figsize=(width, 3.6), squeeze=False)
         for axes, name in zip(panels[0], logs, strict=False):
             for label, color in zip(labels, itertools.cycle(PALETTE), strict=False):
                 of_seeds = frame.filter(log=name, label=label).group_by("period")
