@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 import pytest
 
@@ -24,9 +25,8 @@ def test_no_two_trainings_that_may_run_at_a_time_are_in_one_folder(name, tmp_pat
     check_folders_apart(study, all_jobs(profile), partial(_may_train_in, profile))
 
 
-def _reached(profile: OfflineRLProfile) -> set[float]:
+def _reached(rates: Sequence[float], further: int) -> set[float]:
     """Return all learning rates that a search may try."""
-    rates, further = profile.learning_rates, profile.further_rates
     ends = (search(rates, further, value, 0.0) for value in (lambda rate: rate, lambda rate: -rate))
     return {rate for tried in ends for rate in tried.values}
 
@@ -35,15 +35,23 @@ def _may_train_in(profile: OfflineRLProfile, job: AnyJob) -> set[Hashable]:
     """Return the folders in which a job may train, with any rate if that is not chosen."""
     before: list[AnyJob]
     if isinstance(job, CriticJob):
-        tried = job.candidates(profile) if job.rate is None else []
-        chosen = [replace(job, rate=fit.rate, copies=fit.copies) for fit in tried] or [job]
-        own: set[Hashable] = {(fit.data, fit.name, fit.seed) for fit in chosen}
-        before = [job.stage1, *tried]
+        searched = job.chooser(profile)
+        seeds = profile.seeds if job == searched else (job.seed,)
+        rates = profile.fit.rates, profile.further_rates
+        found = _reached(*rates) if job.rate is None else {job.rate}
+        numbers = job.copies_to_try(profile) if job.rate is None else (job.copies,)
+        fits = [
+            replace(job, seed=seed, rate=rate, copies=copies)
+            for seed, rate, copies in product(seeds, found, numbers)
+        ]
+        own: set[Hashable] = {(fit.data, fit.name, fit.seed) for fit in fits}
+        before = [job.stage1, *([searched] if job.rate is None and job != searched else [])]
     else:
         arm, chooser = ARMS[job.arm], job.chooser(profile)
         seeds = profile.seeds if job == chooser else (job.seed,)
-        rates = _reached(profile) if job.rate is None else {job.rate}
-        own = {(job.data, job.name, seed, rate) for seed in seeds for rate in rates}
+        tried = profile.learning_rates, job.further_rates(profile)
+        found = _reached(*tried) if job.rate is None else {job.rate}
+        own = {(job.data, job.name, seed, rate) for seed in seeds for rate in found}
         before = [chooser] if job != chooser and job.rate not in profile.learning_rates else []
         before += [job.stage1] if arm.from_stage1 else []
         before += [job.critics] if arm.method == "crr" else []

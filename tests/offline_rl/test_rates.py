@@ -55,7 +55,7 @@ def test_a_further_rate_is_trained_with_every_seed(tmp_path):
 
 def test_stage_1_is_what_an_arm_of_stage_2_is_without_its_training(tmp_path):
     """Its 0.2 at the lower rate is stage 1's, so that no rate below may change it."""
-    profile = tiny(seeds=[0, 1], learning_rates=[1.0, 0.3], further_rates=1)
+    profile = tiny(seeds=[0, 1], learning_rates=[1.0, 0.3], further_stage2_rates=1)
     study = Study(profile, tmp_path)
     with validated(lambda job: {1.0: 0.1, 0.3: 0.2, None: 0.2}[job.rate]):
         assert study.tried(Job(profile.main, "crr", 1)).bracketed
@@ -79,7 +79,7 @@ def test_a_control_that_differs_in_one_thing_has_the_rate_of_what_it_is_compared
 
 def test_the_table_has_what_each_arm_tried_and_where_stage_2_begins(tmp_path):
     """By hand: SASRec goes on to 2, and CRR, whose lower rate is stage 1's, tries no other."""
-    profile = tiny(seeds=[0, 1], learning_rates=[1.0, 0.5], further_rates=1)
+    profile = tiny(seeds=[0, 1], learning_rates=[1.0, 0.5], further_rates=1, further_stage2_rates=1)
     values = {
         "sasrec_ce": {1.0: 0.3, 0.5: 0.2, 2.0: 0.1},
         "transformer_only": {1.0: 0.4, 0.5: 0.3, 2.0: 0.2, None: 0.4},
@@ -98,7 +98,7 @@ def test_the_table_has_what_each_arm_tried_and_where_stage_2_begins(tmp_path):
 @pytest.mark.parametrize(("of_eight", "best"), [(0.2, True), (0.4, False)])
 def test_a_rate_that_was_trained_for_its_return_counts_as_tried(tmp_path, of_eight, best):
     """The search ends at 2 and would leave it open; 8 does worse, or shows that 2 is not best."""
-    profile = tiny(seeds=[0, 1], learning_rates=[1.0, 0.5], further_rates=1)
+    profile = tiny(seeds=[0, 1], learning_rates=[1.0, 0.5], further_stage2_rates=1)
     values = {1.0: 0.2, 0.5: 0.1, 2.0: 0.3, None: 0.05}
     rows = [
         {"arm": arm, "factor of the rate": rate, "seed": seed, "validation NDCG@10": value + shift}

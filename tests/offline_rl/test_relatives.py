@@ -10,6 +10,13 @@ import torch
 from okml.offline_rl.arms import ARMS, STAGE1, Method
 from okml.offline_rl.networks import NextFew, build_encoder
 from okml.offline_rl.settings import CRRSettings
+from okml.offline_rl.simulator import (
+    CLUSTER_ITEMS,
+    INTRODUCTIONS,
+    logging_policy,
+    simulate,
+    teacher,
+)
 from okml.offline_rl.softmax_pass import policy_pass
 from okml.offline_rl.sqn import SQNTask, TwoHeads
 from okml.offline_rl.study import Study
@@ -19,6 +26,7 @@ from okml.offline_rl.weighted import (
     WeightedTask,
     by_reward,
     clone_all,
+    right_in_shop,
     wanted_only,
 )
 from okml.seqrec.batches import CausalBatch
@@ -55,6 +63,39 @@ def test_weights_of_the_controls(batch):
     torch.testing.assert_close(
         weights_of(wanted_only(1.0), batch, encoder)[0], (rewards == 1).float()
     )
+
+
+def test_right_actions_are_two_new_introductions_and_then_core_items():
+    """Against a loop over the sessions of a log, and those of a teacher, who is always right."""
+    rng = np.random.default_rng(0)
+    log = simulate(logging_policy, 200, rng)
+    sessions = [[item for item in row if item >= 0] for row in log.items.tolist()]
+    expected = []
+    for session in sessions:
+        cluster = session[0] // CLUSTER_ITEMS
+        for number, action in enumerate(session[1:], 1):
+            own = action // CLUSTER_ITEMS == cluster
+            of_cluster = [item for item in session[:number] if item // CLUSTER_ITEMS == cluster]
+            seen = {item for item in of_cluster if item % CLUSTER_ITEMS < INTRODUCTIONS}
+            is_new = action % CLUSTER_ITEMS < INTRODUCTIONS and action not in seen
+            is_core = action % CLUSTER_ITEMS >= INTRODUCTIONS
+            expected.append(own and (is_core if len(seen) >= 2 else is_new))
+    weights = shop_weights(sessions)
+    assert weights.tolist() == expected
+    assert 0.05 < weights.mean() < 0.3
+    taught = simulate(teacher(2), 200, rng)
+    # The first item is of the visitor's cluster where the first action is, too.
+    clusters = taught.items // CLUSTER_ITEMS
+    faithful = taught.items[(clusters[:, 0] == clusters[:, 1]) & (taught.items[:, 1] >= 0)]
+    assert (shop_weights([[item for item in row if item >= 0] for row in faithful]) == 1).all()
+
+
+def shop_weights(sessions):
+    """Return the weights of the actions of sessions of shop items, in their order."""
+    made = episodes(sessions, [[0.2] * len(session) for session in sessions])
+    batch = whole_batch(made, 19)
+    encoder = TableEncoder(made.interactions.item_count)
+    return weights_of(right_in_shop(made.interactions), batch, encoder)[0]
 
 
 def test_cloning_is_cross_entropy(batch):

@@ -58,12 +58,12 @@ def offline_rl(folder: Path) -> Iterator[Profile]:
         profile = tiny(mixed_precision="no")
         yield changed(
             profile,
-            datasets=(changed(profile.main, users=20),),
+            datasets=(changed(profile.main, users=20, fit_epochs=1),),
             arms=("transformer_only", "bc_continue", "crr", "sasrec_ce", "caser_bce", "filter_bc"),
             main_arms=("crr_mean", "sqn", "sac", "decision_transformer"),
             funnel_arms=("transformer_only", "bc_continue", "crr"),
-            funnel=changed(profile.funnel, users=40),
-            fit=changed(profile.fit, rates=(1e-2,), epochs=1),
+            funnel=changed(profile.funnel, users=40, fit_epochs=1),
+            fit=changed(profile.fit, rates=(1e-2,)),
             start_epochs=(),
             rollouts=20,
             ope_sessions=100,

@@ -27,7 +27,7 @@ class Arm:
             most, so that no arm may see more targets than another.
         changes: The settings of CRR that differ from the profile's, for methods with Q.
         tuned_as: The arm whose learning rate it has; empty for one of its own.
-        weights: The weights of logged actions, for ``clone``.
+        weights: The weights of logged actions, for ``clone``; ``right`` needs the simulator's log.
         loss: The loss over items, for ``next_item``.
         language_weights: Whether the blocks start from DistilGPT2's weights.
     """
@@ -39,7 +39,7 @@ class Arm:
     from_stage1: bool = True
     changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     tuned_as: str = ""
-    weights: Literal["equal", "reward", "wanted"] = "equal"
+    weights: Literal["equal", "reward", "wanted", "right"] = "equal"
     loss: Literal["softmax", "binary"] = "softmax"
     language_weights: bool = False
 
@@ -57,6 +57,7 @@ ARMS = {
         Arm(CONTROL, "stage 2, all weights one", "clone"),
         Arm("reward_bc", "reward as weight", "clone", weights="reward"),
         Arm("filter_bc", "wanted events only", "clone", weights="wanted"),
+        Arm("right_bc", "right actions only", "clone", weights="right"),
         Arm("crr", "two stages (CRR)", "crr"),
         Arm("crr_beta1", "CRR, β = 1", "crr", changes={"filter": "exp", "beta": 1.0}),
         Arm("crr_binary", "CRR, binary", "crr", changes=_BINARY),
@@ -129,15 +130,18 @@ class CriticJob:
         """The training of the actor."""
         return Job(self.data, STAGE1, self.seed, self.stage1_epochs)
 
-    def candidates(self, profile: OfflineRLProfile) -> list[CriticJob]:
-        """Return the fits that set rate and copies, with every seed."""
-        copies = (None,) if self.on_returns else profile.fit.copies
-        return [
-            CriticJob(self.data, seed, on_returns=self.on_returns, rate=rate, copies=every)
-            for rate in profile.fit.rates
-            for every in copies
-            for seed in profile.seeds
-        ]
+    def chooser(self, profile: OfflineRLProfile) -> CriticJob:
+        """Return the fit, of the first seed, whose search sets rate and copies of this one.
+
+        It is to the actor of the log's stage 1. Only a discount of its own has a search of its own,
+        since values are on another scale with it.
+        """
+        gamma = tuple(change for change in self.changes if change[0] == "gamma")
+        return CriticJob(self.data, profile.seeds[0], None, gamma, self.on_returns)
+
+    def copies_to_try(self, profile: OfflineRLProfile) -> tuple[int | None, ...]:
+        """Return the numbers of steps between copies that a search tries."""
+        return (None,) if self.on_returns else profile.fit.copies
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,12 @@ class Job:
     def stage1(self) -> Job:
         """The training of stage 1 that this one starts from."""
         return Job(self.data, STAGE1, self.seed, self.stage1_epochs)
+
+    def further_rates(self, profile: OfflineRLProfile) -> int:
+        """Return how many further rates its search may try."""
+        if ARMS[self.arm].from_stage1:
+            return profile.further_stage2_rates
+        return profile.further_rates
 
     @property
     def critics(self) -> CriticJob:
@@ -231,10 +241,16 @@ def claimed_in_shop(profile: OfflineRLProfile) -> str:
 
 
 def rate_jobs(profile: OfflineRLProfile) -> list[Job]:
-    """Return the arm of the claims and the control on the simulator's log, at each rate."""
+    """Return trainings at each rate on the simulator's log.
+
+    They are of the arm of the claims, its control, and its like with the right actions if that is
+    run.
+    """
+    names = (CONTROL, claimed_in_shop(profile), "right_bc")
     return [
         Job(profile.funnel, name, seed, rate=factor)
-        for name in (CONTROL, claimed_in_shop(profile))
+        for name in names
+        if name in profile.funnel_arms
         for factor in (*profile.learning_rates, *profile.shop_rates)
         for seed in profile.seeds
     ]

@@ -21,7 +21,9 @@ def _stage(epochs: int, batch: int, rate: float) -> StageSettings:
     return StageSettings(epochs=epochs, batch=batch, learning_rate=rate)
 
 
-def _funnel(pretraining: int, finetuning: int, users: int = 8000) -> LogSettings:
+def _funnel(
+    pretraining: int, finetuning: int, users: int = 8000, fit_epochs: int = 12
+) -> LogSettings:
     """Return FunnelSim with the reward of Yoochoose."""
     return LogSettings(
         log="funnel",
@@ -37,7 +39,8 @@ def _funnel(pretraining: int, finetuning: int, users: int = 8000) -> LogSettings
         stage1=_stage(pretraining, 64, 3e-3),
         stage2=_stage(finetuning, 64, 1e-3),
         baseline=_stage(pretraining + finetuning, 64, 3e-3),
-    )  # fmt: skip
+        fit_epochs=fit_epochs,
+    )
 
 
 # The arms of the twelve cells and their controls, which include the paper's five columns.
@@ -50,6 +53,7 @@ _FILTERS: tuple[str, ...] = ("crr_binary", "crr_beta1", *_DEALT, "filter_bc")
 _RELATIVES: tuple[str, ...] = ("sqn", "sac", "topk_reinforce", "decision_transformer")
 _FUNNEL_ARMS: tuple[str, ...] = (
     "transformer_only", "bc_continue", "crr", "crr_binary", "crr_binary_gamma0", "filter_bc",
+    "right_bc",
 )  # fmt: skip
 # Returns are compared at higher rates, too: in the first records CRR earned more at the higher one.
 _SHOP_RATES = (10 / 3, 100 / 9)
@@ -74,14 +78,15 @@ SMOKE = OfflineRLProfile(
             stage1=_stage(3, 32, 1e-2),
             stage2=_stage(1, 32, 1e-3),
             baseline=_stage(4, 32, 1e-2),
+            fit_epochs=2,
             sasrec_width=32,
             caser_width=16,
         ),
     ),
     arms=_ARMS,
     main_arms=(*_FILTERS, "crr_gamma0", "sqn", "topk_reinforce"),
-    fit=FitSettings(rates=(1e-2,), copies=(10,), epochs=6),
-    funnel=_funnel(2, 2, users=1000),
+    fit=FitSettings(rates=(1e-2,), copies=(10,)),
+    funnel=_funnel(2, 2, users=1000, fit_epochs=6),
     funnel_arms=_FUNNEL_ARMS,
     curve_evaluations=2,
     patience=2,
@@ -111,13 +116,14 @@ CPU = OfflineRLProfile(
             stage1=_stage(16, 32, 4e-3),
             stage2=_stage(2, 32, 1e-3),
             baseline=_stage(18, 32, 4e-3),
+            fit_epochs=15,
             sasrec_width=32,
             caser_width=32,
         ),
     ),
     arms=_ARMS,
     main_arms=_FILTERS,
-    fit=FitSettings(rates=(3e-3, 1e-2), copies=(15,), epochs=7),
+    fit=FitSettings(rates=(1e-2, 3e-3), copies=(15,)),
     funnel=_funnel(4, 4, users=6000),
     funnel_arms=_FUNNEL_ARMS,
     rollouts=2000,
@@ -125,6 +131,7 @@ CPU = OfflineRLProfile(
     crr=CRRSettings(target_every=30),
     learning_rates=(1.0, 0.3),
     further_rates=1,
+    further_stage2_rates=1,
     shop_rates=_SHOP_RATES,
     start_epochs=(2,),
     curve_evaluations=2,
@@ -155,13 +162,14 @@ NIGHT = OfflineRLProfile(
             stage1=_stage(28, 32, 2e-3),
             stage2=_stage(3, 32, 1e-3),
             baseline=_stage(31, 32, 2e-3),
+            fit_epochs=3,
             sasrec_width=64,
             caser_width=64,
         ),
     ),
     arms=_ARMS,
     main_arms=(*_FILTERS, *_RELATIVES),
-    fit=FitSettings(rates=(3e-3, 1e-2), copies=(15,), epochs=8),
+    fit=FitSettings(rates=(1e-2, 3e-3), copies=(15,)),
     funnel=_funnel(4, 4),
     funnel_arms=_FUNNEL_ARMS,
     rollouts=10_000,
@@ -169,6 +177,7 @@ NIGHT = OfflineRLProfile(
     crr=CRRSettings(target_every=30),
     learning_rates=(1.0, 0.3),
     further_rates=1,
+    further_stage2_rates=2,
     shop_rates=_SHOP_RATES,
     start_epochs=(2,),
     # Validations of 1,800 users differ by three per cent: patience of three ends SASRec at .126 in
@@ -198,6 +207,7 @@ _ML_25M = LogSettings(
         epochs=10, batch=256, learning_rate=3e-5, weight_decay=0.1,
     ),
     baseline=StageSettings(epochs=40, batch=256, learning_rate=1e-3),
+    fit_epochs=10,
     sasrec_width=256,
     caser_width=128,
 )  # fmt: skip
@@ -225,7 +235,7 @@ GPU = OfflineRLProfile(
         "crr_beta1", *_DEALT, "reward_bc", "crr_mean", "crr_max", "crr_target_policy", "crr_sarsa",
         "crr_cql", "crr_only_binary", *_RELATIVES,
     ),
-    fit=FitSettings(rates=(1e-4, 3e-4, 1e-3), copies=(100, 500), epochs=10),
+    fit=FitSettings(rates=(1e-3, 3e-4), copies=(100, 500)),
     funnel=_funnel(4, 6),
     funnel_arms=(*_FUNNEL_ARMS, "crr_beta1", "crr_gamma0", "crr_max"),
     rollouts=20_000,
@@ -233,6 +243,7 @@ GPU = OfflineRLProfile(
     crr=CRRSettings(target_every=100),
     learning_rates=(1.0, 0.3),
     further_rates=1,
+    further_stage2_rates=1,
     shop_rates=_SHOP_RATES,
     start_epochs=(5, 15),
     curve_evaluations=2,

@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from okml.offline_rl.arms import CriticJob
 from okml.offline_rl.critic import Critics
 from okml.offline_rl.data import SEED, MDPDataset, sample
-from okml.offline_rl.episodes import TransitionBatch, TransitionBatches
+from okml.offline_rl.episodes import TransitionBatch, TransitionBatches, returns_to_go
 from okml.offline_rl.networks import build_critics
 from okml.offline_rl.settings import OfflineRLProfile
 from okml.offline_rl.trainer import TrainedCritics, adam, crr_task, training_settings
@@ -31,7 +32,8 @@ from okml.seqrec.rows import Rows, Windows
 from okml.training import SupervisedTask, TrainingTask, fit
 
 ERROR = "return_error"
-PATIENCE = 3  # epochs in a row without a smaller error, after which a fit ends
+EVALUATIONS = 12  # of a fit of all its epochs, at equal intervals
+PATIENCE = 3  # evaluations in a row without a smaller error, after which a fit ends
 HELD_OUT = 0.1  # share of the training users that choose a fit; as many others judge it
 MOST_ROWS = 5000  # largest size of each of these two shares
 
@@ -45,8 +47,13 @@ class Parts(NamedTuple):
 
 
 def split_users(data: MDPDataset) -> Parts:
-    """Split the users of the training part; it is the same for all seeds of a run."""
-    windows, rows = data.windows(), data.split.train
+    """Split the users of the training part; it is the same for all seeds of a run.
+
+    The windows cover all of a history, as the rows that choose and judge do, though arms may be
+    trained on the newest ones alone: at the end of a history less return is left than before.
+    """
+    windows = data.split.training_windows(data.interactions, data.settings.length, None)
+    rows = data.split.train
     users = np.unique(rows.user)
     rng = np.random.default_rng(SEED)
     rng.shuffle(users)
@@ -74,6 +81,15 @@ def values_of(critics: Critics, data: MDPDataset, rows: Rows, batch_size: int) -
     return np.asarray(torch.cat(found).cpu().numpy(), dtype=np.float64)
 
 
+def returns_of(job: CriticJob, data: MDPDataset) -> NDArray[np.float32]:
+    """Return the return from each event on, by the discount of the job's critics, ``[e]``.
+
+    With a discount of zero it is the reward of the event.
+    """
+    gamma = dict(job.changes).get("gamma", data.gamma)
+    return returns_to_go(data.episodes.rewards, data.interactions.offsets, gamma)
+
+
 def fit_critics(
     profile: OfflineRLProfile,
     data: MDPDataset,
@@ -88,9 +104,9 @@ def fit_critics(
     """
     assert job.rate is not None
     seed_everything(job.seed)
-    parts, stage = split_users(data), data.settings.stage2
+    parts, settings = split_users(data), data.settings
     critics = build_critics(data).to(device)
-    returns = data.episodes.returns[parts.choice.end]
+    returns = returns_of(job, data)[parts.choice.end]
 
     def evaluate(_: nn.Module) -> Mapping[str, float]:
         values = values_of(critics, data, parts.choice, profile.evaluation_batch)
@@ -103,21 +119,24 @@ def fit_critics(
     else:
         changes = dict(job.changes) | ({} if job.copies is None else {"target_every": job.copies})
         task = crr_task(
-            data, profile.variant(changes), actor, critics, stage, job.rate,
+            data, profile.variant(changes), actor, critics, settings.stage2, job.rate,
             chunk_bytes=profile.chunk_bytes, critics_only=True, evaluate=evaluate,
         )  # fmt: skip
-    settings = training_settings(
+    source = TransitionBatches(data.episodes, parts.windows, device=device)
+    batch_size = settings.stage2.batch
+    steps = settings.fit_epochs * -(-len(source) // batch_size)
+    training = training_settings(
         profile,
-        batch_size=stage.batch,
-        max_epochs=profile.fit.epochs,
+        batch_size=batch_size,
+        max_epochs=settings.fit_epochs,
         seed=job.seed,
-        evaluate_every=1,
+        evaluate_every=max(1, steps // EVALUATIONS),
+        evaluate_unit="step",
         monitor=ERROR,
         mode="min",
         patience=PATIENCE,
     )
-    source = TransitionBatches(data.episodes, parts.windows, device=device)
-    history = fit(task, source, settings, folder)
+    history = fit(task, source, training, folder)
     assert history.best_value is not None
     return TrainedCritics(
         critics=critics.eval(),

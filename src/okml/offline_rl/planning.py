@@ -118,16 +118,23 @@ def _trainings(profile: OfflineRLProfile, jobs: Iterable[AnyJob]) -> Counter[Kin
     for job in jobs:
         if isinstance(job, CriticJob):
             continue
-        count = 1
-        chooser = job.chooser(profile)
-        if job == chooser:
-            count = profile.further_rates * len(profile.seeds)
-        elif job == replace(chooser, seed=job.seed):
-            count = 0  # the search trained with this seed, too
         data = job.data.model_copy(update={"tie_rule": "file"})  # the order of ties costs nothing
         epochs = stage_of(data, ARMS[job.arm], job.stage1_epochs, 1.0).epochs
-        found[data, ARMS[job.arm], epochs] += count
+        found[data, ARMS[job.arm], epochs] += _count(profile, job)
     return found
+
+
+def _count(profile: OfflineRLProfile, job: AnyJob) -> int:
+    """Return the largest number of trainings that a job adds to those of other jobs."""
+    chooser = job.chooser(profile)
+    if job != chooser:
+        # Its search trained with this seed, too.
+        return int(job != replace(chooser, seed=job.seed))
+    if isinstance(job, CriticJob):
+        further = profile.further_rates * len(job.copies_to_try(profile))
+    else:
+        further = job.further_rates(profile)
+    return further * len(profile.seeds)
 
 
 class Cost(NamedTuple):
@@ -174,13 +181,14 @@ def _fits(profile: OfflineRLProfile, data: LogSettings, jobs: Iterable[AnyJob]) 
     catalog and is left out.
     """
     own = [job for job in jobs if isinstance(job, CriticJob) and job.data == data]
-    # A fit to the usual actor without a rate is one of those that were tried.
-    count = sum(not job.on_returns and job != CriticJob(data, job.seed) for job in own)
+    count = sum(_count(profile, job) for job in own if not job.on_returns)
     cost, actor = (_cost(profile, data, ARMS[name]) for name in ("crr", STAGE1))
     cost = cost._replace(flops=cost.flops - 2 / PASSES * actor.flops)
-    epochs = profile.fit.epochs
+    epochs = data.fit_epochs
     told = f"{count} fits · at most {epochs} epochs"
-    return _hours(profile, data, "fits of critics", cost, count * epochs, told)
+    # All windows of a history are read; two tenths of the users, who choose and judge, are less.
+    whole = data.model_copy(update={"windows_per_user": None})
+    return _hours(profile, whole, "fits of critics", cost, count * epochs, told)
 
 
 def _hours(
@@ -194,7 +202,8 @@ def _hours(
     rate = GPU_FLOPS[profile.mixed_precision] if profile.for_gpu else CPU_FLOPS
     means_rate = GPU_MEANS_FLOPS if profile.for_gpu else CPU_FLOPS
     seconds = epochs * positions * (cost.flops / rate + cost.means / means_rate)
-    steps = epochs * -(-size.rows // data.stage2.batch)
+    windows = max(size.rows, -(-positions // data.length))
+    steps = epochs * -(-windows // data.stage2.batch)
     if profile.for_gpu:
         seconds = max(seconds, steps * GPU_STEP)
         beside = f", at least {steps:,} steps · {1000 * GPU_STEP:g} ms"

@@ -103,7 +103,6 @@ class FitSettings(Settings):
 
     rates: AtLeastOne[LearningRate]
     copies: AtLeastOne[Count]  # steps between copies to the target networks
-    epochs: Count  # the largest number; a fit ends when its error falls no more
 
 
 class LogSettings(Settings):
@@ -119,7 +118,7 @@ class LogSettings(Settings):
     least_user_events: Count | None = None
     # Size of a random sample after the filters, None for all; sessions to simulate for `funnel`.
     users: Count | None = None
-    # Newest windows of each user that are trained on; None: all of a history.
+    # Newest windows of each user that arms are trained on; None: all of a history.
     windows_per_user: Count | None = None
     test_rows_per_user: Count | None = None  # newest test rows to keep; None: all
     validation_rows: Count | None = None  # size of a random sample; None: all
@@ -128,6 +127,8 @@ class LogSettings(Settings):
     stage1: StageSettings
     stage2: StageSettings
     baseline: StageSettings  # training of SASRec and Caser, for the epochs of both stages
+    # The largest number of epochs of a fit of critics, over all training windows of its users.
+    fit_epochs: Count
     sasrec_width: Width = 50
     caser_width: Width = 50
 
@@ -157,8 +158,10 @@ class OfflineRLProfile(Profile):
     crr: CRRSettings = CRRSettings()  # the full method, from which the variants differ
     fit: FitSettings
     learning_rates: AtLeastOne[Positive] = (1.0,)  # factors tried for every arm with every seed
-    # Further factors beyond an end at which the best one lies, at most so many for an arm.
+    # Further rates beyond an end at which the best one lies, at most so many for a fit or an arm
+    # from random weights, and for an arm that starts from stage 1.
     further_rates: Whole = 0
+    further_stage2_rates: Whole = 0
     # Further factors in the simulator, for the arms whose returns at each rate are compared.
     shop_rates: Distinct[Positive] = ()
     start_epochs: Distinct[Count] = ()  # further lengths of stage 1 for CRR and its control
@@ -180,6 +183,8 @@ class OfflineRLProfile(Profile):
         everywhere = (*self.arms, *self.main_arms)
         if len(set(everywhere)) < len(everywhere):
             raise ValueError("an arm is in one of arms and main_arms")
+        if "right_bc" in everywhere:
+            raise ValueError("the arm right_bc needs the simulator's log: only funnel_arms has it")
         if "distilgpt2_start" in everywhere and self.main.actor.language_weights is None:
             raise ValueError("the arm distilgpt2_start needs actor.language_weights")
         if self.funnel.log != "funnel" or self.funnel.users is None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import overload
 
@@ -16,7 +15,7 @@ from okml.accelerator import pick_device, tensor_float32
 from okml.kept import distinct, trainings_folder
 from okml.offline_rl.arms import ARMS, AnyJob, CriticJob, Job
 from okml.offline_rl.data import MDPDataset, prepare
-from okml.offline_rl.fitting import fit_critics
+from okml.offline_rl.fitting import fit_critics, returns_of, split_users
 from okml.offline_rl.settings import LogSettings, OfflineRLProfile
 from okml.offline_rl.trainer import ArmTraining, TrainedCritics, TrainedPolicy, stage_of
 from okml.seqrec.encoder import Encoder
@@ -67,7 +66,7 @@ class Study:
     def needs(self, job: AnyJob) -> list[AnyJob]:
         """Return the jobs that a job starts from, or takes the learning rate of."""
         if isinstance(job, CriticJob):
-            return [job.stage1, *(job.candidates(self.profile) if job.rate is None else [])]
+            return [job.stage1, *self._before_fit(job)]
         chooser, arm, rates = job.chooser(self.profile), ARMS[job.arm], self.profile.learning_rates
         if job == chooser:
             return [*self._with_seeds(job, rates)]
@@ -77,11 +76,27 @@ class Study:
         found += [job.critics] if arm.method == "crr" else []
         return found
 
+    def _before_fit(self, job: CriticJob) -> list[CriticJob]:
+        """Return the fits whose errors set rate and copies of a fit."""
+        if job.rate is not None:
+            return []
+        chooser = job.chooser(self.profile)
+        if job != chooser:
+            return [chooser]  # its search may try any other rate
+        rates, numbers = self.profile.fit.rates, job.copies_to_try(self.profile)
+        return [
+            each for copies in numbers for rate in rates for each in self._fits(job, rate, copies)
+        ]
+
+    def _fits(self, job: CriticJob, rate: float, copies: int | None) -> list[CriticJob]:
+        seeds = self.profile.seeds
+        return [replace(job, seed=seed, rate=rate, copies=copies) for seed in seeds]
+
     @recently_trained
     def _fit(self, job: CriticJob) -> TrainedCritics:
-        """Return a fit; without a rate, with that of the candidates with the least error."""
+        """Return a fit; without a rate, with the rate and copies that have the least error."""
         if job.rate is None:
-            rate, copies = self._best_fit(job.data, job.on_returns)
+            rate, copies = self.best_fit(job)
             return self.train(replace(job, rate=rate, copies=copies))
         actor, data = self.train(job.stage1).encoder, self.data(job.data, job.seed)
         folder = trainings_folder(self, Study._fit) / distinct(job.data.log, job.data)
@@ -89,15 +104,34 @@ class Study:
         with tensor_float32():  # 10 bits of mantissa for means of Q, where bfloat16 has 7
             return fit_critics(self.profile, data, job, actor, self.device, folder)
 
-    @cache  # noqa: B019
-    def _best_fit(self, data: LogSettings, on_returns: bool) -> tuple[float, int | None]:
+    def best_fit(self, job: CriticJob) -> tuple[float, int | None]:
         """Return the rate and copies with the least mean error over seeds."""
-        errors: dict[tuple[float, int | None], list[float]] = defaultdict(list)
-        job = CriticJob(data, self.profile.seeds[0], on_returns=on_returns)
-        for each in job.candidates(self.profile):
-            assert each.rate is not None
-            errors[each.rate, each.copies].append(self.train(each).error)
-        return min(errors, key=lambda tried: float(np.mean(errors[tried])))
+        tried = self.tried_fits(job)
+        copies = max(tried, key=lambda each: tried[each].values[tried[each].best])
+        return tried[copies].best, copies
+
+    def tried_fits(self, job: CriticJob) -> Mapping[int | None, TriedRates]:
+        """Return the rates among which that of a fit is chosen, by steps between copies.
+
+        Their values are mean errors of held-out returns over seeds, negated.
+        """
+        return self._search_fits(job.chooser(self.profile))
+
+    @cache  # noqa: B019
+    def _search_fits(self, job: CriticJob) -> Mapping[int | None, TriedRates]:
+        data = self.data(job.data)
+        returns = returns_of(job, data)[split_users(data).choice.end]
+        untrained = -float(np.mean(returns.astype(np.float64) ** 2))  # new critics say zero
+
+        def value(rate: float, copies: int | None) -> float:
+            errors = [self.train(each).error for each in self._fits(job, rate, copies)]
+            return -float(np.mean(errors))
+
+        rates, further = self.profile.fit.rates, self.profile.further_rates
+        return {
+            copies: search(rates, further, partial(value, copies=copies), untrained)
+            for copies in job.copies_to_try(self.profile)
+        }
 
     def rate(self, job: Job) -> float:
         """Return the factor of learning rates: the job's, or the best one over all seeds."""
@@ -127,7 +161,7 @@ class Study:
             untrained = validation(replace(job, seed=seed).stage1 for seed in self.profile.seeds)
         return search(
             self.profile.learning_rates,
-            self.profile.further_rates,
+            job.further_rates(self.profile),
             lambda rate: validation(self._with_seeds(job, [rate])),
             untrained,
         )

@@ -22,10 +22,12 @@ from okml.offline_rl.networks import NextFew, build_critics, build_encoder
 from okml.offline_rl.settings import CRRSettings, LogSettings, OfflineRLProfile, StageSettings
 from okml.offline_rl.sqn import SQNTask, TwoHeads
 from okml.offline_rl.weighted import (
+    Rule,
     TopKReinforce,
     WeightedTask,
     by_reward,
     clone_all,
+    right_in_shop,
     wanted_only,
 )
 from okml.runtime import seed_everything
@@ -200,9 +202,8 @@ class ArmTraining:
             rule = TopKReinforce(self.start, scale, chunk)
             return WeightedTask(encoder, optimizer, rule, chunk_bytes=chunk, evaluate=evaluate)
         if arm.method == "clone":
-            rules = {"equal": clone_all, "reward": by_reward, "wanted": wanted_only(data.wanted)}
             return WeightedTask(
-                encoder, optimizer, rules[arm.weights], chunk_bytes=chunk, evaluate=evaluate
+                encoder, optimizer, self._rule(), chunk_bytes=chunk, evaluate=evaluate
             )
         loss = build_loss(self._loss(), item_counts(data.interactions, data.split.train_end))
         kind: type[Objective] = EveryPosition
@@ -211,6 +212,18 @@ class ArmTraining:
         elif arm.name == "caser_bce":
             kind = NextFew
         return objective_task(kind(encoder, loss), optimizer, evaluate, stage.warmup_steps)
+
+    def _rule(self) -> Rule:
+        """Return how an arm that clones weighs logged actions."""
+        match self.arm.weights:
+            case "equal":
+                return clone_all
+            case "reward":
+                return by_reward
+            case "wanted":
+                return wanted_only(self.data.wanted)
+            case "right":
+                return right_in_shop(self.data.interactions)
 
     def _validation(self, encoder: Encoder) -> Evaluation:
         """Return an evaluation by the ranks of validation rows among all items."""

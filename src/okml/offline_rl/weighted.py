@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -15,8 +16,10 @@ from torch.optim import Optimizer
 from okml.off_policy import capped_ratio, top_k_factor
 from okml.offline_rl.episodes import TransitionBatch
 from okml.offline_rl.policy import ActorTask, PolicyObjective, frozen_copy
+from okml.offline_rl.simulator import CLUSTER_ITEMS, ENOUGH_INTROS, INTRODUCTIONS, shop_items
 from okml.offline_rl.softmax_pass import PolicyChunk, Weigh, equal_weights
 from okml.seqrec.encoder import Encoder
+from okml.seqrec.interactions import Interactions
 from okml.seqrec.tasks import Evaluation
 from okml.training import Losses, Phase
 
@@ -43,6 +46,34 @@ def wanted_only(wanted: float) -> Rule:
     def rule(batch: TransitionBatch) -> Weigh:
         rewards = batch.at_transitions(batch.rewards)
         return lambda chunk: (rewards[chunk.part] >= wanted).to(rewards.dtype)
+
+    return rule
+
+
+def right_in_shop(interactions: Interactions) -> Rule:
+    """Return a rule that selects the actions of the best policy of the simulator.
+
+    These are two introductions of a cluster that were not seen, then its core items. The visitor's
+    interest is hidden; the cluster of the first item is its best guess.
+
+    Args:
+        interactions: A log of the simulator, no session of which is longer than a window.
+    """
+    numbers = torch.from_numpy(np.append(-1, shop_items(interactions)))  # of items, from 0
+
+    def rule(batch: TransitionBatch) -> Weigh:
+        shop = numbers.to(batch.items.device)
+        shown, actions = shop[batch.items], shop[batch.targets]  # [b, n], -1 for padding
+        first = shown[:, :1] // CLUSTER_ITEMS * CLUSTER_ITEMS  # the first item of the cluster
+        introductions = first[..., None] + torch.arange(INTRODUCTIONS, device=shop.device)
+        seen = (shown[..., None] == introductions).cumsum(1) > 0  # [b, n, intros]
+        own = actions // CLUSTER_ITEMS == first // CLUSTER_ITEMS
+        again = ((actions[..., None] == introductions) & seen).any(-1)
+        introduction = actions % CLUSTER_ITEMS < INTRODUCTIONS
+        taught = seen.sum(-1) >= ENOUGH_INTROS
+        right = own & torch.where(taught, ~introduction, introduction & ~again)
+        weights = batch.at_transitions(right).float()
+        return lambda chunk: weights[chunk.part]
 
     return rule
 

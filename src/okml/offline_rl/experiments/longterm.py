@@ -39,6 +39,7 @@ from okml.training.rates import TriedRates
 INTRO, CORE = 0, 1
 CHOICES = ("introduction", "core item")
 ROLLOUT_SEED = 1  # differs from those of logs
+CHOICE_SEED = 4  # of visitors whose returns choose a rate; 2 and 3 are those of other draws
 SCRIPTED = {
     LOGGING: logging_policy,
     "myopic, knows the interest": teacher(0),
@@ -186,23 +187,27 @@ def _measure_rates(
     """Measure the ratio of returns where each arm has the learning rate of its highest return.
 
     Elsewhere the rate is chosen by validation on the next item, which does not see the return. With
-    the choice by the return itself, the mean over seeds, the ratio shows whether that decides it.
-    ``best`` is the arm of the claims, and ``earned`` what arms with their own rate earn.
+    the choice by the return from other visitors, the mean over seeds, the ratio shows whether that
+    decides it. ``best`` is the arm of the claims, and ``earned`` what arms earn at their own rate.
     """
     profile, rows = study.profile, []
+    # The return by arm, rate and seed, and that from the visitors who choose the rate.
     returns: dict[str, dict[float, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    choosing: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     jobs = rate_jobs(profile)
     chosen = {job.arm: study.rate(replace(job, rate=None)) for job in jobs}
     jobs += [replace(job, rate=chosen[job.arm]) for job in jobs]
     for job in dict.fromkeys(jobs):
         assert job.rate is not None
         trained = study.train(job)
-        if job.rate == chosen[job.arm]:
-            found = earned[job.arm][job.seed]
-        else:
-            with announced(f"simulator: {ARMS[job.arm].label}, rate {job.rate:g}, seed {job.seed}"):
+        with announced(f"simulator: {ARMS[job.arm].label}, rate {job.rate:g}, seed {job.seed}"):
+            if job.rate == chosen[job.arm]:
+                found = earned[job.arm][job.seed]
+            else:
                 found = float(serve_actor(study, trained.last, job.seed).returns().mean())
+            other = serve_actor(study, trained.last, job.seed, CHOICE_SEED).returns()
         returns[job.arm][job.rate][job.seed] = found
+        choosing[job.arm][job.rate].append(float(other.mean()))
         rows.append(
             {
                 "arm": job.arm,
@@ -211,20 +216,22 @@ def _measure_rates(
                 "seed": job.seed,
                 "validation NDCG@10": trained.history.best_value,
                 "return": found,
+                "return from those who choose": float(other.mean()),
             }
         )
     result.frames["rates"] = pl.DataFrame(rows)
     untrained = float(np.mean([*earned[STAGE1].values()]))
     tried = {
-        arm: TriedRates(
-            {rate: float(np.mean([*of.values()])) for rate, of in by.items()}, untrained
-        )
-        for arm, by in returns.items()
+        arm: TriedRates({rate: float(np.mean(of)) for rate, of in by.items()}, untrained)
+        for arm, by in choosing.items()
     }
     highest = {arm: returns[arm][found.best] for arm, found in tried.items()}
-    ratios = {seed: highest[best][seed] / highest[CONTROL][seed] for seed in profile.seeds}
-    result.measure("simulated_return_ratio_best_rates", _over_worlds(ratios, profile.rollouts))
-    open_ends = sum(not found.bracketed for found in tried.values())
+    for metric, arm in (("best_rates", best), ("right_best_rates", "right_bc")):
+        if arm in highest:
+            ratios = {seed: highest[arm][seed] / highest[CONTROL][seed] for seed in profile.seeds}
+            estimate = _over_worlds(ratios, profile.rollouts)
+            result.measure(f"simulated_return_ratio_{metric}", estimate)
+    open_ends = sum(not tried[arm].bracketed for arm in (CONTROL, best))
     result.log("simulated_return_unbracketed", open_ends, exact=True)
 
 
@@ -262,7 +269,8 @@ def _measure_returns(
     ratio = "simulated_return_ratio"
     for metric, name in ((ratio, best), (f"{ratio}_exp", "crr"),
                          (f"{ratio}_gamma0", "crr_binary_gamma0"),
-                         (f"{ratio}_filtered", "filter_bc")):  # fmt: skip
+                         (f"{ratio}_filtered", "filter_bc"),
+                         (f"{ratio}_right", "right_bc")):  # fmt: skip
         if name in earned:
             measure(metric, earned[name], earned[CONTROL])
     if blind := earned.get("crr_binary_gamma0"):
@@ -274,16 +282,20 @@ def _over_worlds(values: Mapping[int, float], visitors: int) -> Estimate:
     return estimate_over_seeds(values, n=visitors * len(values), over="visitors")
 
 
-def serve(study: Study, policy: Recommend, seed: int) -> Sessions:
-    """Return sessions of a policy, with the same arrivals for all policies of a seed."""
-    return simulate(policy, study.profile.rollouts, np.random.default_rng((ROLLOUT_SEED, seed)))
+def serve(study: Study, policy: Recommend, seed: int, visitors: int = ROLLOUT_SEED) -> Sessions:
+    """Return sessions of a policy, with the same arrivals for all policies of a seed.
+
+    Other ``visitors`` are drawn with another number.
+    """
+    return simulate(policy, study.profile.rollouts, np.random.default_rng((visitors, seed)))
 
 
-def serve_actor(study: Study, actor: Encoder, seed: int) -> Sessions:
+def serve_actor(study: Study, actor: Encoder, seed: int, visitors: int = ROLLOUT_SEED) -> Sessions:
     """Return sessions of the softmax of an actor of the simulator's log; see :func:`serve`."""
     log = study.profile.funnel
     interactions = study.data(log, seed).interactions
-    return serve(study, softmax_policy(actor, interactions, log.length, study.device), seed)
+    policy = softmax_policy(actor, interactions, log.length, study.device)
+    return serve(study, policy, seed, visitors)
 
 
 def _summary(sessions: Sessions) -> dict[str, float]:

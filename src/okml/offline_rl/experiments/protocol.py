@@ -12,10 +12,12 @@ from okml.offline_rl.data import MDPDataset
 from okml.offline_rl.experiments.training import train_all
 from okml.offline_rl.study import Study
 from okml.seqrec.batches import LastTargetBatch
+from okml.seqrec.convergence import still_rising
 from okml.seqrec.metrics import Floats, mean_metrics, row_metrics
 from okml.seqrec.popularity import item_counts, popularity_scorer
 from okml.seqrec.scorers import Scorer, score_function_scorer
 from okml.steps import StepResult, files_used
+from okml.training import History
 
 
 def describe_data(study: Study) -> StepResult:
@@ -62,9 +64,13 @@ def measure_ties(study: Study) -> StepResult:
     train_all(study)
     # HR@10 of each user, [u], by order of tied events and seed.
     hits: dict[tuple[str, int], Floats] = {}
+    by_item_number: list[History] = []
     for job in tie_jobs(study.profile):
         order, data = job.data.tie_rule, study.data(job.data)
-        ranks = study.rank(study.train(job).encoder, data)
+        trained = study.train(job)
+        if order == "item":
+            by_item_number.append(trained.history)
+        ranks = study.rank(trained.encoder, data)
         metrics = mean_metrics(ranks)
         rows.append(
             {
@@ -84,6 +90,7 @@ def measure_ties(study: Study) -> StepResult:
     )
     gain = estimate_ratio(by_item, by_chance, "users").shifted(-1)
     result.measure("item_id_order_hr10_gain", gain)
+    result.log("rising_item_order", int(still_rising(by_item_number)), exact=True)
     return result
 
 
