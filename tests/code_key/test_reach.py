@@ -5,7 +5,6 @@ import subprocess
 import sys
 import textwrap
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
@@ -228,7 +227,7 @@ def test_results_reach_no_module_by_a_computed_name():
 
 def test_a_function_has_the_name_that_the_sources_give_it():
     assert full_name(Sources.reach) == "okml.code_key.reach.Sources.reach"
-    assert full_name(Path) == "pathlib.Path"
+    assert full_name(metadata.version) == "importlib.metadata.version"
 
 
 OTHERS = [path for minor in (11, 12, 13, 14) if (path := shutil.which(f"python3.{minor}"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,8 +46,21 @@ def is_tried(name: str, number: int) -> bool:
     return (number + [*samples()].index(name)) % EVERY == 0
 
 
+# numpy lets an error of the tokenizer out of a damaged header, which the reader of MicroLens does
+# not know. To change the reader would make the records of the workshop stale.
+UNREAD = pytest.mark.xfail(
+    sys.version_info >= (3, 12), reason="an error of Python's tokenizer", strict=True
+)
+
+
+def marks_of(name: str, damage: str, number: int) -> list[pytest.MarkDecorator]:
+    """Return the marks of a case."""
+    marks = [] if is_tried(name, number) else [pytest.mark.nightly]
+    return [*marks, UNREAD] if (name, damage) == ("microlens features", "no number") else marks
+
+
 CASES = [
-    pytest.param(name, damage, marks=() if is_tried(name, number) else pytest.mark.nightly)
+    pytest.param(name, damage, marks=marks_of(name, damage, number))
     for name, whole in samples().items()
     for number, damage in enumerate((*DAMAGES, *PLACES))
     if damage in PLACES or DAMAGES[damage](whole.content) != whole.content

@@ -146,12 +146,12 @@ class Jackknife:
 
 def least(*several: Values) -> Values:
     """Return the least of several numbers."""
-    return lambda seed: np.min([of(seed) for of in several], axis=0)
+    return lambda seed: np.min([of(seed) for of in several], axis=0)  # type: ignore[return-value]
 
 
 def most(*several: Values) -> Values:
     """Return the largest of several numbers."""
-    return lambda seed: np.max([of(seed) for of in several], axis=0)
+    return lambda seed: np.max([of(seed) for of in several], axis=0)  # type: ignore[return-value]
 
 
 def prefix(profile: AddProfile, settings: SetSettings) -> str:

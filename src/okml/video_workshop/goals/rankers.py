@@ -312,8 +312,8 @@ ITERATIONS = 200
 def item_means(log: Impressions, responses: NDArray[np.generic], items: int) -> Floats:
     """Return the mean response ``[r, k]`` to each item, shrunk toward the mean, ``[items]``."""
     shown = np.bincount(log.items.ravel(), minlength=items)
-    summed = np.bincount(log.items.ravel(), responses.ravel(), minlength=items)
-    found: Floats = (summed + PRIOR * responses.mean()) / (shown + PRIOR)
+    summed = np.bincount(log.items.ravel(), responses.ravel(), minlength=items)  # type: ignore[arg-type]
+    found: Floats = (summed + PRIOR * responses.mean()) / (shown + PRIOR)  # type: ignore[operator]
     return found
 
 

@@ -120,4 +120,4 @@ def _strata(log: Rollout, days: Ints, users: Ints) -> Ints:
     """Return the decile of earlier activity of each row, ``[n]``."""
     before = (np.cumsum(log.active, axis=0) - log.active)[days, users] / days.clip(1)
     edges = np.unique(np.quantile(before, np.linspace(0, 1, STRATA + 1)[1:-1]))
-    return np.searchsorted(edges, before, side="right").astype(np.int64)
+    return np.searchsorted(edges, before, side="right").astype(np.int64)  # type: ignore[no-any-return]
