@@ -9,7 +9,7 @@ from itertools import product
 
 import pytest
 
-from okml.offline_rl.arms import ARMS, AnyJob, CriticJob, all_jobs
+from okml.offline_rl.arms import ARMS, AnyJob, CriticJob, all_jobs, rate_jobs
 from okml.offline_rl.config import PROFILES
 from okml.offline_rl.settings import OfflineRLProfile
 from okml.offline_rl.study import Study
@@ -23,6 +23,15 @@ def test_no_two_trainings_that_may_run_at_a_time_are_in_one_folder(name, tmp_pat
     profile = PROFILES[name]
     study = Study(profile, tmp_path)
     check_folders_apart(study, all_jobs(profile), partial(_may_train_in, profile))
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_rate_that_a_search_tries_too_is_the_same_number(name):
+    """One folder has the trainings of a rate, which is written with six digits."""
+    profile = PROFILES[name]
+    for job in rate_jobs(profile):
+        named = {f"{rate:g}": rate for rate in _reached(profile.learning_rates, 3)}
+        assert named.get(f"{job.rate:g}", job.rate) == job.rate
 
 
 def _reached(rates: Sequence[float], further: int) -> set[float]:

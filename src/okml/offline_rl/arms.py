@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
+
+from okml.training.rates import search
 
 if TYPE_CHECKING:
     from okml.offline_rl.settings import LogSettings, OfflineRLProfile
@@ -247,11 +250,18 @@ def rate_jobs(profile: OfflineRLProfile) -> list[Job]:
     run.
     """
     names = (CONTROL, claimed_in_shop(profile), "right_bc")
+    # A search may try the same rates, and computes them with another rounding.
+    upward = search(profile.learning_rates, len(profile.shop_rates), lambda rate: rate, 0.0).values
+    more = (
+        next((tried for tried in upward if math.isclose(tried, factor)), factor)
+        for factor in profile.shop_rates
+    )
+    factors = (*profile.learning_rates, *more)
     return [
         Job(profile.funnel, name, seed, rate=factor)
         for name in names
         if name in profile.funnel_arms
-        for factor in (*profile.learning_rates, *profile.shop_rates)
+        for factor in factors
         for seed in profile.seeds
     ]
 
