@@ -323,6 +323,44 @@ def draw_returns(frame: pl.DataFrame, stationary: float, myopic: float) -> Pictu
     )
 
 
+def draw_rates(frame: pl.DataFrame) -> Picture:
+    """Draw the true return of an arm at each learning rate, means and range over seeds.
+
+    Args:
+        frame: Columns ``arm``, ``label``, ``factor of the rate``, ``seed``, ``return`` and
+            ``validation NDCG@10``, which chose the rate that is drawn large.
+    """
+    earned, rate = pl.col("return"), "factor of the rate"
+    facts = []
+    with style():
+        figure, axes = plt.subplots(figsize=(4.4, 3.8))
+        for color, label, rows in by_color(frame, "label"):
+            means = rows.group_by(rate).agg(
+                earned.mean(), earned.min().alias("low"), earned.max().alias("high"),
+                pl.col("validation NDCG@10").mean().alias("validation"),
+            ).sort(rate)  # fmt: skip
+            axes.fill_between(
+                means[rate], means["low"], means["high"], color=color, alpha=0.2, lw=0
+            )
+            axes.plot(means[rate], means["return"], "o-", ms=4, color=color, label=label)
+            chosen = means.sort("validation")[-1]
+            axes.plot(chosen[rate], chosen["return"], "o", ms=9, color=color)
+            values = ", ".join(f"{r['return']:.2f} at {r[rate]:.2g}" for r in means.to_dicts())
+            facts.append(f"{label} {values}")
+        axes.set(
+            xscale="log", xlabel="factor of the rate (large: best on the next item)",
+            ylabel="true return of a session", ylim=(0, None),
+        )  # fmt: skip
+        axes.set_xticks(frame[rate].unique().sort(), minor=False)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
+        axes.xaxis.set_minor_formatter("")
+        figure.legend(loc="outside upper left", fontsize=9)
+    return Picture(
+        figure,
+        f"True return by the factor of the learning rate, means over seeds: {'; '.join(facts)}.",
+    )
+
+
 def draw_estimates(frame: pl.DataFrame) -> Picture:
     """Draw off-policy estimates and the true returns by horizon, and effective sample sizes.
 
