@@ -72,7 +72,8 @@ def data_roots() -> list[Path]:
         return [Path(pooch.os_cache("okml"))]
     try:
         roots = [Path(part).expanduser().resolve() for part in value.split(os.pathsep) if part]
-        files = [root for root in roots if os.path.lexists(root) and not root.is_dir()]
+        # A path that is a link after it was resolved is one of a loop, which Python 3.13 lets pass.
+        files = [r for r in roots if r.is_symlink() or (r.exists() and not r.is_dir())]
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, or an unknown home
         raise ParameterError(f"OKML_DATA={value} names no folder: {error}.") from None
     if not roots or files:
