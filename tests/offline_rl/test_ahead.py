@@ -29,8 +29,8 @@ def test_no_two_trainings_that_may_run_at_a_time_are_in_one_folder(name, tmp_pat
 def test_a_rate_that_a_search_tries_too_is_the_same_number(name):
     """One folder has the trainings of a rate, which is written with six digits."""
     profile = PROFILES[name]
+    named = {f"{rate:g}": rate for rate in _reached(profile.learning_rates, 3)}
     for job in rate_jobs(profile):
-        named = {f"{rate:g}": rate for rate in _reached(profile.learning_rates, 3)}
         assert named.get(f"{job.rate:g}", job.rate) == job.rate
 
 
