@@ -43,7 +43,7 @@ MEANS_SOMETHING_AT_ZERO = {
     "reconstruction", "rings", "saturation", "subsample", "supervised", "translation",
     "transient", "weight_decay", "wrong_type_share",
     # None of something that is counted; the first of something that is numbered.
-    "gpu_memory_gib", "hard", "hard_first", "holdout_layer",
+    "gpu_memory_gib", "hard", "hard_first", "holdout_layer", "table_layer",
     "relaxed_epoch_sweep", "relaxed_epochs", "seeds", "sessions", "steps_all_labels",
     "student_timesteps", "teacher_timesteps", "warmup_steps", "workers",
     # Noise and spreads of a simulator, and what never happens in it.
@@ -202,7 +202,11 @@ def test_every_number_of_every_settings_class_has_two_bounds() -> None:
         ("space_time", {"sets.0": "citys"}, "Did you mean 'cities'?"),
         ("space_time", {"place_set": "people"}, "place_set needs places"),
         ("space_time", {"zip_set": "films"}, "zip_set needs places with ZIP codes"),
-        ("space_time", {"prompts": '["empty", "random", "blank"]'}, "under the prompt 'blank'"),
+        (
+            "space_time",
+            {"prompts": '["empty", "random", "ordinary", "blank"]'},
+            "under the prompt 'blank'",
+        ),
         ("space_time", {"probe.lambda_exponents": "[2, -6]"}, "must ascend"),
         ("space_time", {"steering.strengths": "[0]"}, "a strength of 0 is no push"),
         ("offline_rl", {"main_arms": '["crr"]'}, "one of arms and main_arms"),

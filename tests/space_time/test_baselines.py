@@ -10,6 +10,7 @@ from sklearn.linear_model import Ridge
 from okml.errors import ParameterError
 from okml.space_time.baselines import (
     SPARSE_LAMBDAS,
+    SparsePenalty,
     choose_sparse_lambda,
     fit_sparse_ridge,
     ngram_features,
@@ -17,6 +18,7 @@ from okml.space_time.baselines import (
     ridge_predictions,
     token_features,
     token_targets,
+    without_shared_words,
     word_features,
     word_vector_features,
 )
@@ -38,6 +40,17 @@ class Towns:
         self.y = centers + rng.normal(size=(n, 2))
         order = rng.permutation(n)
         self.test, self.train = order[: n // 5], order[n // 5 :]
+
+
+def choose_lambda(X: sparse.csr_matrix, y: np.ndarray) -> SparsePenalty:
+    return choose_sparse_lambda(X, y, np.arange(len(y)))
+
+
+def sparse_predictions(
+    X: sparse.csr_matrix, y: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> np.ndarray:
+    penalty = choose_lambda(X[train], y[train])
+    return ridge_predictions(X, y, train, test, penalty=penalty)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +76,13 @@ def test_words_are_counted_once_and_tokens_as_often_as_they_come() -> None:
     np.testing.assert_array_equal(tokens.toarray(), [[1, 2, 0], [0, 0, 1], [1, 0, 0]])
 
 
+def test_names_share_a_word_with_training_names_or_none() -> None:
+    texts = ["Old Town Hall", "Paris", "hall of Mirrors", "Notre-Dame", "Dame", "Halle"]
+    train = np.array([True, True, False, False, True, False])
+    found = without_shared_words(texts, train)
+    assert found.tolist() == [False, False, False, False, False, True]
+
+
 def test_names_without_features_are_refused() -> None:
     with pytest.raises(ParameterError, match="no features"):
         word_features(["-", "!"], np.array([0, 1]))
@@ -78,7 +98,7 @@ def test_word_vectors_are_averaged_over_known_words() -> None:
 
 def test_ngrams_find_what_endings_tell_and_words_do_not(towns: Towns) -> None:
     def r2(features: sparse.csr_matrix) -> float:
-        p = ridge_predictions(features, towns.y, towns.train, towns.test)
+        p = sparse_predictions(features, towns.y, towns.train, towns.test)
         assert p.shape == (len(towns.test), 2)
         return mean_r2(towns.y[towns.test], p)
 
@@ -89,9 +109,9 @@ def test_ngrams_find_what_endings_tell_and_words_do_not(towns: Towns) -> None:
 
 def test_sparse_ridge_equals_the_direct_solution_at_its_lambda(towns: Towns) -> None:
     X = ngram_features(towns.text, towns.train)
-    lam = choose_sparse_lambda(X[towns.train], towns.y[towns.train], seed=0)
+    lam = choose_lambda(X[towns.train], towns.y[towns.train]).lam
     peer = Ridge(lam, solver="cholesky").fit(X[towns.train].toarray(), towns.y[towns.train])
-    p = ridge_predictions(X, towns.y, towns.train, towns.test, seed=0)
+    p = sparse_predictions(X, towns.y, towns.train, towns.test)
     np.testing.assert_allclose(p, peer.predict(X[towns.test].toarray()), atol=0.05)
 
 
@@ -99,12 +119,35 @@ def test_sparse_lambda_grows_with_noise_and_with_the_features() -> None:
     rng = np.random.default_rng(0)
     X = sparse.random(300, 60, 0.2, format="csr", random_state=0)
     signal = X @ rng.normal(size=(60, 1))
-    clean = choose_sparse_lambda(X, signal + 0.01 * rng.normal(size=(300, 1)))
-    noisy = choose_sparse_lambda(X, signal + 10 * rng.normal(size=(300, 1)))
-    assert noisy > 10 * clean
-    assert choose_sparse_lambda(10 * X, signal) == pytest.approx(
-        100 * choose_sparse_lambda(X, signal)
-    )
+    clean = choose_lambda(X, signal)
+    noisy = choose_lambda(X, signal + 10 * rng.normal(size=(300, 1)))
+    assert noisy.lam > 10 * clean.lam
+    own, scaled = choose_lambda(X, signal), choose_lambda(10 * X, signal)
+    assert scaled.lam == pytest.approx(100 * own.lam)
+    assert scaled.exponent == own.exponent
+    assert (clean.exponent, clean.interior) == (-3, False)  # a smaller one may be better
+
+
+def test_a_penalty_that_remembers_groups_is_not_chosen() -> None:
+    """Rows of a group are alike, and their targets, too: of 40 features one tells of new groups."""
+
+    def world(seed: int) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        groups = np.repeat(np.arange(60), 10)
+        alike = (rng.random((60, 40)) < 0.3)[groups] ^ (rng.random((600, 40)) < 0.02)
+        y = rng.normal(size=(60, 1))[groups] + 0.5 * alike[:, :1]
+        return sparse.csr_matrix(alike.astype(float)), y, groups
+
+    gains = []
+    for seed in range(5):
+        X, y, groups = world(seed)
+        unseen, true, _ = world(seed + 100)
+        together, alone = choose_sparse_lambda(X, y, groups), choose_lambda(X, y)
+        assert together.lam >= 10 * alone.lam
+        errors = [np.square(np.ravel(fit_sparse_ridge(X, y, each.lam).predict(unseen))
+                            - true[:, 0]).mean() for each in (alone, together)]  # fmt: skip
+        gains.append(errors[0] - errors[1])
+    assert min(gains) > 0
 
 
 def test_small_penalties_are_not_tried_once_the_error_rises() -> None:
@@ -117,10 +160,10 @@ def test_small_penalties_are_not_tried_once_the_error_rises() -> None:
         return fit_sparse_ridge(X, y, lam)
 
     with mock.patch("okml.space_time.baselines.fit_sparse_ridge", fit):
-        chosen = choose_sparse_lambda(X, y)
+        chosen = choose_lambda(X, y)
     assert tried == sorted(tried, reverse=True)
     assert len(tried) < SPARSE_LAMBDAS
-    assert chosen > max(tried[-2:])  # two larger errors in succession end the search
+    assert chosen.lam > max(tried[-2:])  # two larger errors in succession end the search
 
 
 def test_dense_features_use_the_probes_own_ridge(towns: Towns) -> None:
@@ -157,5 +200,5 @@ def test_token_targets_depend_on_the_last_token_alone() -> None:
     np.testing.assert_array_equal(targets, token_targets(last, y, seed=0))
     # A bag of tokens learns it perfectly where every token was seen, n-grams of order do not.
     bag = token_features([[token] for token in last], np.arange(400))
-    p = ridge_predictions(bag, targets, np.arange(400), np.arange(400, 500))
+    p = sparse_predictions(bag, targets, np.arange(400), np.arange(400, 500))
     assert mean_r2(targets[400:], p) > 0.95

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy import stats
 from sklearn.metrics import r2_score
 from tokenizers import Tokenizer, models, normalizers
 from transformers import PreTrainedTokenizerFast
@@ -22,8 +23,10 @@ from okml.errors import ParameterError
 from okml.ledger import RunRecord, judge, load_claims, read_record
 from okml.space_time import entities
 from okml.space_time.arms import Pass, all_passes, asked
+from okml.space_time.entities import RegisteredSet
 from okml.space_time.experiment import Experiment
-from okml.space_time.experiments import holdouts, pinning, steering
+from okml.space_time.experiments import holdouts, neuron_search, pinning, steering
+from okml.space_time.experiments.carrying import HIDDEN, measure_carrying
 from okml.space_time.experiments.controls import NGRAMS, ORACLE, _questions
 from okml.space_time.experiments.probing import measure_components
 from okml.space_time.judging import HeldOut
@@ -35,6 +38,7 @@ from okml.steps import StepResult
 from tests.deciding import deciding_estimates
 from tests.processes import run
 from tests.space_time.tiny_experiment import (
+    DATA,
     KINDS,
     PLACE,
     REGISTRY,
@@ -42,6 +46,7 @@ from tests.space_time.tiny_experiment import (
     ZIP,
     byte_tokenizer,
     hand_made,
+    isles,
     save_models,
     save_vectors,
     settings,
@@ -235,7 +240,8 @@ def test_a_larger_model_is_read_block_by_block_and_the_resident_one_intervened_i
     assert curves.filter(set=PLACE, model="untrained")["layer"].max() == 1
     neurons = experiment.neurons.frames["neurons"]
     assert set(neurons["layer"]) <= {0, 1}
-    assert [str(room / "llama_2") in note for note in record.notes] == [True]
+    assert [str(room / "llama_2") in note for note in record.notes] == [True, False]
+    assert "Too few names" in record.notes[1]  # that spell their region
 
 
 def test_the_untrained_control_is_compared_with_its_own_model(dry_run: Any, room: Path) -> None:
@@ -415,7 +421,7 @@ def test_a_set_without_zip_codes_is_said(room: Path) -> None:
         ({"table_sets": [PLACE]}, "table_sets need place_set and time_set"),
         ({"models.0.named_neurons": [{"layer": 0, "neuron": 1, "set": ZIP}]}, "is not read for it"),
         ({"prompt_sets": [TIME]}, "need 'isles' in prompt_sets"),
-        ({"prompts": ["empty"]}, "need the prompts 'empty' and 'random'"),
+        ({"prompts": ["empty"]}, "need 'empty', 'random' and 'ordinary'"),
         ({"steering.strengths": [0.25, 0.5]}, "the opposite of every push"),
         ({"steering.random_directions": 0}, "greater than or equal to 1"),
         ({"place_set": "iles"}, "There is no entity set 'iles'. Did you mean 'isles'"),
@@ -551,3 +557,67 @@ def test_a_run_that_is_killed_twice_goes_on_and_ends_with_the_same_numbers(
     resumed = read_record(tmp_path / "record.json")
     assert resumed.metrics == whole.metrics
     assert resumed.tables == whole.tables
+
+
+def test_a_spelled_region_is_hidden_from_the_last_token(room: Path) -> None:
+    named = isles()
+    spelled = pl.format("{}'s {}", pl.col("country").str.head(3), "entity")
+    renamed = replace(named, frame=named.frame.with_columns(entity=spelled))
+    registered = RegisteredSet(lambda: renamed, "world_place", DATA)
+    with mock.patch.dict(entities.REGISTRY, {PLACE: registered}):
+        study = Study(settings(models_of(room)), room / "spelled")
+        result = measure_carrying(study)
+        reading = study.read(asked(study.profile.resident_model, PLACE))
+    frame = result.frames["carrying"]
+    assert frame["hidden"].to_list() == ["nothing", "region", "rest of the name", "question"]
+    assert frame["tokens"][0] == 0
+    assert frame["tokens"].to_numpy()[1:].min() > 0.5
+    # Every name spells its region, so that R² of a layer is that of its curve.
+    curves = dict(reading.frames["curves"].select("layer", "r2").iter_rows())
+    assert frame["r2"][0] == pytest.approx(curves[1], abs=1e-3)
+    assert frame["middle_r2"].to_list() == pytest.approx([curves[0]] * 4, abs=1e-9)
+    for row in frame.iter_rows(named=True):
+        suffix = HIDDEN[row["hidden"]]
+        rise = result.metrics[f"late_rise{suffix}"].mean
+        assert rise == pytest.approx(row["r2"] - row["middle_r2"])
+        if suffix:
+            loss = result.metrics[f"late_loss{suffix}"].mean
+            assert loss == pytest.approx(frame["r2"][0] - row["r2"])
+            assert loss != 0
+
+
+def test_neurons_are_intervened_in_by_what_they_do(dry_run: Any) -> None:
+    experiment, record, _ = dry_run
+    found = experiment.neurons.frames["neurons"].filter(set=TIME)
+    study = experiment.study
+    lm = study.language_model(study.profile.resident_model)
+    rows = study.rows(TIME, study.profile.seeds[0])
+    years = study.entities(TIME).y()[:, 0]
+
+    def rho(row: dict[str, Any], read: np.ndarray, lm: LanguageModel = lm) -> float:
+        active = neuron_search.activations(study, lm, TIME, read, [row["layer"]])[row["layer"]]
+        return float(stats.spearmanr(active[:, row["neuron"]], years[read]).statistic)
+
+    for row in found.iter_rows(named=True):
+        assert row["activation"] == pytest.approx(rho(row, rows.train), abs=1e-5)
+    best = max(found.iter_rows(named=True), key=lambda row: abs(row["activation"]))
+    shifts = experiment.sweep.frames["shifts"]
+    assert shifts["neuron"][0] == f"L{best['layer']}.{best['neuron']}"
+    on_test = np.sign(best["activation"]) * rho(best, rows.test, pinning._exact_model(study))
+    assert record.metrics["swept_neuron_rho"].mean == pytest.approx(on_test, abs=1e-5)
+
+
+def test_a_rise_on_a_topic_is_less_that_elsewhere_and_held_to_its_controls() -> None:
+    rng = np.random.default_rng(0)
+    about, elsewhere = rng.normal(size=(7, 4)), rng.normal(size=(5, 4))
+    result = StepResult()
+    pinning._beside_other_text(
+        result, "rise", (about[:, 0], about[:, 1:]), (elsewhere[:, 0], elsewhere[:, 1:])
+    )
+    gaps = about.mean(axis=0) - elsewhere.mean(axis=0)
+    assert result.metrics["rise_gap"].mean == pytest.approx(gaps[0])
+    control = np.quantile(gaps[1:], 0.95)
+    assert result.metrics["rise_gap_matched"].mean == pytest.approx(control)
+    difference = result.differences["rise_gap"]["rise_gap_matched"]
+    assert difference.mean == pytest.approx(gaps[0] - control)
+    assert result.metrics["rise_elsewhere"].mean == pytest.approx(elsewhere[:, 0].mean())

@@ -56,6 +56,9 @@ SMALLER: dict[str, Any] = {
     "steering.matched_neurons": 5,
     "steering.contexts": 6,
     "steering.swept_works": 4,
+    "models.6.table_layer": 0,
+    "models.7.table_layer": 1,
+    "models.8.table_layer": 0,
     "models.6.holdout_layer": 1,
     "models.7.holdout_layer": 0,
     "models.8.holdout_layer": 1,
@@ -244,7 +247,7 @@ def test_it_is_the_profile_with_smaller_numbers(miniature: Miniature) -> None:
     def shape(profile: Profile) -> Any:
         kept = profile.model_dump(exclude={"device", "probe", "neurons", "steering", "budget"})
         for model in kept["models"]:
-            del model["holdout_layer"], model["named_neurons"]
+            del model["table_layer"], model["holdout_layer"], model["named_neurons"]
         return kept | {"holdout_min_rows": None, "seeds": None}
 
     assert shape(miniature.experiment.profile) == shape(GPU)

@@ -84,7 +84,7 @@ def test_lambda_is_chosen_on_the_training_rows_alone(as_features: Callable[..., 
     chosen = (
         fit_ridge(X, y).lam
         if as_features is np.asarray
-        else choose_sparse_lambda(sparse.csr_matrix(X), y)
+        else choose_sparse_lambda(sparse.csr_matrix(X), y, np.arange(len(y))).lam
     )
     world.X = as_features(world.X)
     found, same = (hold_out(world.refits(lam), world.country, ["aa"], "space")

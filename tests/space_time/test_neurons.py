@@ -16,6 +16,7 @@ from okml.errors import DataError
 from okml.space_time.batches import end_to_end
 from okml.space_time.models import LanguageModel
 from okml.space_time.neurons import (
+    activations_of_blocks,
     average_ranks,
     neuron_activations,
     project,
@@ -93,6 +94,13 @@ def test_activations_equal_a_pass_by_hand(lm: LanguageModel, prompts: Prompts) -
                 )
             handle.remove()
             torch.testing.assert_close(found[layer][row], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_several_blocks_are_read_in_one_pass(llama: LanguageModel, prompts: Prompts) -> None:
+    together = activations_of_blocks(llama, *prompts, [2, 0], token_budget=10)
+    assert [*together] == [2, 0]
+    for layer, read in together.items():
+        torch.testing.assert_close(read, neuron_activations(llama, *prompts, layer))
 
 
 def test_every_token_is_read_where_asked(llama: LanguageModel, prompts: Prompts) -> None:

@@ -78,7 +78,7 @@ def test_reading_hours_of_the_largest_model(gpu: Plan) -> None:
     world, usa, nyc, people, art, news = 39_585, 29_997, 19_838, 37_539, 31_321, 28_389
     usa_without_zip = 17_464
     everything = world + usa + usa_without_zip + nyc + people + art + news
-    prompts = 4 * world + 3 * (usa + nyc + people + art + news)  # besides the question
+    prompts = 5 * world + 3 * (usa + nyc + people + art + news)  # besides the question
     read = everything + prompts  # each set under each prompt once
     # Two operations a parameter of 80 blocks, for 14 tokens of a name.
     hours = 2 * 80 * LLAMA2_70B_BLOCK * 14 * read / 400e12 / 3600
@@ -86,12 +86,13 @@ def test_reading_hours_of_the_largest_model(gpu: Plan) -> None:
 
 
 def test_interventions_run_at_the_rate_of_float32(gpu: Plan) -> None:
-    # Pinned: 2,000 texts, three neurons and four named ones, 200 matched ones twice over; and 200
-    # works, one neuron and four, seven values of each and of nine controls twice over.
-    pinned = 2_000 * 7 * 202 + 200 * 5 * (7 + 2 * 9)
-    pushed = 1_000 * 51 * 6
-    operations = 6_476_267_520 * 25  # a pass through half of the blocks
-    hours = operations * (pushed / 400e12 + pinned / 40e12) / 3600
+    # Pinned: 2,000 texts on each of two topics, three neurons and four named ones, 200 matched;
+    # and 200 works, one neuron and four, seven values of each and of nine controls twice over.
+    pinned = 2 * 2_000 * 7 * 202 + 200 * 5 * (7 + 2 * 9)
+    pushed = 1_000 * 52 * 6  # along the probe's direction, the covariance and 50 random ones
+    cut = 4 * round(0.2 * 39_585)  # test places, with nothing or some tokens hidden
+    operations = 6_476_267_520  # a token's pass through half of the blocks
+    hours = operations * ((25 * pushed + 14 * cut) / 400e12 + 25 * pinned / 40e12) / 3600
     assert value(gpu, "interventions in llama2_7b") == pytest.approx(hours)
 
 
@@ -109,9 +110,9 @@ def test_layers_on_disk_are_those_that_are_read_again(gpu: Plan) -> None:
     pythia = 768 + 1024 + 2 * 2048 + 2560 + 4096
     bytes_ = 2 * six * (pythia + 2 * 5120 + 33 * 4096)
     # The 70B: all of World; elsewhere the embedding and the chosen layer, and two of the tables, of
-    # the USA under another question; the chosen one of World under its other prompts.
+    # the USA under another question; the chosen one of World under its other five prompts.
     layers = 81 * world + 2 * usa + 2 * usa + 2 * 17_464 + 4 * (nyc + people + art + news)
-    bytes_ += 2 * 8192 * (layers + 4 * world)
+    bytes_ += 2 * 8192 * (layers + 5 * world)
     assert value(gpu, "activations on disk") == pytest.approx(bytes_ / GIB)
 
 
@@ -121,9 +122,9 @@ def test_all_layers_of_a_resident_model_wait_in_memory(gpu: Plan) -> None:
 
 
 def test_kept_activations_are_counted_once() -> None:
-    # cpu: the default prompt of five sets of 4,000, two prompts besides on world_place, and the
+    # cpu: the default prompt of five sets of 4,000, three prompts besides on world_place, and the
     # untrained control of three seeds; 31 states of width 576 in two bytes.
-    names = 4_000 * (5 + 2 + 3)
+    names = 4_000 * (5 + 3 + 3)
     found = plan(PROFILES["cpu"].override({"entities": 4_000, "sets": [
         "world_place", "us_place", "nyc_place", "art", "historical_figure"]}))  # fmt: skip
     assert value(found, "activations on disk") == pytest.approx(31 * names * 576 * 2 / GIB)
@@ -146,15 +147,15 @@ def test_a_misspelt_set_is_an_error() -> None:
         plan(PROFILES["smoke"].override({"sets": sets}))
 
 
-def test_night_reads_the_released_sets_in_full_within_80_minutes() -> None:
+def test_night_reads_the_released_sets_in_full_within_90_minutes() -> None:
     found = plan(PROFILES["night"])
     world, usa, nyc, art, people, events = 39_585, 29_997, 19_838, 31_321, 2_501, 1_363
     names = world + usa + 17_464 + nyc + art + people + events
     names += 3 * world  # the untrained control of every seed
-    names += 2 * world + usa + 2 * people + events  # prompts, and the question of tables
+    names += 3 * world + usa + 2 * people + events  # prompts, and the question of tables
     (reading,) = (i for i in found.items if i.what.startswith("reading with"))
     assert f"{names:,} names" in reading.follows_from
-    assert found.hours * 60 <= 80
+    assert found.hours * 60 <= 90
 
 
 def test_a_larger_sample_does_not_fit_a_small_budget() -> None:

@@ -12,9 +12,9 @@ from okml.errors import DataError, ParameterError
 from okml.space_time.entities import REGISTRY, EntitySet
 from okml.space_time.paper import SETS
 from okml.space_time.prompts import (
+    FILLER_TOKENS,
     FIRST_RANDOM_ID,
     PROMPTS,
-    RANDOM_TOKENS,
     default_prompt,
     prompt,
     prompts_of,
@@ -31,11 +31,15 @@ NAMES = [
     "東京",
 ]
 
+THINGS = ["short: no", *(f"{word}: a thing that people have made of wood or stone"
+                         for word in ("abacus", "barrel", "cradle"))]  # fmt: skip
+
 # The paper's prompts in the words of the authors' code, with the entity "Ab c.".
 EXPECTED = {
     ("world_place", "empty"): "Ab c.",
     ("world_place", "empty_all_caps"): "AB C.",
     ("world_place", "random"): "Ab c.",
+    ("world_place", "ordinary"): "Ab c.",
     ("world_place", "coords"): "What are the lat/lon coordinates of Ab c.",
     ("world_place", "where_is"): "Where is Ab c.",
     ("us_place", "empty"): "Ab c.",
@@ -111,6 +115,11 @@ def sentence_piece() -> PreTrainedTokenizerFast:
     )
 
 
+@pytest.fixture(autouse=True)
+def dictionary(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("okml.space_time.prompts.entries", lambda _: THINGS)
+
+
 @pytest.fixture(scope="module", params=[byte_level, sentence_piece])
 def tokenizer(request: pytest.FixtureRequest) -> Any:
     return request.param()
@@ -118,17 +127,18 @@ def tokenizer(request: pytest.FixtureRequest) -> Any:
 
 def test_the_table_of_prompts_is_the_papers() -> None:
     assert {key: prompt(*key).text("Ab c.") for key in ALL_VARIANTS} == EXPECTED
-    assert [key for key in ALL_VARIANTS if prompt(*key).random] == [
-        (name, "random")
-        for name in ("world_place", "us_place", "nyc_place", "historical_figure", "art")
-    ]
+    drawn = {key: prompt(*key).filler for key in ALL_VARIANTS if prompt(*key).filler}
+    with_random = ("world_place", "us_place", "nyc_place", "historical_figure", "art")
+    assert drawn == {(name, "random"): "random" for name in with_random} | {
+        ("world_place", "ordinary"): "ordinary"  # a control of ours
+    }
 
 
 @pytest.mark.parametrize(("name", "variant"), ALL_VARIANTS)
 def test_the_probed_token_ends_the_entity(tokenizer: Any, name: str, variant: str) -> None:
     tokens = tokenize(entity_set(name, NAMES), variant, tokenizer, tokenizer.bos_token_id, 0)
     style = prompt(name, variant)
-    skip = 1 + RANDOM_TOKENS * style.random
+    skip = 1 + FILLER_TOKENS * (style.filler is not None)
     for i, entity in enumerate(NAMES):
         ids = tokens[i]
         read = style.text(entity)
@@ -164,7 +174,7 @@ def test_random_tokens_are_seeded_and_ordinary(tokenizer: Any) -> None:
 
     def drawn(seed: int) -> np.ndarray:
         tokens = tokenize(found, "random", tokenizer, start, seed)
-        return np.stack([tokens[i][1 : 1 + RANDOM_TOKENS] for i in range(len(tokens))])
+        return np.stack([tokens[i][1 : 1 + FILLER_TOKENS] for i in range(len(tokens))])
 
     ids = drawn(3)
     assert np.array_equal(ids, drawn(3))
@@ -175,6 +185,21 @@ def test_random_tokens_are_seeded_and_ordinary(tokenizer: Any) -> None:
     assert set(ids.ravel()) <= ordinary
     # Uniform: 2,000 draws from about 320 ids miss an id with probability e^-6.
     assert len(set(ids.ravel())) > 0.97 * len(ordinary)
+
+
+def test_ordinary_tokens_begin_an_entry_of_the_dictionary(tokenizer: Any) -> None:
+    found = entity_set("world_place", [f"name {i}" for i in range(100)])
+
+    def drawn(seed: int) -> list[str]:
+        tokens = tokenize(found, "ordinary", tokenizer, tokenizer.bos_token_id, seed)
+        assert tokenizer.decode(tokens[7][1 + FILLER_TOKENS :]) == "name 7"
+        return [tokenizer.decode(tokens[i][1 : 1 + FILLER_TOKENS]) for i in range(len(tokens))]
+
+    begun = drawn(3)
+    # The first entry has fewer tokens than are drawn.
+    assert set(begun) <= {entry[: len(start)] for start in begun for entry in THINGS[1:]}
+    assert len(set(begun)) == len(THINGS) - 1
+    assert begun == drawn(3) != drawn(4)
 
 
 def test_other_variants_do_not_depend_on_the_seed(tokenizer: Any) -> None:

@@ -102,15 +102,16 @@ def test_sets_are_cut_to_the_profile(profile: SpaceTimeProfile, tmp_path: Path) 
 def test_the_question_of_the_paper_comes_first(profile: SpaceTimeProfile) -> None:
     every = prompts_read(profile, PLACE)
     assert every[0] == default_prompt(PLACE) == "coords"
-    assert sorted(every) == ["coords", "empty", "empty_all_caps", "random", "where_is"]
-    few = profile.override({"prompts": ["random", "empty", "where_is"]})
-    assert prompts_read(few, PLACE) == ["coords", "empty", "random", "where_is"]
+    known = ["coords", "empty", "empty_all_caps", "ordinary", "random", "where_is"]
+    assert sorted(every) == known
+    few = profile.override({"prompts": ["ordinary", "random", "empty", "where_is"]})
+    assert prompts_read(few, PLACE) == ["coords", "empty", "random", "ordinary", "where_is"]
     assert prompts_read(few, TIME) == ["release", "empty", "random"]
 
 
 def test_a_misspelt_prompt_is_an_error(profile: SpaceTimeProfile) -> None:
     with pytest.raises(ParameterError, match="'were_is'"):
-        profile.override({"prompts": ["empty", "random", "were_is"]})
+        profile.override({"prompts": ["empty", "random", "ordinary", "were_is"]})
 
 
 def test_the_untrained_control_has_none_of_the_trained_weights(
@@ -162,7 +163,10 @@ def test_a_model_stays_until_another_is_asked_for(
 def test_the_type_in_which_names_are_read_is_not_that_of_interventions(
     profile: SpaceTimeProfile, tmp_path: Path
 ) -> None:
-    neurons = pl.DataFrame({"set": [PLACE, TIME], "layer": [1, 0], "neuron": [2, 3], "rho": 0.5})
+    neurons = pl.DataFrame({
+        "set": [PLACE, TIME], "target": ["latitude", "release_year"], "activation": [0.5, 0.4],
+        "layer": [1, 0], "neuron": [2, 3],
+    })  # fmt: skip
     found = []
     for dtype in ("float32", "bfloat16"):
         types = {f"models.{place}.dtype": dtype for place in range(len(profile.models))}

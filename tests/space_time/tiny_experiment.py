@@ -216,8 +216,10 @@ def _fetched_from(name: str, files: Iterable[str] | None = None) -> dict[str, An
     return dict.fromkeys(files or ("vectors.json",), found)
 
 
-def _entries(topic: str, count: int) -> list[str]:
-    return [f"{topic} {number}: one of {count}" for number in range(count)]
+def _entries(topic: str, count: int = 9) -> list[str]:
+    return [
+        f"{topic} {number}: one of {count} made by hand in this room" for number in range(count)
+    ]
 
 
 @contextmanager
@@ -228,6 +230,9 @@ def hand_made(vectors: Path) -> Iterator[None]:
         mock.patch("okml.steps.fetched_from", _fetched_from),
         mock.patch("okml.space_time.study.fetch", return_value={"vectors.json": vectors}),
         mock.patch("okml.space_time.experiments.pinning.entries", _entries),
+        mock.patch("okml.space_time.prompts.entries", _entries),
+        # Of the few neurons of a tiny block most would be found, and no control would be left.
+        mock.patch("okml.space_time.experiments.neuron_search.KEPT", 3),
     ):
         yield
 

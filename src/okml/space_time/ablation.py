@@ -7,7 +7,7 @@ which it lacks, are the controls.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -60,7 +60,9 @@ def losses_without(
         yield torch.cat(found)
 
 
-def matched_neurons(activations: Tensor, neuron: int, count: int) -> list[int]:
+def matched_neurons(
+    activations: Tensor, neuron: int, count: int, excluded: Iterable[int] = ()
+) -> list[int]:
     """Return other neurons of the same block to compare an intervention with.
 
     They are those whose root mean square activation is nearest to the neuron's: a neuron that
@@ -70,14 +72,14 @@ def matched_neurons(activations: Tensor, neuron: int, count: int) -> list[int]:
         activations: The activations of all neurons of the block on some tokens, [n, m].
         neuron: The neuron to leave out.
         count: The number of neurons to return.
+        excluded: Other neurons to leave out, such as those that follow the same target.
 
     Raises:
         ParameterError: If the block has too few neurons.
     """
-    width = activations.shape[1]
-    if count >= width:
-        raise ParameterError(f"The block has only {width - 1} other neurons.")
-    others = np.delete(np.arange(width), neuron)
+    others = np.setdiff1d(np.arange(activations.shape[1]), [neuron, *excluded])
+    if count > len(others):
+        raise ParameterError(f"The block has only {len(others)} other neurons.")
     strength = activations.square().mean(dim=0).sqrt().numpy()
     nearest = np.argsort(np.abs(strength[others] - strength[neuron]), kind="stable")[:count]
     return [int(other) for other in np.sort(others[nearest])]

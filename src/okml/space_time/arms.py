@@ -86,14 +86,17 @@ def needs(profile: SpaceTimeProfile, one: Pass) -> list[Pass]:
     return [question] if carried and one != question else []
 
 
-def table_layer(profile: SpaceTimeProfile, blocks: int) -> int:
-    """Return the layer of Table 2 and Figure 4 in a model of so many blocks."""
-    return round(profile.probe.depth * blocks) - 1
+def table_layer(profile: SpaceTimeProfile, model: ModelSettings, blocks: int) -> int:
+    """Return the layer of Table 2 in a model of so many blocks."""
+    by_depth = round(profile.probe.depth * blocks) - 1
+    return by_depth if model.table_layer is None else model.table_layer
 
 
 def holdout_layer(profile: SpaceTimeProfile, model: ModelSettings, blocks: int) -> int:
     """Return the layer of Tables 3 and 4 in a model of so many blocks."""
-    return table_layer(profile, blocks) if model.holdout_layer is None else model.holdout_layer
+    if model.holdout_layer is None:
+        return table_layer(profile, model, blocks)
+    return model.holdout_layer
 
 
 def steering_layer(profile: SpaceTimeProfile, blocks: int) -> int:
@@ -132,7 +135,7 @@ def layers_kept(profile: SpaceTimeProfile, one: Pass, blocks: int) -> Kept:
         return Kept(frozenset(range(-1, blocks)), chosen=True)
     layers = set()
     if one in table_passes(profile):
-        layers |= {table_layer(profile, blocks), holdout_layer(profile, one.model, blocks)}
+        layers |= {of(profile, one.model, blocks) for of in (table_layer, holdout_layer)}
     if one == asked(resident, profile.place_set):
         layers.add(steering_layer(profile, blocks))
     explained = [asked(main, name) for name in profile.sets]  # compared with cheap explanations

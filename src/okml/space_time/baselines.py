@@ -8,6 +8,7 @@ scored by the same metrics as the probe.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import Ridge
+from sklearn.model_selection import GroupShuffleSplit
 
 from okml.errors import ParameterError
 from okml.space_time.batches import Rows
-from okml.space_time.metrics import Floats, group_codes
+from okml.space_time.metrics import Floats, Mask, group_codes
 from okml.space_time.ridge import Features, fit_ridge
 
 NGRAMS = (1, 5)
@@ -27,7 +29,7 @@ NGRAMS = (1, 5)
 SPARSE_EXPONENTS = (-3.0, 2.0)
 SPARSE_LAMBDAS = 11
 PATIENCE = 2  # larger errors in succession that end the search for λ
-VALIDATION_SHARE = 0.1
+VALIDATION_SHARE = 0.1  # of the groups
 
 Texts = Sequence[str]
 WordVectors = Mapping[str, NDArray[np.floating[Any]]]  # the vector of each lower-case word, [d]
@@ -45,6 +47,17 @@ def ngram_features(texts: Texts, train: Rows) -> sparse.csr_matrix:
 def word_features(texts: Texts, train: Rows) -> sparse.csr_matrix:
     """Return which words of the training vocabulary a name has, [n, d], 0 or 1."""
     return _vectorize(CountVectorizer(binary=True), texts, train)
+
+
+def without_shared_words(texts: Texts, train: Mask) -> Mask:
+    """Tell which names have no word of a training name, [n].
+
+    Args:
+        texts: The names, [n].
+        train: Which of them are training names, [n].
+    """
+    words = word_features(texts, np.flatnonzero(train))
+    return np.asarray(words.sum(axis=1) == 0).ravel()
 
 
 def token_features(tokens: Sequence[Sequence[int]], train: Rows) -> sparse.csr_matrix:
@@ -94,16 +107,40 @@ def fit_sparse_ridge(X: sparse.csr_matrix, y: Floats, lam: float) -> Ridge:
     return Ridge(alpha=lam, solver="sparse_cg", tol=1e-5).fit(X, y)
 
 
-def choose_sparse_lambda(X: sparse.csr_matrix, y: Floats, seed: int = 0) -> float:
-    """Return the λ with the smallest error on a tenth of the rows, fitted on the others.
+@dataclass(frozen=True)
+class SparsePenalty:
+    """A penalty that validation rows have chosen.
+
+    Attributes:
+        lam: The chosen λ.
+        exponent: The k of λ = scale · 10^k, where the scale is the mean squared length of a row.
+        interior: Whether a smaller and a larger λ were tried. At an end a better one may lie
+            beyond it.
+    """
+
+    lam: float
+    exponent: float
+    interior: bool
+
+
+def choose_sparse_lambda(
+    X: sparse.csr_matrix, y: Floats, groups: NDArray[np.int64], seed: int = 0
+) -> SparsePenalty:
+    """Choose the λ with the smallest error on a tenth of the groups, fitted on the others.
 
     Leave-one-out would need the decomposition of a matrix with as many columns as n-grams. The
     largest λ are tried first: conjugate gradients are slow where λ is small, and the search ends
     when the error has risen ``PATIENCE`` times in succession.
+
+    Args:
+        X: Features, [n, d].
+        y: Targets, [n, t].
+        groups: What each row is split with, [n]: works of one creator share words, so that rows
+            drawn one by one would choose a λ that remembers creators, of which no test row has any.
+        seed: The seed that draws validation groups.
     """
-    order = np.random.default_rng(seed).permutation(len(y))
-    held_out = max(1, round(VALIDATION_SHARE * len(y)))
-    validation, rest = order[:held_out], order[held_out:]
+    split = GroupShuffleSplit(1, test_size=VALIDATION_SHARE, random_state=seed)
+    ((rest, validation),) = split.split(X, groups=groups)
     spread = np.maximum(y[rest].std(axis=0), np.finfo(np.float64).tiny)
     scale = float(X.multiply(X).sum() / len(y)) or 1.0
 
@@ -113,12 +150,13 @@ def choose_sparse_lambda(X: sparse.csr_matrix, y: Floats, seed: int = 0) -> floa
         return float(np.square(residual).mean())
 
     tried: dict[float, float] = {}
-    for lam in scale * np.logspace(*SPARSE_EXPONENTS, SPARSE_LAMBDAS)[::-1]:
-        tried[float(lam)] = error(lam)
+    for exponent in np.linspace(*SPARSE_EXPONENTS, SPARSE_LAMBDAS)[::-1]:
+        tried[float(exponent)] = error(scale * 10**exponent)
         last = [*tried.values()][-1 - PATIENCE :]
         if len(last) > PATIENCE and last == sorted(last):
             break
-    return min(tried, key=tried.__getitem__)
+    best = min(tried, key=tried.__getitem__)
+    return SparsePenalty(scale * 10**best, best, min(tried) < best < max(tried))
 
 
 def ridge_predictions(
@@ -127,18 +165,16 @@ def ridge_predictions(
     train: Rows,
     test: Rows,
     *,
-    seed: int = 0,
+    penalty: SparsePenalty | None = None,
     device: torch.device | str | None = None,
 ) -> Floats:
     """Fit ridge on the training rows and predict the test rows, [n_test, t].
 
-    Dense features choose λ by leave-one-out like the probe; sparse ones on a tenth of the
-    training rows, drawn with ``seed``.
+    Dense features choose λ by leave-one-out like the probe; sparse ones have a ``penalty``.
     """
-    if sparse.issparse(X):
+    if penalty is not None:
         rows = sparse.csr_matrix(X)
-        lam = choose_sparse_lambda(rows[train], y[train], seed)
-        predicted = fit_sparse_ridge(rows[train], y[train], lam).predict(rows[test])
+        predicted = fit_sparse_ridge(rows[train], y[train], penalty.lam).predict(rows[test])
         return np.asarray(predicted, dtype=np.float64).reshape(len(test), -1)
     fit = fit_ridge(X[train], y[train], device=device)
     return np.asarray(fit.predict(X[test]).cpu().numpy(), dtype=np.float64)

@@ -60,7 +60,9 @@ class ModelSettings(Settings):
     # Neurons are read and pinned in this model; none marked: in the largest that is held whole.
     intervened: bool = False
     named_neurons: Distinct[NamedNeuron] = ()  # Appendix B and Figure 5
-    # Layer of the hold-outs, Tables 3 and 4; None: that of Table 2, which the paper sets by depth.
+    # Layers of Table 2, which the paper sets by depth, and of the hold-outs, Tables 3 and 4; None:
+    # at `probe.depth`, and that of Table 2.
+    table_layer: Whole | None = None
     holdout_layer: Whole | None = None
 
     @model_validator(mode="after")
@@ -179,8 +181,8 @@ class SpaceTimeProfile(Profile):
             raise ValueError(f"the claims on prompts need {self.place_set!r} in prompt_sets")
         if not {self.place_set, self.time_set} <= set(self.table_sets):
             raise ValueError("table_sets need place_set and time_set, which claims are about")
-        if self.prompts is not None and not {"empty", "random"} <= set(self.prompts):
-            raise ValueError("the claims on prompts need the prompts 'empty' and 'random'")
+        if self.prompts is not None and not {"empty", "random", "ordinary"} <= set(self.prompts):
+            raise ValueError("the claims on prompts need 'empty', 'random' and 'ordinary'")
         known = {prompt for name in self.prompt_sets for prompt in prompts_of(name)}
         if unknown := sorted(set(self.prompts or ()) - known):
             raise ValueError(
@@ -226,11 +228,12 @@ SMOLLM2 = ModelSettings(name="smollm2_135m", family="SmolLM2")
 SMOLLM2_BF16 = SMOLLM2.model_copy(update={"dtype": "bfloat16"})
 
 
-def _llama2(size: str, holdout_layer: int, **held: Any) -> ModelSettings:
+def _llama2(size: str, table_layer: int, holdout_layer: int, **held: Any) -> ModelSettings:
     return ModelSettings(
         name=f"llama2_{size}",
         family="Llama-2",
         dtype="bfloat16",
+        table_layer=table_layer,
         holdout_layer=holdout_layer,
         **held,
     )
@@ -265,7 +268,7 @@ SMOKE = SpaceTimeProfile(
     entities=200,
     zip_entities=3000,
     prompt_sets=("cities",),
-    prompts=("empty", "random"),
+    prompts=("empty", "random", "ordinary"),
     table_sets=("cities", "people"),
     holdout_blocks=5,
     holdout_min_rows=6,
@@ -292,7 +295,7 @@ CPU = SpaceTimeProfile(
     entities=2500,
     resample=0.8,
     prompt_sets=("world_place",),
-    prompts=("empty", "random"),
+    prompts=("empty", "random", "ordinary"),
     table_sets=("world_place", "art"),
     word_vectors="glove_100d",
     neurons=NeuronSettings(entities=1000),
@@ -309,13 +312,13 @@ NIGHT = SpaceTimeProfile(
     sets=(*RELEASED_SETS, "people", "events"),
     # What claims ask about, and two small sets. All prompts of all sets would take another hour.
     prompt_sets=("world_place", "people", "events"),
-    prompts=("empty", "random"),
+    prompts=("empty", "random", "ordinary"),
     table_sets=("world_place", "us_place", "nyc_place", "people", "art", "events"),
     holdout_blocks=50,  # countries are what the intervals of hold-outs sample; the paper has 20
     word_vectors="glove_100d",
     neurons=NeuronSettings(entities=1500, random_draws=2),
     steering=SteeringSettings(
-        entities=200, random_directions=20, contexts=200, swept_works=100, swept_controls=20
+        entities=200, random_directions=20, contexts=100, swept_works=100, swept_controls=20
     ),
     batch_tokens=4096,
     keep_activations=False,
@@ -327,9 +330,9 @@ GPU = SpaceTimeProfile(
     seeds=(0, 1, 2),
     models=(
         *(_pythia(size) for size in ("160m", "410m", "1b", "1.4b", "2.8b", "6.9b")),
-        _llama2("7b", 22, intervened=True, named_neurons=PAPER_NEURONS),
-        _llama2("13b", 25),
-        _llama2("70b", 50, placement="layerwise"),
+        _llama2("7b", 20, 22, intervened=True, named_neurons=PAPER_NEURONS),
+        _llama2("13b", 24, 25),
+        _llama2("70b", 48, 50, placement="layerwise"),
     ),
     sets=(*RELEASED_SETS, "historical_figure", "headline"),
     prompt_sets=SETS,

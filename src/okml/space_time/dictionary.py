@@ -14,7 +14,7 @@ Topic = Literal["space", "time", "neither"]
 SEED = 0  # draws the entries
 
 
-def entries(topic: Topic, count: int) -> list[str]:
+def entries(topic: Topic, count: int | None = None) -> list[str]:
     """Draw dictionary entries such as "Dover: the capital of the state of Delaware".
 
     Entries of ``space`` are of named places, those of ``time`` of people with their years, and
@@ -22,7 +22,7 @@ def entries(topic: Topic, count: int) -> list[str]:
 
     Args:
         topic: The topic of the entries.
-        count: The number of entries; all if there are fewer.
+        count: The number of entries; all if there are fewer, or if there is none.
 
     Raises:
         DataError: If WordNet cannot be had.

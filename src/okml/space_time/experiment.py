@@ -6,6 +6,7 @@ from operator import attrgetter
 
 from okml.experiment import ChapterExperiment, frame, step
 from okml.space_time.config import SpaceTimeProfile
+from okml.space_time.experiments.carrying import measure_carrying
 from okml.space_time.experiments.controls import measure_controls
 from okml.space_time.experiments.holdouts import measure_holdouts
 from okml.space_time.experiments.neuron_search import measure_neurons
@@ -36,6 +37,7 @@ class Experiment(ChapterExperiment[SpaceTimeProfile, Study]):
     data = step(describe_sets)
     depth = step(measure_depth)
     spelling = step(measure_spelling, frame("prompts", "prompts"), frame("controls", "letters"))
+    carrying = step(measure_carrying)
     map = step(measure_predictions, attrgetter("profile.place_set"), DEPTH[1])
     timeline = step(measure_predictions, attrgetter("profile.time_set"), DEPTH[1])
     controls = step(measure_controls, *DEPTH, attrgetter("chosen"))

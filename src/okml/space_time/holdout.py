@@ -70,6 +70,8 @@ class Refits:
         y: Targets, [n, t].
         is_test: The default split, [n].
         lam: λ of all probes, as in the paper; by default the one chosen on the training rows.
+        groups: What each row is split with, [n]; n-grams choose λ on groups left out. By default
+            each row alone.
         device: The device that solves dense probes.
     """
 
@@ -79,26 +81,27 @@ class Refits:
         y: Floats,
         is_test: Mask,
         lam: float | None = None,
+        groups: NDArray[np.int64] | None = None,
         device: torch.device | None = None,
     ) -> None:
         self.y, self.is_test = y, is_test
         train = np.flatnonzero(~is_test)
-        self.predict = (
-            _sparse_refits(sparse.csr_matrix(X), y, train, lam)
-            if sparse.issparse(X)
-            else _dense_refits(as_float64(X, device), y, train, lam)
-        )
+        if sparse.issparse(X):
+            rows = sparse.csr_matrix(X)
+            if lam is None:
+                of = np.arange(len(y)) if groups is None else groups
+                lam = choose_sparse_lambda(rows[train], y[train], of[train]).lam
+            self.predict = _sparse_refits(rows, y, lam)
+        else:
+            self.predict = _dense_refits(as_float64(X, device), y, train, lam)
         self.nominal = self.predict(~is_test)
 
 
-def _sparse_refits(
-    X: sparse.csr_matrix, y: Floats, train: Rows, lam: float | None
-) -> Callable[[Mask], Floats]:
+def _sparse_refits(X: sparse.csr_matrix, y: Floats, lam: float) -> Callable[[Mask], Floats]:
     """Return a function that fits the probe to some rows and predicts all, [n, t]."""
-    penalty = choose_sparse_lambda(X[train], y[train]) if lam is None else lam
 
     def predict(kept: Mask) -> Floats:
-        fitted = fit_sparse_ridge(X[kept], y[kept], penalty)
+        fitted = fit_sparse_ridge(X[kept], y[kept], lam)
         return np.asarray(fitted.predict(X), dtype=np.float64).reshape(y.shape)
 
     return predict

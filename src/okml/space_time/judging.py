@@ -55,7 +55,7 @@ class HeldOut:
         self.y = entity_set.y()
         self.test = np.flatnonzero(entity_set.test_mask())
         if clusters is None and entity_set.split_group is not None:
-            clusters = group_or_alone(entity_set.frame[entity_set.split_group].to_numpy())
+            clusters = kept_together(entity_set)
         self.clusters = None if clusters is None else clusters[self.test]
         self.over = "entities" if clusters is None else over
 
@@ -113,6 +113,13 @@ class HeldOut:
         return lambda rows, p: within_group_spearman(
             self.y[rows], p[rows], [kept[row] for row in rows], min_size=2
         )
+
+
+def kept_together(entity_set: EntitySet) -> NDArray[np.int64]:
+    """Return the number of the group that each entity is split and sampled with, [n]."""
+    if entity_set.split_group is None:
+        return np.arange(len(entity_set))
+    return group_or_alone(entity_set.frame[entity_set.split_group].to_numpy())
 
 
 def less(statistic: Statistic) -> Statistic:

@@ -18,10 +18,10 @@ from okml.space_time.ridge import Features, Lambdas, Preprocessing, RidgeFit, fi
 REGION_FIRST = "'s "  # stands between the region and the rest of a name that spells it
 FEWEST = 20  # test names of a group, below which R² says nothing
 SCORES = ("r2", "spearman", "proximity")
-# Layers whose predictions are compared: the one that leave-one-out picks, the embedding, the middle
-# one, and of the second half the one with the smallest and the one with the largest such error.
-ROLES = CHOSEN, EMBEDDING, HALF, LATE_BEST, LATE_WORST = (
-    "chosen", "embedding", "half", "late best", "late worst",
+# Layers whose predictions are compared: the one that leave-one-out picks, the embedding, the first
+# one, the middle one, and of the second half those with the smallest and the largest such error.
+ROLES = CHOSEN, EMBEDDING, FIRST, HALF, LATE_BEST, LATE_WORST = (
+    "chosen", "embedding", "first", "half", "late best", "late worst",
 )  # fmt: skip
 
 
@@ -160,5 +160,6 @@ def _roles(fits: Sequence[LayerFit], last: int) -> dict[str, LayerFit]:
 
     late = [fitted for fitted in fits if fitted.layer >= last // 2]
     middle = next(fitted for fitted in fits if fitted.layer == last // 2)
-    chosen = (min(fits, key=error), fits[0], middle, min(late, key=error), max(late, key=error))
-    return dict(zip(ROLES, chosen, strict=True))
+    chosen = min(fits, key=error), fits[0], fits[1], middle
+    of_late = min(late, key=error), max(late, key=error)
+    return dict(zip(ROLES, (*chosen, *of_late), strict=True))

@@ -20,8 +20,7 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 EARTH_RADIUS_KM = 6_371.0
-DEGENERATE = 1e-6  # predictions that spread less than this part of the targets say nothing
-CLOSER = 1 - 1e-9  # times a distance: what is farther than this is as far
+TIE = 1e-9  # distances that differ by less than this part of them are equal
 
 
 def r2(y: Floats, p: Floats) -> Floats:
@@ -84,10 +83,10 @@ def great_circle_km(y: Floats, p: Floats) -> Floats:
 def proximity_errors(y: Floats, p: Floats, kind: Kind, evaluated: Mask | None = None) -> Floats:
     """Return the proximity error of each evaluated entity, 0 to 1; 0.5 is chance.
 
-    It is the share of predictions that are strictly closer to the entity's true place (great
-    circle) or time than its own. Equal predictions are no closer, so a probe that says the same
-    for all would be perfect; where predictions do not vary the result is NaN. All predictions
-    compete, as in the paper's Tables 3 and 4; its curves by layer give test rows alone.
+    It is the share of predictions that are closer to the entity's true place (great circle) or
+    time than its own. Another one that is as far counts as half a closer one: where the paper
+    counts it as none, features that say the same of many names seem to know something. All
+    predictions compete, as in the paper's Tables 3 and 4; its curves by layer give test rows alone.
 
     Args:
         y: True targets, [n, t].
@@ -96,19 +95,18 @@ def proximity_errors(y: Floats, p: Floats, kind: Kind, evaluated: Mask | None = 
         evaluated: Rows to score, [n]; all by default.
     """
     scored = np.ones(len(y), bool) if evaluated is None else evaluated
-    if not len(p) or _spread(p) < DEGENERATE * _spread(y):
-        return np.full(int(scored.sum()), np.nan)
     # Straight distances of points on the sphere are in the order of those along it.
     truth, predicted = (unit_vectors(at) if kind == "space" else at for at in (y[scored], p))
     own = np.linalg.norm(predicted[scored] - truth, axis=1)
-    closer = KDTree(predicted).query_ball_point(
-        truth, CLOSER * own, return_length=True, workers=torch.get_num_threads()
-    )
-    return np.where(own > 0, closer / len(p), 0.0)
+    tree, threads = KDTree(predicted), torch.get_num_threads()
 
+    def within(radius: Floats) -> NDArray[np.int64]:
+        found = tree.query_ball_point(truth, radius, return_length=True, workers=threads)
+        return np.asarray(found)
 
-def _spread(values: Floats) -> float:
-    return float(np.sqrt(values.var(axis=0).sum()))
+    farther = within(own * (1 + TIE))  # as far or closer; among them the own one
+    closer = np.where(own > 0, within(own * (1 - TIE)), 0)
+    return np.asarray((closer + farther - 1) / 2 / len(p))
 
 
 def score(y: Floats, p: Floats, kind: Kind) -> dict[str, float]:

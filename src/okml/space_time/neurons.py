@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -163,13 +164,29 @@ def neuron_activations(
     every_token: bool = False,
     token_budget: int = 1024,
 ) -> Tensor:
-    """Return a block's neuron activations, float32 on the CPU.
+    """Return a block's neuron activations; see :func:`activations_of_blocks`."""
+    read = activations_of_blocks(
+        lm, ids, offsets, [layer], every_token=every_token, token_budget=token_budget
+    )
+    return read[layer]
+
+
+def activations_of_blocks(
+    lm: LanguageModel,
+    ids: Ids,
+    offsets: Offsets,
+    layers: Sequence[int],
+    *,
+    every_token: bool = False,
+    token_budget: int = 1024,
+) -> dict[int, Tensor]:
+    """Return the neuron activations of some blocks by their number, float32 on the CPU.
 
     Args:
         lm: The language model that is read.
         ids: Flat token ids of the prompts.
         offsets: The start of each prompt, and the end of the last, [n + 1].
-        layer: The number of the block.
+        layers: The numbers of the blocks.
         every_token: Whether all tokens are read, in no order, [len(ids), m], and not the last one
             of each prompt, [n, m].
         token_budget: Tokens in one forward pass.
@@ -179,18 +196,23 @@ def neuron_activations(
     """
     check_tokens(ids, offsets, lm.model.config)
     batches = plan_batches(offsets, token_budget)
-    seen: list[Tensor] = []
+    seen: dict[int, list[Tensor]] = {layer: [] for layer in layers}
 
-    def keep(_: Any, args: tuple[Tensor, ...]) -> None:  # args[0]: [B, T, m]
-        entering = args[0].flatten(0, 1) if every_token else args[0][:, -1]
-        seen.append(entering.float().cpu())
+    def keep(layer: int, activations: Tensor) -> None:  # [B, T, m]
+        entering = activations.flatten(0, 1) if every_token else activations[:, -1]
+        seen[layer].append(entering.float().cpu())
 
-    hook = lm.mlp(layer).down.register_forward_pre_hook(keep)
-    with hook, torch.inference_mode(), up_to_block(lm, layer):
-        for rows in progress(batches, f"neurons of block {layer}"):
+    with ExitStack() as hooks, torch.inference_mode(), up_to_block(lm, max(layers)):
+        for layer in seen:
+            hooks.enter_context(
+                lm.mlp(layer).down.register_forward_pre_hook(
+                    lambda _, args, layer=layer: keep(layer, args[0])
+                )
+            )
+        for rows in progress(batches, "neurons"):
             lm.base(input_ids=read_batch(ids, offsets, rows, lm.device), use_cache=False)
-    read = torch.cat(seen)
-    return read if every_token else read[np.argsort(np.concatenate(batches))]
+    order = slice(None) if every_token else np.argsort(np.concatenate(batches))
+    return {layer: torch.cat(parts)[order] for layer, parts in seen.items()}
 
 
 def average_ranks(values: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from okml.space_time.entities import wordnet
 from okml.space_time.entities.columns import TEST_SHARE
 from okml.space_time.model_sizes import describe_on_meta, known_config
 from okml.space_time.paper import BLOCKS, TYPES
-from okml.space_time.prompts import RANDOM_TOKENS
+from okml.space_time.prompts import FILLER_TOKENS, prompt
 from okml.space_time.ridge import LARGE_D
 
 # Rows of each set: the paper's Table 1, and the packaged stand-ins.
@@ -37,6 +37,7 @@ TOKENS = 14
 OWN_TOKENS = 7  # those after the prompt, which a resident model reads once for all entities
 # Tokens that all prompts of a set share, and the fewest that many names have besides.
 SHARED_TOKENS, FEWEST_OWN_TOKENS = 9, 2
+KNOCKOUTS = 4  # times that test places are read while their last token cannot see some others
 TEXT_TOKENS = 25  # tokens of a question, a prompt about a work or a dictionary entry
 
 
@@ -117,9 +118,9 @@ class _Counts:
         parameters = size.n_layers * size.block_parameters  # neither embeddings nor the head
         why, tokens = f"{TOKENS} tokens", TOKENS * read
         if model.placement == "resident":
-            random = sum(self.rows[one.set] for one in own if one.prompt == "random")
-            tokens = OWN_TOKENS * read + RANDOM_TOKENS * random
-            why = f"{OWN_TOKENS} tokens, and {RANDOM_TOKENS} more where they are random"
+            drawn = sum(self.rows[one.set] for one in own if prompt(one.set, one.prompt).filler)
+            tokens = OWN_TOKENS * read + FILLER_TOKENS * drawn
+            why = f"{OWN_TOKENS} tokens, and {FILLER_TOKENS} more where they are drawn for each"
         return Item.hours(
             f"reading with {model.name}",
             2 * parameters * tokens / rate,
@@ -209,19 +210,21 @@ class _Counts:
     def interventions(self) -> Item:
         """Count what is read beside the passes: pushed streams, and neurons pinned in float32."""
         model, settings = self.profile.resident_model, self.profile.steering
-        pushes = (self.draws + settings.random_directions) * len(settings.strengths)
+        pushes = (2 * self.draws + settings.random_directions) * len(settings.strengths)
         zeroed = settings.ablated_neurons + len(model.named_neurons)
         swept = settings.swept_works * (1 + len(model.named_neurons))
         pushed = settings.entities * pushes
-        pinned = settings.contexts * zeroed * (2 + settings.matched_neurons)
+        pinned = 2 * settings.contexts * zeroed * (2 + settings.matched_neurons)  # on two topics
         pinned += swept * (7 + 2 * settings.swept_controls)
         size, read = self.sizes[model.name], self.speed.read
         blocks = size.n_layers * size.block_parameters
+        cut = KNOCKOUTS * round(TEST_SHARE * self.rows[self.profile.place_set])
+        exact, own = TEXT_TOKENS * pinned, TEXT_TOKENS * pushed + TOKENS * cut
         return Item.hours(
             f"interventions in {model.name}",
-            blocks * TEXT_TOKENS * (pushed / read[model.dtype] + pinned / read["float32"]),
-            f"{pushed:,} texts of {TEXT_TOKENS} tokens, and {pinned:,} in float32, through half of "
-            "the blocks",
+            blocks * (own / read[model.dtype] + exact / read["float32"]),
+            f"{pushed:,} texts of {TEXT_TOKENS} tokens and {cut:,} names of {TOKENS}, and "
+            f"{pinned:,} texts in float32, through half of the blocks",
         )
 
     def neurons(self) -> Item:

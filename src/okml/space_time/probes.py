@@ -11,7 +11,7 @@ from torch import Tensor
 from okml.space_time.judging import Arm, Fixed, whole
 from okml.space_time.layers import Draw
 from okml.space_time.metrics import Floats
-from okml.space_time.ridge import Preprocessing, RidgeFit, fit_ridge, preprocess
+from okml.space_time.ridge import Preprocessing, RidgeFit, as_float64, fit_ridge, preprocess
 from okml.space_time.study import Study
 
 
@@ -46,6 +46,20 @@ def direction(
     entity_set = study.entities(name)
     fitted = fit(study, prepared(study, states), entity_set.y(), rows)
     return fitted.coef[:, entity_set.targets.index(target)].cpu().numpy()
+
+
+def covariance(
+    study: Study, name: str, states: NDArray[np.float32], rows: Draw, target: str
+) -> Floats:
+    """Return the covariance of the residual stream with a target over the training rows, [d].
+
+    It is the direction that :func:`direction` takes as λ grows, so that no λ decides it.
+    """
+    entity_set = study.entities(name)
+    features = prepared(study, states)[rows.train]
+    y = as_float64(entity_set.y()[rows.train, entity_set.targets.index(target)], features.device)
+    found = (y - y.mean()) @ (features - features.mean(0)) / len(y)
+    return np.asarray(found.cpu().numpy())
 
 
 def linear(study: Study, by_seed: Mapping[int, Floats]) -> Arm:

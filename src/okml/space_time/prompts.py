@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from okml.errors import DataError, ParameterError
 from okml.space_time.batches import Ids, Offsets, end_to_end
+from okml.space_time.dictionary import entries
 from okml.space_time.entities import find
 from okml.space_time.entities.base import EntitySet
 from okml.space_time.names import without_period
 
-RANDOM_TOKENS = 10  # drawn for each entity in the variant `random`
+FILLER_TOKENS = 10  # drawn for each entity in the variants `random` and `ordinary`
 FIRST_RANDOM_ID = 100  # smaller ids are bytes and control tokens in most vocabularies
 
 
@@ -29,15 +29,18 @@ class Prompt:
     prefix: str = ""
     upper: bool = False  # the entity in capitals
     period: bool = True  # False: without the entity's final full stop
-    random: bool = False  # random tokens between the document start and the entity
+    # What is drawn for each entity and stands between it and the document start: random tokens, or
+    # the first ones of a dictionary entry of a thing.
+    filler: Literal["random", "ordinary"] | None = None
 
     def text(self, entity: str) -> str:
-        """Return what the model reads, except for the document start and random tokens."""
+        """Return what the model reads, except for the document start and drawn tokens."""
         entity = entity if self.period else without_period(entity)
         return self.prefix + (entity.upper() if self.upper else entity)
 
 
-EMPTY, CAPITALS, RANDOM = Prompt(), Prompt(upper=True), Prompt(random=True)
+EMPTY, CAPITALS, RANDOM = Prompt(), Prompt(upper=True), Prompt(filler="random")
+ORDINARY = Prompt(filler="ordinary")  # the control of random tokens, which the paper lacks
 COORDS = Prompt("What are the lat/lon coordinates of ")
 WHERE = "Where is "
 DATED = "Publication date of: "
@@ -45,8 +48,8 @@ DATED = "Publication date of: "
 # By set of the paper and variant. `where_is` on world_place is of the authors' notebooks only.
 PROMPTS: Mapping[str, Mapping[str, Prompt]] = {
     "world_place": {
-        "empty": EMPTY, "empty_all_caps": CAPITALS, "random": RANDOM, "coords": COORDS,
-        "where_is": Prompt(WHERE),
+        "empty": EMPTY, "empty_all_caps": CAPITALS, "random": RANDOM, "ordinary": ORDINARY,
+        "coords": COORDS, "where_is": Prompt(WHERE),
     },
     "us_place": {
         "empty": EMPTY, "random": RANDOM, "coords": COORDS,
@@ -151,7 +154,7 @@ def tokenize(
     document_start: int,
     seed: int,
 ) -> Tokens:
-    """Tokenize ``document start + [random tokens] + prefix + entity`` for every entity.
+    """Tokenize ``document start + [drawn tokens] + prefix + entity`` for every entity.
 
     The document start is prepended by hand for every model: it is an attention sink, and a name
     of one token must not be read there. The prefix and the entity are tokenized as one string.
@@ -161,7 +164,7 @@ def tokenize(
         variant: The name of a prompt of this set.
         tokenizer: A Hugging Face tokenizer.
         document_start: The id of the token that begins a document in pre-training.
-        seed: The seed of the random tokens; other variants do not depend on it.
+        seed: The seed of the drawn tokens; other variants do not depend on it.
 
     Raises:
         ParameterError: If the variant is unknown, or the vocabulary too small for the ids.
@@ -179,18 +182,27 @@ def tokenize(
     if without := [text for text, ids in zip(texts, encoded, strict=True) if not ids]:
         raise DataError(f"{entity_set.name}: the tokenizer has no tokens for {without[0]!r}.")
 
-    n_random = RANDOM_TOKENS if style.random else 0
-    fillers = _random_ids(tokenizer, len(texts), n_random, seed)  # [n, n_random]
+    draw = {"random": _random_ids, "ordinary": _ordinary_ids, None: _no_ids}[style.filler]
+    fillers = draw(tokenizer, len(texts), seed)  # [n, FILLER_TOKENS], or [n, 0]
     sequences = (
         [document_start, *filler, *ids] for filler, ids in zip(fillers, encoded, strict=True)
     )
     return Tokens(*end_to_end(sequences))
 
 
-def _random_ids(tokenizer: Any, n: int, count: int, seed: int) -> npt.NDArray[np.int64]:
-    """Draw ``[n, count]`` ids that are neither special nor below ``FIRST_RANDOM_ID``."""
-    if count == 0:
-        return np.empty((n, 0), dtype=np.int64)
+def _no_ids(_: Any, n: int, __: int) -> Ids:
+    return np.empty((n, 0), dtype=np.int64)
+
+
+def _ordinary_ids(tokenizer: Any, n: int, seed: int) -> Ids:
+    """Draw dictionary entries of things and return the first tokens of each, [n, FILLER_TOKENS]."""
+    encoded = tokenizer(entries("neither"), add_special_tokens=False)["input_ids"]
+    long = np.array([ids[:FILLER_TOKENS] for ids in encoded if len(ids) >= FILLER_TOKENS], np.int64)
+    return np.random.default_rng(seed).choice(long, n)
+
+
+def _random_ids(tokenizer: Any, n: int, seed: int) -> Ids:
+    """Draw ids that are neither special nor below ``FIRST_RANDOM_ID``, [n, FILLER_TOKENS]."""
     special = set(tokenizer.all_special_ids) | {
         index for index, token in tokenizer.added_tokens_decoder.items() if token.special
     }
@@ -200,4 +212,4 @@ def _random_ids(tokenizer: Any, n: int, count: int, seed: int) -> npt.NDArray[np
             f"The vocabulary of {len(tokenizer)} is too small for random tokens from id "
             f"{FIRST_RANDOM_ID} upward."
         )
-    return np.random.default_rng(seed).choice(ids, (n, count)).astype(np.int64)
+    return np.random.default_rng(seed).choice(ids, (n, FILLER_TOKENS)).astype(np.int64)

@@ -9,22 +9,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy import sparse
 
 from okml.errors import ParameterError
 from okml.ledger import Estimate, estimate_statistic
 from okml.space_time import probes
 from okml.space_time.arms import asked
 from okml.space_time.baselines import (
+    SparsePenalty,
+    choose_sparse_lambda,
     ngram_features,
     region_centroids,
     ridge_predictions,
     token_features,
     token_targets,
+    without_shared_words,
     word_features,
     word_vector_features,
 )
 from okml.space_time.experiments.reading import probe_of
-from okml.space_time.judging import Arm, HeldOut, Statistic, less, to_frame
+from okml.space_time.judging import Arm, HeldOut, Statistic, kept_together, less, to_frame
 from okml.space_time.layers import EMBEDDING, FEWEST, SCORES, Draw, spells_region
 from okml.space_time.metrics import Floats, mean_r2, score
 from okml.space_time.prompts import default_prompt
@@ -48,17 +52,20 @@ def measure_controls(
         predictions: The predictions of the probes of the layers.
         chosen: The layer that leave-one-out picked for each set.
 
-    The frame ``controls`` has ``set``, ``features``, ``seed`` and the scores. The frame ``margins``
-    holds the probe of every set to its strongest cheap explanation, with 95 % intervals of the
-    difference: ``set``, ``question`` (R², also of bare names and of new last tokens, or ρ inside
-    regions), ``probe``, ``cheap`` (which one), ``cheap_value``, ``difference``, ``low`` and
-    ``high``. The oracle is none of these: no name tells it the region. It is measured by
-    ``place_oracle_excess``. The frame ``letters`` has what n-grams predict for the place set, in
-    the form of :func:`okml.space_time.judging.to_frame`.
+    The frame ``controls`` has ``set``, ``features``, ``seed`` and the scores, and for letters,
+    words and tokens the ``exponent`` of the chosen λ and whether it is ``interior``; see
+    :class:`okml.space_time.baselines.SparsePenalty`. The frame ``margins`` holds the probe of every
+    set to its strongest cheap explanation, with 95 % intervals of the difference: ``set``,
+    ``question`` (R², also of new words, of bare names and of new last tokens, or ρ inside regions),
+    ``probe``, ``cheap`` (which one), ``cheap_value``, ``difference``, ``low`` and ``high``. The
+    oracle is none of these: no name tells it the region. It is measured by ``place_oracle_excess``.
+    The frame ``letters`` has what n-grams predict for the place set, in the form of
+    :func:`okml.space_time.judging.to_frame`.
     """
     profile = study.profile
-    arms = {name: _arms(study, name, predictions) for name in profile.sets}
-    result = StepResult(frames={"controls": _scores(study, arms, layers)})
+    penalties = {name: _penalties(study, name) for name in profile.sets}
+    arms = {name: _arms(study, name, predictions, penalties[name]) for name in profile.sets}
+    result = StepResult(frames={"controls": _scores(study, arms, layers, penalties)})
     margins: list[dict[str, Any]] = []
     for name, of_set in arms.items():
         held_out, key = HeldOut(study.entities(name)), profile.stem(name)
@@ -93,13 +100,16 @@ class Question(NamedTuple):
 
 
 def _questions(study: Study, name: str, held_out: HeldOut) -> Iterator[Question]:
-    """Yield the questions to a set; those about parts of the names are asked of the place set."""
+    """Yield the questions to a set; some parts of the names are asked of the place set alone."""
     entity_set = study.entities(name)
-    bare = ~spells_region(entity_set.text())
+    text, test = entity_set.text(), entity_set.test_mask()
+    bare = ~spells_region(text)
     yield Question("R²", "r2", "R²", held_out.r2, measured=True)
+    if (unseen := test & without_shared_words(text, ~test)).sum() >= FEWEST:
+        yield Question("R² of new words", "new_words_r2", "R²", held_out.among(unseen))
     if name == study.profile.place_set:
         yield Question("R² of bare names", "bare_r2", "R²", held_out.among(bare))
-        last, test = last_tokens(study, name), entity_set.test_mask()
+        last = last_tokens(study, name)
         new = test & ~np.isin(last, last[~test])
         if new.sum() >= FEWEST:
             yield Question("R² of new last tokens", "new_token_r2", "R²", held_out.among(new))
@@ -134,24 +144,41 @@ def cheap_features(study: Study, name: str, train: NDArray[np.int64]) -> dict[st
     return features
 
 
-def _arms(study: Study, name: str, predictions: pl.DataFrame) -> dict[str, Arm]:
+Cheap = dict[tuple[int, str], tuple[Any, SparsePenalty | None]]
+
+
+def _penalties(study: Study, name: str) -> Cheap:
+    """Return the features and the λ of every cheap explanation, by seed and name.
+
+    Dense features have no λ yet: they choose it like the probe.
+    """
+    entity_set = study.entities(name)
+    y, groups = entity_set.y(), kept_together(entity_set)
+    found: Cheap = {}
+    for seed in study.probe_seeds:
+        train = study.rows(name, seed).train
+        for features, X in cheap_features(study, name, train).items():
+            penalty = None
+            if sparse.issparse(X):
+                penalty = choose_sparse_lambda(X[train], y[train], groups[train], seed)
+            found[seed, features] = X, penalty
+    return found
+
+
+def _arms(study: Study, name: str, predictions: pl.DataFrame, cheap: Cheap) -> dict[str, Arm]:
     """Return what the probe and all of its controls predict for a set."""
     entity_set = study.entities(name)
     y = entity_set.y()
-    cheap = {
-        seed: cheap_features(study, name, study.rows(name, seed).train)
-        for seed in study.probe_seeds
-    }
 
     def fitted(rows: Draw, seed: int, features: str) -> Floats:
-        X = cheap[seed][features]
-        return ridge_predictions(X, y, rows.train, rows.test, seed=seed, device=study.device)
+        X, penalty = cheap[seed, features]
+        return ridge_predictions(X, y, rows.train, rows.test, penalty=penalty, device=study.device)
 
     arms = {
         PROBE: probe_of(study, predictions, name),
         EMBEDDED: probe_of(study, predictions, name, EMBEDDING),
     }
-    for features in cheap[study.probe_seeds[0]]:
+    for features in dict.fromkeys(features for _, features in cheap):
         arms[features] = probes.arm(study, name, partial(fitted, features=features))
     if entity_set.region is not None:
         regions = entity_set.frame[entity_set.region].to_list()
@@ -162,8 +189,9 @@ def _arms(study: Study, name: str, predictions: pl.DataFrame) -> dict[str, Arm]:
 
 
 def _scores(
-    study: Study, arms: Mapping[str, Mapping[str, Arm]], layers: pl.DataFrame
-) -> pl.DataFrame:
+    study: Study, arms: Mapping[str, Mapping[str, Arm]], layers: pl.DataFrame,
+    cheap: Mapping[str, Cheap],
+) -> pl.DataFrame:  # fmt: skip
     """Return the scores of every arm; those of the probe are in its curves by layer."""
     own = layers.filter(pl.col("layer") == pl.col("chosen"), model="trained")
     found = [own.select("set", "seed", *SCORES, features=pl.lit(PROBE))]
@@ -174,11 +202,14 @@ def _scores(
                 continue
             for seed, predicted in arm.items():
                 test = study.rows(name, seed).test
-                scores = score(entity_set.y()[test], predicted[test], entity_set.kind)
-                row = {"set": name, "seed": seed, "features": features, **scores}
+                row: dict[str, Any] = {"set": name, "seed": seed, "features": features}
+                row |= score(entity_set.y()[test], predicted[test], entity_set.kind)
+                _, penalty = cheap[name].get((seed, features), (None, None))
+                if penalty is not None:
+                    row |= {"exponent": penalty.exponent, "interior": penalty.interior}
                 found.append(pl.DataFrame([row]))
-    shown = ["set", "features", "seed", *SCORES]
-    return pl.concat([frame.select(shown) for frame in found])
+    shown = ["set", "features", "seed", *SCORES, "exponent", "interior"]
+    return pl.concat(found, how="diagonal").select(shown)
 
 
 def _measure_gains(
@@ -266,7 +297,9 @@ def _measure_zip_codes(study: Study, result: StepResult) -> None:
         test = part.test_mask()
         rows = Draw(np.flatnonzero(~test), np.flatnonzero(test))
         letters = ngram_features(part.text(), rows.train)
-        predicted = ridge_predictions(letters, part.y(), rows.train, rows.test)
+        y, groups = part.y()[rows.train], kept_together(part)[rows.train]
+        penalty = choose_sparse_lambda(letters[rows.train], y, groups)
+        predicted = ridge_predictions(letters, part.y(), rows.train, rows.test, penalty=penalty)
         result.measure(f"{key}_ngram_r2", _r2_of(part.y()[rows.test], predicted), "R²")
 
 

@@ -18,6 +18,7 @@ from okml.space_time.batches import Rows
 from okml.space_time.entities import find
 from okml.space_time.experiments.controls import EMBEDDED, NGRAMS, cheap_features
 from okml.space_time.holdout import Refits, frequent_blocks, hold_out
+from okml.space_time.judging import kept_together
 from okml.space_time.layers import spells_region
 from okml.space_time.metrics import Floats, Mask
 from okml.space_time.paper import BLOCKS, TYPES
@@ -40,7 +41,10 @@ def measure_holdouts(study: Study, chosen: Mapping[str, int]) -> StepResult:
         if not parts:
             continue
         for features, X in _features(study, name, chosen[name]).items():
-            probe = Refits(X, entity_set.y(), entity_set.test_mask(), device=study.device)
+            probe = Refits(
+                X, entity_set.y(), entity_set.test_mask(), groups=kept_together(entity_set),
+                device=study.device,
+            )  # fmt: skip
             for part, (groups, labels) in parts.items():
                 matched = features == MODEL
                 rows = hold_out(probe, groups, labels, entity_set.kind, matched=matched)

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from okml.space_time import probes
 from okml.space_time.arms import table_pass
@@ -17,7 +18,7 @@ from okml.space_time.judging import Arm, Fixed, HeldOut, whole
 from okml.space_time.metrics import Floats, mean_spearman
 from okml.space_time.models import LanguageModel
 from okml.space_time.neurons import (
-    neuron_activations,
+    activations_of_blocks,
     project,
     rank_correlations,
     read_after,
@@ -30,7 +31,8 @@ from okml.space_time.study import Study
 from okml.steps import StepResult
 
 KEPT = 50  # best neurons of a target that the step keeps, as the authors' code does
-VIEWED = 500  # test names on which the activations of the best neurons are read
+VIEWED = 500  # names on which the activations of neurons are read
+VIEW_SEED = 0  # draws them
 Seed = Sequence[int]
 
 
@@ -42,9 +44,10 @@ def measure_neurons(study: Study) -> StepResult:
     was found for, in the sign that the search found. The control ``…_random`` is the same
     among as many random directions, the mean over several draws of them.
 
-    The frame ``neurons`` is what the first seed finds, ``random_directions`` the best direction of
-    each of its draws for each target, and ``views`` looks at the best neurons for each target, and
-    at those that the paper names, in three ways.
+    The frame ``neurons`` is what the first seed finds, with ``activation``, ρ of what the neuron
+    does on training names; ``random_directions`` is the best direction of each of its draws for
+    each target; and ``views`` looks at the best neurons for each target, and at those that the
+    paper names, in three ways.
     """
     profile = study.profile
     first, draws = profile.seeds[0], profile.neurons.random_draws
@@ -58,7 +61,8 @@ def measure_neurons(study: Study) -> StepResult:
         for seed in (first,) if reads_all else profile.seeds:
             searched, neurons[seed] = _search(study, name, seed)
             if seed == first:
-                frames["neurons"].append(strongest(searched, KEPT).with_columns(set=of_set))
+                kept = _with_activations(study, name, strongest(searched, KEPT))
+                frames["neurons"].append(kept.with_columns(set=of_set))
                 frames["views"].append(_views(study, name, searched).with_columns(set=of_set))
         random: list[dict[int, Floats]] = [{} for _ in range(draws)]
         for draw, arm in enumerate(random):
@@ -120,6 +124,37 @@ def _measure(
     result.compare(metric, f"{metric}_random", held_out.estimate(more, neurons, *random))
 
 
+def some(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows on which activations are read: at most ``VIEWED``, drawn at random."""
+    count = min(VIEWED, len(rows))
+    return np.sort(np.random.default_rng(VIEW_SEED).choice(rows, count, replace=False))
+
+
+def activations(
+    study: Study, lm: LanguageModel, name: str, rows: NDArray[np.int64], blocks: Sequence[int]
+) -> dict[int, Tensor]:
+    """Return what neurons of some blocks do at the last token of names of a set, [n, m] each."""
+    tokens = study.tokens(lm, name, table_prompt(name))
+    ids, offsets = end_to_end([tokens[at] for at in rows])
+    budget = study.profile.batch_tokens
+    return activations_of_blocks(lm, ids, offsets, blocks, token_budget=budget)
+
+
+def _with_activations(study: Study, name: str, found: pl.DataFrame) -> pl.DataFrame:
+    """Add ``activation``: ρ of what each neuron does on training names with its target."""
+    lm, entity_set = study.language_model(study.profile.resident_model), study.entities(name)
+    read = some(study.rows(name, study.profile.seeds[0]).train)
+    active = activations(study, lm, name, read, found["layer"].unique().to_list())
+    true = torch.from_numpy(entity_set.y()[read])
+    parts = []
+    for part in found.partition_by("layer", maintain_order=True):
+        columns = [entity_set.targets.index(target) for target in part["target"]]
+        rho = rank_correlations(active[part["layer"][0]][:, part["neuron"].to_list()], true)
+        own = rho[torch.arange(len(columns)), columns].double().numpy()
+        parts.append(part.with_columns(activation=pl.Series(own)))
+    return pl.concat(parts).sort("target", pl.col("rho").abs(), descending=[False, True])
+
+
 def _views(study: Study, name: str, searched: pl.DataFrame) -> pl.DataFrame:
     """Look at the best neuron of each target, and at named ones, in the three ways of the paper.
 
@@ -160,10 +195,8 @@ def _seen(
     profile, block = study.profile, row["layer"]
     rows, entity_set = study.rows(name, profile.seeds[0]), study.entities(name)
     true = entity_set.y()[:, [entity_set.targets.index(row["target"])]]
-    read = rows.test[:VIEWED]
-    tokens = study.tokens(lm, name, table_prompt(name))
-    ids, offsets = end_to_end([tokens[at] for at in read])
-    active = neuron_activations(lm, ids, offsets, block, token_budget=profile.batch_tokens)
+    read = some(rows.test)
+    active = activations(study, lm, name, read, [block])[block]
     found = rank_correlations(active, torch.from_numpy(true[read]))[:, 0]
     strength, own = found.abs().nan_to_num(0), float(found[row["neuron"]])
     reading = study.read(table_pass(profile.resident_model, name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,31 +17,31 @@ from okml.ledger import estimate_mean, estimate_statistic
 from okml.space_time.ablation import losses_without, matched_neurons
 from okml.space_time.batches import end_to_end
 from okml.space_time.dictionary import Topic, entries
+from okml.space_time.experiments.neuron_search import activations, some
 from okml.space_time.interventions import sweep_neuron, sweep_values, top_tokens
-from okml.space_time.metrics import Floats
+from okml.space_time.judging import Fixed, HeldOut, whole
+from okml.space_time.metrics import Floats, mean_spearman
 from okml.space_time.models import LanguageModel
 from okml.space_time.neurons import neuron_activations
-from okml.space_time.prompts import default_prompt
 from okml.space_time.study import Study
 from okml.steps import StepResult
 
 SWEEP = tuple(float(step) for step in range(-6, 7, 2))
 SHOWN_WORKS = 3  # prompts under which the next tokens are shown
 SHOWN_TOKENS = 5  # tokens of a neuron, those whose loss rises most
-FIRING_ROWS = 256  # names that tell how strongly a neuron fires
-
-Neuron = tuple[int, int]  # block and number in it
 
 
 def measure_ablation(study: Study, neurons: pl.DataFrame) -> StepResult:
     """Set space and time neurons to zero and compare the loss with that of other neurons and text.
 
-    ``ablation_rise`` is the mean rise of the loss on dictionary entries of places over the best
-    space neurons. It has two controls: ``ablation_rise_matched``, the 95th percentile over neurons
-    of the same blocks that fire as strongly on these entries, and ``ablation_rise_elsewhere``, the
-    rise without the same neurons on entries of things that people made.
-    ``ablation_rise_<neuron>`` is that of a neuron that the paper names, on entries of places or of
-    people with their years.
+    ``ablation_rise`` is the mean rise of the loss on dictionary entries of places over the space
+    neurons of the search whose activations follow their targets best. Its control
+    ``ablation_rise_matched`` is the 95th percentile over neurons of the same blocks that fire as
+    strongly on these entries. ``ablation_rise_gap`` is ``ablation_rise`` less
+    ``ablation_rise_elsewhere``, the rise on entries of things that people made, and has a control
+    of the same kind. ``ablation_rise_<neuron>`` is that of a neuron that the paper names, on
+    entries of places or of people with their years. ``ablated_neuron_rho`` tells how well what the
+    zeroed neurons do follows their targets on test names.
 
     The frame ``worst_tokens`` lists the tokens whose loss rises most, as Tables 5 to 8 do:
     ``neuron``, ``context``, ``next_token``, ``loss``, ``increase``, and ``matched``, the largest
@@ -49,10 +49,12 @@ def measure_ablation(study: Study, neurons: pl.DataFrame) -> StepResult:
 
     Args:
         study: The study of the run.
-        neurons: Rows of the neuron search: ``set``, ``layer``, ``neuron``, ``rho``.
+        neurons: Rows of the neuron search: ``set``, ``layer``, ``neuron``, ``target``,
+            ``activation``.
     """
     settings, place = study.profile.steering, study.profile.place_set
-    groups = {"ablation_rise": (place, _best(neurons, place)[: settings.ablated_neurons])}
+    best = _best(neurons, place).head(settings.ablated_neurons)
+    groups = {"ablation_rise": (place, best.select("layer", "neuron").rows())}
     for named in study.profile.resident_model.named_neurons:
         metric = f"ablation_rise_L{named.layer}_{named.neuron}"
         groups[metric] = (named.set, [(named.layer, named.neuron)])
@@ -61,19 +63,19 @@ def measure_ablation(study: Study, neurons: pl.DataFrame) -> StepResult:
     result, worst = StepResult(), []
     for metric, (name, zeroed) in groups.items():
         about = end_to_end(_entries(lm, study.entities(name).kind, settings.contexts))
-        own, matched, elsewhere = [], [], []
+        rises, elsewhere = [], []  # of each neuron, [texts, 1 + controls]
         for layer, neuron in zeroed:
             firing = neuron_activations(lm, *about, layer, every_token=True)
-            others = matched_neurons(firing, neuron, settings.matched_neurons)
+            found = _found(neurons, name, layer)
+            others = matched_neurons(firing, neuron, settings.matched_neurons, found)
             losses = [*losses_without(lm, *about, layer, [neuron, *others], budget)]
-            rises = _rises(losses)  # [texts, 1 + controls]
-            own.append(rises[:, 0])
-            matched.append(rises[:, 1:])
-            elsewhere.append(_rises(losses_without(lm, *neutral, layer, [neuron], budget))[:, 0])
+            rises.append(_rises(losses))
+            elsewhere.append(_rises(losses_without(lm, *neutral, layer, [neuron, *others], budget)))
             worst.append(_worst_tokens(lm, *about, losses, f"L{layer}.{neuron}"))
-        rise = np.mean(own, axis=0)
-        _beside_matched(result, metric, rise, np.hstack(matched), "nats a token", "texts")
-        _beside_other_text(result, metric, rise, np.mean(elsewhere, axis=0))
+        own, controls = _split(rises)
+        _beside_matched(result, metric, own, controls, "nats a token", "texts")
+        _beside_other_text(result, metric, _split(rises), _split(elsewhere))
+    _measure_following(study, lm, result, "ablated_neuron_rho", place, best)
     result.frames["worst_tokens"] = pl.concat(worst)
     return result
 
@@ -88,11 +90,44 @@ def _exact_model(study: Study) -> LanguageModel:
     return study.language_model(exact)
 
 
-def _best(neurons: pl.DataFrame, name: str) -> list[Neuron]:
-    """Return the neurons that a search found for a set, the best first."""
-    found = neurons.filter(set=name).sort(pl.col("rho").abs(), descending=True, maintain_order=True)
-    distinct = found.select("layer", "neuron").unique(maintain_order=True, keep="first")
-    return [(layer, neuron) for layer, neuron in distinct.iter_rows()]
+def _best(neurons: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return the neurons that a search found for a set, each once; first what follows best.
+
+    The search ranks projections on weights. What is pinned or set to zero is the activation, so
+    that these are ranked by it, on training names.
+    """
+    size = pl.col("activation").abs().fill_nan(0)
+    ranked = neurons.filter(set=name).sort(size, descending=True, maintain_order=True)
+    return ranked.unique(["layer", "neuron"], maintain_order=True, keep="first")
+
+
+def _found(neurons: pl.DataFrame, name: str, layer: int) -> list[int]:
+    """Return the neurons of a block that a search found for a set: no controls of one another."""
+    return neurons.filter(set=name, layer=layer)["neuron"].to_list()
+
+
+def _measure_following(
+    study: Study, lm: LanguageModel, result: StepResult, metric: str, name: str,
+    neurons: pl.DataFrame,
+) -> None:  # fmt: skip
+    """Measure how well what neurons do follows their targets on test names: their mean ρ.
+
+    Each has the sign that training names have given it, so that chance is 0.
+    """
+    entity_set, seed = study.entities(name), study.profile.seeds[0]
+    y, read = entity_set.y(), some(study.rows(name, seed).test)
+    active = activations(study, lm, name, read, neurons["layer"].unique().to_list())
+    columns = []  # of each neuron, what it does and its target, [n] each
+    for row in neurons.iter_rows(named=True):
+        own = active[row["layer"]][:, row["neuron"]].double().numpy()
+        signed = np.sign(row["activation"]) * own
+        columns += [signed, y[read, entity_set.targets.index(row["target"])]]
+    arm = Fixed({seed: whole(len(y), read, np.column_stack(columns))})
+
+    def rho(rows: NDArray[np.int64], both: Floats) -> float:
+        return mean_spearman(both[rows, 1::2], both[rows, ::2])
+
+    result.measure(metric, HeldOut(entity_set).estimate(rho, arm), "ρ")
 
 
 def _entries(lm: LanguageModel, topic: Topic, count: int) -> list[list[int]]:
@@ -103,6 +138,11 @@ def _rises(losses: Iterable[Tensor]) -> Floats:
     """Return by how much the mean loss of each text rises without each neuron, [texts, V]."""
     found = [(of_text[1:] - of_text[0]).mean(dim=1) for of_text in losses]
     return torch.stack(found).double().numpy()
+
+
+def _split(rises: Sequence[Floats]) -> tuple[Floats, Floats]:
+    """Return the mean of the neurons' own rises, [texts], and those of all controls, [texts, C]."""
+    return np.mean([of[:, 0] for of in rises], axis=0), np.hstack([of[:, 1:] for of in rises])
 
 
 def _beside_matched(
@@ -121,17 +161,39 @@ def _beside_matched(
     result.compare(metric, f"{metric}_matched", estimate_statistic(gap, len(own), over))
 
 
-def _beside_other_text(result: StepResult, metric: str, own: Floats, elsewhere: Floats) -> None:
-    """Measure the rise of the loss on text of another topic; the texts come in no pairs."""
-    both, topic = np.concatenate([own, elsewhere]), np.repeat([0, 1], [len(own), len(elsewhere)])
+def _beside_other_text(
+    result: StepResult,
+    metric: str,
+    about: tuple[Floats, Floats],
+    elsewhere: tuple[Floats, Floats],
+) -> None:
+    """Measure how much less the loss rises on text of another topic, for neurons and controls.
 
-    def gap(kept: NDArray[np.int64], _: int) -> float:
-        values, of = both[kept], topic[kept]
-        return float(values[of == 0].mean() - values[of == 1].mean())
+    Args:
+        result: The result of the step.
+        metric: The metric of the rise on text about the topic.
+        about: The rises of the neurons [n] and of their controls [n, C] on such text.
+        elsewhere: The same on text about something else, [m] and [m, C]; texts come in no pairs.
+    """
+    own, controls = (np.concatenate(both) for both in zip(about, elsewhere, strict=True))
+    topic = np.repeat([0, 1], [len(about[0]), len(elsewhere[0])])
 
-    control = f"{metric}_elsewhere"
-    result.measure(control, estimate_mean(elsewhere, "texts"), "nats a token")
-    result.compare(metric, control, estimate_statistic(gap, len(both), "texts"))
+    def gap(values: Floats, kept: NDArray[np.int64]) -> Floats:
+        of, rows = topic[kept], values[kept]
+        return np.asarray(rows[of == 0].mean(axis=0) - rows[of == 1].mean(axis=0))
+
+    def control(kept: NDArray[np.int64], _: int) -> float:
+        return float(np.quantile(gap(controls, kept), 0.95))
+
+    def less_control(kept: NDArray[np.int64], _: int) -> float:
+        return float(gap(own, kept)) - control(kept, 0)
+
+    n, unit, name = len(own), "nats a token", f"{metric}_gap"
+    result.measure(f"{metric}_elsewhere", estimate_mean(elsewhere[0], "texts"), unit)
+    of_own = estimate_statistic(lambda kept, _: float(gap(own, kept)), n, "texts")
+    result.measure(name, of_own, unit)
+    result.measure(f"{name}_matched", estimate_statistic(control, n, "texts"), unit)
+    result.compare(name, f"{name}_matched", estimate_statistic(less_control, n, "texts"))
 
 
 def _worst_tokens(
@@ -158,11 +220,12 @@ def measure_sweep(study: Study, neurons: pl.DataFrame) -> StepResult:
     """Pin time neurons to a range of values and follow the predicted year.
 
     Works of the time set fill the paper's prompt "… by … was written in 19"; a set without
-    creators uses its names alone. Swept are the best time neuron of the search and those that the
-    paper names. ``sweep_shift`` is by how much the expected next digit differs between the ends of
-    the sweep of the best one, and ``sweep_shift_<neuron>`` that of a named one; the control is the
-    95th percentile over neurons of the same block that fire as strongly, pinned to the same
-    multiples of their own activation. The paper's control are the first nine neurons of the block.
+    creators uses its names alone. Swept are the time neuron of the search whose activation follows
+    the year best, and those that the paper names. ``swept_neuron_rho`` is its ρ on test names.
+    ``sweep_shift`` is by how much the expected next digit differs between the ends of the sweep of
+    the best one, and ``sweep_shift_<neuron>`` that of a named one; the control is the 95th
+    percentile over neurons of the same block that fire as strongly, pinned to the same multiples of
+    their own activation. The paper's control are the first nine neurons of the block.
 
     The frame ``sweep`` follows the most probable next tokens under the first prompts, and
     ``shifts`` has the neurons beside their controls.
@@ -172,7 +235,8 @@ def measure_sweep(study: Study, neurons: pl.DataFrame) -> StepResult:
         neurons: Rows of the neuron search.
     """
     name, settings = study.profile.time_set, study.profile.steering
-    swept = {"sweep_shift": _best(neurons, name)[0]}
+    best = _best(neurons, name).head(1)
+    swept = {"sweep_shift": best.select("layer", "neuron").row(0)}
     for named in study.profile.resident_model.named_neurons:
         if study.entities(named.set).kind == "time":
             swept[f"sweep_shift_L{named.layer}_{named.neuron}"] = (named.layer, named.neuron)
@@ -180,12 +244,13 @@ def measure_sweep(study: Study, neurons: pl.DataFrame) -> StepResult:
     works = tested.sample(min(settings.swept_works, tested.height), seed=0)
     prompts = [_undated(row) for row in works.iter_rows(named=True)]
     lm = _exact_model(study)
-    tokens, digits = study.tokens(lm, name, default_prompt(name)), _digits(lm)
-    offsets = tokens.offsets[: FIRING_ROWS + 1]
+    read, digits = some(study.rows(name, study.profile.seeds[0]).train), _digits(lm)
     result, frames, compared = StepResult(), [], []
+    _measure_following(study, lm, result, "swept_neuron_rho", name, best)
     for metric, (layer, neuron) in swept.items():
-        firing = neuron_activations(lm, tokens.ids[: offsets[-1]], offsets, layer)
-        others = matched_neurons(firing, neuron, settings.swept_controls)
+        firing = activations(study, lm, name, read, [layer])[layer]
+        found = _found(neurons, name, layer)
+        others = matched_neurons(firing, neuron, settings.swept_controls, found)
         values = sweep_values(firing, neuron, SWEEP)
         # Only the two ends of the sweep are compared with the controls.
         ends = [sweep_values(firing, other, (SWEEP[0], SWEEP[-1])) for other in others]
@@ -193,8 +258,8 @@ def measure_sweep(study: Study, neurons: pl.DataFrame) -> StepResult:
         pins = [*values, *(value for pair in ends for value in pair)]
         shifts = np.empty((len(prompts), 1 + len(others)))
         for row, text in enumerate(prompts):
-            found = sweep_neuron(lm, lm.text_ids(text), layer, pinned, pins)  # [1 + V, vocabulary]
-            own, controls = found[: 1 + len(values)], found[1 + len(values) :]
+            odds = sweep_neuron(lm, lm.text_ids(text), layer, pinned, pins)  # [1 + V, vocabulary]
+            own, controls = odds[: 1 + len(values)], odds[1 + len(values) :]
             digit = _expected_digit(torch.cat([own[[1, -1]], controls]), digits)
             shifts[row] = np.abs(digit[1::2] - digit[::2])
             if row < SHOWN_WORKS:

@@ -41,7 +41,7 @@ def measure_probes(study: Study) -> StepResult:
     for one in table_passes(profile):
         model, name, held_out = one.model.name, one.set, HeldOut(study.entities(one.set))
         reading = study.read(one)
-        states = reading.layer(table_layer(profile, reading.listing.blocks))
+        states = reading.layer(table_layer(profile, one.model, reading.listing.blocks))
         features = probes.prepared(study, states)
         arms = {
             "linear": probes.linear_arm(study, name, features),

@@ -19,7 +19,8 @@ def measure_prompts(study: Study) -> StepResult:
 
     ``prompt_gain`` compares the paper's question with no prompt on the main place set, each at its
     own chosen layer; ``random_prompt_drop`` compares no prompt with ten random tokens. Its control
-    ``question_drop`` compares no prompt with the question, which is about as long.
+    ``ordinary_prompt_drop`` compares no prompt with as many tokens of ordinary text about something
+    else, drawn for each name.
     """
     name = study.profile.place_set
     measured = {one: study.read(one).frames for one in prompt_passes(study.profile)}
@@ -33,11 +34,14 @@ def measure_prompts(study: Study) -> StepResult:
     }
     held_out = HeldOut(study.entities(name))
     gain = less(held_out.r2)
-    asked, empty, random = (arms[p] for p in (default_prompt(name), "empty", "random"))
+    asked, empty, random, ordinary = (
+        arms[p] for p in (default_prompt(name), "empty", "random", "ordinary")
+    )
     result.measure("prompt_gain", held_out.estimate(gain, asked, empty), "R²")
     result.measure("random_prompt_drop", held_out.estimate(gain, empty, random), "R²")
-    result.measure("question_drop", held_out.estimate(gain, empty, asked), "R²")
-    result.compare("random_prompt_drop", "question_drop", held_out.estimate(gain, asked, random))
+    control = "ordinary_prompt_drop"
+    result.measure(control, held_out.estimate(gain, empty, ordinary), "R²")
+    result.compare("random_prompt_drop", control, held_out.estimate(gain, ordinary, random))
     return result
 
 

@@ -13,7 +13,7 @@ from okml.space_time import probes
 from okml.space_time.arms import asked, depth_passes
 from okml.space_time.entities import EntitySet, find, wordnet
 from okml.space_time.judging import Arm, HeldOut, from_frame, less
-from okml.space_time.layers import CHOSEN, EMBEDDING, HALF, LATE_BEST, LATE_WORST, SCORES, Draw
+from okml.space_time.layers import CHOSEN, FIRST, HALF, LATE_BEST, LATE_WORST, SCORES, Draw
 from okml.space_time.metrics import great_circle_km
 from okml.space_time.study import Study
 from okml.steps import StepResult, files_used
@@ -76,11 +76,12 @@ def chosen_layer(curves: pl.DataFrame, seed: int) -> int:
 def measure_depth(study: Study) -> StepResult:
     """Probe all layers of all sets, and of the untrained control, and log the headline numbers.
 
-    ``place_rise`` is R² at half depth minus R² of the embedding. ``place_late_spread`` compares
-    two layers of the second half: the one with the smallest leave-one-out error and the one with
-    the largest. ``time_error_saved`` is how much smaller the probe's absolute error is than that of
-    always guessing the median year of the training rows. The untrained control is that of the
-    profile's resident model, with weights drawn anew for every seed, and
+    ``place_rise`` is R² at half depth minus R² after the first block, which mixes the tokens of a
+    name and so makes even an untrained network better than its embedding. ``place_late_spread``
+    compares two layers of the second half: the one with the smallest leave-one-out error and the
+    one with the largest. ``time_error_saved`` is how much smaller the probe's absolute error is
+    than that of always guessing the median year of the training rows. The untrained control is that
+    of the profile's resident model, with weights drawn anew for every seed, and
     ``place_gain_over_untrained`` compares it with the same model trained.
     """
     profile, place = study.profile, study.profile.place_set
@@ -119,8 +120,8 @@ def _measure_depth(study: Study, result: StepResult, twin: pl.DataFrame) -> None
     name, found = study.profile.place_set, result.frames["predictions"]
     held_out = HeldOut(study.entities(name))
     gain = less(held_out.r2)
-    rise = [probe_of(study, found, name, role) for role in (HALF, EMBEDDING)]
-    untrained = [probe_of(study, found, name, role, "untrained") for role in (HALF, EMBEDDING)]
+    rise = [probe_of(study, found, name, role) for role in (HALF, FIRST)]
+    untrained = [probe_of(study, found, name, role, "untrained") for role in (HALF, FIRST)]
     late = [probe_of(study, found, name, role) for role in (LATE_BEST, LATE_WORST)]
     trained = probe_of(study, twin, name)
     result.measure("place_rise", held_out.estimate(gain, *rise), "R²")

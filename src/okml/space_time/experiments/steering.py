@@ -22,6 +22,7 @@ from okml.steps import StepResult
 QUESTION = ("Where is ", "? It is a place on the continent of")  # text before and after the name
 EAST, WEST = " Asia", " North"  # first tokens of the answers whose odds are read
 PUSHED = "longitude"
+COVARIANCE = "covariance"
 DIRECTION_SEED = 0
 
 
@@ -30,17 +31,22 @@ def measure_steering(study: Study) -> StepResult:
 
     ``steering_shift`` is half the difference between the mean effects of the strongest push
     east and the strongest push west, along the direction of each seed's probe; its control is the
-    largest of the same over random directions.
+    largest of the same over random directions. ``steering_shift_covariance`` is that of a push
+    along the covariance of the stream with longitude, which no λ decides.
+
+    The frame ``steering`` has ``direction`` (``probe``, ``covariance`` or ``random``), ``index``
+    (the seed, or the number of the random direction), ``strength`` and the mean ``shift``.
     """
     settings, name = study.profile.steering, study.profile.place_set
     model = study.profile.resident_model
     lm = study.language_model(model)
     layer = steering_layer(study.profile, lm.n_layers)
     states = study.read(asked(model, name)).layer(layer)  # [n, d]
-    probed = {
-        f"{PUSHED} {seed}": probes.direction(study, name, states, study.rows(name, seed), PUSHED)
-        for seed in study.probe_seeds
-    }
+    probed, covariance = (
+        {f"{kind} {seed}": of(study, name, states, study.rows(name, seed), PUSHED)
+         for seed in study.probe_seeds}
+        for kind, of in (("probe", probes.direction), (COVARIANCE, probes.covariance))
+    )  # fmt: skip
     random = random_directions(lm.d_model, settings.random_directions, DIRECTION_SEED)
     # A seed's test rows are on the test side of the split, which no seed's probe has seen.
     names = _spread(study, name, study.rows(name, study.profile.seeds[0]).test, settings.entities)
@@ -48,20 +54,25 @@ def measure_steering(study: Study) -> StepResult:
     heads = [lm.text_ids(before + text) for text in names]
     ids, offsets = end_to_end([[*head, *_continuation(lm, after)] for head in heads])
     steered = steer(
-        lm, ids, offsets, np.array([len(head) - 1 for head in heads]), layer, probed | random,
-        settings.strengths, *_answers(lm), study.profile.batch_tokens,
+        lm, ids, offsets, np.array([len(head) - 1 for head in heads]), layer,
+        probed | covariance | random, settings.strengths, *_answers(lm),
+        study.profile.batch_tokens,
     )  # fmt: skip
     result = StepResult(frames={"steering": _mean_effects(steered)})
     shifts = _shifts(steered, max(settings.strengths))
-    by_seed = dict(zip(study.probe_seeds, (shifts[direction] for direction in probed), strict=True))
-    own: Mapping[int, Floats] | Floats = by_seed[study.probe_seeds[0]] if study.fixed else by_seed
     strongest = max((shifts[direction] for direction in random), key=lambda row: abs(row.mean()))
     control = strongest * np.sign(strongest.mean())
     unit = "nats of log-odds"
-    result.measure("steering_shift", estimate_mean(own, "names"), unit)
     result.measure("steering_shift_random", estimate_mean(control, "names"), unit)
-    difference = estimate_difference(own, control, "names")
-    result.compare("steering_shift", "steering_shift_random", difference)
+    for metric, directions in (
+        ("steering_shift", probed), ("steering_shift_covariance", covariance),
+    ):  # fmt: skip
+        of_seeds = [shifts[direction] for direction in directions]
+        by_seed = dict(zip(study.probe_seeds, of_seeds, strict=True))
+        own: Mapping[int, Floats] | Floats = of_seeds[0] if study.fixed else by_seed
+        result.measure(metric, estimate_mean(own, "names"), unit)
+        difference = estimate_difference(own, control, "names")
+        result.compare(metric, "steering_shift_random", difference)
     return result
 
 
@@ -105,9 +116,7 @@ def _mean_effects(steered: pl.DataFrame) -> pl.DataFrame:
     return means.with_columns(
         name=name,
         index=name.str.extract(r"(\d+)$").cast(pl.Int64),
-        direction=pl.when(name.str.starts_with(PUSHED))
-        .then(pl.lit("probe"))
-        .otherwise(pl.lit("random")),
+        direction=name.str.extract(r"^(\w+)"),
     )
 
 

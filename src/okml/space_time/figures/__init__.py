@@ -7,6 +7,7 @@ RECORDED = {
     "depth_curves": "depth.curves",
     "layers": "depth.layers",
     "spelling": "spelling.spelling",
+    "carrying": "carrying.carrying",
     "places": "map.predictions",
     "years": "timeline.predictions",
     "controls": "controls.controls",
