@@ -136,10 +136,10 @@ def margins() -> pl.DataFrame:
 def pushes() -> pl.DataFrame:
     return pl.DataFrame(
         {
-            "direction": ["probe", "probe", "random", "random", "random", "random"],
-            "index": [0, 0, 0, 0, 1, 1],
-            "strength": [-0.25, 0.25] * 3,
-            "shift": [-1.5, 1.25, -0.11, 0.22, 0.33, -0.44],
+            "direction": ["probe"] * 2 + ["covariance"] * 2 + ["random"] * 4,
+            "index": [0, 0, 0, 0, 0, 0, 1, 1],
+            "strength": [-0.25, 0.25] * 4,
+            "shift": [-1.5, 1.25, -0.75, 0.62, -0.11, 0.22, 0.33, -0.44],
         }
     )
 
@@ -187,7 +187,8 @@ CASES: dict[str, Case] = {
     "margins": (comparisons.gain_over_cheap, margins(), (),
                 ["Cities -0.05 [-0.12, 0.02] beside letters", "People 0.20 [0.11, 0.29]"]),
     "steering": (mechanism.steering, pushes(), (),
-                 ["from -1.50 to 1.25 nats", "2 random directions", "between -0.44 and 0.33"]),
+                 ["from -1.50 to 1.25 nats", "longitude, from -0.75 to 0.62", "2 random directions",
+                  "between -0.44 and 0.33"]),
     "sizes": (comparisons.model_sizes, sizes(), (),
               ["World 0.20 (p1)", "World 0.50 (p2)", "World 0.70 (l2)"]),
     "sweep": (mechanism.neuron_sweep, sweep(), (),

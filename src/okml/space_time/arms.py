@@ -121,7 +121,8 @@ def layers_kept(profile: SpaceTimeProfile, one: Pass, blocks: int) -> Kept:
     """Return the layers of a pass that a later step reads; the others are probed and forgotten.
 
     All layers are read again where neurons are searched, since each block's weights meet the
-    stream around it, and where rows divided by their RMS are compared with rows as they are.
+    stream around it, where rows divided by their RMS are compared with rows as they are, and where
+    attention to a spelled region is cut, in the resident model.
 
     Args:
         profile: The settings of the run.

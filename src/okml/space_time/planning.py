@@ -62,7 +62,7 @@ NGRAM_FIT, NGRAM_SEARCH = 7.5e-5, 15
 DISK_BYTES = 2e9  # read a second, when a model is read block by block
 STORED_BYTES = {"float16": 2, "float32": 4}
 BATCH_WIDTHS = 15  # values held for a token of a batch, in widths of the residual stream
-PROCESS_GIB = 3.0  # interpreter, torch, transformers, scikit-learn, frames; by the record of cpu
+PROCESS_GIB = 2.7  # interpreter, torch, transformers, scikit-learn, frames; by the record of cpu
 NYC_TYPES = 13  # facility types of the released file
 
 

@@ -41,7 +41,8 @@ def measure_carrying(study: Study) -> StepResult:
     blocks between the two: to none, to those of the region, to those of the rest of the name, or to
     those of the question. ``late_rise`` is R² of the late layer less that of the middle one,
     ``late_rise_without_<tokens>`` the same with tokens hidden, and ``late_loss_<tokens>`` is how
-    much of it they take. The frame ``carrying`` has ``hidden``, ``seed``, ``tokens`` (the mean
+    much lower R² is then. The probes have not been fitted to such states, so that a mere shift of
+    them counts, too. The frame ``carrying`` has ``hidden``, ``seed``, ``tokens`` (the mean
     number hidden of a name), ``r2`` and ``middle_r2``; it is empty where too few names spell their
     region.
     """

@@ -28,7 +28,7 @@ WAYS: tuple[Preprocessing, ...] = ("rms", "raw")  # rows divided by their RMS, a
 
 
 def measure_probes(study: Study) -> StepResult:
-    """Compare the linear probe with the MLP at 60 % depth: Table 2, for every model and set.
+    """Compare the linear probe with the MLP at the layer of Table 2, for every model and set.
 
     ``mlp_gain`` is how much more the MLP reads of the place set, and ``mlp_token_task_gain`` how
     much more it learns by heart: a random place for each last token.

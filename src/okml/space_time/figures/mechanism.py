@@ -49,11 +49,11 @@ def neurons(rows: pl.DataFrame, random: pl.DataFrame) -> Picture:
 
 
 def steering(rows: pl.DataFrame) -> Picture:
-    """Draw the change of the model's answer against the push, probe beside random directions.
+    """Draw the change of the model's answer against the push, beside random directions.
 
     Args:
-        rows: Columns ``direction`` (``probe`` or ``random``), ``index``, ``strength``, ``shift``
-            (nats of log-odds).
+        rows: Columns ``direction`` (``probe``, ``covariance`` or ``random``), ``index``,
+            ``strength``, ``shift`` (nats of log-odds).
     """
     require(rows, "pushes")
     with style():
@@ -62,24 +62,28 @@ def steering(rows: pl.DataFrame) -> Picture:
             line = rows.filter(direction="random", index=index).sort("strength")
             label = "random directions" if index == 0 else None
             axes.plot(line["strength"], line["shift"], color=INK, alpha=0.25, lw=1, label=label)
-        line = mean_by(rows.filter(direction="probe"), "strength", "shift")
-        axes.plot(
-            line["strength"], line["shift"], "o-", color=PALETTE[1], label="longitude direction"
-        )
+        ends = []
+        for color, direction, label in (
+            (PALETTE[1], "probe", "longitude, probe"),
+            (PALETTE[0], "covariance", "longitude, covariance"),
+        ):
+            line = mean_by(rows.filter(direction=direction), "strength", "shift")
+            axes.plot(line["strength"], line["shift"], "o-", color=color, label=label)
+            ends.append((line["shift"][0], line["shift"][-1]))
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.set(
             xlabel="push, in units of the mean residual norm",
             ylabel="change of log-odds, Asia over North America",
         )
         axes.legend()
-    ends = line["shift"]
     random = rows.filter(direction="random")
     low, high = random["shift"].to_numpy().min(), random["shift"].to_numpy().max()
     return Picture(
         figure,
         "Change of the log-odds of Asia over North America against the push along the longitude "
-        f"direction, from {ends[0]:.2f} to {ends[-1]:.2f} nats; {random['index'].n_unique()} "
-        f"random directions stay between {low:.2f} and {high:.2f}.",
+        f"direction of the probe, from {ends[0][0]:.2f} to {ends[0][1]:.2f} nats, and along the "
+        f"covariance with longitude, from {ends[1][0]:.2f} to {ends[1][1]:.2f}; "
+        f"{random['index'].n_unique()} random directions stay between {low:.2f} and {high:.2f}.",
     )
 
 

@@ -35,6 +35,34 @@ def spelling(controls: Measurements) -> Picture:
     return estimates(panels, controls)
 
 
+def carrying(measured: Measurements) -> Picture:
+    """Draw what late blocks add where a region is spelled, with tokens hidden from the last one."""
+    panels = {
+        "R² of the late layer less that of the middle one": {
+            "late_rise": "nothing hidden",
+            "late_rise_without_region": "spelled region hidden",
+            "late_rise_without_rest": "rest of the name hidden",
+            "late_rise_without_question": "question hidden",
+        }
+    }
+    return estimates(panels, measured)
+
+
+def steering(measured: Measurements) -> Picture:
+    """Draw the strongest pushes along longitude beside the strongest random direction."""
+    random = "steering_shift_random"
+    panels = {
+        "shift of the log-odds, nats": {
+            "steering_shift": "direction of the probe",
+            "steering_shift_covariance": "covariance with longitude",
+            random: "strongest random direction",
+            f"steering_shift-{random}": "difference, probe",
+            f"steering_shift_covariance-{random}": "difference, covariance",
+        }
+    }
+    return estimates(panels, measured)
+
+
 def regions(controls: Measurements) -> Picture:
     """Draw what knowing the region gains over the probe, and the order inside regions."""
     panels = {
@@ -90,15 +118,15 @@ def best_neurons(neurons: Measurements) -> Picture:
 
 def ablation(measured: Measurements) -> Picture:
     """Draw the rise of the loss without a space neuron, beside other neurons and other texts."""
-    rise, matched, elsewhere = (f"ablation_rise{of}" for of in ("", "_matched", "_elsewhere"))
+    ordinary = "neuron that fires as strongly"
     panels = {
-        "rise of the loss, nats a token": {
-            rise: "space neuron, places",
-            matched: "neuron that fires as strongly, places",
-            elsewhere: "space neuron, things",
-            f"{rise}-{matched}": "difference between neurons",
-            f"{rise}-{elsewhere}": "difference between texts",
-        }
+        "Spearman ρ on test names": {"ablated_neuron_rho": "activation of space neurons"},
+        "rise of the loss on places, nats a token": with_control(
+            "ablation_rise", "ablation_rise_matched", "space neuron", ordinary
+        ),
+        "rise on places less that on things, nats a token": with_control(
+            "ablation_rise_gap", "ablation_rise_gap_matched", "space neuron", ordinary
+        ),
     }
     return estimates(panels, measured)
 
@@ -108,4 +136,6 @@ def pinning(sweep: Measurements) -> Picture:
     rows = with_control(
         "sweep_shift", "sweep_shift_matched", "best time neuron", "neuron that fires as strongly"
     )
-    return estimates({"shift of the expected next digit": rows}, sweep)
+    followed = {"swept_neuron_rho": "activation of the time neuron"}
+    panels = {"Spearman ρ on test names": followed, "shift of the expected next digit": rows}
+    return estimates(panels, sweep)
