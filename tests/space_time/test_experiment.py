@@ -32,6 +32,7 @@ from okml.space_time.experiments.probing import measure_components
 from okml.space_time.judging import HeldOut
 from okml.space_time.layers import Draw
 from okml.space_time.models import LanguageModel, load_causal_lm
+from okml.space_time.prompts import prompt
 from okml.space_time.ridge import LambdaGrid
 from okml.space_time.study import Study
 from okml.steps import StepResult
@@ -567,11 +568,23 @@ def test_a_spelled_region_is_hidden_from_the_last_token(room: Path) -> None:
     with mock.patch.dict(entities.REGISTRY, {PLACE: registered}):
         study = Study(settings(models_of(room)), room / "spelled")
         result = measure_carrying(study)
-        reading = study.read(asked(study.profile.resident_model, PLACE))
+        one = asked(study.profile.resident_model, PLACE)
+        reading = study.read(one)
+        tokens = study.tokens(study.language_model(one.model), PLACE, one.prompt)
     frame = result.frames["carrying"]
     assert frame["hidden"].to_list() == ["nothing", "region", "rest of the name", "question"]
-    assert frame["tokens"][0] == 0
-    assert frame["tokens"].to_numpy()[1:].min() > 0.5
+    nothing, region, rest, question = frame["tokens"]
+    asking = prompt(PLACE, "coords").prefix  # its blank is a token of its own here
+    lm = study.language_model(study.profile.resident_model)
+    assert nothing == 0
+    assert question == len(lm.tokenizer(asking, add_special_tokens=False)["input_ids"])
+    # Of a prompt the document start and the last token are left.
+    tested = np.flatnonzero(renamed.test_mask())
+    lengths = [len(tokens[int(at)]) for at in tested]
+    assert region + rest + question + 2 == pytest.approx(np.mean(lengths))
+    regions = [name[: name.index(" ")] for name in np.array(renamed.text())[tested]]
+    spelled_out = lm.tokenizer(regions, add_special_tokens=False)["input_ids"]
+    assert region == pytest.approx(np.mean([len(ids) for ids in spelled_out]))
     # Every name spells its region, so that R² of a layer is that of its curve.
     curves = dict(reading.frames["curves"].select("layer", "r2").iter_rows())
     assert frame["r2"][0] == pytest.approx(curves[1], abs=1e-3)

@@ -10,7 +10,7 @@ import polars.selectors as cs
 
 from okml.errors import ParameterError
 
-HOVERED = 150  # points with a tooltip; more would make the page heavy
+HOVERED = 60  # points with a tooltip; more would make the page heavy
 TITLES: Mapping[str, str] = {  # entity set or model: its title
     "world_place": "World",
     "us_place": "USA",
