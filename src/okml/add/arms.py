@@ -23,6 +23,7 @@ class Arm:
         changes: The fields of ``AddSettings`` that differ from the default.
         random_features: Whether the feature network keeps its random weights.
         blind: Whether the prompt is hidden from student, teacher and heads.
+        decays: Whether learning rates fall linearly to zero over the updates.
     """
 
     name: str
@@ -31,13 +32,28 @@ class Arm:
     changes: dict[str, Any] = field(default_factory=dict)
     random_features: bool = False
     blind: bool = False
+    decays: bool = False
 
-    def settings(self, default: AddSettings, rate: float = 1.0) -> AddSettings:
-        """Return the settings of this arm, with a factor on the student's learning rate."""
+    def settings(
+        self, default: AddSettings, rate: float = 1.0, updates: int | None = None
+    ) -> AddSettings:
+        """Return the settings of this arm.
+
+        Args:
+            default: The settings of the default arm.
+            rate: The factor on the student's learning rate.
+            updates: The number of updates, over which rates that decay do so.
+        """
         own = AddSettings.model_validate({**default.model_dump(), **self.changes})
-        student = own.student_optimizer
-        faster = student.model_copy(update={"learning_rate": rate * student.learning_rate})
-        return own.model_copy(update={"student_optimizer": faster})
+        decay = {"decay_steps": updates if self.decays else None}
+        student, heads = own.student_optimizer, own.head_optimizer
+        faster = {"learning_rate": rate * student.learning_rate}
+        return own.model_copy(
+            update={
+                "student_optimizer": student.model_copy(update=faster | decay),
+                "head_optimizer": heads.model_copy(update=decay),
+            }
+        )
 
 
 ARMS: dict[str, Arm] = {
@@ -58,6 +74,11 @@ ARMS: dict[str, Arm] = {
         Arm("random_student", "student from random weights", "c", {"student_init": "random"}),
         Arm("adversarial_only", "adversarial loss alone", "d", {"distillation": "none"}),
         Arm("distillation_only", "distillation loss alone", "d", {"adversarial": False}),
+        Arm(
+            "summed_distance", "distance summed over pixels, as Eq. 4 is printed", "",
+            {"distillation_reduction": "sum"},
+        ),
+        Arm("decayed", "learning rates that fall to zero", decays=True),
         Arm("sds", "weights of score distillation (SDS)", "d", {"distillation": "sds"}),
         Arm("nfsd", "noise-free score distillation (NFSD)", "d", {"distillation": "nfsd"}),
         Arm("four_teacher_steps", "four teacher steps", "f", {"teacher_steps": 4}),
@@ -77,7 +98,8 @@ class Job:
     Attributes:
         settings: The image set.
         what: The foundation, arm or alternative that is trained.
-        seed: The seed of an arm or alternative; a foundation has one of its own.
+        seed: The seed. An arm or alternative takes the teacher and the features of its seed; one
+            network judges all.
         rate: The factor on its learning rate; None: the one that suits it best.
         steps: The number of steps of its student, for each of which progressive distillation has
             one of its own.
@@ -160,12 +182,23 @@ def distillations(profile: AddProfile) -> list[Job]:
 
 def foundations(profile: AddProfile) -> list[Job]:
     """Return the networks that distillations find trained, the longest training first."""
-    jobs = [Job(settings, "teacher") for settings in profile.sets]
+    jobs = [
+        Job(settings, "teacher", seed)
+        for settings in profile.sets
+        for seed in trained_seeds(profile, settings)
+    ]
     for settings in profile.sets:
         if settings.eye == "vit":
-            jobs += [Job(settings, "eye"), Job(settings, "embedder")]
+            for seed in trained_seeds(profile, settings):
+                jobs += [Job(settings, "eye", seed), Job(settings, "embedder", seed)]
         jobs.append(Job(settings, "metric"))
     return jobs
+
+
+def trained_seeds(profile: AddProfile, settings: SetSettings) -> tuple[int, ...]:
+    """Return the seeds that train on an image set, that of searches included."""
+    chosen = (TUNING_SEED,) if len(settings.rates) > 1 else ()
+    return profile.seeds_of(settings) + chosen
 
 
 def all_jobs(profile: AddProfile) -> list[Job]:

@@ -13,7 +13,7 @@ from okml.add.arms import seeds_of
 from okml.add.convergence import still_falling_in_any
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.workbench import Workbench
-from okml.ledger import Estimate, Measurements, estimate_left_out, left_out
+from okml.ledger import Estimate, Measurements, estimate_left_out, estimate_mean, left_out
 
 Floats = NDArray[np.float64]
 Values = Callable[[int], Floats]  # values as a function of the seed
@@ -59,6 +59,12 @@ class Jackknife:
     def _mean(self, part: Literal["spread", "aligned"], drawn: Drawn, seed: int) -> Floats:
         parts: Floats = getattr(self.bench.judged(*drawn, seed), part)
         return np.array([parts[rows].mean() for rows in self.kept])
+
+    def told_apart(self, drawn: Drawn) -> Estimate:
+        """Estimate how often samples of a method are told from unseen images."""
+        bench = self.bench
+        answers = {seed: bench.judged(*drawn, seed).told_apart for seed in self.seeds(drawn[0])}
+        return estimate_mean(answers, "images")
 
     def seeds(self, *methods: str) -> tuple[int, ...]:
         """Return the seeds that all these methods run with on this set."""

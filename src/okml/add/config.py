@@ -110,13 +110,14 @@ NIGHT = AddProfile(
             **DIGITS,
             # Claims compare with each of them, so each runs with every seed.
             arms=(
-                "image_kept_at_noise", "random_student", "adversarial_only", "distillation_only"
+                "image_kept_at_noise", "random_student", "adversarial_only", "distillation_only",
+                "summed_distance", "decayed",
             ),
             alternatives=("consistency", "progressive"),
             solver_steps=(2, 4, 8),
         ),
         SetSettings(
-            images="emoji", size=32, text="sentences", patch=2, channels=(32, 64, 64), seeds=3,
+            images="emoji", size=32, text="sentences", patch=2, channels=(32, 64, 64), seeds=1,
             add=CAPTIONED,
             teacher=_steps(4800, batch=32, ema_decay=0.999),
             metric=_steps(400, warmup=20),
@@ -151,6 +152,7 @@ GPU = AddProfile(
             ),
             arms_once=(
                 "no_condition", "text_only", "image_only", "sds", "nfsd", "four_teacher_steps",
+                "summed_distance", "decayed",
             ),
             alternatives=("consistency", "progressive"), **RATES, samples=5000,
         ),

@@ -1,7 +1,8 @@
 """The losses of Adversarial Diffusion Distillation (Eq. 1 to 4 and appendix A).
 
 The paper prints sums and expectations and no reductions. Ours: the mean over positions inside a
-head, the sum over heads; the mean over the entries of an image; the mean over the batch.
+head, the sum over heads; the mean over the entries of an image, or their sum, as the squared norm
+of Eq. 4 reads to the letter; the mean over the batch.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from okml.add.settings import Weighting
+from okml.add.settings import Reduction, Weighting
 from okml.errors import ParameterError
 
 
@@ -81,13 +82,17 @@ def distillation_weight(weighting: Weighting, alpha: Tensor, sigma: Tensor) -> T
     raise ParameterError("Without distillation there is no weight.")
 
 
-def distillation_loss(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Return mean_b c(t_b) times the mean squared difference of example b.
+def distillation_loss(
+    prediction: Tensor, target: Tensor, weight: Tensor, reduction: Reduction = "mean"
+) -> Tensor:
+    """Return mean_b c(t_b) times the squared difference of example b, averaged or summed.
 
     Args:
         prediction: The student's estimate of x0, ``[B, ...]``.
         target: The teacher's estimate, ``[B, ...]``, with a stop-gradient.
         weight: The weights c(t), ``[B]``.
+        reduction: What is taken over the entries of an example.
     """
-    squared = (prediction.float() - target.detach().float()).square()
-    return (weight * squared.flatten(1).mean(1)).mean()
+    squared = (prediction.float() - target.detach().float()).square().flatten(1)
+    distance = squared.sum(1) if reduction == "sum" else squared.mean(1)
+    return (weight * distance).mean()

@@ -32,10 +32,10 @@ from okml.plan import CARD_PROCESS_GIB, CPU_WORKERS, PASSES, Item, Plan, downloa
 from okml.runtime import GIB
 
 # What the hours of small networks assume, measured in seconds of a core of its own, in which a step
-# of a teacher of the digits takes 0.04 and one of their students 0.13; two run at a time.
+# of a teacher of the digits takes 0.04 and one of their students 0.09; two run at a time, slower.
 CPU_FLOPS, SMALL_GPU_FLOPS = 0.06e12, 30e12  # a second, of a core and of an H100, in float32
-CPU_STEP, GPU_STEP = 0.04, 0.02  # seconds of a step beside the operations of the network
-CPU_HEADS = 0.07  # seconds that a discriminator adds
+CPU_STEP, GPU_STEP = 0.03, 0.02  # seconds of a step beside the operations of the network
+CPU_HEADS = 0.05  # seconds that a discriminator adds
 # A step runs EfficientNet on real and on generated images, and backward at twice the cost. On a
 # core its convolutions of single channels are slower than their operations tell, by a factor.
 EFFICIENTNET_FLOPS = 4 * 0.8e9 / 224**2  # a pixel of its input takes so many
@@ -114,8 +114,9 @@ def _small_hours(profile: AddProfile, settings: SetSettings, jobs: list[Job]) ->
     _, flops = _network(settings)
     run, own = settings.distillation, [job for job in jobs if job.settings == settings]
     # All else waits for the teachers: beside the only one a second worker is idle.
-    alone = 1 if profile.for_gpu else CPU_WORKERS / min(CPU_WORKERS, len(profile.sets))
-    steps = alone * settings.teacher.steps
+    teachers = [job for job in jobs if job.what == "teacher"]
+    alone = 1 if profile.for_gpu else CPU_WORKERS / min(CPU_WORKERS, len(teachers))
+    steps = alone * settings.teacher.steps * sum(job.settings == settings for job in teachers)
     passes = steps * settings.teacher.batch * PASSES
     looks = 0  # steps in which a discriminator is trained
     for job in own:

@@ -26,6 +26,7 @@ from okml.settings import (
 )
 
 TerminalSnr = Literal["noise_only", "rescale", "native"]
+Reduction = Literal["mean", "sum"]
 Weighting = Literal["none", "exponential", "sds", "nfsd", "uniform"]
 StudentInit = Literal["pretrained", "random"]
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
@@ -50,6 +51,7 @@ class AdamSettings(Settings):
     epsilon: Fraction = 1e-8
     weight_decay: NonNegative = 0.0
     warmup_steps: Whole = 0  # linear, then constant
+    decay_steps: Count | None = None  # updates over which the rate falls linearly to zero, if any
 
 
 class AugmentSettings(Settings):
@@ -108,6 +110,8 @@ class AddSettings(Settings):
     adversarial: bool = True  # Table 1d
     distillation: Weighting = "exponential"  # c(t) of Eq. 4, Table 1d; none: no teacher
     distillation_weight: NonNegative = 2.5  # lambda
+    # What is taken over the entries of an image; the norm of Eq. 4 is a sum, to the letter (ours).
+    distillation_reduction: Reduction = "mean"
     distillation_space: Literal["pixel", "latent"] = "pixel"
     teacher_steps: SamplerSteps = 1  # Table 1f
     # First and last; None: by weighting (ours).

@@ -31,23 +31,26 @@ class Study:
         return self.workbench(job.settings).train(job.what, job.seed, job.rate, job.steps)
 
     def needs(self, job: Job) -> list[Job]:
-        """Return the foundations of the image set, and what chooses the learning rate.
+        """Return the foundations of the image set and seed, and what chooses the learning rate.
 
         A search goes on from the trainings at the first rates; who takes its rate waits for it.
         """
         known = foundations(self.profile)
         if job in known:
             return []
+        needed = [each for each in known if each.what == "metric" or each.seed == job.seed]
         if job.rate is None:
             method = job.what if job.what in tuned(job.settings) else "default"
             choosing = tunings if job.seed == TUNING_SEED else searches
-            known += [each for each in choosing(self.profile) if each.what == method]
-        return [each for each in known if each.settings == job.settings]
+            needed += [each for each in choosing(self.profile) if each.what == method]
+        return [each for each in needed if each.settings == job.settings]
 
     def let_go(self) -> None:
         """Forget all networks, which lie on the card; asked for again, they come from disk."""
         for cached in (
             Workbench.vit,
+            Workbench.random_eye,
+            Workbench.embeddings,
             Workbench.train_teacher,
             Workbench.distil,
             Workbench.consistency,

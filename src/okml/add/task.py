@@ -101,12 +101,12 @@ class AdversarialDistillation(TrainingTask):
             modules["heads"] = self.heads
             optimizers["heads"] = _optimizer(Adam, self.heads, settings.head_optimizer)
         schedulers = {
-            name: _warmup(optimizers[name], one.warmup_steps)
+            name: _schedule(optimizers[name], one)
             for name, one in (
                 ("student", settings.student_optimizer),
                 ("heads", settings.head_optimizer),
             )
-            if name in optimizers and one.warmup_steps
+            if name in optimizers and (one.warmup_steps or one.decay_steps)
         }
         super().__init__(
             modules,
@@ -226,10 +226,13 @@ class AdversarialDistillation(TrainingTask):
             settings.distillation, schedule.alpha(timestep), schedule.sigma(timestep)
         )
         if latent:
-            return distillation_loss(sample, target, weight), target
+            return distillation_loss(
+                sample, target, weight, settings.distillation_reduction
+            ), target
         with torch.no_grad():
             pixels = codec.decode(target)
-        return distillation_loss(made.images, pixels, weight), target
+        reduction = settings.distillation_reduction
+        return distillation_loss(made.images, pixels, weight, reduction), target
 
     # ------------------------------------------------------------------ parts
 
@@ -399,8 +402,13 @@ def _optimizer(kind: type[Adam], module: nn.Module, settings: AdamSettings) -> O
     )
 
 
-def _warmup(optimizer: Optimizer, steps: int) -> LambdaLR:
-    return LambdaLR(optimizer, lambda done: min(1.0, (done + 1) / steps))
+def _schedule(optimizer: Optimizer, settings: AdamSettings) -> LambdaLR:
+    def factor(done: int) -> float:
+        risen = min(1.0, (done + 1) / max(1, settings.warmup_steps))
+        fallen = max(0.0, 1 - done / settings.decay_steps) if settings.decay_steps else 1.0
+        return risen * fallen
+
+    return LambdaLR(optimizer, factor)
 
 
 @torch.no_grad()

@@ -30,7 +30,6 @@ from okml.add.images.prompts import caption_vectors
 from okml.add.interfaces import Condition, FeatureNetwork, Networks
 from okml.add.profile_settings import AddProfile, SetSettings
 from okml.add.quality import EvaluatedImages, ImageEvaluator
-from okml.add.rates import Tried, search
 from okml.add.sampling import TeacherSampler, predict_sample, sample_student, sample_teacher
 from okml.add.schedule import NoiseSchedule
 from okml.add.small.classifier import MetricNetwork
@@ -45,10 +44,15 @@ from okml.add.task import AdversarialDistillation
 from okml.kept import trainings_folder
 from okml.runtime import seed_everything
 from okml.training import History, SupervisedTask, TrainingSettings, fit
+from okml.training.rates import TriedRates, search
 
-METRIC_SEED, EYE_SEED, EMBEDDER_SEED, TEACHER_SEED, RANDOM_EYE_SEED = range(5)
+METRIC_SEED = 0  # one network judges the students of all seeds
+# The transformers of a seed, each of which draws from a seed of its own.
+EYE, EMBEDDER = "eye", "embedder"
+TRANSFORMERS = (EYE, EMBEDDER)
 SAMPLE_BATCH = 250  # images drawn at a time
 WATCHED_IMAGES = 500
+START, FRESH = 1_000, 2_000_000  # added to a sampling seed: for the first noise, for later ones
 
 
 @dataclass(frozen=True)
@@ -89,12 +93,14 @@ class Requests:
         labels: The classes asked for, ``[n]``.
         prompts: The vectors of the captions, ``[n, d]``.
         captions: The texts of the prompts, n of them.
+        seed: The sampling seed, which also tells whose teacher draws.
     """
 
     noise: Tensor
     labels: Tensor
     prompts: Tensor
     captions: tuple[str, ...]
+    seed: int
 
 
 class Workbench:
@@ -130,7 +136,7 @@ class Workbench:
         """The vectors of the held-out captions, ``[n, d]``."""
         return self.embed(self.images.test.captions)
 
-    # ------------------------------------------------------------------ what stays fixed
+    # ------------------------------------------------------------------ what students find trained
 
     @cached_property
     def metric(self) -> MetricNetwork:
@@ -148,45 +154,52 @@ class Workbench:
         """The judge of all samples."""
         return ImageEvaluator(self.images, self.metric, self.prompts)
 
-    @cached_property
-    def eye(self) -> FeatureNetwork:
-        """F of the discriminator."""
+    def eye(self, seed: int) -> FeatureNetwork:
+        """Return F of a seed's discriminators."""
         if self.settings.eye == "efficientnet":
-            return EfficientNetFeatures(self.settings.efficientnet_side).to(self.device)
-        return self.vit(EYE_SEED)
+            return self._efficientnet
+        return self.vit(EYE, seed)
 
-    @cached_property
-    def random_eye(self) -> FeatureNetwork:
-        """The same architecture with random weights."""
-        seed_everything(RANDOM_EYE_SEED)
+    @cache  # noqa: B019 - a workbench lives as long as its run
+    def random_eye(self, seed: int) -> FeatureNetwork:
+        """Return the same architecture with random weights."""
+        seed_everything(seed)
         if self.settings.eye == "efficientnet":
             side = self.settings.efficientnet_side
             return EfficientNetFeatures(side, pretrained=False).to(self.device)
         return self._new_vit().requires_grad_(False).eval().to(self.device)
 
-    @cached_property
-    def embedder(self) -> EfficientNetEmbedding | VitEmbedding:
-        """The network of c_img: not the discriminator's, where the chapter trains both."""
+    def embedder(self, seed: int) -> EfficientNetEmbedding | VitEmbedding:
+        """Return the network of c_img: not F, where the chapter trains both."""
         if self.settings.eye == "efficientnet":
-            return EfficientNetEmbedding(self.settings.efficientnet_side).to(self.device)
-        return VitEmbedding(self.vit(EMBEDDER_SEED))
+            return self._efficientnet_embedding
+        return VitEmbedding(self.vit(EMBEDDER, seed))
 
     @cached_property
-    def embeddings(self) -> Tensor:
-        """c_img of every training image, ``[n, d]``."""
-        parts = torch.split(self.images.train.pixels, SAMPLE_BATCH)
-        with torch.no_grad():
-            return torch.cat([self.embedder(part.to(self.device)).cpu() for part in parts])
+    def _efficientnet(self) -> EfficientNetFeatures:
+        return EfficientNetFeatures(self.settings.efficientnet_side).to(self.device)
 
-    @cache  # noqa: B019 - a workbench lives as long as its run
-    def vit(self, seed: int) -> SmallVit:
-        """Return a trained vision transformer."""
-        seed_everything(seed)
+    @cached_property
+    def _efficientnet_embedding(self) -> EfficientNetEmbedding:
+        return EfficientNetEmbedding(self.settings.efficientnet_side).to(self.device)
+
+    @cache  # noqa: B019
+    def embeddings(self, seed: int) -> Tensor:
+        """Return c_img of every training image, ``[n, d]``."""
+        embedder, parts = self.embedder(seed), torch.split(self.images.train.pixels, SAMPLE_BATCH)
+        with torch.no_grad():
+            return torch.cat([embedder(part.to(self.device)).cpu() for part in parts])
+
+    @cache  # noqa: B019
+    def vit(self, which: str, seed: int) -> SmallVit:
+        """Return a trained vision transformer, one of ``TRANSFORMERS``."""
+        own = len(TRANSFORMERS) * seed + TRANSFORMERS.index(which)
+        seed_everything(own)
         network, settings = self._new_vit(), self.settings.vit_training
         assert settings is not None  # the settings insist on it where transformers are used
         train_classifier(
-            network, network.classify, self.images.train, settings, seed, self.profile.device,
-            self._folder(Workbench.vit) / f"vit{seed}",
+            network, network.classify, self.images.train, settings, own, self.profile.device,
+            self._folder(Workbench.vit) / f"{which}{seed}",
         )  # fmt: skip
         return network
 
@@ -195,9 +208,9 @@ class Workbench:
         return SmallVit(self.settings.vit, images.size, images.channels, len(images.classes))
 
     @cache  # noqa: B019
-    def train_teacher(self) -> TrainedDenoiser:
-        """Return the teacher of all arms and alternatives."""
-        seed_everything(TEACHER_SEED)
+    def train_teacher(self, seed: int) -> TrainedDenoiser:
+        """Return the teacher of all arms and alternatives of a seed."""
+        seed_everything(seed)
         channels = self.settings.channels
         _, depth, side, _ = self.latents.shape
         denoiser, history = train_teacher(
@@ -206,24 +219,24 @@ class Workbench:
             self.latents,
             self.prompts,
             self.settings.teacher,
-            TEACHER_SEED,
+            seed,
             self.profile.device,
-            self._folder(Workbench.train_teacher) / f"teacher_{'_'.join(map(str, channels))}",
+            self._folder(Workbench.train_teacher)
+            / f"teacher_{'_'.join(map(str, channels))}"
+            / f"seed{seed}",
         )
         return TrainedDenoiser(denoiser, (history,))
 
-    @property
-    def teacher(self) -> Denoiser:
-        """The teacher's network."""
-        denoiser = self.train_teacher().denoiser
+    def teacher(self, seed: int) -> Denoiser:
+        """Return the network of a seed's teacher."""
+        denoiser = self.train_teacher(seed).denoiser
         assert isinstance(denoiser, Denoiser)
         return denoiser
 
-    @property
-    def guided(self) -> Guided:
-        """The teacher as it draws, and as it teaches alternatives; the arms guide it themselves."""
+    def guided(self, seed: int) -> Guided:
+        """Return the teacher as it draws and teaches alternatives; arms guide it themselves."""
         empty = {CONDITION: torch.zeros(1, self.width)}
-        return Guided(self.teacher, self.settings.add.guidance, empty)
+        return Guided(self.teacher(seed), self.settings.add.guidance, empty)
 
     def calls(self, method: str, steps: int) -> int:
         """Return the number of calls of the network for an image; guidance takes two a step."""
@@ -240,12 +253,10 @@ class Workbench:
         match what:
             case "metric":
                 return self.metric
-            case "eye":
-                return self.vit(EYE_SEED)
-            case "embedder":
-                return self.vit(EMBEDDER_SEED)
+            case "eye" | "embedder":
+                return self.vit(what, seed)
             case "teacher":
-                return self.train_teacher()
+                return self.train_teacher(seed)
             case _:
                 return self.student(what, seed, steps, rate)
 
@@ -280,20 +291,21 @@ class Workbench:
         return self.tried(method).bracketed
 
     @cache  # noqa: B019
-    def tried(self, method: str) -> Tried:
-        """Return the rates that a method tried, and the distances at one step that they reached."""
+    def tried(self, method: str) -> TriedRates:
+        """Return the rates that a method tried; their values are minus the distances at one step."""
 
-        def distance(rate: float) -> float:
-            return self.judged(method, 1, TUNING_SEED, rate).quality.fd
+        def nearness(rate: float) -> float:
+            return -self.judged(method, 1, TUNING_SEED, rate).quality.fd
 
         settings = self.settings
-        return search(settings.rates, settings.more_rates, distance, self.untrained_fd(method))
+        return search(settings.rates, settings.more_rates, nearness, -self.untrained_fd(method))
 
     def untrained_fd(self, method: str) -> float:
         """Return the distance at one step of a method's student before its training."""
         init = ARMS[method].settings(self.settings.add).student_init if method in ARMS else None
         seed_everything(TUNING_SEED)
-        student = make_student(self.teacher, init or "pretrained").eval().to(self.device)
+        student = make_student(self.teacher(TUNING_SEED), init or "pretrained")
+        student = student.eval().to(self.device)
         asked = self.asked(method, TUNING_SEED)
         return self.judge(self.draw(student, asked, 1), asked.labels, asked.prompts).quality.fd
 
@@ -301,8 +313,9 @@ class Workbench:
     def distil(self, name: str, seed: int, rate: float = 1.0) -> TrainedDenoiser:
         """Return the averaged student of an arm."""
         arm, run = ARMS[name], self.settings.distillation
-        settings = arm.settings(self.settings.add, rate)
-        teacher, networks, image_width = self.teacher, self.networks(arm), self.embedder.width
+        settings = arm.settings(self.settings.add, rate, run.steps)
+        teacher, networks = self.teacher(seed), self.networks(arm, seed)
+        examples, image_width = self.examples(seed, arm), self.embedder(seed).width
         evaluate = self._distance(seed, lambda student, asked: self.draw(student, asked, 1))
         # Loading these draws random numbers, so the seed comes after it: weights then follow from
         # the seed alone, whichever networks this process has loaded before.
@@ -320,27 +333,30 @@ class Workbench:
             identity={"set": self.settings.model_dump(mode="json"), "arm": name},
         )
         folder = self._folder(Workbench.distil) / name / f"seed{seed}_rate{rate:g}"
-        history = fit(task, self.examples(arm), self._training(run.steps, seed), folder)
+        history = fit(task, examples, self._training(run.steps, seed), folder)
         return TrainedDenoiser(history.averaged["student"].eval(), (history,))
 
-    def networks(self, arm: Arm) -> Networks:
+    def networks(self, arm: Arm, seed: int) -> Networks:
         """Return the frozen networks of an arm's distillation."""
         return Networks(
-            teacher=self.teacher,
+            teacher=self.teacher(seed),
             teacher_schedule=NoiseSchedule.from_scheduler(self.scheduler),
-            features=self.random_eye if arm.random_features else self.eye,
+            features=self.random_eye(seed) if arm.random_features else self.eye(seed),
             codec=self.codec,
             null_condition={CONDITION: torch.zeros(1, self.width)},
         )
 
-    def examples(self, arm: Arm | None = None) -> ExampleBatches:
-        """Return the training images as batches; without an arm their latents, as images."""
-        if arm is None:
-            return ExampleBatches(self.latents, {CONDITION: self.prompts})
+    def examples(self, seed: int, arm: Arm) -> ExampleBatches:
+        """Return the training images as batches, with the c_img of a seed."""
         told = torch.zeros_like(self.prompts) if arm.blind else self.prompts
+        image = self.embeddings(seed)
         return ExampleBatches(
-            self.images.train.pixels, {CONDITION: told}, text=self.prompts, image=self.embeddings
+            self.images.train.pixels, {CONDITION: told}, text=self.prompts, image=image
         )
+
+    def latent_examples(self) -> ExampleBatches:
+        """Return the latents of the training images as batches, for alternatives."""
+        return ExampleBatches(self.latents, {CONDITION: self.prompts})
 
     def _distance(
         self, seed: int, draw: Callable[[nn.Module, Requests], Tensor]
@@ -367,18 +383,22 @@ class Workbench:
         def draw(student: nn.Module, requests: Requests) -> Tensor:
             return self.draw(AsSample(student, self.schedule), requests, 1)
 
-        evaluate = self._distance(seed, draw)
+        evaluate, teacher, guided = (
+            self._distance(seed, draw),
+            self.teacher(seed),
+            self.guided(seed),
+        )
         seed_everything(seed)
         student, target = (
-            ConsistencyFunction(make_student(self.teacher), self.schedule) for _ in range(2)
+            ConsistencyFunction(make_student(teacher), self.schedule) for _ in range(2)
         )
         task = ConsistencyDistillation(
-            student, target, self.guided, self.schedule, settings.grid,
+            student, target, guided, self.schedule, settings.grid,
             rate * settings.learning_rate, settings.target_decay,
             evaluate, {"set": self.settings.model_dump(mode="json")},
         )  # fmt: skip
         folder = self._folder(Workbench.consistency) / "consistency" / f"seed{seed}_rate{rate:g}"
-        history = fit(task, self.examples(), self._training(run.steps, seed), folder)
+        history = fit(task, self.latent_examples(), self._training(run.steps, seed), folder)
         averaged = AsSample(history.averaged["student"], self.schedule)
         return TrainedDenoiser(averaged.eval(), (history,))
 
@@ -389,7 +409,7 @@ class Workbench:
         Whatever their number, its rounds together take as many updates as another distillation. The
         first round takes over the guidance of the teacher, so later ones need none.
         """
-        start, teacher = self.teacher, cast(nn.Module, self.guided)
+        start, teacher = self.teacher(seed), cast(nn.Module, self.guided(seed))
         histories: list[History] = []
         folder = self._folder(Workbench.progressive) / f"progressive{steps}"
         folder /= f"seed{seed}_rate{rate:g}"
@@ -398,7 +418,8 @@ class Workbench:
             student = make_student(start)
             task = self._round(student, teacher, seed, made, updates, rate)
             settings = self._training(updates, seed, ema=False)
-            histories.append(fit(task, self.examples(), settings, folder / f"to{made}"))
+            examples = self.latent_examples()
+            histories.append(fit(task, examples, settings, folder / f"to{made}"))
             start = teacher = student.eval()
         return TrainedDenoiser(start, tuple(histories))
 
@@ -471,8 +492,8 @@ class Workbench:
             rows = first[torch.arange(count) % len(classes)]
         captions = tuple(test.captions[row] for row in rows)
         shape = (count, *self.latents.shape[1:])
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(1000 + seed))
-        return Requests(noise, test.labels[rows], self.test_prompts[rows], captions)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(START + seed))
+        return Requests(noise, test.labels[rows], self.test_prompts[rows], captions, seed)
 
     @cache  # noqa: B019
     def judged(
@@ -516,7 +537,8 @@ class Workbench:
 
     def draw(self, denoiser: nn.Module, requests: Requests, steps: int) -> Tensor:
         """Return samples of a student, ``[n, c, s, s]``."""
-        fresh = torch.Generator(self.device).manual_seed(0)  # it draws the noise between steps
+        # It draws the noise between steps, from other seeds than the noise that sampling starts from.
+        fresh = torch.Generator(self.device).manual_seed(FRESH + requests.seed)
 
         def one(noise: Tensor, condition: Condition) -> Tensor:
             return sample_student(denoiser, self.schedule, noise, condition, steps, generator=fresh)
@@ -547,7 +569,7 @@ class Workbench:
         denoiser: nn.Module | None = None,
     ) -> Tensor:
         """Return samples of the teacher, or of another network that is sampled like it."""
-        network = denoiser or self.guided
+        network = denoiser or self.guided(requests.seed)
 
         def one(noise: Tensor, condition: Condition) -> Tensor:
             return sample_teacher(network, self.scheduler, noise, condition, steps, sampler)

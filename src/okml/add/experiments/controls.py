@@ -70,7 +70,7 @@ def _sampled(bench: Workbench) -> dict[str, Any]:
 
 def _tellings(requests: Requests) -> dict[str, Requests]:
     """Return the requests as they are, without prompts, and with prompts of other classes."""
-    draws, labels = torch.Generator().manual_seed(0), requests.labels
+    draws, labels = torch.Generator().manual_seed(requests.seed), requests.labels
     others = torch.empty_like(labels)
     for label in torch.unique(labels):
         asked, elsewhere = labels == label, torch.nonzero(labels != label).flatten()
@@ -123,7 +123,8 @@ def _inputs(bench: Workbench, seed: int) -> tuple[list[dict[str, Any]], dict[str
     draws = torch.Generator().manual_seed(seed)
     shape = bench.codec.encode(test.pixels).shape
     noise = torch.randn(shape, generator=draws)
-    requests = Requests(noise, test.labels, bench.test_prompts[: len(test)], test.captions)
+    prompts = bench.test_prompts[: len(test)]
+    requests = Requests(noise, test.labels, prompts, test.captions, seed)
     student = bench.student("default", seed).denoiser
     sampled = bench.draw(student, requests, 1)
     rows: list[dict[str, Any]] = []

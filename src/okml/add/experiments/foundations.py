@@ -8,7 +8,7 @@ import torch
 
 from okml.add.figures.images import frame
 from okml.add.study import Study
-from okml.add.workbench import EMBEDDER_SEED, EYE_SEED, Workbench
+from okml.add.workbench import EMBEDDER, EYE, Workbench
 from okml.steps import StepResult
 
 SHOWN = 10  # real images of each set in the figure
@@ -40,8 +40,8 @@ def describe_data(study: Study) -> StepResult:
 
 
 def describe_networks(study: Study) -> StepResult:
-    """Measure the accuracy of the classifiers, and anchors of the Fréchet distance."""
-    result, networks, anchors = StepResult(), [], []
+    """Measure the accuracy of the first seed's classifiers, and anchors of the distance."""
+    result, networks, anchors, seed = StepResult(), [], [], study.profile.seeds[0]
     for settings in study.profile.sets:
         bench = study.workbench(settings)
         test = bench.images.test
@@ -49,15 +49,17 @@ def describe_networks(study: Study) -> StepResult:
         accuracy = float((read == test.labels).float().mean())
         networks.append(_network(bench, "metric network", bench.metric, accuracy))
         if settings.eye == "vit":
-            for name, seed in (("F of the discriminator", EYE_SEED), ("c_img", EMBEDDER_SEED)):
-                vit = bench.vit(seed).to(study.device)
+            for name, which in (("F of the discriminator", EYE), ("c_img", EMBEDDER)):
+                vit = bench.vit(which, seed).to(study.device)
                 with torch.no_grad():
                     read = vit.classify(test.pixels.to(study.device)).argmax(1).cpu()
                 accuracy = float((read == test.labels).float().mean())
                 networks.append(_network(bench, name, vit, accuracy))
         else:
-            networks.append(_network(bench, "F of the discriminator and c_img", bench.eye, None))
-        networks.append(_network(bench, "teacher, and each student", bench.teacher, None))
+            eye = bench.eye(seed)
+            networks.append(_network(bench, "F of the discriminator and c_img", eye, None))
+        teacher = bench.teacher(seed)
+        networks.append(_network(bench, "teacher, and each student", teacher, None))
         anchors += _anchors(bench)
     result.frames |= {"networks": pl.DataFrame(networks), "anchors": pl.DataFrame(anchors)}
     result.log("metric_network_accuracy", float(str(networks[0]["test accuracy"])))
@@ -103,6 +105,9 @@ def _anchors(bench: Workbench) -> list[dict[str, object]]:
                 "FD": found.fd,
                 "accuracy": found.accuracy,
                 "alignment": found.alignment,
+                "precision": found.precision,
+                "recall": found.recall,
+                "told apart": found.told_apart,
             }
         )
     return rows

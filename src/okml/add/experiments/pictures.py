@@ -58,7 +58,7 @@ def _walk(bench: Workbench, seed: int) -> pl.DataFrame:
     noise = spherical(requests.noise[:1], requests.noise[1:2], share)
     told = requests.prompts[3:4].expand(WALK, -1)
     captions = (requests.captions[3],) * WALK
-    between = Requests(noise, requests.labels[3:4].expand(WALK), told, captions)
+    between = Requests(noise, requests.labels[3:4].expand(WALK), told, captions, seed)
     student = bench.student("default", seed).denoiser
     rows = {
         "student, 1": bench.draw(student, between, 1),
@@ -113,4 +113,5 @@ def _taken(requests: Requests, rows: Tensor) -> Requests:
         requests.labels[rows],
         requests.prompts[rows],
         tuple(requests.captions[row] for row in rows),
+        requests.seed,
     )

@@ -14,11 +14,14 @@ from okml.add.study import Study
 from okml.add.workbench import Workbench
 from okml.steps import StepResult, announced
 
-MEASURES = ("fd", "accuracy", "alignment", "spread", "precision", "recall", "coverage")
+MEASURES = (
+    "fd", "accuracy", "alignment", "spread", "precision", "recall", "coverage", "told_apart",
+)  # fmt: skip
 STUDENT: Drawn = ("default", 1)
 TEACHER = "teacher, DDIM"
 SOLVER = "teacher, DPM-Solver++"
 FLOOR: Drawn = ("training images", 1)
+GAUSSIANS: Drawn = ("class Gaussians", 1)
 # Measured on the first set of the profile whose features were trained elsewhere.
 PUBLISHED_FEATURES = "published_features_fd_ratio"
 CAPTIONS = "alignment_gain_over_25_steps"  # measured on the first set with free captions
@@ -69,6 +72,21 @@ def _compare_arms(result: StepResult, bench: Workbench) -> None:
         compare.measure(result, f"student_fd_{steps}", compare.fd(("default", steps)))
     doublings = [compare.ratio(("default", 2 * n), ("default", n)) for n in (1, 2)]
     compare.measure(result, "fd_ratio_more_steps", most(*doublings))  # both must help
+    for name, doubling in zip(("two_to_one", "four_to_two"), doublings, strict=True):
+        compare.measure(result, f"fd_ratio_{name}", doubling)
+    _compare_parts(result, compare)
+
+
+def _compare_parts(result: StepResult, compare: Jackknife) -> None:
+    """Measure arms that change how much distillation and the rates of learning count."""
+    for arm in ("adversarial_only", "summed_distance", "decayed"):
+        for steps in compare.bench.profile.student_steps:
+            ratio = compare.ratio((arm, steps), ("default", steps))
+            compare.measure(result, f"{arm}_fd_ratio_{steps}", ratio, arm)
+        compare.check_trainings(result, arm, "default", arm)
+    if others := compare.bench.settings.alternatives:
+        best = least(*(compare.ratio((name, 1), ("decayed", 1)) for name in others))
+        compare.measure(result, "best_alternative_over_decayed", best, "decayed", *others)
 
 
 def _compare_distillation_alone(result: StepResult, compare: Jackknife) -> None:
@@ -136,13 +154,16 @@ def _compare_methods(result: StepResult, bench: Workbench) -> None:
             result,
             f"fd_ratio_{ending}",
             compare.ratio(STUDENT, teacher),
-            control=(f"cheap_fd_ratio_{ending}", compare.ratio(("class Gaussians", 1), teacher)),
+            control=(f"cheap_fd_ratio_{ending}", compare.ratio(GAUSSIANS, teacher)),
         )
     if others := bench.settings.alternatives:
         best = least(*(compare.ratio((name, 1), STUDENT) for name in others))
         compare.measure(result, "best_alternative_fd_ratio", best, *others)
         compare.check_trainings(result, "alternatives", "default", *others)
     compare.measure(result, "floor_fd", compare.fd(FLOOR))
+    told = {"student": STUDENT, "teacher_25": (TEACHER, 25), "gaussians": GAUSSIANS, "floor": FLOOR}
+    for name, drawn in (told | {name: (name, 1) for name in others}).items():
+        result.measure(f"{compare.kind}told_apart_{name}", compare.told_apart(drawn))
     compare.measure(result, "fd_ratio_four_to_one", compare.ratio(("default", 4), STUDENT))
     _compare_front(result, compare)
     if compare.bench.free_captions and CAPTIONS not in result.metrics:

@@ -14,16 +14,17 @@ from okml.steps import StepResult
 def measure_speed(study: Study) -> StepResult:
     """Time the student at each number of steps beside its teacher, text and decoding included."""
     profile, bench = study.profile, study.main
-    student, speed = bench.student("default", profile.seeds[0]).denoiser, profile.speed
+    seed, speed = profile.seeds[0], profile.speed
+    student, guided = bench.student("default", seed).denoiser, bench.guided(seed)
     samplers = {
         "student": {n: student_sampler(student, bench.schedule, n) for n in profile.student_steps},
         "teacher, DDIM": {
-            n: teacher_sampler(bench.guided, bench.scheduler, n) for n in speed.teacher_steps
+            n: teacher_sampler(guided, bench.scheduler, n) for n in speed.teacher_steps
         },
     }
     rows = []
     for batch in (1, speed.batch):
-        asked = bench.requests(profile.seeds[0], batch)
+        asked = bench.requests(seed, batch)
         for network, by_steps in samplers.items():
             table = measure_latency(
                 by_steps,

@@ -39,9 +39,10 @@ def train_everything(study: Study) -> StepResult:
     result, curves, costs = StepResult(), [], []
     for settings in study.profile.sets:
         bench = study.workbench(settings)
-        teacher = bench.train_teacher()
-        curves.append(_curve(bench, "teacher", 0, teacher, {"train/loss": "denoising loss"}))
-        costs.append(_cost(bench, "teacher", 0, teacher, settings.teacher.batch))
+        for seed in study.profile.seeds_of(settings):
+            teacher = bench.train_teacher(seed)
+            curves.append(_curve(bench, "teacher", seed, teacher, {"train/loss": "denoising loss"}))
+            costs.append(_cost(bench, "teacher", seed, teacher, settings.teacher.batch))
     for job in distillations(study.profile):
         bench = study.workbench(job.settings)
         trained = study.train(job)
@@ -102,11 +103,11 @@ def _tried(study: Study, job: Job) -> list[dict[str, object]]:
             "set": bench.images.name,
             "method": job.what,
             "rate": rate,
-            "FD": fd,
+            "FD": -value,
             "chosen": rate == tried.best,
             "bracketed": tried.bracketed if rate == tried.best else None,
         }
-        for rate, fd in sorted({0.0: tried.untrained, **tried.distances}.items())
+        for rate, value in sorted({0.0: tried.untrained, **tried.values}.items())
     ]
 
 
