@@ -292,7 +292,7 @@ class Workbench:
 
     @cache  # noqa: B019
     def tried(self, method: str) -> TriedRates:
-        """Return the rates that a method tried; their values are minus the distances at one step."""
+        """Return the rates that a method tried; a value is minus the distance at one step."""
 
         def nearness(rate: float) -> float:
             return -self.judged(method, 1, TUNING_SEED, rate).quality.fd
@@ -537,7 +537,7 @@ class Workbench:
 
     def draw(self, denoiser: nn.Module, requests: Requests, steps: int) -> Tensor:
         """Return samples of a student, ``[n, c, s, s]``."""
-        # It draws the noise between steps, from other seeds than the noise that sampling starts from.
+        # It draws the noise between steps from other seeds than the noise at the start.
         fresh = torch.Generator(self.device).manual_seed(FRESH + requests.seed)
 
         def one(noise: Tensor, condition: Condition) -> Tensor:
