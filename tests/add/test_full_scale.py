@@ -21,7 +21,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -47,6 +47,8 @@ from okml.add.full_scale.shards import (
     write_shard,
 )
 from okml.add.planning import plan
+from okml.add.sampling import draw_noise, student_sampler
+from okml.add.schedule import NoiseSchedule
 from okml.add.task import AdversarialDistillation
 from okml.data import catalog
 from okml.errors import DataError
@@ -687,23 +689,34 @@ def test_one_gaussian_of_all_images_is_drawn_in_their_size() -> None:
     assert not torch.equal(drawn[:20], drawn[20:])
 
 
-def test_drawings_depend_on_the_image_alone() -> None:
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_drawings_depend_on_the_image_alone(steps: int) -> None:
     own = pipeline()
-    schedule = backbones.backbone_scheduler()
-    from okml.add.sampling import sample_student
-    from okml.add.schedule import NoiseSchedule
+    known = NoiseSchedule.from_scheduler(backbones.backbone_scheduler(), "noise_only")
+    sample = student_sampler(own.denoiser, known, steps)
+    draw = run.drawer(own, sample, torch.device("cpu"), SIDE)
+    rows = [coco.Caption(n, "", f"caption {n}") for n in (1, 2, 3)]
+    together = draw(rows)
+    assert together.shape == (3, 3, SIDE, SIDE)
+    alone = torch.cat([draw([row]) for row in rows])
+    torch.testing.assert_close(alone, together, atol=1e-4, rtol=1e-4)
 
-    known = NoiseSchedule.from_scheduler(schedule, "noise_only")
-    draw = run.drawer(
-        own,
-        lambda noise, condition, _: sample_student(own.denoiser, known, noise, condition),
-        torch.device("cpu"),
-        SIDE,
-    )
-    rows = [coco.Caption(n, "", f"caption {n}") for n in (1, 2)]
-    both = draw(rows)
-    assert both.shape == (2, 3, SIDE, SIDE)
-    torch.testing.assert_close(draw(rows[1:]), both[1:], atol=1e-4, rtol=1e-4)
+
+def test_noise_between_steps_goes_on_from_the_first() -> None:
+    """The noises of an image are those that a generator with its number draws in turn."""
+    own = pipeline()
+    drawn: list[Tensor] = []
+
+    def sample(noise: Tensor, _: Any, generators: Any) -> Tensor:
+        drawn.extend([noise, draw_noise(noise.shape, generators, noise.device)])
+        return noise
+
+    rows = [coco.Caption(n, "", "a caption") for n in (5, 9)]
+    run.drawer(own, sample, torch.device("cpu"), SIDE)(rows)
+    for place, row in enumerate(rows):
+        known = torch.Generator().manual_seed(row.image_id)
+        for noise in drawn:
+            assert torch.equal(noise[place], torch.randn(noise[place].shape, generator=known))
 
 
 # ---------------------------------------------------------------- plans

@@ -6,7 +6,7 @@ called as they are: put them into evaluation mode first where that matters.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -16,8 +16,28 @@ from okml.add.interfaces import Condition
 from okml.add.schedule import NoiseSchedule, inference_timesteps
 
 TeacherSampler = Literal["ddim", "dpm_solver++"]
-# From noise [B, c, h, w], a condition and the generator of further noise to samples [B, c, h, w].
-Sampler = Callable[[Tensor, Condition, torch.Generator], Tensor]
+# One generator for all examples, or one for each: then what it draws depends on no neighbor.
+Generators = torch.Generator | Sequence[torch.Generator]
+# From noise [B, c, h, w], a condition and the source of further noise to samples [B, c, h, w].
+Sampler = Callable[[Tensor, Condition, Generators], Tensor]
+
+
+def draw_noise(shape: Sequence[int], generators: Generators | None, device: torch.device) -> Tensor:
+    """Return standard normal noise of ``shape`` on ``device``.
+
+    Args:
+        shape: ``(B, c, h, w)``.
+        generators: One generator on ``device``, or ``B`` of any device that draw an example each;
+            None: torch's own.
+        device: The device of the noise.
+    """
+    if generators is None or isinstance(generators, torch.Generator):
+        return torch.randn(*shape, generator=generators, device=device)
+    count, *one = shape
+    if len(generators) != count:
+        raise AssertionError(f"{count} examples have {len(generators)} generators")
+    drawn = [torch.randn(*one, generator=each, device=each.device) for each in generators]
+    return torch.stack(drawn).to(device)
 
 
 def predict_sample(
@@ -46,7 +66,7 @@ def sample_student(
     noise: Tensor,
     condition: Condition,
     steps: int = 1,
-    generator: torch.Generator | None = None,
+    generator: Generators | None = None,
 ) -> Tensor:
     """Sample a student without guidance, each estimate noised afresh to the next timestep.
 
@@ -58,7 +78,7 @@ def sample_student(
         noise: The start, ``[B, c, h, w]``, standard normal.
         condition: ``[B, ...]`` each.
         steps: The number of steps, at trailing timesteps.
-        generator: The generator of the noise between steps.
+        generator: The generator of the noise between steps, or one for each example.
 
     Returns:
         x0-hat, ``[B, c, h, w]``.
@@ -67,7 +87,7 @@ def sample_student(
     for number, timestep in enumerate(inference_timesteps(steps, len(schedule))):
         at = torch.full((len(noise),), timestep, device=noise.device)
         if number > 0:
-            fresh = torch.randn(noise.shape, generator=generator, device=noise.device)
+            fresh = draw_noise(noise.shape, generator, noise.device)
             noisy = schedule.add_noise(clean, fresh, at)
         clean = predict_sample(denoiser, schedule, noisy, at, condition)
     return clean
@@ -76,7 +96,7 @@ def sample_student(
 def student_sampler(denoiser: nn.Module, schedule: NoiseSchedule, steps: int) -> Sampler:
     """Return :func:`sample_student` for one student and number of steps."""
 
-    def sample(noise: Tensor, condition: Condition, generator: torch.Generator) -> Tensor:
+    def sample(noise: Tensor, condition: Condition, generator: Generators) -> Tensor:
         return sample_student(denoiser, schedule, noise, condition, steps, generator)
 
     return sample
@@ -117,7 +137,7 @@ def teacher_sampler(
 ) -> Sampler:
     """Return :func:`sample_teacher` for one teacher and number of steps."""
 
-    def sample(noise: Tensor, condition: Condition, _: torch.Generator) -> Tensor:
+    def sample(noise: Tensor, condition: Condition, _: Generators) -> Tensor:
         return sample_teacher(denoiser, scheduler, noise, condition, steps, sampler)
 
     return sample

@@ -27,7 +27,7 @@ from okml.add.full_scale.scores import ClipSimilarity, GenerationScores, Incepti
 from okml.add.full_scale.settings import FullScaleSettings
 from okml.add.full_scale.shards import ShardBatches, find_shards
 from okml.add.latency import LatencyTable, measure_latency
-from okml.add.sampling import Sampler, student_sampler
+from okml.add.sampling import Sampler, draw_noise, student_sampler
 from okml.add.schedule import NoiseSchedule
 from okml.add.task import AdversarialDistillation
 from okml.runtime import pick_dtype, progress
@@ -95,19 +95,19 @@ def drawer(pipeline: Pipeline, sample: Sampler, device: torch.device, side: int)
 
     Args:
         pipeline: The pipeline whose text towers and decoder are used.
-        sample: A function from noise, condition and generator to latents.
+        sample: A function from noise, condition and the generator of each image to latents.
         device: The device of the pipeline.
         side: The side of the images in pixels.
     """
     shape = pipeline.codec.latent_shape(side)
 
     def draw(rows: Sequence[Caption]) -> Tensor:
-        seeds = [torch.Generator().manual_seed(row.image_id) for row in rows]
-        noise = torch.stack([torch.randn(shape, generator=seed) for seed in seeds])
-        generator = torch.Generator(device).manual_seed(rows[0].image_id)
+        # Noise between steps goes on where an image's first noise ended, so no batch changes it.
+        generators = [torch.Generator().manual_seed(row.image_id) for row in rows]
+        noise = draw_noise((len(rows), *shape), generators, device)
         with torch.no_grad(), tensor_float32():
             condition = encode_prompts(pipeline, [row.text for row in rows], device)
-            return pipeline.codec.decode(sample(noise.to(device), condition, generator))
+            return pipeline.codec.decode(sample(noise, condition, generators))
 
     return draw
 
