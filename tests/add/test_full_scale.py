@@ -346,6 +346,17 @@ def test_shards_hold_the_usable_pairs(prepared: Path) -> None:
     assert sorted(path.name for path in prepared.iterdir()) == ["000000.tar", "000001.tar"]
 
 
+def test_a_shard_whose_source_fails_leaves_no_file(tmp_path: Path) -> None:
+    def broken() -> Iterator[dict[str, Any]]:
+        yield {"__key__": "0", "txt": "a caption"}
+        assert len([*(tmp_path / "shards").iterdir()]) == 1  # the shard is being written
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        write_shard(broken(), tmp_path / "shards" / "000000.tar")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_batches_hold_what_was_encoded(prepared: Path) -> None:
     own = pipeline()
     source = ShardBatches(find_shards(prepared), own.codec.scale, own.tokenize)

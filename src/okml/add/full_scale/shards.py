@@ -36,6 +36,7 @@ from okml.add.full_scale.prompts import Tokenize
 from okml.add.interfaces import Examples
 from okml.data.archives import UNREADABLE
 from okml.errors import DataError, ResourceError
+from okml.paths import atomic_write
 from okml.runtime import progress
 
 REQUIRED = frozenset({"jpg", "json", "latents.npy", "text.npy", "image.npy"})
@@ -244,7 +245,7 @@ def stream_pairs(url: str) -> Iterator[tuple[Image.Image, str]]:
 
 
 def write_shard(examples: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Write examples to a shard, which appears under its name once it is whole.
+    """Write examples to a shard, which appears once it is whole; an error leaves no file.
 
     Args:
         examples: The members by extension, each with a ``__key__``.
@@ -252,9 +253,6 @@ def write_shard(examples: Iterable[Mapping[str, Any]], path: Path) -> None:
     """
     import webdataset
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.unfinished")
-    with webdataset.TarWriter(str(part)) as writer:
+    with atomic_write(path, "wb") as file, webdataset.TarWriter(file) as writer:
         for example in examples:
             writer.write(dict(example))
-    part.rename(path)
