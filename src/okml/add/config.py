@@ -13,7 +13,7 @@ from okml.add.profile_settings import (
     SpeedSettings,
 )
 from okml.add.settings import AdamSettings, AddSettings, AugmentSettings, DiscriminatorSettings
-from okml.add.small.pretraining import SupervisedSettings
+from okml.add.small.pretraining import SupervisedSettings, TeacherSettings
 from okml.add.small.vit import VitSettings
 from okml.profile import Budget, by_name
 
@@ -39,9 +39,15 @@ SMALL = AddSettings(
 LARGER_RATE = AdamSettings(learning_rate=2e-4, warmup_steps=20)
 
 
-def _steps(count: int, batch: int = 64, warmup: int = 100, **changes: float) -> SupervisedSettings:
-    return SupervisedSettings(
-        steps=count, batch=batch, learning_rate=2e-3, warmup_steps=warmup, **changes
+def _steps(count: int, warmup: int = 100) -> SupervisedSettings:
+    return SupervisedSettings(steps=count, batch=64, learning_rate=2e-3, warmup_steps=warmup)
+
+
+def _teacher_steps(
+    count: int, ema_decay: float, batch: int = 64, warmup: int = 100
+) -> TeacherSettings:
+    return TeacherSettings(
+        steps=count, batch=batch, learning_rate=2e-3, warmup_steps=warmup, ema_decay=ema_decay
     )
 
 
@@ -53,7 +59,7 @@ SMOKE = AddProfile(
         SetSettings(
             images="digits", size=8, channels=(16, 32),
             add=SMALL.model_copy(update={"student_optimizer": LARGER_RATE}),
-            teacher=_steps(300, warmup=30, ema_decay=0.98),
+            teacher=_teacher_steps(300, warmup=30, ema_decay=0.98),
             metric=_steps(80, warmup=10),
             vit=VitSettings(width=48, depth=2), vit_training=_steps(120, warmup=20),
             distillation=DistillationRun(steps=60, batch=32, ema_decay=0.95),
@@ -71,7 +77,7 @@ RATES: dict[str, Any] = {"rates": (0.25, 1.0, 4.0), "more_rates": 2}
 # The digits of `cpu` and `night`, which differ in what they train and for how long.
 DIGITS: dict[str, Any] = {
     "images": "digits", "size": 8, "channels": (16, 32), "add": SMALL,
-    "teacher": _steps(800, ema_decay=0.999), "metric": _steps(250, warmup=20),
+    "teacher": _teacher_steps(800, ema_decay=0.999), "metric": _steps(250, warmup=20),
     "vit": VitSettings(width=48, depth=2), "vit_training": _steps(400),
     "distillation": DistillationRun(steps=800, batch=64, ema_decay=0.99), **RATES,
     "teacher_steps": (1, 2, 4, 25), "samples": 750, "watch": 20,
@@ -119,7 +125,7 @@ NIGHT = AddProfile(
         SetSettings(
             images="emoji", size=32, text="sentences", patch=2, channels=(32, 64, 64), seeds=1,
             add=CAPTIONED,
-            teacher=_steps(4800, batch=32, ema_decay=0.999),
+            teacher=_teacher_steps(4800, batch=32, ema_decay=0.999),
             metric=_steps(400, warmup=20),
             eye="efficientnet", efficientnet_side=64,
             distillation=DistillationRun(steps=300, batch=32, ema_decay=0.97),
@@ -143,7 +149,7 @@ GPU = AddProfile(
             images="emoji", size=64, text="sentences", channels=(64, 128, 256, 256), add=CAPTIONED,
             # Two hundred passes: a teacher of more would learn the pictures by heart, and distances
             # are taken from them.
-            teacher=_steps(2_400, batch=128, warmup=200, ema_decay=0.999),
+            teacher=_teacher_steps(2_400, batch=128, warmup=200, ema_decay=0.999),
             metric=_steps(2000), eye="efficientnet", efficientnet_side=128,
             distillation=DistillationRun(steps=4000, batch=128, ema_decay=0.998),
             arms=(
@@ -159,7 +165,7 @@ GPU = AddProfile(
         SetSettings(
             images="fashion", size=32, channels=(64, 128, 256), add=CAPTIONED,
             most_images=20_000,
-            teacher=_steps(16_000, batch=256, warmup=1000, ema_decay=0.9995),
+            teacher=_teacher_steps(16_000, batch=256, warmup=1000, ema_decay=0.9995),
             metric=_steps(5000), eye="efficientnet", efficientnet_side=96,
             distillation=DistillationRun(steps=4000, batch=128, ema_decay=0.998),
             arms=("image_kept_at_noise", "random_features", "distillation_only"),

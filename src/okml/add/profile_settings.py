@@ -17,7 +17,7 @@ from okml.add.full_scale.settings import (
 from okml.add.images import LARGEST_SIZES, ImageSetName
 from okml.add.images.prompts import SENTENCE_WIDTH, TextEncoder
 from okml.add.settings import AddSettings, SamplerSteps
-from okml.add.small.pretraining import SupervisedSettings
+from okml.add.small.pretraining import SupervisedSettings, TeacherSettings
 from okml.add.small.vit import VitSettings
 from okml.profile import Profile
 from okml.settings import (
@@ -88,7 +88,7 @@ class SetSettings(Settings):
     patch: Count = 1  # side in pixels of the squares that the diffusion network sees as one place
     # Channels of teacher and student at each resolution, multiples of 8.
     channels: tuple[Width, ...] = Field(min_length=1)
-    teacher: SupervisedSettings
+    teacher: TeacherSettings
     metric: SupervisedSettings
     # F of the discriminator and the network of c_img: two small transformers trained by the
     # chapter, or EfficientNet-Lite0 as published.

@@ -9,6 +9,7 @@ from okml.add.small import efficientnet
 from okml.add.small.classifier import MetricNetwork
 from okml.add.small.pretraining import (
     SupervisedSettings,
+    TeacherSettings,
     train_classifier,
     train_teacher,
     velocity,
@@ -86,7 +87,7 @@ def test_a_classifier_learns_digits_it_has_not_seen(tmp_path):
 
 def test_a_second_call_loads_the_teacher(tmp_path, schedule):
     images = load_images("digits", 8).train
-    settings = SupervisedSettings(
+    settings = TeacherSettings(
         steps=40, batch=32, learning_rate=2e-3, warmup_steps=5, ema_decay=0.9
     )
 

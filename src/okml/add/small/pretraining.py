@@ -27,8 +27,13 @@ class SupervisedSettings(Settings):
     batch: Count
     learning_rate: LearningRate
     warmup_steps: Whole = 100
+
+
+class TeacherSettings(SupervisedSettings):
+    """The same for a teacher, whose weights are averaged and whose prompts are dropped at times."""
+
     ema_decay: Fraction | None = None
-    # Share of a teacher's prompts replaced by "no prompt", for classifier-free guidance.
+    # Share of prompts replaced by "no prompt", for classifier-free guidance.
     prompt_dropout: BelowOne = 0.1
 
 
@@ -69,7 +74,7 @@ def train_teacher(
     schedule: NoiseSchedule,
     latents: Tensor,
     prompts: Tensor,
-    settings: SupervisedSettings,
+    settings: TeacherSettings,
     seed: int,
     device: str,
     folder: Path,
@@ -101,7 +106,8 @@ def train_teacher(
 
     task = _task(denoiser, loss, settings)
     source = TensorBatches(latents, prompts)
-    history = fit(task, source, _training(settings, seed, device), folder)
+    training = _training(settings, seed, device, settings.ema_decay)
+    history = fit(task, source, training, folder)
     averaged = history.averaged.get("model", denoiser)
     assert isinstance(averaged, Denoiser)
     return averaged.requires_grad_(False).eval(), history
@@ -132,13 +138,15 @@ def _task(
     return SupervisedTask(network, loss, optimizer, scheduler=scheduler, identity=identity)
 
 
-def _training(settings: SupervisedSettings, seed: int, device: str) -> TrainingSettings:
+def _training(
+    settings: SupervisedSettings, seed: int, device: str, ema_decay: float | None = None
+) -> TrainingSettings:
     return TrainingSettings(
         batch_size=settings.batch,
         max_steps=settings.steps,
         seed=seed,
         gradient_clip=1.0,
-        ema_decay=settings.ema_decay,
+        ema_decay=ema_decay,
         device=device,  # type: ignore[arg-type]
         keep_checkpoints=1,
     )
