@@ -225,13 +225,11 @@ class AdversarialDistillation(TrainingTask):
         weight = distillation_weight(
             settings.distillation, schedule.alpha(timestep), schedule.sigma(timestep)
         )
+        reduction = settings.distillation_reduction
         if latent:
-            return distillation_loss(
-                sample, target, weight, settings.distillation_reduction
-            ), target
+            return distillation_loss(sample, target, weight, reduction), target
         with torch.no_grad():
             pixels = codec.decode(target)
-        reduction = settings.distillation_reduction
         return distillation_loss(made.images, pixels, weight, reduction), target
 
     # ------------------------------------------------------------------ parts

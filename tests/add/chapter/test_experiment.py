@@ -257,7 +257,7 @@ def test_pictures_of_one_column_share_noise_and_prompt(experiment):
     shown = 2 * images.as_picture(kept["png"][0])[..., 0].flatten() - 1
     np.testing.assert_allclose(shown, teacher.numpy(), atol=1.01 / 255)
     # One step of the student from the teacher's weights starts at the same place.
-    untrained = bench.draw(bench.teacher, requests, 1)
+    untrained = bench.draw(bench.teacher(0), requests, 1)
     torch.testing.assert_close(
         untrained, bench.draw_with_teacher(requests, 1), atol=1e-4, rtol=1e-4
     )
@@ -272,8 +272,8 @@ def test_a_rate_of_zero_leaves_one_step_of_the_teacher(experiment):
 
 def test_the_blind_arm_is_told_nothing(experiment):
     bench = experiment.study.main
-    assert float(bench.examples(ARMS["blind"]).condition[CONDITION].abs().sum()) == 0
-    assert float(bench.examples(ARMS["default"]).condition[CONDITION].abs().sum()) > 0
+    assert float(bench.examples(0, ARMS["blind"]).condition[CONDITION].abs().sum()) == 0
+    assert float(bench.examples(0, ARMS["default"]).condition[CONDITION].abs().sum()) > 0
     asked = bench.requests(0)
     student = bench.student("blind", 0).denoiser
     untold = replace(asked, prompts=torch.zeros_like(asked.prompts))
@@ -282,12 +282,12 @@ def test_the_blind_arm_is_told_nothing(experiment):
 
 
 def test_networks_that_were_let_go_come_back_from_disk(experiment):
-    before = copy.deepcopy(experiment.study.main.teacher.state_dict())
-    gone = weakref.ref(experiment.study.main.teacher)
+    before = copy.deepcopy(experiment.study.main.teacher(0).state_dict())
+    gone = weakref.ref(experiment.study.main.teacher(0))
     experiment.study.let_go()
     gc.collect()
     assert gone() is None
-    after = experiment.study.main.teacher.state_dict()
+    after = experiment.study.main.teacher(0).state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
@@ -302,8 +302,8 @@ def test_each_training_is_one_job_and_starts_from_the_networks_of_its_images(exp
     job = Job(profile.sets[1], "random_features", profile.seeds[0])
     assert {need.settings.images for need in study.needs(job)} == {"fashion"}
     bench = study.main
-    assert study.train(Job(profile.main, "eye")) is bench.vit(workbench.EYE_SEED)
-    assert study.train(Job(profile.main, "teacher")) is bench.train_teacher()
+    assert study.train(Job(profile.main, "eye")) is bench.vit(workbench.EYE, 0)
+    assert study.train(Job(profile.main, "teacher")) is bench.train_teacher(0)
     assert study.train(Job(profile.main, "nfsd")) is bench.student("nfsd", 0)
     assert study.train(Job(profile.main, "progressive")) is bench.student("progressive", 0)
 

@@ -119,10 +119,10 @@ def test_a_random_network_needs_no_published_weights(tmp_path, monkeypatch):
     bench = Workbench(profile, profile.sets[0], tmp_path)
     monkeypatch.setenv("OKML_DATA", str(tmp_path / "empty"))
     monkeypatch.setenv("OKML_OFFLINE", "1")
-    eye = bench.random_eye
+    eye = bench.random_eye(0)
     assert not any(parameter.requires_grad for parameter in eye.parameters())
     with pytest.raises(DataError, match="efficientnet_lite0"):
-        _ = bench.eye
+        bench.eye(0)
 
 
 def test_the_network_that_judges_knows_the_digits_that_it_learned(tmp_path):

@@ -128,7 +128,7 @@ def test_a_second_call_trains_nothing(measured, profile, run, monkeypatch):
 def test_heads_learn_as_often_as_the_trial_says(bench, changes, updates):
     trial, arm, recipe = Trial("one", "one", **changes), Arm("one", "one"), bench.settings.add
     task = WatchedDistillation(
-        bench, make_student(bench.teacher), arm, recipe, trial, bench.requests(0), {}
+        bench, make_student(bench.teacher(0)), arm, recipe, trial, bench.requests(0), {}
     )
     taken = [Counter(phase.name for phase in task.phases(step)) for step in (1, 2, 3, 4)]
     assert [names["heads"] for names in taken] == updates
@@ -139,7 +139,7 @@ def test_a_training_that_goes_on_goes_on_with_its_slower_average(bench):
     def new():
         arm, recipe = Arm("one", "one"), bench.settings.add
         return WatchedDistillation(
-            bench, make_student(bench.teacher), arm, recipe, Trial("one", "one"),
+            bench, make_student(bench.teacher(0)), arm, recipe, Trial("one", "one"),
             bench.requests(0), {},
         )  # fmt: skip
 
