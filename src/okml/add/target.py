@@ -145,8 +145,11 @@ class Guided(nn.Module):
 
     def forward(self, noisy: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """Return the guided output, ``[B, c, h, w]``."""
-        null = {name: value.to(noisy.device) for name, value in self.null_condition.items()}
-        return guided(self.denoiser, noisy, timestep, condition, self.guidance, null)
+        # Kept on the device, since a copy to it would wait for all that it has to do.
+        self.null_condition = {
+            name: value.to(noisy.device) for name, value in self.null_condition.items()
+        }
+        return guided(self.denoiser, noisy, timestep, condition, self.guidance, self.null_condition)
 
 
 def expand_condition(condition: Condition, batch: int) -> dict[str, Tensor]:

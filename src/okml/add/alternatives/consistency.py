@@ -97,7 +97,8 @@ class ConsistencyDistillation(TrainingTask):
         """Return the pseudo-Huber distance between the ends of two neighbors."""
         draws = torch.Generator(batch.images.device).manual_seed(batch.seed % 2**63)
         clean, condition = batch.images, batch.condition
-        grid = self.grid.to(clean.device)
+        # The grid is kept on the device, since a copy to it would wait for all that it has to do.
+        grid = self.grid = self.grid.to(clean.device)
         place = torch.randint(len(grid), (len(clean),), device=clean.device, generator=draws)
         start = grid[place]
         stop = torch.where(place > 0, grid[place - 1], CLEAN)

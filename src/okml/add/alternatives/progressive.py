@@ -90,7 +90,8 @@ def progressive_round(
     def loss(model: nn.Module, batch: Examples) -> Tensor:
         draws = torch.Generator(batch.images.device).manual_seed(batch.seed % 2**63)
         clean, condition = batch.images, batch.condition
-        grid = fine.to(clean.device)
+        nonlocal fine  # kept on the device: a copy to it would wait for all that it has to do
+        grid = fine = fine.to(clean.device)
         place = 2 * torch.randint(steps, (len(clean),), device=clean.device, generator=draws)
         start, middle, stop = grid[place], grid[place + 1], grid[place + 2]
         noise = torch.randn(clean.shape, device=clean.device, generator=draws)
