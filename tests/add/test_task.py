@@ -85,19 +85,6 @@ def test_image_condition_is_hidden_for_real_and_fake_alike() -> None:
     assert (real[:, : tiny.TEXT_WIDTH] != 0).any(1).all()
 
 
-def test_image_encoder_stands_in_for_missing_embeddings() -> None:
-    class Mean(nn.Module):
-        def forward(self, images: Tensor) -> Tensor:
-            return images.mean((1, 3))[:, : tiny.IMAGE_WIDTH]
-
-    distillation = task(networks(image_encoder=Mean()))
-    examples = batch()
-    pure = torch.zeros(8, dtype=torch.bool)
-    given = distillation._joint_condition(examples._replace(image=Mean()(examples.images)), pure)
-    found = distillation._joint_condition(examples._replace(image=None), pure)
-    torch.testing.assert_close(found, given)
-
-
 def test_prompt_encoder_makes_the_networks_arguments() -> None:
     class Shift(nn.Module):
         def forward(self, condition: Any) -> dict[str, Tensor]:

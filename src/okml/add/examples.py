@@ -19,10 +19,8 @@ class ExampleBatches:
     Args:
         images: ``[N, C, H, W]`` in [-1, 1].
         condition: ``[N, ...]`` each.
-        latents: ``[N, c, h, w]``.
         text: The text embeddings c_text, ``[N, D]``.
         image: The image embeddings c_img, ``[N, D]``.
-        teacher_condition: ``[N, ...]`` each.
 
     Raises:
         DataError: If lengths differ.
@@ -33,16 +31,13 @@ class ExampleBatches:
         images: Tensor,
         condition: Mapping[str, Tensor],
         *,
-        latents: Tensor | None = None,
         text: Tensor | None = None,
         image: Tensor | None = None,
-        teacher_condition: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.images = images
         self.condition = dict(condition)
-        self.optional = {"latents": latents, "text": text, "image": image}
-        self.teacher_condition = None if teacher_condition is None else dict(teacher_condition)
-        given = [*self.condition.values(), *(self.teacher_condition or {}).values()]
+        self.optional = {"text": text, "image": image}
+        given = [*self.condition.values()]
         given += [value for value in self.optional.values() if value is not None]
         lengths = {len(images), *(len(value) for value in given)}
         if len(lengths) > 1:
@@ -55,11 +50,9 @@ class ExampleBatches:
     def batch(self, indices: NDArray[np.int64], rng: np.random.Generator) -> Examples:
         """Return the examples ``indices``; ``rng`` gives the seed of their noise."""
         rows = torch.from_numpy(indices)
-        told = self.teacher_condition
         return Examples(
             images=self.images[rows],
             condition={name: value[rows] for name, value in self.condition.items()},
             seed=int(rng.integers(2**62)),
-            teacher_condition=None if told is None else {n: v[rows] for n, v in told.items()},
             **{n: None if v is None else v[rows] for n, v in self.optional.items()},
         )

@@ -29,8 +29,7 @@ class Examples(NamedTuple):
             None: encoded by the codec when they are needed.
         condition: The condition of the student, or the input of ``Networks.prompt_encoder``.
         text: The text embedding c_text of the discriminator, ``[B, D]``.
-        image: The image embedding c_img of the discriminator, ``[B, D]``; None: computed by
-            ``Networks.image_encoder`` from ``images``.
+        image: The image embedding c_img of the discriminator, ``[B, D]``.
         teacher_condition: The condition of a teacher of another family; None for the same.
         seed: The seed of all random draws of this micro-batch. A step is a function of weights and
             batch alone, whatever the number of processes.
@@ -90,8 +89,6 @@ class Networks:
         codec: The codec of the student's latents.
         teacher_codec: The teacher's codec where its latents are others (Table 1e): the student's
             output is decoded and encoded again. None: they share ``codec``.
-        image_encoder: A map from real images to c_img, ``[B, C, H, W] -> [B, D]``; None: batches
-            carry it.
         prompt_encoder: A map from the conditions of a batch to network arguments; None for none.
         teacher_prompt_encoder: The same for ``teacher_condition``.
         null_condition: The teacher's empty condition, ``[1, ...]`` each; for guidance and NFSD.
@@ -104,7 +101,6 @@ class Networks:
     features: FeatureNetwork | None
     codec: Codec
     teacher_codec: Codec | None = None
-    image_encoder: nn.Module | None = None
     prompt_encoder: nn.Module | None = None
     teacher_prompt_encoder: nn.Module | None = None
     null_condition: Condition | None = None

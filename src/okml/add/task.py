@@ -271,8 +271,6 @@ class AdversarialDistillation(TrainingTask):
         settings = self.settings
         text = batch.text if settings.condition_text else None
         image = batch.image if settings.condition_image else None
-        if settings.condition_image and image is None and self.networks.image_encoder is not None:
-            image = self.networks.image_encoder(batch.images)
         hidden = pure_noise if settings.image_condition_at_pure_noise == "null" else None
         return join_conditions(text, image, settings.heads, hidden)
 
@@ -333,7 +331,6 @@ class AdversarialDistillation(TrainingTask):
             networks.features,
             networks.codec,
             networks.teacher_codec,
-            networks.image_encoder,
             networks.prompt_encoder,
             networks.teacher_prompt_encoder,
         )
