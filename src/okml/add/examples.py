@@ -36,9 +36,9 @@ class ExampleBatches:
     ) -> None:
         self.images = images
         self.condition = dict(condition)
-        self.optional = {"text": text, "image": image}
+        self.text, self.image = text, image
         given = [*self.condition.values()]
-        given += [value for value in self.optional.values() if value is not None]
+        given += [value for value in (text, image) if value is not None]
         lengths = {len(images), *(len(value) for value in given)}
         if len(lengths) > 1:
             raise DataError(f"Images and conditions differ in number: {sorted(lengths)}.")
@@ -54,5 +54,6 @@ class ExampleBatches:
             images=self.images[rows],
             condition={name: value[rows] for name, value in self.condition.items()},
             seed=int(rng.integers(2**62)),
-            **{n: None if v is None else v[rows] for n, v in self.optional.items()},
+            text=None if self.text is None else self.text[rows],
+            image=None if self.image is None else self.image[rows],
         )
