@@ -315,7 +315,7 @@ def test_methods_run_with_all_seeds_of_a_set_but_those_listed_once():
     assert seeds_of(profile, digits, "consistency") == (0, 1, 2, 3, 4)
     assert seeds_of(profile, digits, "sds") == (0,)
     assert seeds_of(profile, digits, "nfsd") == ()
-    assert seeds_of(profile, emoji, "teacher, DDIM") == (0, 1, 2)
+    assert seeds_of(profile, emoji, "teacher, DDIM") == (0,)
     assert seeds_of(profile, emoji, "consistency") == ()
 
 

@@ -7,17 +7,21 @@ from collections import defaultdict
 import numpy as np
 import polars as pl
 
-from okml.add.arms import Job, all_jobs, distillations, searches
+from okml.add.arms import Job, all_jobs, distillations, searches, seeds_of
+from okml.add.comparison import prefix
 from okml.add.convergence import distances, last_fall, still_falling_in_any
 from okml.add.experiments.published import check_prerequisites
+from okml.add.profile_settings import SetSettings
 from okml.add.study import Study
 from okml.add.workbench import TrainedDenoiser, Workbench
+from okml.ledger import estimate_positive_over_seeds
 from okml.steps import StepResult, announced
 from okml.training import History
 from okml.training.ahead import train_ahead
 
 # Kept of every distillation, and of the default one with the first seed.
-RATIO = {"student/gradient_ratio": "adversarial over distillation gradient"}
+GRADIENTS = "student/gradient_ratio"
+RATIO = {GRADIENTS: "adversarial over distillation gradient"}
 LOSSES = {
     "heads/hinge": "hinge loss of the heads",
     "student/adversarial": "adversarial loss of the student",
@@ -55,6 +59,8 @@ def train_everything(study: Study) -> StepResult:
             ]
         batch = job.settings.distillation.batch
         costs.append(_cost(bench, job.title, job.seed, trained, batch))
+    for settings in study.profile.sets:
+        _measure_gradients(result, study, settings)
     result.frames |= {
         "curves": pl.concat(curves),
         "costs": pl.DataFrame(costs),
@@ -64,6 +70,24 @@ def train_everything(study: Study) -> StepResult:
         ),
     }
     return result
+
+
+def _measure_gradients(result: StepResult, study: Study, settings: SetSettings) -> None:
+    """Measure how many times as long the adversarial gradient is as that of distillation."""
+    bench = study.workbench(settings)
+    for arm in ("default", "summed_distance"):
+        frames = {
+            seed: bench.student(arm, seed).history.frame
+            for seed in seeds_of(study.profile, settings, arm)
+        }
+        means = {
+            seed: float(frame[GRADIENTS].drop_nulls().to_numpy().mean())
+            for seed, frame in frames.items()
+            if GRADIENTS in frame.columns  # a short training ends before it is measured
+        }
+        if means:
+            name = f"{prefix(study.profile, settings)}{arm}_gradient_ratio"
+            result.measure(name, estimate_positive_over_seeds(means))
 
 
 def _ends(study: Study) -> list[dict[str, object]]:
