@@ -57,7 +57,7 @@ from okml.add.settings import AddSettings
 from okml.add.small.unet import CONDITION
 from okml.add.student import make_student
 from okml.add.task import AdversarialDistillation, draws_of
-from okml.add.workbench import EMBEDDER_SEED, EYE_SEED, Requests, Workbench
+from okml.add.workbench import TRANSFORMERS, Requests, Workbench
 from okml.benchmark import (
     AddTrials,
     TrialPoint,
@@ -193,10 +193,10 @@ class WatchedDistillation(AdversarialDistillation):
         super().__init__(
             student,
             bench.schedule,
-            bench.networks(arm),
+            bench.networks(arm, requests.seed),
             settings,
             text_width=bench.width,
-            image_width=bench.embedder.width,
+            image_width=bench.embedder(requests.seed).width,
             identity={"set": bench.settings.model_dump(mode="json"), "trial": trial.differs},
         )
         self.bench = bench
@@ -282,15 +282,15 @@ def distance(bench: Workbench, student: nn.Module, requests: Requests) -> float:
     return bench.judge.distance(features)
 
 
-def probes_of(bench: Workbench) -> dict[str, Examples]:
+def probes_of(bench: Workbench, seed: int) -> dict[str, Examples]:
     """Return some training images and some unseen ones as batches."""
     rng, test = np.random.default_rng(0), bench.images.test
     rows = rng.permutation(len(test))[:PROBED]
     pixels, told = test.pixels[rows], bench.test_prompts[rows]
     with torch.no_grad():
-        image = bench.embedder(pixels.to(bench.device)).cpu()
+        image = bench.embedder(seed)(pixels.to(bench.device)).cpu()
     unseen = ExampleBatches(pixels, {CONDITION: told}, text=told, image=image)
-    seen = bench.examples(Arm("probe", ""))
+    seen = bench.examples(seed, Arm("probe", ""))
     batches = {
         "seen": seen.batch(rng.permutation(len(seen))[:PROBED], rng),
         "unseen": unseen.batch(np.arange(len(unseen)), rng),
@@ -301,40 +301,47 @@ def probes_of(bench: Workbench) -> dict[str, Examples]:
 # ------------------------------------------------------------------ the kept run
 
 
-def train_networks(profile: AddProfile, settings: SetSettings, run: Path) -> None:
+def train_networks(
+    profile: AddProfile, settings: SetSettings, run: Path, seeds: Sequence[int]
+) -> None:
     """Train the networks that trials start from in the folder of a run, which the chapter reads."""
     bench = Workbench(profile, settings, run)
     with held(run):
-        bench.train_teacher()
         _ = bench.metric
-        if settings.eye == "vit":
-            bench.vit(EYE_SEED)
-            bench.vit(EMBEDDER_SEED)
+        for seed in seeds:
+            bench.train_teacher(seed)
+            for which in TRANSFORMERS if settings.eye == "vit" else ():
+                bench.vit(which, seed)
 
 
-def networks_of(profile: AddProfile, settings: SetSettings, run: Path, work: Path) -> list[str]:
+def networks_of(
+    profile: AddProfile, settings: SetSettings, run: Path, work: Path, seeds: Sequence[int]
+) -> list[str]:
     """Copy the finished networks of a kept run into a working folder; return their folders' names.
 
     Raises:
         ParameterError: If the run has not finished one of them with this profile and code.
     """
-    needed = {"teacher": settings.teacher, "metric": settings.metric}
-    makers = {"teacher": "train_teacher", "metric": "metric"}
+    images = f"{settings.images}{settings.size}"
+    teacher = f"teacher_{'_'.join(map(str, settings.channels))}"
+    needed = {"metric": (settings.metric, [f"{images}/metric"])}
+    needed["train_teacher"] = settings.teacher, [f"{images}/{teacher}/seed{seed}" for seed in seeds]
     if settings.eye == "vit":
         assert settings.vit_training is not None  # the settings insist on it
-        needed["vit"], makers["vit"] = settings.vit_training, "vit"
+        trained = [f"{images}/{which}{seed}" for seed in seeds for which in TRANSFORMERS]
+        needed["vit"] = settings.vit_training, trained
     kept = {folder.name.partition("-")[0]: folder for folder in trainings_in_use(profile, run)}
-    names, images = [], f"{settings.images}{settings.size}"
-    for name, training in needed.items():
-        folder = kept.get(f"Workbench.{makers[name]}")
-        trained = [] if folder is None else [*(folder / images).glob(f"{name}*")]
-        last = [CheckpointStore(each).steps()[-1:] for each in trained]
-        if folder is None or last != [[training.steps]] * (2 if name == "vit" else 1):
-            raise ParameterError(
-                f"{run} holds no finished {name} of {images} by this code at {profile.name}.",
-                f"Run `python -m okml.add --profile {profile.name} --run-dir {run}` first, with "
-                "--adopt if other code has trained them; or pass --train-networks.",
-            )
+    names = []
+    for maker, (training, own) in needed.items():
+        folder = kept.get(f"Workbench.{maker}")
+        for name in own:
+            if folder is None or CheckpointStore(folder / name).steps()[-1:] != [training.steps]:
+                raise ParameterError(
+                    f"{run} holds no finished {name} by this code at {profile.name}.",
+                    f"Run `python -m okml.add --profile {profile.name} --run-dir {run}` first, "
+                    "with --adopt if other code has trained them; or pass --train-networks.",
+                )
+        assert folder is not None
         _copy(folder, work / "training" / folder.name)
         names.append(folder.name)
     return names
@@ -372,8 +379,8 @@ def train(
     health = recipe.health.model_copy(update={"gradient_ratio_every": logged})
     arm = Arm(trial.name, trial.title, changes={**trial.changes, "health": health.model_dump()})
     settings = arm.settings(recipe, rate)
-    teacher, requests, probes = bench.teacher, bench.requests(seed), probes_of(bench)
-    _ = bench.networks(arm), bench.judge  # loading them draws random numbers
+    teacher, requests, probes = bench.teacher(seed), bench.requests(seed), probes_of(bench, seed)
+    _ = bench.networks(arm, seed), bench.judge  # loading them draws random numbers
     seed_everything(seed)
     student = make_student(teacher, settings.student_init)
     task = WatchedDistillation(bench, student, arm, settings, trial, requests, probes)
@@ -384,7 +391,7 @@ def train(
     images = f"{bench.settings.images}{bench.settings.size}"
     folder = trainings_folder(bench, Workbench.distil) / "trials" / images / trial.name
     folder /= f"seed{seed}_rate{rate:g}_updates{updates}_points{points}"
-    frame = fit(task, bench.examples(arm), training, folder).frame
+    frame = fit(task, bench.examples(seed, arm), training, folder).frame
     return TrialRun(seed=seed, seconds=float(frame["seconds"][-1]), curve=curve_of(frame))
 
 
@@ -444,13 +451,13 @@ def measure(
     if unknown := set(names) - known.keys():
         raise ParameterError(f"No trial {unknown.pop()!r}.", f"Trials: {', '.join(known)}.")
     updates = updates or LONGER * settings.distillation.steps
-    networks = networks_of(profile, settings, run, work)
+    networks = networks_of(profile, settings, run, work, seeds)
     bench = Workbench(profile, settings, work)
     teacher = {
         steps: tuple(bench.judged(TEACHER, steps, seed).quality.fd for seed in seeds)
         for steps in settings.teacher_steps
     }
-    start = tuple(distance(bench, bench.teacher, bench.requests(seed)) for seed in seeds)
+    start = tuple(distance(bench, bench.teacher(seed), bench.requests(seed)) for seed in seeds)
     done: list[TrialResult] = []
     for trial in [known[name] for name in names or known]:
         taken = trial.times * updates, trial.times * points
@@ -508,7 +515,7 @@ def run_with(arguments: argparse.Namespace) -> AddTrials:
         raise ParameterError(f"No set {images!r} at {profile.name}.", f"Sets: {', '.join(sets)}.")
     run = arguments.run or run_dir(profile.chapter, profile.name)
     if arguments.train_networks:
-        train_networks(profile, sets[images], run)
+        train_networks(profile, sets[images], run, arguments.seeds)
     return measure(
         profile,
         sets[images],

@@ -73,6 +73,21 @@ def test_weights_of_the_kinds() -> None:
         distillation_weight("none", alpha, sigma)
 
 
+def test_a_summed_distance_is_the_mean_times_the_entries_of_an_image() -> None:
+    prediction, target = (
+        torch.randn(3, 2, 4, 5, dtype=torch.double).requires_grad_(),
+        torch.zeros(1),
+    )
+    weight = torch.tensor([0.5, 0.25, 1.0], dtype=torch.double)
+    summed = distillation_loss(prediction, target, weight, "sum")
+    mean = distillation_loss(prediction, target, weight)
+    assert summed.item() == pytest.approx(2 * 4 * 5 * mean.item(), rel=1e-6)
+    # Eq. 4 to the letter: the gradient by an entry is 2 c(t) times the difference, over the batch.
+    (gradient,) = torch.autograd.grad(summed, prediction)
+    expected = 2 * weight.reshape(-1, 1, 1, 1) * prediction.detach() / 3
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_distillation_by_hand() -> None:
     prediction = torch.tensor([[1.0, 3.0], [0.0, 2.0]], requires_grad=True)
     target = torch.tensor([[0.0, 1.0], [0.0, -2.0]], requires_grad=True)

@@ -358,3 +358,20 @@ def test_a_step_of_the_method_waits_for_nothing(distillation: str) -> None:
     with Waits() as waits:
         float(phase.loss(batch)["loss"])
     assert waits.seen == ["aten::_local_scalar_dense"]
+
+
+def test_rates_rise_and_fall_as_the_settings_say() -> None:
+    """Of four updates of warm-up and ten of decay: a factor for each update, by hand."""
+    student = {"learning_rate": 1.0, "warmup_steps": 4, "decay_steps": 10}
+    heads = {"learning_rate": 2.0, "decay_steps": 2}
+    distillation = tiny.task(student_optimizer=student, head_optimizer=heads)
+    taken = {"student": [], "heads": []}
+    for _ in range(11):
+        for name, rates in taken.items():
+            rates.append(distillation.optimizers[name].param_groups[0]["lr"])
+            distillation.optimizers[name].step()
+            distillation.schedulers[name].step()
+    risen = [0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1, 1, 1]
+    fallen = [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0]
+    assert taken["student"] == pytest.approx([a * b for a, b in zip(risen, fallen, strict=True)])
+    assert taken["heads"] == pytest.approx([2.0, 1.0] + 9 * [0.0])

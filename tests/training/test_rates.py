@@ -50,6 +50,12 @@ def test_no_smaller_rate_is_tried_than_one_that_changes_little(sign):
     assert not moved.bracketed
 
 
+def test_rates_that_are_all_too_large_do_not_hide_a_smaller_one_that_helps():
+    values = {4.0: -90, 1.0: -50, 0.25: -20, 0.0625: -2, 0.015625: -5}
+    found = search((0.25, 1.0, 4.0), 2, values.__getitem__, untrained=-8.6)
+    assert (found.best, found.bracketed) == (0.0625, True)
+
+
 def test_a_single_rate_was_not_chosen():
     alone = search((1.0,), 2, hill(1.0), 0.0)
     assert (alone.best, alone.beyond, alone.bracketed) == (1.0, None, False)

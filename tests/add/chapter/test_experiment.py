@@ -270,6 +270,20 @@ def test_a_rate_of_zero_leaves_one_step_of_the_teacher(experiment):
         assert bench.untrained_fd(method) == pytest.approx(expected, rel=1e-3)
 
 
+def test_each_seed_has_a_teacher_features_and_noise_between_steps_of_its_own(experiment):
+    bench = experiment.study.main
+    for network in (bench.teacher, bench.eye, bench.embedder):
+        one, other = (
+            torch.nn.utils.parameters_to_vector(network(seed).parameters()) for seed in (0, 1)
+        )
+        assert not torch.allclose(one, other, atol=1e-3)
+    first = bench.requests(0)
+    student = bench.student("default", 0).denoiser
+    other = replace(first, seed=1)  # the noise at the start stays
+    assert torch.equal(bench.draw(student, first, 1), bench.draw(student, other, 1))
+    assert not torch.equal(bench.draw(student, first, 2), bench.draw(student, other, 2))
+
+
 def test_the_blind_arm_is_told_nothing(experiment):
     bench = experiment.study.main
     assert float(bench.examples(0, ARMS["blind"]).condition[CONDITION].abs().sum()) == 0

@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given, strategies
 from scipy.linalg import sqrtm
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from okml.add.frechet import Moments, frechet_distance, moments
 from okml.add.quality import (
@@ -11,6 +11,7 @@ from okml.add.quality import (
     overlap,
     radius,
     spread_within_classes,
+    two_sample_test,
 )
 from okml.errors import ParameterError
 
@@ -97,3 +98,28 @@ def test_parts_of_the_spread_vary_as_a_jackknife_says():
     without = np.array([spread(np.delete(np.arange(120), row)) for row in range(120)])
     jackknife = 119 / 120 * ((without - without.mean()) ** 2).sum()
     assert parts.var(ddof=1) / 120 == pytest.approx(jackknife, rel=0.1)
+
+
+def test_the_two_sample_test_agrees_with_a_nearest_neighbor_left_out_by_scikit_learn():
+    draws = torch.Generator().manual_seed(0)
+    samples, real = torch.randn(2, 40, 1, 3, 3, generator=draws)
+    samples = samples + 0.5
+    rows = torch.cat([samples, real]).flatten(1).numpy()
+    kinds = np.repeat([0, 1], 40)
+    expected = [
+        KNeighborsClassifier(1).fit(np.delete(rows, i, 0), np.delete(kinds, i)).predict(rows[[i]])
+        for i in range(80)
+    ]
+    found = two_sample_test(samples, real)
+    np.testing.assert_array_equal(found.numpy(), np.concatenate(expected) == kinds)
+
+
+def test_the_two_sample_test_tells_all_that_is_apart_half_of_what_is_alike_and_no_copy():
+    draws = torch.Generator().manual_seed(0)
+    real, alike = torch.randn(2, 1000, 1, 2, 2, generator=draws)
+    assert two_sample_test(real + 100, real).mean() == 1
+    assert two_sample_test(real, real).mean() == 0
+    # Five standard deviations of 2000 answers; those of neighbors depend on each other a little.
+    assert two_sample_test(alike, real).mean() == pytest.approx(0.5, abs=5 * 0.5 / 2000**0.5 * 1.5)
+    fewer = two_sample_test(alike[:30], real)
+    assert len(fewer) == 60

@@ -2,16 +2,13 @@
 
 import pytest
 
-from okml.add import workbench
 from okml.add.config import PROFILES
 from okml.add.study import Study
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(10))
-def test_a_student_of_smoke_beats_one_step_of_its_teacher(seed, tmp_path, monkeypatch):
-    # The chapter has one teacher for all seeds; here each seed has its own.
-    monkeypatch.setattr(workbench, "TEACHER_SEED", seed)
+def test_a_student_of_smoke_beats_one_step_of_its_teacher(seed, tmp_path):
     bench = Study(PROFILES["smoke"].override({"seeds": [seed]}), tmp_path).main
     student, teacher = (
         bench.judged(method, 1, seed).quality.fd for method in ("default", "teacher, DDIM")

@@ -40,7 +40,7 @@ def profile():
 def run(profile, tmp_path_factory):
     """The folder of a run that has trained what students start from."""
     folder = tmp_path_factory.mktemp("run")
-    train_networks(profile, profile.main, folder)
+    train_networks(profile, profile.main, folder, SEEDS)
     return folder
 
 
@@ -177,13 +177,13 @@ def test_a_run_without_finished_networks_is_refused_before_anything_is_trained(
     profile, run, tmp_path
 ):
     missing = tmp_path / "none"
-    with pytest.raises(ParameterError, match="holds no finished teacher"):
+    with pytest.raises(ParameterError, match="holds no finished digits8/metric"):
         measure(profile, profile.main, missing, tmp_path / "work", tmp_path / "out.json")
     unfinished = tmp_path / "unfinished"
     shutil.copytree(run, unfinished)
-    (found,) = unfinished.glob("training/Workbench.vit-*/*/vit2/checkpoints")
+    (found,) = unfinished.glob("training/Workbench.vit-*/*/embedder1/checkpoints")
     shutil.rmtree(found)
-    with pytest.raises(ParameterError, match="holds no finished vit"):
+    with pytest.raises(ParameterError, match="holds no finished digits8/embedder1"):
         measure(profile, profile.main, unfinished, tmp_path / "work", tmp_path / "out.json")
     assert not (tmp_path / "out.json").exists()
 
