@@ -64,7 +64,9 @@ class Jackknife:
         """Estimate how often samples of a method are told from unseen images."""
         bench = self.bench
         answers = {seed: bench.judged(*drawn, seed).told_apart for seed in self.seeds(drawn[0])}
-        return estimate_mean(answers, "images")
+        # A sample and an unseen image are a unit: neighbors of each other are told alike.
+        count = len(next(iter(answers.values()))) // 2
+        return estimate_mean(answers, OVER, clusters=np.tile(bench.blocks[:count], 2))
 
     def seeds(self, *methods: str) -> tuple[int, ...]:
         """Return the seeds that all these methods run with on this set."""

@@ -48,6 +48,7 @@ class Study:
     def let_go(self) -> None:
         """Forget all networks, which lie on the card; asked for again, they come from disk."""
         for cached in (
+            Workbench.requests,
             Workbench.vit,
             Workbench.random_eye,
             Workbench.embeddings,

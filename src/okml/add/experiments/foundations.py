@@ -7,11 +7,13 @@ import polars as pl
 import torch
 
 from okml.add.figures.images import frame
+from okml.add.quality import two_sample_test
 from okml.add.study import Study
 from okml.add.workbench import EMBEDDER, EYE, Workbench
 from okml.steps import StepResult
 
 SHOWN = 10  # real images of each set in the figure
+TRAINING_IMAGES, UNSEEN_IMAGES = "training images, drawn again", "unseen real images"
 UNSEEN = 5000  # real images at most, the distance of which is an anchor
 
 
@@ -89,12 +91,12 @@ def _anchors(bench: Workbench) -> list[dict[str, object]]:
         "noise": bench.codec.decode(requests.noise),
         "the mean image of each class": means[requests.labels],
         "one Gaussian a class, in pixels": bench.sample("class Gaussians", 1, seed),
-        "training images, drawn again": bench.sample("training images", 1, seed),
+        TRAINING_IMAGES: bench.sample("training images", 1, seed),
     }
     sets = {name: (pixels, requests.labels, requests.prompts) for name, pixels in drawn.items()}
     some = slice(UNSEEN)
-    sets["unseen real images"] = (test.pixels[some], test.labels[some], bench.test_prompts[some])
-    rows = []
+    sets[UNSEEN_IMAGES] = (test.pixels[some], test.labels[some], bench.test_prompts[some])
+    rows, told = [], _told_apart(bench)
     for name, (pixels, labels, prompts) in sets.items():
         found = bench.judge(pixels, labels, prompts).quality
         rows.append(
@@ -107,7 +109,22 @@ def _anchors(bench: Workbench) -> list[dict[str, object]]:
                 "alignment": found.alignment,
                 "precision": found.precision,
                 "recall": found.recall,
-                "told apart": found.told_apart,
+                "told apart": told.get(name, found.told_apart),
             }
         )
     return rows
+
+
+def _told_apart(bench: Workbench) -> dict[str, float]:
+    """Return how often real images are told from other real ones, no image from itself.
+
+    Unseen images are halved; training images are taken once each, since those of a class that are
+    drawn again and again would be nearest to themselves.
+    """
+    unseen, train = bench.judge.unseen, bench.judge.training
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+    answers = {
+        UNSEEN_IMAGES: two_sample_test(unseen[::2], unseen[1::2]),
+        TRAINING_IMAGES: two_sample_test(train[order.to(train.device)], unseen),
+    }
+    return {name: float(right.mean()) for name, right in answers.items()}

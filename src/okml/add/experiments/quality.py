@@ -87,6 +87,7 @@ def _compare_parts(result: StepResult, compare: Jackknife) -> None:
     if others := compare.bench.settings.alternatives:
         best = least(*(compare.ratio((name, 1), ("decayed", 1)) for name in others))
         compare.measure(result, "best_alternative_over_decayed", best, "decayed", *others)
+        compare.check_trainings(result, "alternatives_over_decayed", "decayed", *others)
 
 
 def _compare_distillation_alone(result: StepResult, compare: Jackknife) -> None:
@@ -161,7 +162,7 @@ def _compare_methods(result: StepResult, bench: Workbench) -> None:
         compare.measure(result, "best_alternative_fd_ratio", best, *others)
         compare.check_trainings(result, "alternatives", "default", *others)
     compare.measure(result, "floor_fd", compare.fd(FLOOR))
-    told = {"student": STUDENT, "teacher_25": (TEACHER, 25), "gaussians": GAUSSIANS, "floor": FLOOR}
+    told = {"student": STUDENT, "teacher_25": (TEACHER, 25), "gaussians": GAUSSIANS}
     for name, drawn in (told | {name: (name, 1) for name in others}).items():
         result.measure(f"{compare.kind}told_apart_{name}", compare.told_apart(drawn))
     compare.measure(result, "fd_ratio_four_to_one", compare.ratio(("default", 4), STUDENT))

@@ -81,7 +81,7 @@ def _measure_gradients(result: StepResult, study: Study, settings: SetSettings) 
             for seed in seeds_of(study.profile, settings, arm)
         }
         means = {
-            seed: float(frame[GRADIENTS].drop_nulls().to_numpy().mean())
+            seed: float(np.exp(np.log(frame[GRADIENTS].drop_nulls().to_numpy()).mean()))
             for seed, frame in frames.items()
             if GRADIENTS in frame.columns  # a short training ends before it is measured
         }
