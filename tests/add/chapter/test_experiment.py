@@ -36,6 +36,7 @@ from okml.add.images import load_images
 from okml.add.quality import nearest
 from okml.add.small import efficientnet
 from okml.add.small.unet import CONDITION
+from okml.add.study import Study
 from okml.add.workbench import Workbench
 from okml.errors import ParameterError
 from okml.ledger import judge, load_claims
@@ -364,3 +365,46 @@ def test_settings_that_contradict_each_other_are_refused():
         tiny(**{"published.rows": ["z.unknown"]})
     with pytest.raises(ParameterError, match="power of two"):
         tiny(**{"sets.0.progressive.from_steps": 6})
+
+
+def test_a_training_waits_for_the_networks_of_its_seed_and_the_search_of_its_rate(tmp_path):
+    profile = PROFILES["night"]
+    study, (digits, emoji) = Study(profile, tmp_path), profile.sets
+
+    def needed(settings, what, seed, rate=None):
+        return {
+            (job.what, job.seed, job.rate) for job in study.needs(Job(settings, what, seed, rate))
+        }
+
+    trained = {("metric", 0, None)}
+    own = {(what, 1, None) for what in ("teacher", "eye", "embedder")}
+    assert needed(digits, "sds", 1, 4.0) == trained | own
+    assert needed(digits, "decayed", 1) == trained | own | {("decayed", TUNING_SEED, None)}
+    tuning = {(what, TUNING_SEED, None) for what in ("teacher", "eye", "embedder")}
+    tried = {("decayed", TUNING_SEED, rate) for rate in digits.rates}
+    assert needed(digits, "decayed", TUNING_SEED) == trained | tuning | tried
+    assert needed(emoji, "default", 0) == trained | {("teacher", 0, None)}
+
+
+def test_rivals_start_from_the_teacher_of_their_seed(experiment):
+    bench = experiment.study.main
+    requests = bench.requests(1)
+    theirs = bench.draw_with_teacher(requests, 2, denoiser=bench.guided(1))
+    assert torch.equal(bench.sample("teacher, DDIM", 2, 1), theirs)
+    assert not torch.equal(bench.draw_with_teacher(requests, 2, denoiser=bench.guided(0)), theirs)
+    for method in ("consistency", "progressive"):  # two updates leave a student near where it began
+        student, teachers = bench.student(method, 1).denoiser, [bench.teacher(s) for s in (0, 1)]
+        apart = [distance_of_weights(student, teacher) for teacher in teachers]
+        assert apart[1] < 0.5 * apart[0]
+
+
+def distance_of_weights(one, other):
+    vectors = (torch.nn.utils.parameters_to_vector(each.parameters()) for each in (one, other))
+    return torch.sub(*vectors).norm().item()
+
+
+def test_real_images_are_not_told_from_themselves(experiment):
+    anchors = main(experiment.networks.frames["anchors"])
+    told = dict(zip(anchors["images"], anchors["told apart"], strict=True))
+    assert 0.2 < told["unseen real images"] < 0.8
+    assert told["noise"] > 0.9
