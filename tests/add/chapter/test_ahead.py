@@ -25,15 +25,19 @@ def test_no_two_trainings_that_may_run_at_a_time_are_in_one_folder(name, tmp_pat
 def _may_train_in(profile: AddProfile, job: Job) -> set[Hashable]:
     """Return the folders in which a job may train, with any rate if that is not chosen.
 
-    A student may need each network of its images, and the search of its rate, which may go beyond
-    those that are tried first. All rounds of a progressive student are one folder.
+    A student may need each network of its images and seed, and the search of its rate, which has a
+    seed of its own and may go beyond those that are tried first. All rounds of a progressive
+    student are one folder.
     """
     images, rates = job.settings.images, job.settings.rates
     networks = foundations(profile)
     if job in networks:
-        return {(images, job.what)}
+        return {(images, job.what, job.seed)}
+    seeds = {job.seed} if job.rate is not None or len(rates) == 1 else {job.seed, TUNING_SEED}
     found: set[Hashable] = {
-        (images, each.what) for each in networks if each.settings == job.settings
+        (images, each.what, each.seed)
+        for each in networks
+        if each.settings == job.settings and (each.what == "metric" or each.seed in seeds)
     }
     if job.rate is not None:
         return found | {(images, job.what, job.seed, job.steps, job.rate)}

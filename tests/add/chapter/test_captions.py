@@ -157,9 +157,9 @@ def test_trainings_that_are_compared_take_as_many_updates():
 
 
 def test_what_claims_of_night_compare_runs_with_all_seeds_of_its_images():
-    # The interval of one training covers its images alone.
     night = PROFILES["night"]
-    assert [len(night.seeds_of(settings)) for settings in night.sets] == [5, 3]
+    # No claim is about the second set: the interval of one training covers its images alone.
+    assert [len(night.seeds_of(settings)) for settings in night.sets] == [5, 1]
     assert not any(settings.arms_once for settings in night.sets)
 
 
@@ -169,7 +169,9 @@ def test_a_training_waits_for_those_that_choose_its_rate(tmp_path):
 
     def waits(what, seed=0):
         needs = study.needs(Job(main, what, seed))
-        return {(job.what, job.rate) for job in needs if job.seed == TUNING_SEED}
+        networks = {"teacher", "eye", "embedder"}
+        chosen = [job for job in needs if job.seed == TUNING_SEED and job.what not in networks]
+        return {(job.what, job.rate) for job in chosen}
 
     for what in ("consistency", "image_kept_at_noise"):
         assert waits(what) == {(what, None)}
@@ -224,7 +226,7 @@ def test_a_saved_student_draws_for_a_caption_as_it_did(tmp_path, monkeypatch, pa
     captions = ["seven", "two"]
     drawn = pipeline.draw(captions, steps=1, seed=3)
     noise = normal(2, depth, side, side, seed=3)
-    asked = Requests(noise, torch.tensor([7, 2]), bench.embed(captions), tuple(captions))
+    asked = Requests(noise, torch.tensor([7, 2]), bench.embed(captions), tuple(captions), seed=3)
     expected = bench.draw(student, asked, 1).clamp(-1, 1)
     torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-4)
     picture = pipeline("seven", steps=2)
