@@ -33,7 +33,7 @@ from okml.runtime import GIB
 
 # What the hours of small networks assume, measured in seconds of a core of its own, in which a step
 # of a teacher of the digits takes 0.04 and one of their students 0.09; two run at a time, slower.
-CPU_FLOPS, SMALL_GPU_FLOPS = 0.06e12, 30e12  # a second, of a core and of an H100, in float32
+CPU_FLOPS, SMALL_GPU_FLOPS = 0.12e12, 30e12  # a second, of a core and of an H100, in float32
 CPU_STEP, GPU_STEP = 0.03, 0.02  # seconds of a step beside the operations of the network
 CPU_HEADS = 0.05  # seconds that a discriminator adds
 # A step runs EfficientNet on real and on generated images, and backward at twice the cost. On a

@@ -18,6 +18,7 @@ TITLES = {
     "progressive": "progressive distillation",
     "adversarial_only": "adversarial loss alone",
     "distillation_only": "distillation loss alone",
+    "summed_distance": "distance summed over pixels",
 }
 COLUMNS = 3  # panels beside each other
 
