@@ -8,6 +8,7 @@ import pytest
 
 from okml.code_key import code_key_of
 from okml.errors import RecordError
+from okml.experiment import MOST_ROWS
 from okml.ledger import (
     DataUsed,
     Run,
@@ -17,6 +18,7 @@ from okml.ledger import (
     read_record,
     save_record,
 )
+from okml.paths import results_dir
 from okml.runtime import commit
 
 
@@ -167,3 +169,25 @@ def test_a_record_in_the_place_of_another_is_refused(profile, checkout, place):
     with pytest.raises(RecordError, match="is the record of space_time at cpu"):
         load_record(*place.split("/"))
     assert load_record("space_time", "cpu") is not None
+
+
+# What a record cut, and why a reader is not misled.
+CUT = {
+    ("space_time", "night", "places"),  # points of a map, in the order of their draw
+    ("space_time", "night", "years"),
+    ("add", "night", "distances"),  # the figure is of the first image set, which comes first
+    ("add", "night", "training_curves"),  # the notebook says what is missing, as of the next
+    ("strec", "cpu", "maps"),
+    ("strec", "night", "maps"),
+}
+
+
+def test_no_table_of_a_record_was_cut_but_those_that_are_known():
+    full = {
+        (path.parent.name, path.stem, name)
+        for path in results_dir().glob("*/*.json")
+        if path.parent.name != "benchmarks"
+        for name, table in read_record(path).tables.items()
+        if table.columns and len(next(iter(table.columns.values()))) >= MOST_ROWS
+    }
+    assert full == CUT
