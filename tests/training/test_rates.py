@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from okml.training.rates import TriedRates, search
 
 RATES = (1.0, 0.25)
+THREE = (0.25, 1.0, 4.0)
 
 
 def hill(highest: float):
@@ -20,19 +21,27 @@ def hill(highest: float):
 
 
 @pytest.mark.parametrize(
-    ("highest", "further", "tried", "bracketed"),
+    ("first", "highest", "further", "tried", "bracketed"),
     [
-        (1.0, 1, (*RATES, 4.0), True),
-        (0.25, 1, (*RATES, 0.0625), True),
-        (4.0, 1, (*RATES, 4.0), False),  # one further rate is not enough
-        (4.0, 2, (*RATES, 4.0, 16.0), True),
-        (1.0, 0, RATES, False),  # of two rates the best is always at an end
+        (RATES, 1.0, 1, (*RATES, 4.0), True),
+        (RATES, 0.25, 1, (*RATES, 0.0625), True),
+        (RATES, 4.0, 1, (*RATES, 4.0), False),  # one further rate is not enough
+        (RATES, 4.0, 2, (*RATES, 4.0, 16.0), True),
+        (RATES, 1.0, 0, RATES, False),  # of two rates the best is always at an end
+        (THREE, 1.0, 2, THREE, True),
+        (THREE, 4.0, 2, (*THREE, 16.0), True),
+        (THREE, 16.0, 2, (*THREE, 16.0, 64.0), True),
+        (THREE, 64.0, 2, (*THREE, 16.0, 64.0), False),
+        (THREE, 0.25, 2, (*THREE, 0.0625), True),
+        (THREE, 0.0625, 2, (*THREE, 0.0625, 0.015625), True),
     ],
 )
-def test_rates_beyond_an_end_are_tried_until_the_best_is_inside(highest, further, tried, bracketed):
-    found = search(RATES, further, hill(highest), untrained=0.0)
+def test_rates_beyond_an_end_are_tried_until_the_best_is_inside(
+    first, highest, further, tried, bracketed
+):
+    found = search(first, further, hill(highest), untrained=0.0)
     assert tuple(found.values) == tried
-    assert found.best == highest if highest in tried else found.best == max(RATES)
+    assert found.best == highest
     assert found.bracketed is bracketed
 
 
@@ -52,7 +61,7 @@ def test_no_smaller_rate_is_tried_than_one_that_changes_little(sign):
 
 def test_rates_that_are_all_too_large_do_not_hide_a_smaller_one_that_helps():
     values = {4.0: -90, 1.0: -50, 0.25: -20, 0.0625: -2, 0.015625: -5}
-    found = search((0.25, 1.0, 4.0), 2, values.__getitem__, untrained=-8.6)
+    found = search(THREE, 2, values.__getitem__, untrained=-8.6)
     assert (found.best, found.bracketed) == (0.0625, True)
 
 
@@ -65,9 +74,9 @@ def test_of_equal_rates_the_smallest_is_taken():
     assert TriedRates({4.0: 1.0, 1.0: 1.0, 0.25: 0.5}, 0.0).best == 1.0
 
 
-@given(st.floats(1e-3, 1e3), st.integers(0, 12))
-def test_the_best_of_a_hill_is_bracketed_or_the_search_was_cut_off(highest, further):
-    found = search(RATES, further, hill(highest), 0.0)
+@given(st.sampled_from([RATES, THREE]), st.floats(1e-3, 1e3), st.integers(0, 12))
+def test_the_best_of_a_hill_is_bracketed_or_the_search_was_cut_off(first, highest, further):
+    found = search(first, further, hill(highest), 0.0)
     ordered = sorted(found.values)
     assert all(b / a == pytest.approx(4) for a, b in pairwise(ordered))
     if found.bracketed:
@@ -75,4 +84,4 @@ def test_the_best_of_a_hill_is_bracketed_or_the_search_was_cut_off(highest, furt
         # On a hill what is inside is within one factor of the highest point.
         assert hill(highest)(found.best) >= 50 - math.log2(4)
     else:
-        assert len(found.values) == len(RATES) + further
+        assert len(found.values) == len(first) + further
