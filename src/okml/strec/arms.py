@@ -76,6 +76,8 @@ class Job:
         recipe: The recipe of the training.
         epochs: The largest number of epochs of stage 1 and stage 2; None for the recipe's.
         rate: The learning rate; None for the best of its settings' on validation.
+        stays_soft: Whether the epochs of stage 2, too, train the soft sample of stage 1.
+        rate_of: The arm for which an open rate is chosen; None for the job's own.
     """
 
     data: DataSettings
@@ -84,6 +86,8 @@ class Job:
     recipe: Recipe
     epochs: tuple[int, int] | None = None
     rate: float | None = None
+    stays_soft: bool = False
+    rate_of: Arm | None = None
 
     @property
     def stages(self) -> tuple[int, int]:
@@ -94,6 +98,11 @@ class Job:
         """
         relaxed, hard = self.epochs or (self.recipe.relaxed_epochs, self.recipe.hard_epochs)
         return (relaxed, hard) if self.arm.learns_sample else (0, relaxed + hard)
+
+    @property
+    def whole(self) -> Job:
+        """The training of the same arm through both stages, with a rate of its own choice."""
+        return replace(self, epochs=None, rate=None, stays_soft=False, rate_of=None)
 
 
 def warm_start(profile: StrecProfile, job: Job) -> Job | None:
@@ -183,13 +192,10 @@ def jobs_of(
 
 
 def quality_jobs(profile: StrecProfile, data: DataSettings) -> list[Job]:
-    """Return the jobs of the main comparison on one data set; references have one seed."""
-    arms = [*quality_arms(profile, data), *causal_arms(profile)]
+    """Return the jobs of the main comparison on one data set, each arm with all seeds."""
     references = [Arm(name, training="windows") for name in profile.references]
-    return [
-        *jobs_of(data, arms, profile.seeds, profile.recipe),
-        *jobs_of(data, references, profile.seeds[:1], profile.recipe),
-    ]
+    arms = [*quality_arms(profile, data), *causal_arms(profile), *references]
+    return jobs_of(data, arms, profile.seeds, profile.recipe)
 
 
 def literature_job(profile: StrecProfile) -> Job:
@@ -202,6 +208,14 @@ def recipe_jobs(profile: StrecProfile, recipe: Recipe) -> list[Job]:
     """Return backbone and STRec with a recipe, ours or the authors'."""
     arms = (BACKBONE, sampled("strec", profile.main, recipe))
     return jobs_of(profile.main, arms, profile.seeds, recipe)
+
+
+def same_rate_jobs(profile: StrecProfile) -> list[Job]:
+    """Return STRec, and the random sample and the newest items at the rate chosen for STRec."""
+    main, recipe = profile.main, profile.recipe
+    ours, *others = (sampled(name, main, recipe) for name in ("strec", "random", "recency"))
+    trained = jobs_of(main, [ours, *others], profile.seeds, recipe)
+    return [job if job.arm == ours else replace(job, rate_of=ours) for job in trained]
 
 
 def mixer_jobs(profile: StrecProfile) -> list[Job]:
@@ -233,7 +247,7 @@ def stage_jobs(profile: StrecProfile, seed: int) -> dict[str, Job]:
     return {
         "both stages": both,
         "after stage 1": replace(both, epochs=(relaxed, 0)),
-        "stage 1 for all epochs": replace(both, epochs=(relaxed + hard, 0)),
+        "stage 1 for all epochs": replace(both, stays_soft=True),
         **{
             f"C = {count}": both if count == relaxed else replace(both, epochs=(count, hard))
             for count in profile.relaxed_epoch_sweep
@@ -265,9 +279,12 @@ def trained_by(profile: StrecProfile, job: Job) -> Recipe | WindowSettings:
 
 
 def tries(profile: StrecProfile, job: Job) -> list[Job]:
-    """Return the trainings of the first seed that choose the learning rate of a job."""
-    rates = trained_by(profile, job).learning_rates
-    return [replace(job, seed=profile.seeds[0], rate=rate) for rate in rates]
+    """Return the trainings of the first seed that choose the learning rate of a job.
+
+    They are whole trainings: an arm has one rate, however far it is trained.
+    """
+    whole = replace(job.whole, arm=job.rate_of or job.arm, seed=profile.seeds[0])
+    return [replace(whole, rate=rate) for rate in trained_by(profile, job).learning_rates]
 
 
 def all_jobs(profile: StrecProfile) -> list[Job]:
@@ -277,7 +294,7 @@ def all_jobs(profile: StrecProfile) -> list[Job]:
         jobs += quality_jobs(profile, data)
     for recipe in profile.recipes:
         jobs += recipe_jobs(profile, recipe)
-    jobs += sweep_jobs(profile)
+    jobs += [*sweep_jobs(profile), *same_rate_jobs(profile)]
     for seed in profile.seeds:
         jobs += stage_jobs(profile, seed).values()
         jobs += [curve_job(profile, name, seed) for names in STARTS.values() for name in names]

@@ -38,7 +38,7 @@ BOUNDS = {
 
 # Assumed sustained floating-point operations per second.
 GPU_FLOPS = {"bf16": 60e12, "no": 30e12}  # one H100 at widths of 128, far below its peak
-CPU_FLOPS = 0.084e12  # two cores, measured on encoders of width 64
+CPU_FLOPS = 0.15e12  # two cores, measured on encoders of width 64
 # Expected epochs of the last stage until early stopping: half of Algorithm 1's count for our
 # recipe, and an estimate for the authors'.
 EXPECTED_EPOCHS = {"modern": 30, "faithful": 100}
@@ -96,12 +96,16 @@ def _trainings(profile: StrecProfile) -> list[arms.Job]:
     A first stage of which a training of both stages goes on is that training's.
     """
     jobs = arms.all_jobs(profile)
-    passed = {replace(job, epochs=(job.stages[0], 0), rate=None) for job in jobs if job.stages[1]}
+    passed = {
+        replace(job, epochs=(job.stages[0], 0), rate=None, stays_soft=False)
+        for job in jobs
+        if job.stages[1]
+    }
     jobs = [job for job in jobs if replace(job, rate=None) not in passed]
     starts = [start for job in jobs if (start := arms.warm_start(profile, job)) is not None]
     trainings = []
     for job in dict.fromkeys([*jobs, *starts]):
-        chooses = job.rate is None and job.seed == profile.seeds[0]
+        chooses = job == job.whole and job.seed == profile.seeds[0]
         trainings += arms.tries(profile, job) if chooses else [job]
     return trainings
 

@@ -151,7 +151,7 @@ class StrecProfile(Profile):
     causal: CausalSettings
     # Rankings of STRec at the same schedule beside learned, recency and random.
     extra_rankings: Distinct[Literal["position", "no_noise", "content", "uniform"]] = ()
-    references: Distinct[ReferenceName] = ()  # recommenders of other papers, one seed each
+    references: Distinct[ReferenceName] = ()  # recommenders of other papers
     sweep: AtLeastOne[Schedule]  # schedules with the ranking by recency
     sweep_learned: Distinct[Schedule] = ()  # schedules also with a learned sample
     # Replacements of attention, with the weights of the same warm start where shapes agree.

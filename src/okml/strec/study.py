@@ -81,16 +81,18 @@ class Study:
     def needs(self, job: Job) -> list[Job]:
         """Return what a job starts from: its choice of a rate, stage 1, or the warm start.
 
-        A job whose rate is open may turn out to be stage 1 of a training of both stages, so it
-        waits for that.
+        A job whose rate is open may turn out to share a training, or stage 1 of it, with the whole
+        training of its arm, so it waits for that.
         """
         trials, start = tries(self.profile, job), warm_start(self.profile, job)
         starts = [] if start is None else [start]
-        relaxed, hard = job.stages
         if job.rate is None and len(trials) > 1:
-            is_first = not hard and relaxed == job.recipe.relaxed_epochs
-            return [*trials, *starts, *([replace(job, epochs=None)] if is_first else [])]
-        return [replace(job, epochs=(relaxed, 0))] if relaxed and hard else starts
+            return [*trials, *starts, *([job.whole] if job != job.whole else [])]
+        if job.rate_of is not None:
+            return [job.whole]
+        relaxed, hard = job.stages
+        first = replace(job, epochs=(relaxed, 0), stays_soft=False)
+        return [first] if relaxed and hard else starts
 
     def train(self, job: Job) -> TrainedEncoder:
         """Return the finished training of a job."""
@@ -100,11 +102,10 @@ class Study:
 
     def tuned(self, job: Job) -> Job:
         """Return a job with the learning rate that had the best validation with the first seed."""
-        trials = tries(self.profile, job)
-        if len(trials) == 1:
-            return replace(job, rate=trials[0].rate)
-        best = max(trials, key=lambda trial: self.train(trial).validation)
-        return replace(job, rate=best.rate)
+        best, *others = tries(self.profile, job)
+        if others:
+            best = max(best, *others, key=lambda trial: self.train(trial).validation)
+        return replace(job, rate=best.rate, rate_of=None)
 
     @recently_trained
     def _on_windows(self, job: Job) -> TrainedEncoder:

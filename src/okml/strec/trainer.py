@@ -6,9 +6,10 @@ import copy
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import torch
@@ -151,7 +152,9 @@ class EncoderTrainer:
     def stages(self, job: Job, data: SplitLog, encoder: Encoder) -> TrainedEncoder:
         """Train on rows with one target, in two stages if the arm learns a sample.
 
-        A stage 2 whose validations are all behind that of its start returns the start.
+        Validation drops items, as the test does, whatever stage is trained. A stage 2 whose
+        validations are all behind that of its start returns the start; stage 1 has a set number of
+        epochs and no such choice, since it trains the sampler.
 
         Args:
             job: The training, whose :attr:`Job.stages` are the numbers of epochs.
@@ -162,12 +165,13 @@ class EncoderTrainer:
         length, folder = job.arm.length or data.settings.length, self._folder(job)
         source = LastTargetBatches(data.interactions, data.train, length, device=self.device)
         loss = build_loss(recipe.loss, item_counts(data.interactions, data.split.train_end))
+        second: Stage = "relaxed" if job.stays_soft else "hard"
         parts: list[tuple[Stage, int, Path]] = [
             ("relaxed", relaxed, folder / f"relaxed{relaxed}"),
-            ("hard", hard, folder / f"after_relaxed{relaxed}" / f"hard{hard}"),
+            (second, hard, folder / f"after_relaxed{relaxed}" / f"{second}{hard}"),
         ]
         history = []
-        for stage, epochs, place in parts:
+        for number, (stage, epochs, place) in enumerate(parts, 1):
             if not epochs:
                 continue
             if isinstance(encoder, STRec):
@@ -175,8 +179,7 @@ class EncoderTrainer:
                 # In stage 2 only the indices depend on the scores: the sampler gets no gradient.
                 encoder.sampler.requires_grad_(stage == "relaxed")
             objective, optimizer = LastTarget(encoder, loss), stage_optimizer(encoder, recipe, rate)
-            # Stage 1 is validated for the record alone: the number of its epochs is a setting.
-            settings = self._settings(job, epochs, stops=stage == "hard")
+            settings = self._settings(job, epochs, stops=number == 2)
             history.append(
                 self._fit(
                     data, objective, optimizer, source, length, settings, place,
@@ -204,7 +207,8 @@ class EncoderTrainer:
             data.interactions, data.valid, length,
             padding_side=objective.encoder.padding_side, device=self.device,
         )  # fmt: skip
-        evaluate = self._timed(validation(rows, batch_size=self.profile.evaluation_batch))
+        ranking = validation(rows, batch_size=self.profile.evaluation_batch)
+        evaluate = self._timed(dropping(ranking))
         task = objective_task(objective, optimizer, evaluate, warmup_steps)
         if not keeps_start:
             return fit(task, source, settings, folder)
@@ -263,6 +267,21 @@ class EncoderTrainer:
         arm, tried = distinct(job.arm.name, job.arm), f"rate {chosen_rate(job):g}"
         parts = (job.data.log, job.data.tie_rule, job.recipe.name, arm, tried, f"seed {job.seed}")
         return self.folder.joinpath(*(re.sub(r"[^\w-]+", "_", part) for part in parts))
+
+
+def dropping(evaluate: Evaluation) -> Evaluation:
+    """Let an evaluation read STRec in its hard stage, in which items are dropped."""
+
+    def evaluate_hard(model: nn.Module) -> Mapping[str, float]:
+        encoder = cast(Objective, model).encoder
+        if not isinstance(encoder, STRec):
+            return evaluate(model)
+        stage, encoder.stage = encoder.stage, "hard"
+        found = evaluate(model)
+        encoder.stage = stage
+        return found
+
+    return evaluate_hard
 
 
 def averages_curve(frame: pl.DataFrame) -> pl.DataFrame:

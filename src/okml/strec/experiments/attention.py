@@ -101,18 +101,14 @@ def _networks(study: Study, seed: int) -> dict[str, Backbone]:
 
 
 def _mean_map(network: str, layer: int, weights: torch.Tensor) -> pl.DataFrame:
-    """Return the mean weights over histories and heads, in long form."""
-    mean = weights.mean((0, 1)).cpu().numpy()
-    query, key = np.indices(mean.shape)
-    return pl.DataFrame(
-        {
-            "network": network,
-            "layer": layer,
-            "query": query.ravel() + 1,
-            "key": key.ravel() + 1,
-            "weight": mean.ravel().astype(np.float32),
-        }
-    )
+    """Return the mean weights over histories and heads, a row for each query.
+
+    A record keeps all rows of all layers, which it could not with a row for each weight.
+    """
+    mean = weights.mean((0, 1)).cpu().numpy()  # [n, n]
+    keys = {f"key {place}": of_key for place, of_key in enumerate(mean.T, 1)}
+    query = np.arange(1, len(mean) + 1)
+    return pl.DataFrame({"network": network, "layer": layer, "query": query, **keys})
 
 
 def _spectrum(network: str, layer: int, sigma: NDArray[np.float64]) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -176,7 +177,7 @@ def rising(study: Study, jobs: Iterable[Job], arms: Collection[str] | None = Non
     compared = [job for job in jobs if arms is None or job.arm.name in arms]
     trainings: dict[object, list[History]] = defaultdict(list)  # the seeds of an arm
     for job in with_starts(study, compared):
-        trainings[job.arm, job.epochs].append(study.train(job).history[-1])
+        trainings[replace(job, seed=0)].append(study.train(job).history[-1])
     return sum(map(still_rising, trainings.values()))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from okml.seqrec.comparison import RankedArms
+from okml.seqrec.ranking import Ranks
 from okml.steps import StepResult
 from okml.strec.arms import BACKBONE, Job, stage_jobs, sweep_jobs
 from okml.strec.experiments.quality import (
@@ -81,21 +82,27 @@ def measure_stages(study: Study) -> StepResult:
     result, rows, ranked = StepResult(), [], RankedArms(data.test.user)
     judged: list[Job] = []
     for seed in profile.seeds:
-        jobs, ranks = stage_jobs(profile, seed), {}
+        jobs = stage_jobs(profile, seed)
+        ranks: dict[str, Ranks] = {}
         judged += [jobs[BOTH], jobs[SOFT.removesuffix(", soft")]]
         for name, job in jobs.items():
-            if job.stages[1]:
-                ranks[name] = study.ranks(job)
-            else:  # a soft mask during stage 1, a hard sample at inference
-                ranks[f"{name}, soft"] = study.ranks(job, stage="relaxed")
-                ranks[f"{name}, hard"] = study.ranks(job)
-        rows += [{"kind": k, "seed": seed, **mean_of_rows(found)} for k, found in ranks.items()]
+            kinds = {name: study.ranks(job)}
+            if job.stays_soft or not job.stages[1]:  # soft in training, hard at inference
+                soft = study.ranks(job, stage="relaxed")
+                kinds = {f"{name}, soft": soft, f"{name}, hard": kinds[name]}
+            ranks |= kinds
+            trained = study.train(job)
+            ended = {"rate": trained.rate, "start kept": trained.start_kept}
+            rows += [
+                {"kind": kind, "seed": seed, **mean_of_rows(found), **ended}
+                for kind, found in kinds.items()
+            ]
         for kind in (BOTH, SOFT, HARD):
             ranked.add(kind, seed, ranks[kind])
-    gain, soft = "hard_finetuning_ndcg_gain", "soft_mask_ndcg_gain"
+    gain, masked = "hard_finetuning_ndcg_gain", "soft_mask_ndcg_gain"
     result.measure(gain, ranked.difference(BOTH, HARD, NDCG))
-    result.measure(soft, ranked.difference(SOFT, HARD, NDCG))
-    result.compare(gain, soft, ranked.difference(BOTH, SOFT, NDCG))
+    result.measure(masked, ranked.difference(SOFT, HARD, NDCG))
+    result.compare(gain, masked, ranked.difference(BOTH, SOFT, NDCG))
     result.log("rising_stages", rising(study, judged), exact=True)
     result.frames["stages"] = pl.DataFrame(rows)
     return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from okml.plotting import PALETTE, Picture, by_color, style
 
@@ -19,8 +20,8 @@ LABELS = {
 def heatmaps(maps: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
     """Draw the mean attention matrix of each network (rows) and layer (columns).
 
-    The maps have ``network``, ``layer``, ``query``, ``key`` and ``weight``; the statistics have
-    ``network``, ``layer`` and ``top5_mass``, for the text alternative.
+    The maps have ``network``, ``layer``, ``query`` and the weights of the keys, from ``key 1`` on;
+    the statistics have ``network``, ``layer`` and ``top5_mass``, for the text alternative.
     """
     networks = maps["network"].unique(maintain_order=True).to_list()
     layers = sorted(maps["layer"].unique())
@@ -32,9 +33,9 @@ def heatmaps(maps: pl.DataFrame, statistics: pl.DataFrame) -> Picture:
         )  # fmt: skip
         for row, network in zip(grid, networks, strict=True):
             for axes, layer in zip(row, shown, strict=True):
-                cells = maps.filter(network=network, layer=layer).sort("query", "key")
-                n = cells["query"].n_unique()
-                matrix = cells["weight"].to_numpy().astype(np.float64).reshape(n, n)
+                rows = maps.filter(network=network, layer=layer).sort("query")
+                matrix = rows.select(cs.starts_with("key ")).to_numpy()  # [n, n]
+                n = len(matrix)
                 # In units of uniform attention 1/n, so that networks can share one scale.
                 image = axes.imshow(
                     matrix * n, cmap="viridis", vmin=0, vmax=6, extent=(0.5, n + 0.5, n + 0.5, 0.5)
