@@ -66,6 +66,8 @@ def _may_train_in(profile: StrecProfile, job: Job) -> set[Hashable]:
     stages = [(relaxed, 0)] * bool(relaxed) + [(relaxed, hard)] * bool(hard)
     part = (job.data.log, job.data.tie_rule, job.recipe.name, job.arm, job.seed)
     own: set[Hashable] = {
-        (*part, rate, stage, job.stays_soft and bool(stage[1])) for rate in rates for stage in stages
+        (*part, rate, stage, job.stays_soft and bool(stage[1]))
+        for rate in rates
+        for stage in stages
     }
     return own.union(*(_may_train_in(profile, each) for each in before))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TypeVar
 
@@ -27,20 +28,29 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 E = TypeVar("E")
 
+# Options of the C library's `mallopt`, and their values at its start.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, AT_START = -1, -3, 128 * 1024
+MOST_MMAP_THRESHOLD = 32 * 2**20  # the largest that it takes
+
 
 def time_turns(
-    calls: Mapping[K, Callable[[], object]], rounds: int, device: torch.device
+    calls: Mapping[K, Callable[[], object]],
+    rounds: int,
+    device: torch.device,
+    clock: Callable[[], float] = time.process_time,
 ) -> dict[K, NDArray[np.float64]]:
     """Time calls in turns, so that disturbances of the machine affect all of them.
 
-    Every round makes each call once, every other round in reverse order. On a CPU the processor
-    time of this process counts, which excludes other processes. A call that runs out of the
-    device's memory is dropped from the next turns.
+    Every round makes each call once, every other round in reverse order. Memory that a call frees
+    is reused by the next ones. A call that runs out of the device's memory is dropped from the next
+    turns.
 
     Args:
         calls: The functions to call, by name.
         rounds: The number of timed rounds, after a quarter as many warm-up rounds.
         device: The device of the calls.
+        clock: The clock on a CPU. Processor time excludes other processes, but counts the threads
+            that wait for work: it is for calls that occupy them all.
 
     Returns:
         The seconds of each call, ``[rounds]``, by name; NaN from the round on in which it ran out
@@ -48,15 +58,33 @@ def time_turns(
     """
     seconds = {name: np.full(rounds, np.nan) for name in calls}
     waiting, warm = dict(calls), -(-rounds // 4)
-    for turn in range(-warm, rounds):
-        for name in list(waiting) if turn % 2 else list(reversed(waiting)):
-            timed = partial(seconds_of, waiting[name], device, time.process_time)
-            spent = within_memory(timed, None)
-            if spent is None:
-                del waiting[name]
-            elif turn >= 0:
-                seconds[name][turn] = spent
+    with freed_memory_kept():
+        for turn in range(-warm, rounds):
+            for name in list(waiting) if turn % 2 else list(reversed(waiting)):
+                spent = within_memory(partial(seconds_of, waiting[name], device, clock), None)
+                if spent is None:
+                    del waiting[name]
+                elif turn >= 0:
+                    seconds[name][turn] = spent
     return seconds
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Let the C library keep freed memory for reuse, as the allocator of a GPU does.
+
+    By default it returns large blocks to the system, which hands out each page anew: a pass with
+    large tensors then spends more time in page faults than in its kernels. Without ``mallopt``, as
+    on macOS, nothing changes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda option, value: 0)
+    mallopt(M_MMAP_THRESHOLD, MOST_MMAP_THRESHOLD)
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        mallopt(M_MMAP_THRESHOLD, AT_START)
+        mallopt(M_TRIM_THRESHOLD, AT_START)
 
 
 def within_memory(call: Callable[[], T], otherwise: E) -> T | E:

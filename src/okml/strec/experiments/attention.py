@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from okml.ledger import estimate_difference, estimate_mean
 from okml.seqrec.backbone import Backbone
+from okml.seqrec.encoder import Encoder
 from okml.steps import StepResult
 from okml.strec.arms import BACKBONE, Job, warm_start
 from okml.strec.attention import attention_maps, history_statistics, singular_values
@@ -29,6 +31,8 @@ METRICS = {
     "row_cosine_from_scratch": ("row_cosine", "from scratch"),
     "first_singular_energy": ("first_energy", "bidirectional"),
     "untrained_first_singular_energy": ("first_energy", "untrained"),
+    "xavier_first_singular_energy": ("first_energy", "untrained, Xavier"),
+    "row_cosine_xavier": ("row_cosine", "untrained, Xavier"),
 }
 CONTROLS = {
     "top5_column_mass": "top5_column_mass_untrained",
@@ -38,7 +42,11 @@ BINS = np.linspace(0, 1.5, 46)  # edges of the histogram of singular values
 
 
 def measure_attention(study: Study) -> StepResult:
-    """Measure the attention weights of backbones: untrained, causal, fine-tuned, from scratch."""
+    """Measure the attention weights of backbones: untrained, causal, fine-tuned, from scratch.
+
+    The untrained one has the authors' small weights, and once more those of Glorot & Bengio (2010),
+    with which logits are larger.
+    """
     result = StepResult()
     statistics, maps, spectra, histogram = [], [], [], []
     # By metric and seed: means over heads and layers of each history, [b].
@@ -91,6 +99,7 @@ def _networks(study: Study, seed: int) -> dict[str, Backbone]:
     assert start is not None  # the settings require it
     networks = {
         "untrained": study.untrained(job),
+        "untrained, Xavier": _with_xavier_weights(study.untrained(job)),
         "causal": study.train(start).encoder,
         "bidirectional": study.train(job).encoder,
     }
@@ -98,6 +107,14 @@ def _networks(study: Study, seed: int) -> dict[str, Backbone]:
         if recipe.from_scratch:
             networks["from scratch"] = study.train(replace(job, recipe=recipe)).encoder
     return {name: cast(Backbone, network) for name, network in networks.items()}
+
+
+def _with_xavier_weights(encoder: Encoder) -> Encoder:
+    """Draw the matrices of an encoder's layers anew; embeddings stay."""
+    for module in encoder.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+    return encoder
 
 
 def _mean_map(network: str, layer: int, weights: torch.Tensor) -> pl.DataFrame:

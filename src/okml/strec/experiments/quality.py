@@ -28,6 +28,7 @@ from okml.strec.arms import (
     quality_arms,
     quality_jobs,
     recipe_jobs,
+    same_rate_jobs,
     short_arms,
     warm_start,
 )
@@ -74,6 +75,7 @@ def measure_quality(study: Study) -> StepResult:
             shortest = [arm.name for arm in short_arms(settings)]
             _measure_gains(result, ranked, max(shortest, key=lambda arm: validated[arm]))
             result.measure("finetuning_ndcg_gain", _finetuning_gain(study, ranked))
+            _measure_at_one_rate(result, study)
             result.measure(
                 "ndcg_gain_over_backbone_seen_hidden",
                 hidden.difference(STREC, BACKBONE.name, "ndcg@10"),
@@ -262,8 +264,6 @@ def _measure_gains(result: StepResult, ranked: RankedArms, newest: str) -> None:
         newest: The arm that reads the newest items alone, with the best length on validation.
     """
     ndcg = "ndcg@10"
-    for name, arm in (("ndcg", STREC), ("backbone_ndcg", BACKBONE.name), ("causal_ndcg", CAUSAL)):
-        result.measure(name, ranked.estimate(arm, ndcg))
     for other in (BACKBONE.name, "random", "recency", "causal"):
         arm = CAUSAL if other == "causal" else other
         result.measure(f"ndcg_gain_over_{other}", ranked.difference(STREC, arm, ndcg))
@@ -272,6 +272,14 @@ def _measure_gains(result: StepResult, ranked: RankedArms, newest: str) -> None:
     result.measure(recency, ranked.difference("recency", "random", ndcg))
     learned = ranked.difference(STREC, "recency", ndcg)
     result.compare("ndcg_gain_over_random", recency, learned)
+
+
+def _measure_at_one_rate(result: StepResult, study: Study) -> None:
+    """Measure what STRec gains over other samples that were trained at its learning rate."""
+    ranked = ranked_arms(study, same_rate_jobs(study.profile))
+    for other in ("random", "recency"):
+        gain = ranked.difference(STREC, other, "ndcg@10")
+        result.measure(f"ndcg_gain_over_{other}_at_one_rate", gain)
 
 
 def _finetuning_gain(study: Study, ranked: RankedArms) -> Estimate:

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import Any, cast
+from itertools import product
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
+from torch.nn import functional
 
-from okml.ledger import estimate_over_seeds
+from okml.ledger import estimate_difference, estimate_over_seeds
 from okml.seqrec.mixers import Attention, Context
 from okml.steps import StepResult
-from okml.strec.arms import STARTS, curve_job, recipe_jobs, stage_jobs
+from okml.strec.arms import (
+    STARTS,
+    curve_job,
+    recipe_jobs,
+    stage_jobs,
+    start_from,
+    warm_start,
+)
 from okml.strec.model import STRec
-from okml.strec.sampler import draw_noise, gaps, keep_order
+from okml.strec.relaxation import key_bias
+from okml.strec.sampler import (
+    LAST,
+    draw_noise,
+    gap_input,
+    gaps,
+    keep_order,
+    shuffle,
+    standardize,
+)
 from okml.strec.study import Study
 
 # Gaps in seconds, from 0 to ten years.
@@ -52,7 +71,10 @@ def measure_sampling(study: Study) -> StepResult:
             scores = _scores(model)
             curves.append(pl.DataFrame({"gap": GRID, "score": scores, **key}, strict=False))
             kept.append(_inclusion(model, batch.items, batch.times, key))
-    starts = _starts(study)
+    starts, masks = _starts(study), _mask_losses(study)
+    for kind, loss in masks.losses.items():
+        gain = estimate_difference(loss["falling"], loss["rising"], "histories")
+        result.measure(f"rising_mask_gain_{kind}", gain, "nats")
     means = starts.group_by("gaps", "seed", maintain_order=True).agg(pl.col("after").mean())
     trends = {
         kind: dict(means.filter(gaps=kind).select("seed", "after").iter_rows()) for kind in STARTS
@@ -67,6 +89,7 @@ def measure_sampling(study: Study) -> StepResult:
         "starts": starts,
         "released": pl.DataFrame({"gap": GRID, "score": released_scores(GRID)}),
         "kept": pl.concat(kept),
+        "masks": masks.table,
     }
     return result
 
@@ -92,6 +115,58 @@ def _starts(study: Study) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
+class MaskLosses(NamedTuple):
+    """Losses of the warm start under the soft mask of a curve that is stated, not learned."""
+
+    losses: Mapping[str, Mapping[str, dict[int, NDArray[np.float64]]]]  # gaps, curve, seed: [b]
+    table: pl.DataFrame  # their means, and the keys that the masks leave
+
+
+@torch.no_grad()
+def _mask_losses(study: Study) -> MaskLosses:
+    """Measure which curve stage 1 prefers before it has trained anything.
+
+    The scores rise or fall with the logarithm of the gap, and belong to the items or are shuffled
+    among them. Noise and shuffling are drawn alike for both curves.
+    """
+    profile, data = study.profile, study.data(study.profile.main)
+    losses: dict[str, dict[str, dict[int, NDArray[np.float64]]]] = {
+        kind: {"rising": {}, "falling": {}} for kind in STARTS
+    }
+    rows = []
+    for seed in profile.seeds:
+        job = stage_jobs(profile, seed)["after stage 1"]
+        start = warm_start(profile, job)
+        assert start is not None  # the settings require it
+        model = cast(STRec, study.untrained(job)).eval()
+        start_from(model, study.train(start).encoder.state_dict())
+        batch = study.rows_source(data, data.test, data.settings.length).batch(
+            np.arange(min(profile.attention_histories, len(data.test))), np.random.default_rng(0)
+        )
+        tokens, _ = model.embed(batch.items, None, padded=False)
+        real = torch.ones_like(batch.items, dtype=torch.bool)
+        rise = standardize(gap_input(gaps(batch.times), "log"), real)  # [b, n]
+        for kind, (curve, sign) in product(STARTS, (("rising", 1), ("falling", -1))):
+            torch.manual_seed(seed)
+            scores = shuffle(sign * rise, real) if kind == "shuffled" else sign * rise
+            scores = scores + draw_noise(model.sampler.settings.noise, scores)
+            scores[:, -1] = LAST
+            vectors = model.encode_relaxed(tokens, scores)  # [b, d]
+            logits = vectors @ model.item_matrix()[1:].T  # [b, items]
+            loss = functional.cross_entropy(logits, batch.target - 1, reduction="none")
+            losses[kind][curve][seed] = loss.double().cpu().numpy()
+            left = {
+                f"keys left of {count}": key_bias(scores, layer, count, model.relaxation)
+                .exp().sum(1).mean().item()
+                for layer, count in enumerate(model.schedule[:-1])
+                if count < scores.shape[1]
+            }  # fmt: skip
+            rows.append(
+                {"gaps": kind, "curve": curve, "seed": seed, "loss": loss.mean().item(), **left}
+            )
+    return MaskLosses(losses, pl.DataFrame(rows))
+
+
 def _trend(scores: NDArray[np.float32]) -> float:
     """Return the Spearman correlation of gaps and their scores; 0 if all scores are equal."""
     return 0.0 if np.ptp(scores) == 0 else float(spearmanr(GRID, scores).statistic)
@@ -103,7 +178,9 @@ def _inclusion(
 ) -> pl.DataFrame:
     """Estimate the probability that an item is kept by gap, with the noise of training."""
     tokens, _ = model.embed(items, None, padded=False)
-    scores = model.sampler(tokens, times, None)  # [b, n]
+    sampler = copy.deepcopy(model.sampler)
+    sampler.noise_at_evaluation = False  # the draws below are all the noise
+    scores = sampler(tokens, times, None)  # [b, n]
     counts = sorted({k for k in model.schedule[:-1] if k < items.shape[1]}, reverse=True)
     kept = {count: torch.zeros_like(scores) for count in counts}
     torch.manual_seed(0)

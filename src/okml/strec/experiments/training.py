@@ -4,42 +4,32 @@ from __future__ import annotations
 
 import polars as pl
 
+from okml.seqrec.convergence import MONITOR, validations
 from okml.steps import StepResult
-from okml.strec.arms import all_jobs, quality_jobs, warm_start
+from okml.strec.arms import Job, all_jobs, quality_jobs, sweep_jobs
+from okml.strec.experiments.quality import with_starts
 from okml.strec.study import Study
-from okml.training import History
 from okml.training.ahead import train_ahead
-
-CURVES = 4  # arms in the figure of learning curves, after the warm start
 
 
 def train_everything(study: Study) -> StepResult:
-    """Carry out all trainings, and return the learning curves of the first seed."""
+    """Carry out all trainings, and return how their validation went on the first data set."""
     profile = study.profile
     jobs = all_jobs(profile)
     train_ahead(study, jobs)
-    shown = [job for job in quality_jobs(profile, profile.main) if job.seed == profile.seeds[0]]
-    start = warm_start(profile, shown[0])
-    assert start is not None  # the settings require it
-    curves = [_curve("warm start", study.train(start).history)]
-    curves += [_curve(job.arm.name, study.train(job).history) for job in shown[:CURVES]]
+    shown = dict.fromkeys([*quality_jobs(profile, profile.main), *sweep_jobs(profile)])
+    curves = [_curve(study, job) for job in with_starts(study, shown)]
     result = StepResult(frames={"curves": pl.concat(curves)})
     result.log("trainings", len(jobs), exact=True)
     return result
 
 
-def _curve(name: str, history: tuple[History, ...]) -> pl.DataFrame:
-    """Return the training loss by step; steps of a second stage continue those of the first."""
+def _curve(study: Study, job: Job) -> pl.DataFrame:
+    """Return NDCG@10 on the validation rows by step; a second stage goes on from the first."""
     parts, before = [], 0
-    for stage, part in enumerate(history, 1):
-        logged = part.frame.select("step", loss="train/loss").drop_nulls()
-        parts.append(
-            logged.select(
-                pl.lit(name).alias("encoder"),
-                pl.lit(stage).alias("stage"),
-                pl.col("step") + before,
-                "loss",
-            )
-        )
+    for part in study.train(job).history:
+        steps, values = validations(part)
+        parts.append(pl.DataFrame({"step": steps + before, MONITOR: values}))
         before += part.steps
-    return pl.concat(parts)
+    constants = {"encoder": job.arm.name, "training": job.arm.training, "seed": job.seed}
+    return pl.concat(parts).select(*(pl.lit(v).alias(k) for k, v in constants.items()), pl.all())

@@ -25,6 +25,7 @@ RECORDED = {
     "sampling_curves": "sampling.curves",
     "sampling_starts": "sampling.starts",
     "kept": "sampling.kept",
+    "masks": "sampling.masks",
     "released": "sampling.released",
     "case": "case.case",
     "published": "efficiency.published",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
-import numpy as np
 import polars as pl
 import polars.selectors as cs
 
@@ -11,6 +10,7 @@ from okml.plotting import PALETTE, Picture, by_color, style
 
 LABELS = {
     "untrained": "untrained",
+    "untrained, Xavier": "untrained, Xavier",
     "causal": "trained, causal",
     "bidirectional": "trained, bidirectional",
     "from scratch": "bidirectional, from scratch",

@@ -181,21 +181,27 @@ def stages(rows: pl.DataFrame) -> Picture:
 
 
 def learning_curves(curves: pl.DataFrame) -> Picture:
-    """Draw the training loss by step; a second stage is drawn in the same color, dashed.
+    """Draw NDCG@10 on the validation rows by step: trainings on windows, and on rows.
 
-    The curves have ``encoder``, ``stage``, ``step`` and ``loss``.
+    The curves have ``encoder``, ``training``, ``seed``, ``step`` and ``ndcg@10``.
     """
+    titles = {
+        False: "a target at every position",
+        True: "one target a history, from the warm start",
+    }
     with style():
-        figure, axes = plt.subplots(figsize=(7.5, 3.8))
-        for color, name, own in by_color(curves, "encoder"):
-            for stage, dash in ((1, "-"), (2, "--")):
-                rows = own.filter(stage=stage)
-                label = name if stage == 1 else None
-                axes.plot(rows["step"], rows["loss"], dash, color=color, lw=1.2, label=label)
-        axes.set(xlabel="step", ylabel="cross-entropy over all items")
-        axes.legend(fontsize=8)
-    last = curves.group_by("encoder", maintain_order=True).agg(pl.col("loss").last())
-    facts = ", ".join(f"{r['encoder']} {r['loss']:.2f}" for r in last.to_dicts())
-    return Picture(
-        figure, f"Training loss by step; a dashed line is a second stage. Last: {facts}."
-    )
+        figure, panels = plt.subplots(1, 2, figsize=(9.5, 4))
+        for axes, (on_rows, title) in zip(panels, titles.items(), strict=True):
+            shown = curves.filter((pl.col("training") == "rows") == on_rows)
+            for color, name, own in by_color(shown, "encoder"):
+                for number, line in enumerate(own.partition_by("seed", maintain_order=True)):
+                    axes.plot(
+                        line["step"], line["ndcg@10"], color=color, marker="o", ms=2.5, lw=1,
+                        label=name if number == 0 else None,
+                    )  # fmt: skip
+            axes.set(xlabel="step (one line a seed)", title=title)
+            axes.legend(fontsize=8)
+        panels[0].set(ylabel="NDCG@10 on validation rows")
+    best = curves.group_by("encoder", maintain_order=True).agg(pl.col("ndcg@10").max())
+    facts = ", ".join(f"{r['encoder']} {r['ndcg@10']:.4f}" for r in best.to_dicts())
+    return Picture(figure, f"Validation by step of the trainings. The best of all seeds: {facts}.")
