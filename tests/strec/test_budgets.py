@@ -15,7 +15,18 @@ from okml.seqrec.metrics import mean_metrics
 from okml.seqrec.ranking import rank_rows
 from okml.seqrec.scorers import encoder_scorer
 from okml.seqrec.tasks import LastTarget
-from okml.strec.arms import BACKBONE, WARM_START, Arm, Job, jobs_of, sampled, tries, warm_start
+from okml.strec.arms import (
+    BACKBONE,
+    WARM_START,
+    Arm,
+    Job,
+    jobs_of,
+    same_rate_jobs,
+    sampled,
+    stage_jobs,
+    tries,
+    warm_start,
+)
 from okml.strec.config import PROFILES
 from okml.strec.experiments.quality import rising
 from okml.strec.study import Study
@@ -83,6 +94,51 @@ def test_a_start_with_an_average_is_the_average_of_its_best_validation(tmp_path)
     assert curve_of(again) == curve_of(trained)
     for name, weight in trained.encoder.state_dict().items():
         torch.testing.assert_close(again.encoder.state_dict()[name], weight, rtol=0, atol=0)
+
+
+def test_an_arm_at_the_rate_of_another_has_its_choice_and_waits_for_its_own_training(tmp_path):
+    recipe = changed(PROFILES["smoke"].recipe, learning_rates=(1e-3, 4e-3))
+    profile = changed(PROFILES["smoke"], recipes=(recipe, *PROFILES["smoke"].recipes[1:]))
+    study = Study(profile, tmp_path)
+    ours, random, _ = same_rate_jobs(profile)
+    assert (ours.rate_of, random.rate_of) == (None, ours.arm)
+    assert tries(profile, random) == tries(profile, ours)
+    assert random.whole in study.needs(random)
+    validated = {("strec", 1e-3): 0.2, ("strec", 4e-3): 0.1}  # the random sample has no say
+    with mock.patch.object(
+        study, "train",
+        lambda trial: SimpleNamespace(validation=validated[trial.arm.name, trial.rate]),
+    ):  # fmt: skip
+        assert study.tuned(random) == replace(random.whole, rate=1e-3)
+
+
+def test_a_stage_1_that_goes_on_is_chosen_as_stage_2_is(tmp_path):
+    """Both go on from the same first stage, and keep it where validation only falls."""
+    small = PROFILES["smoke"].override(
+        {"datasets.0.k_core": (5, 200), "network.width": 8, "network.hidden": 8}
+    )
+    recipe = changed(
+        small.recipe, learning_rates=(10.0,), sampler_learning_rate=1e-2, hard_epochs=2,
+        evaluate_every=1, patience=2,
+    )  # fmt: skip
+    profile = changed(small, recipes=(recipe, *small.recipes[1:]))
+    study, jobs = Study(profile, tmp_path), stage_jobs(profile, 0)
+    first = study.train(jobs["after stage 1"])
+    data = study.data(profile.main)
+    rows = study.rows_source(data, data.valid, profile.main.length)
+    first.encoder.eval().stage = "hard"
+    hard = mean_metrics(rank_rows(encoder_scorer(first.encoder), rows))[MONITOR]
+    for name in ("both stages", "stage 1 for all epochs"):
+        trained = study.train(jobs[name])
+        assert len(trained.history) == 2
+        if trained.start_kept:
+            assert trained.validation == pytest.approx(hard, rel=1e-6)
+            for key, weight in first.encoder.state_dict().items():
+                torch.testing.assert_close(trained.encoder.state_dict()[key], weight)
+        else:
+            assert trained.validation > hard
+        # Whatever is trained, validation reads the hard sample.
+        assert validations(trained.history[0])[1][-1] == pytest.approx(hard, rel=1e-6)
 
 
 one_target = LastTarget.forward

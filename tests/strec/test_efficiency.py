@@ -17,6 +17,7 @@ from okml.strec.experiments.candidates import FULL as EVERY_QUERY
 from okml.strec.experiments.candidates import LAST
 from okml.strec.experiments.efficiency import measure_efficiency, measure_lengths
 from okml.strec.figures import costs
+from okml.strec.schedule import RELEASED
 from okml.strec.study import Study
 from tests.strec.tiny import FULL, in_few_calls, put_logs, tiny
 
@@ -93,6 +94,23 @@ def test_a_table_without_any_time_has_its_bytes(study):
     assert "E1: time, as the authors measure out of memory at batch 6" in drawn.alt
     assert EVERY_QUERY in drawn.svg
     assert EVERY_QUERY in costs.training(result.frames["training"]).svg
+
+
+def test_the_memory_of_the_authors_network_does_not_depend_on_the_profile(study, tmp_path):
+    sizes = {"network.width": 16, "network.heads": 1, "network.hidden": 48, "efficiency.batch": 3}
+    other = Study(study.profile.override(sizes), tmp_path / "other")
+    names = {"released_memory_saved_pct", "released_last_query_memory_saved_pct"}
+    found = []
+    for each in (study, other):
+        metrics = measure_efficiency(each).metrics
+        found.append({name: metrics[name].mean for name in names})
+    assert found[0] == found[1]
+    # What a layer keeps for each query and key is at least that of the residual stream; the tokens
+    # that are written say how much of it is left.
+    schedule = RELEASED[50]
+    tokens = sum(schedule) / (50 * len(schedule))
+    saved = found[0]["released_memory_saved_pct"] / 100
+    assert 0.5 < saved < 1 - tokens + 0.1
 
 
 def test_a_time_is_of_one_history_and_in_ms(study):

@@ -224,6 +224,28 @@ def test_the_table_of_quality_says_what_each_arm_could_spend_and_did(experiment)
     )
 
 
+def test_curves_end_where_the_table_of_costs_says(experiment):
+    curves = experiment.training.frames["curves"]
+    costs = experiment.quality.frames["costs"].filter(data="ml_20m")
+    for row in costs.to_dicts():
+        values = curves.filter(encoder=row["arm"], seed=row["seed"])["ndcg@10"]
+        assert values[-1] == pytest.approx(row["validation"])  # one epoch of the last stage
+
+
+def test_stated_curves_are_compared_on_the_same_histories(experiment):
+    masks, metrics = experiment.sampling.frames["masks"], experiment.sampling.metrics
+    assert len(masks) == 4 * len(experiment.profile.seeds)
+    for gaps in ("learned", "shuffled"):
+        losses = masks.filter(gaps=gaps).group_by("curve").agg(pl.col("loss").mean())
+        mean = dict(losses.iter_rows())
+        gain = metrics[f"rising_mask_gain_{gaps}"].mean
+        assert gain == pytest.approx(mean["falling"] - mean["rising"], abs=1e-5)
+    kept = [name for name in masks.columns if name.startswith("keys left of ")]
+    assert len(kept) > 1
+    # Fewer keys are left by the masks of deeper layers.
+    assert (masks[kept[-1]] < masks[kept[0]]).all()
+
+
 def test_validation_picks_the_schedule_and_the_length(experiment):
     frames, metrics = experiment.sweep.frames, experiment.sweep.metrics
     mean = pl.col("validation").mean()

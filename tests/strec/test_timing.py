@@ -1,3 +1,5 @@
+import ctypes
+import resource
 import time
 import weakref
 from unittest import mock
@@ -10,7 +12,14 @@ from torch import nn
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.mixers import MIXERS
 from okml.seqrec.settings import BackboneSettings
-from okml.strec.timing import peak_of, percentiles, saved_bytes, time_turns, within_memory
+from okml.strec.timing import (
+    freed_memory_kept,
+    peak_of,
+    percentiles,
+    saved_bytes,
+    time_turns,
+    within_memory,
+)
 from tests.device import GPU
 
 CPU = torch.device("cpu")
@@ -39,6 +48,26 @@ def test_turns_count_the_work_of_the_processor_and_not_the_waiting():
     seconds = time_turns({"waits": lambda: time.sleep(0.05), "works": work}, 3, CPU)
     assert seconds["works"].min() >= 0.02
     assert seconds["waits"].max() < 0.02
+    waited = time_turns({"waits": lambda: time.sleep(0.05)}, 3, CPU, time.perf_counter)
+    assert waited["waits"].min() >= 0.05
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs the GNU C library")
+def test_memory_that_a_pass_frees_is_not_taken_anew_by_the_next_one():
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(50):
+            torch.ones(4 * 2**20)  # 16 MiB, 4,096 pages
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    by_default = faults()
+    with freed_memory_kept():
+        faults()
+        kept = faults()
+    # Huge pages would need few faults by default, too.
+    assert kept <= 50
+    assert kept < by_default
+    assert faults() > kept  # as before
 
 
 def test_a_call_that_runs_out_of_memory_leaves_all_times_before_it():

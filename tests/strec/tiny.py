@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from unittest import mock
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from okml.strec.config import PROFILES
@@ -82,9 +81,9 @@ def tiny(**values: Any) -> StrecProfile:
 
 
 def _timed(
-    calls: Mapping[K, Callable[[], object]], rounds: int, device: torch.device
+    calls: Mapping[K, Callable[[], object]], rounds: int, *given: Any
 ) -> dict[K, NDArray[np.float64]]:
-    return time_turns(calls, min(rounds, 3), device)
+    return time_turns(calls, min(rounds, 3), *given)
 
 
 @contextmanager
