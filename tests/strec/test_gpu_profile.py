@@ -239,7 +239,7 @@ def test_stated_curves_are_compared_on_the_same_histories(experiment):
         losses = masks.filter(gaps=gaps).group_by("curve").agg(pl.col("loss").mean())
         mean = dict(losses.iter_rows())
         gain = metrics[f"rising_mask_gain_{gaps}"].mean
-        assert gain == pytest.approx(mean["falling"] - mean["rising"], abs=1e-5)
+        assert gain == pytest.approx(mean["falls"] - mean["rises"], abs=1e-5)
     kept = [name for name in masks.columns if name.startswith("keys left of ")]
     assert len(kept) > 1
     # Fewer keys are left by the masks of deeper layers.

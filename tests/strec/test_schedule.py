@@ -5,10 +5,16 @@ from hypothesis import strategies as st
 from okml.errors import ParameterError
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
-from okml.strec.costs import encoder_costs
 from okml.strec.model import STRec
 from okml.strec.sampler import SamplerSettings
-from okml.strec.schedule import RELEASED, check_schedule, full_schedule, savings, scaled
+from okml.strec.schedule import (
+    RELEASED,
+    check_schedule,
+    encoder_costs,
+    full_schedule,
+    savings,
+    scaled,
+)
 
 # Worked out by hand in our notes on the paper, to the digits shown.
 SWEEP = [

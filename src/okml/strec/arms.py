@@ -230,13 +230,16 @@ def sweep_jobs(profile: StrecProfile) -> list[Job]:
     All schedules rank by recency, and some also by a learned sample.
     """
     main, recipe = profile.main, profile.recipe
-    arms = [
-        BACKBONE,
-        *short_arms(main),
-        *(rescheduled("recency", schedule, main, recipe) for schedule in profile.sweep),
-        *(rescheduled("strec", schedule, main, recipe) for schedule in profile.sweep_learned),
-    ]
+    learned = [rescheduled("strec", schedule, main, recipe) for schedule in profile.sweep_learned]
+    arms = [BACKBONE, *short_arms(main), *recency_arms(profile), *learned]
     return jobs_of(main, arms, profile.seeds, recipe)
+
+
+def recency_arms(profile: StrecProfile) -> list[Arm]:
+    """Return STRec with each schedule of the sweep by recency; all rankings cost the same."""
+    return [
+        rescheduled("recency", schedule, profile.main, profile.recipe) for schedule in profile.sweep
+    ]
 
 
 def stage_jobs(profile: StrecProfile, seed: int) -> dict[str, Job]:

@@ -112,7 +112,7 @@ CPU = StrecProfile(
     noise_draws=3,
     attention_histories=128,
     efficiency=EfficiencySettings(
-        batch=128, repeats=12, serving_calls=20, lengths=(50, 200), tokens=6400
+        batch=128, repeats=32, serving_calls=40, lengths=(50, 200), tokens=6400
     ),
 )  # fmt: skip
 

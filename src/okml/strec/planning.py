@@ -14,8 +14,7 @@ from okml.plan import LOGS, PASSES, Item, LogSize, Plan, downloads, reading, tra
 from okml.seqrec.backbone import Backbone
 from okml.seqrec.settings import BackboneSettings
 from okml.strec import arms
-from okml.strec.costs import encoder_costs
-from okml.strec.schedule import Schedule, full_schedule
+from okml.strec.schedule import Schedule, encoder_costs, full_schedule
 from okml.strec.settings import DataSettings, Recipe, StrecProfile
 from okml.strec.timing import saved_bytes
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from okml.seqrec.backbone import Backbone
-from okml.strec.arms import BACKBONE, Arm, build, mixer_arms, rescheduled, sampled, short_arms
+from okml.strec.arms import BACKBONE, Arm, build, mixer_arms, sampled, short_arms
 from okml.strec.data import SplitLog
 from okml.strec.schedule import scaled
 from okml.strec.settings import StrecProfile
@@ -124,15 +124,4 @@ def arms_at(profile: StrecProfile, length: int) -> list[Arm]:
         replace(sampled("strec", main, profile.recipe), schedule=schedule),
         Arm("newest tenth", length=max(1, length // 10)),
         *mixer_arms(profile),
-    ]
-
-
-def schedule_arms(profile: StrecProfile) -> list[Arm]:
-    """Return STRec with each schedule of the sweep by recency; all rankings cost the same."""
-    return [
-        replace(
-            rescheduled("recency", schedule, profile.main, profile.recipe),
-            name=f"schedule {'-'.join(map(str, schedule))}",
-        )
-        for schedule in profile.sweep
     ]

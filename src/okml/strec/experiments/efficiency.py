@@ -37,8 +37,7 @@ from okml.seqrec.backbone import Backbone
 from okml.seqrec.losses import build_loss
 from okml.seqrec.popularity import item_counts
 from okml.steps import StepResult
-from okml.strec.arms import CAUSAL, sampled, short_arms
-from okml.strec.costs import encoder_costs
+from okml.strec.arms import CAUSAL, recency_arms, sampled, short_arms
 from okml.strec.data import SplitLog
 from okml.strec.experiments.candidates import (
     FULL,
@@ -49,10 +48,9 @@ from okml.strec.experiments.candidates import (
     candidates,
     measured_arms,
     random_histories,
-    schedule_arms,
 )
 from okml.strec.model import STRec
-from okml.strec.schedule import RELEASED, savings
+from okml.strec.schedule import RELEASED, encoder_costs, savings
 from okml.strec.settings import NetworkSettings
 from okml.strec.study import Study
 from okml.strec.timing import (
@@ -77,7 +75,7 @@ def measure_efficiency(study: Study) -> StepResult:
     profile, data = study.profile, study.data(study.profile.main)
     histories = random_histories(study, data, profile.efficiency.batch, data.settings.length)
     measured = candidates(study, data, measured_arms(profile), histories)
-    schedules = [candidate(study, data, arm, histories) for arm in schedule_arms(profile)]
+    schedules = [candidate(study, data, arm, histories) for arm in recency_arms(profile)]
     with _published_mode():
         published = _in_turns(study, {each.name: each for each in (*measured, *schedules)})
     saved = {each.name: _saved(each) for each in measured}

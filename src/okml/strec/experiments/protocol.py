@@ -10,8 +10,7 @@ import polars as pl
 from okml.seqrec.metrics import mean_metrics
 from okml.seqrec.popularity import item_counts, popularity_scorer
 from okml.steps import StepResult
-from okml.strec.costs import encoder_costs
-from okml.strec.schedule import full_schedule, savings, scaled
+from okml.strec.schedule import encoder_costs, full_schedule, savings, scaled
 from okml.strec.settings import StrecProfile
 from okml.strec.study import Study
 

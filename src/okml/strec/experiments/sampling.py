@@ -73,7 +73,7 @@ def measure_sampling(study: Study) -> StepResult:
             kept.append(_inclusion(model, batch.items, batch.times, key))
     starts, masks = _starts(study), _mask_losses(study)
     for kind, loss in masks.losses.items():
-        gain = estimate_difference(loss["falling"], loss["rising"], "histories")
+        gain = estimate_difference(loss["falls"], loss["rises"], "histories")
         result.measure(f"rising_mask_gain_{kind}", gain, "nats")
     means = starts.group_by("gaps", "seed", maintain_order=True).agg(pl.col("after").mean())
     trends = {
@@ -131,7 +131,7 @@ def _mask_losses(study: Study) -> MaskLosses:
     """
     profile, data = study.profile, study.data(study.profile.main)
     losses: dict[str, dict[str, dict[int, NDArray[np.float64]]]] = {
-        kind: {"rising": {}, "falling": {}} for kind in STARTS
+        kind: {"rises": {}, "falls": {}} for kind in STARTS
     }
     rows = []
     for seed in profile.seeds:
@@ -146,7 +146,7 @@ def _mask_losses(study: Study) -> MaskLosses:
         tokens, _ = model.embed(batch.items, None, padded=False)
         real = torch.ones_like(batch.items, dtype=torch.bool)
         rise = standardize(gap_input(gaps(batch.times), "log"), real)  # [b, n]
-        for kind, (curve, sign) in product(STARTS, (("rising", 1), ("falling", -1))):
+        for kind, (curve, sign) in product(STARTS, (("rises", 1), ("falls", -1))):
             torch.manual_seed(seed)
             scores = shuffle(sign * rise, real) if kind == "shuffled" else sign * rise
             scores = scores + draw_noise(model.sampler.settings.noise, scores)
