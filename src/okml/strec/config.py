@@ -97,13 +97,13 @@ CPU = StrecProfile(
     ),
     # With 18 epochs validation still rose.
     warm_start=WindowSettings(
-        epochs=27, batch=32, learning_rates=(2e-3,), warmup_steps=150, ema_decay=0.998,
+        epochs=25, batch=32, learning_rates=(2e-3,), warmup_steps=150, ema_decay=0.998,
         evaluate_every=1, patience=5,
     ),
     # The number of epochs that takes as long as STRec's training with its warm start. There is no
     # patience: stopped by one dip of validation, a seed ended at half of the others' epochs.
     causal=CausalSettings(
-        epochs=34, batch=32, learning_rates=(2e-3,), ema_decay=0.998, evaluate_every=1
+        epochs=29, batch=32, learning_rates=(2e-3,), ema_decay=0.998, evaluate_every=1
     ),
     references=("gru4rec",),
     mixers=("informer",),

@@ -37,7 +37,7 @@ BOUNDS = {
 
 # Assumed sustained floating-point operations per second.
 GPU_FLOPS = {"bf16": 60e12, "no": 30e12}  # one H100 at widths of 128, far below its peak
-CPU_FLOPS = 0.105e12  # two cores, measured on encoders of width 64
+CPU_FLOPS = 0.11e12  # two cores, measured on encoders of width 64
 # Expected epochs of the last stage until early stopping: half of Algorithm 1's count for our
 # recipe, and an estimate for the authors'.
 EXPECTED_EPOCHS = {"modern": 30, "faithful": 100}
