@@ -213,9 +213,11 @@ def recipe_jobs(profile: StrecProfile, recipe: Recipe) -> list[Job]:
 def same_rate_jobs(profile: StrecProfile) -> list[Job]:
     """Return STRec, and the random sample and the newest items at the rate chosen for STRec."""
     main, recipe = profile.main, profile.recipe
-    ours, *others = (sampled(name, main, recipe) for name in ("strec", "random", "recency"))
-    trained = jobs_of(main, [ours, *others], profile.seeds, recipe)
-    return [job if job.arm == ours else replace(job, rate_of=ours) for job in trained]
+    arms = [sampled(name, main, recipe) for name in ("strec", "random", "recency")]
+    jobs, ours = jobs_of(main, arms, profile.seeds, recipe), arms[0]
+    if len(recipe.learning_rates) == 1:
+        return jobs
+    return [job if job.arm == ours else replace(job, rate_of=ours) for job in jobs]
 
 
 def mixer_jobs(profile: StrecProfile) -> list[Job]:

@@ -88,8 +88,6 @@ class Study:
         starts = [] if start is None else [start]
         if job.rate is None and len(trials) > 1:
             return [*trials, *starts, *([job.whole] if job != job.whole else [])]
-        if job.rate_of is not None:
-            return [job.whole]
         relaxed, hard = job.stages
         first = replace(job, epochs=(relaxed, 0), stays_soft=False)
         return [first] if relaxed and hard else starts
