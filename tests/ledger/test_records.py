@@ -177,8 +177,6 @@ CUT = {
     ("space_time", "night", "years"),
     ("add", "night", "distances"),  # the figure is of the first image set, which comes first
     ("add", "night", "training_curves"),  # the notebook says what is missing, as of the next
-    ("strec", "cpu", "maps"),
-    ("strec", "night", "maps"),
 }
 
 

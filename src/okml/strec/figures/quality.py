@@ -183,16 +183,25 @@ def stages(rows: pl.DataFrame) -> Picture:
 def learning_curves(curves: pl.DataFrame) -> Picture:
     """Draw NDCG@10 on the validation rows by step: trainings on windows, and on rows.
 
+    Of those on rows the first four arms are shown, and the one that ends lowest.
+
     The curves have ``encoder``, ``training``, ``seed``, ``step`` and ``ndcg@10``.
     """
+    best = curves.group_by("encoder", maintain_order=True).agg(
+        pl.col("training").first(), pl.col("ndcg@10").max()
+    )
+    on_rows = best.filter(training="rows")
+    named = {*on_rows["encoder"][:4], *on_rows.sort("ndcg@10")["encoder"][:1]}
     titles = {
         False: "a target at every position",
         True: "one target a history, from the warm start",
     }
     with style():
         figure, panels = plt.subplots(1, 2, figsize=(9.5, 4))
-        for axes, (on_rows, title) in zip(panels, titles.items(), strict=True):
-            shown = curves.filter((pl.col("training") == "rows") == on_rows)
+        for axes, (of_rows, title) in zip(panels, titles.items(), strict=True):
+            shown = curves.filter((pl.col("training") == "rows") == of_rows)
+            if of_rows:
+                shown = shown.filter(pl.col("encoder").is_in(named))
             for color, name, own in by_color(shown, "encoder"):
                 for number, line in enumerate(own.partition_by("seed", maintain_order=True)):
                     axes.plot(
@@ -200,8 +209,8 @@ def learning_curves(curves: pl.DataFrame) -> Picture:
                         label=name if number == 0 else None,
                     )  # fmt: skip
             axes.set(xlabel="step (one line a seed)", title=title)
-            axes.legend(fontsize=8)
+            axes.locator_params(axis="x", nbins=5)
+            axes.legend(fontsize=8, loc="center right" if of_rows else "lower right")
         panels[0].set(ylabel="NDCG@10 on validation rows")
-    best = curves.group_by("encoder", maintain_order=True).agg(pl.col("ndcg@10").max())
     facts = ", ".join(f"{r['encoder']} {r['ndcg@10']:.4f}" for r in best.to_dicts())
     return Picture(figure, f"Validation by step of the trainings. The best of all seeds: {facts}.")
