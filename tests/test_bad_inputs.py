@@ -222,7 +222,7 @@ def test_a_folder_of_a_run_that_cannot_be_is_said(okml: Okml, folder: str) -> No
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("refresh", "strec"), 1, "There is no current smoke run of strec"),
+        (("refresh", "strec"), 1, "There is no smoke run of strec by today's code"),
         (("book",), 1, "Not executed, failed, or out of date at smoke: space_time"),
         (("report", "--into", "file"), 6, "file has no place for the ledger"),
         (("report", "--into", "not_text"), 6, "not_text cannot be read"),

@@ -102,7 +102,7 @@ def test_plan_says_what_exceeds_the_budget(monkeypatch):
     planned = ("plan", "periodic_behavior", "--profile", "smoke")
     assert "its budget is" not in at_80_columns(monkeypatch, *planned)
     shown = at_80_columns(monkeypatch, *planned, "-p", "budget.memory_gib=0.5")
-    assert "GiB of memory at smoke; its budget is 0.5\n" in shown
+    assert "GiB of memory at smoke; its budget is 0.5." in shown
 
 
 def at_80_columns(monkeypatch, *arguments):

@@ -404,8 +404,8 @@ def refresh(chapter: Chapter) -> tuple[Path, ...]:
     jobs = prepare_all(chapter, "smoke", {})
     if not all(map(is_current, jobs)):
         raise NotebookError(
-            f"There is no current smoke run of {chapter.name}.",
-            f"Run `okml run {chapter.name} --profile smoke` first.",
+            f"There is no smoke run of {chapter.name} by today's code, settings and notebooks.",
+            f"Run `okml run {chapter.name} --profile smoke` after the last change.",
         )
     for job in jobs:
         _store(read_notebook(job.output), job.notebook)

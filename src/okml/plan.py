@@ -205,7 +205,8 @@ def over_budget(plan: Plan, profile: Profile) -> list[str]:
         "GiB of GPU memory": (plan.gpu_memory_gib, budget.gpu_memory_gib),
     }
     return [
-        f"{plan.chapter} plans {planned:,.1f} {what} at {profile.name}; its budget is {bound:g}"
+        f"{plan.chapter} plans {planned:,.1f} {what} at {profile.name}; its budget is {bound:g}. "
+        "Pick fewer arms, seeds or epochs in config.py."
         for what, (planned, bound) in bounds.items()
         if planned > bound
     ]

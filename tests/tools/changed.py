@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 
+from okml.site.labels import LISTED
 from tests.tools.nearest import ROOT, distances, nearest_tests
 
 FILES = 12  # of tests, at most: what runs in a minute
@@ -35,11 +36,15 @@ def _git(*arguments: str) -> list[str]:
 def concerned(path: Path) -> list[str]:
     """Return the files of tests that a changed file concerns, the nearest first."""
     if path.is_relative_to(OKML):
-        return nearest_tests(path)
+        budgets = TESTS / path.relative_to(OKML).parts[0] / "test_planning.py"
+        first = [budgets] if path.name in ("arms.py", "config.py") and budgets.is_file() else []
+        return [*(str(test.relative_to(ROOT)) for test in first), *nearest_tests(path)]
     if path.match("test_*.py"):
         return [str(path.relative_to(ROOT))]
     if path.suffix == ".ipynb":
-        return ["tests/test_notebook_skeleton.py"]
+        return ["tests/test_notebook_skeleton.py", "tests/site/test_labels.py"]
+    if path == ROOT / LISTED:
+        return ["tests/site/test_labels.py"]
     if path.is_relative_to(TESTS) and path.suffix == ".py":
         steps = {test: distances(test).get(path) for test in TESTS.rglob("test_*.py")}
         reached = sorted((step, test) for test, step in steps.items() if step)

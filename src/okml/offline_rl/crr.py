@@ -40,7 +40,7 @@ class AdvantageWeights:
     """The advantages of logged actions and their weights by the filter, computed in chunks."""
 
     settings: CRRSettings
-    beta: float  # the temperature of the exponential filter
+    beta: float  # the temperature of the filter
     values: Tensor  # Q of the logged actions, [r, c] for c critics
     vectors: Tensor  # the vectors of the states, [r, c, k]
     actions: Tensor  # the vectors of all actions, [V + 1, c, k]
@@ -66,7 +66,11 @@ class AdvantageWeights:
 
 
 def filter_weights(advantage: Tensor, kind: str, beta: float) -> Tensor:
-    """Return the weights of logged actions from their advantages, f of CRR, ``[r]``."""
+    """Return the weights of a chunk of logged actions from their advantages, f of CRR, ``[c]``.
+
+    A weight depends on its own action alone. What depends on the whole batch, such as dividing by
+    the mean weight, belongs in :meth:`CRRTask.losses`, after the pass over all chunks.
+    """
     match kind:
         case "binary":
             return (advantage > 0).to(advantage.dtype)

@@ -65,7 +65,7 @@ class CRRSettings(Settings):
     # The weight of an action with the advantage A (f of equation 2): exp(A / beta), 1 where A > 0,
     # or 1 everywhere, which is behavior cloning.
     filter: Literal["exp", "binary", "all"] = "exp"
-    # Temperature of exp. auto: the running standard deviation of the advantage times
+    # The temperature. auto: the running standard deviation of the advantage times
     # `beta_scale`, which does not depend on the scale of rewards.
     beta: Positive | Literal["auto"] = "auto"
     beta_scale: Positive = 1.0

@@ -39,7 +39,7 @@ class ClaimsTable(PageDirective):
         body = [
             row(
                 _claim(found, lang),
-                [*_verdict(found.claim, found.best, lang), tag("div", *rests_on_cell(found, lang))],
+                [*_verdict(found, lang), tag("div", *rests_on_cell(found, lang))],
                 *_numbers(found, scales, lang),
             )
             for found in rows
@@ -70,7 +70,9 @@ class Verdicts(PageDirective):
         return [scrolling_table(word("verdicts", self.lang), header, [*body, total])]
 
     def _verdict(self, found: ClaimRow, profile: ProfileName) -> list[Child | None]:
-        verdict, why = found.verdicts[profile], short_reason(found, profile)
+        verdict, why = found.verdicts[profile], None
+        if verdict.outcome in (Outcome.UNDECIDED, Outcome.NOT_REPRODUCED):
+            why = short_reason(found, profile)
         return [
             badge(verdict.outcome, self.lang),
             share_of_seeds(found.claim, verdict, self.lang),
@@ -92,7 +94,7 @@ class Scoreboard(PageDirective):
         body = [
             row(
                 [tag("div", *_claim(found, lang), attrs={"data-facet": chapter})],
-                _verdict(found.claim, found.best, lang),
+                _verdict(found, lang),
                 rests_on_cell(found, lang),
                 *_numbers(found, scales, lang),
                 ids=domain.claim_place(found.claim.id, ROW, self.env.docname),
@@ -188,7 +190,7 @@ def rests_on_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[C
         found: The claim.
         lang: The language of the page.
         narrow: Whether the cell is in a narrow column, where a long note is folded and the changes
-            of the claim are listed.
+            of the claim are counted; they are listed on the claim's page, to which the count leads.
     """
     claim = found.claim
     basis = found.best.basis or claim.basis(PROFILE_NAMES[-1])
@@ -196,23 +198,21 @@ def rests_on_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[C
         return ["—"]
     shown = word(f"basis.{basis}", lang) if basis else "—"
     day = tag("span", str(claim.set), classes=["okml-nowrap"])
-    later = [change_note(*change, lang) for change in claim.changes() if narrow]
+    changes = counted(len(claim.revised), "changes", lang)
     return [
         tag("span", shown, attrs={"data-facet": shown}),
         _aside(claim.rests_note, "details", lang, narrow=narrow) if claim.rests_note else None,
         note(f"{word('set', lang)} ", day) if claim.set else None,
-        _folded(counted(len(later), "changes", lang), *later) if later else None,
+        note(link(claim.id, "page", tag("span", changes))) if narrow and claim.revised else None,
     ]
 
 
 def _aside(text: Text, summary: str, lang: Lang, *, narrow: bool) -> element:
     """Return a text as a note; in a narrow column a long one is folded behind a word."""
     shown = note(*prose(text, lang))
-    return _folded(word(summary, lang), shown) if narrow and len(text.en) > LONG else shown
-
-
-def _folded(summary: str, *notes: element) -> element:
-    return tag("details", tag("summary", summary), *notes, classes=["okml-fold"])
+    if not narrow or len(text.en) <= LONG:
+        return shown
+    return tag("details", tag("summary", word(summary, lang)), shown, classes=["okml-fold"])
 
 
 def change_note(change: Revision, after: str | None, lang: Lang) -> element:
@@ -282,15 +282,13 @@ def control_cell(found: ClaimRow, lang: Lang, *, narrow: bool = True) -> list[Ch
     return [estimate_node(best.difference, lang, about), note(word(beaten, lang)), aim, text]
 
 
-def _verdict(claim: Claim, verdict: Verdict, lang: Lang) -> list[Child | None]:
-    shown = verdict_badge(verdict, lang)
-    shown["attrs"]["data-facet"] = said(LABELS[verdict.outcome], lang)
-    seeds = share_of_seeds(claim, verdict, lang)
-    if not verdict.reason:
-        return [shown, seeds]
-    why = _aside(verdict.reason, "why", lang, narrow=True)
-    why["classes"].append("okml-reason")
-    return [shown, seeds, why]
+def _verdict(found: ClaimRow, lang: Lang) -> list[Child | None]:
+    best = found.best
+    shown = verdict_badge(best, lang)
+    shown["attrs"]["data-facet"] = said(LABELS[best.outcome], lang)
+    why = short_reason(found, best.profile) if best.profile else best.reason
+    seeds = share_of_seeds(found.claim, best, lang)
+    return [shown, seeds, _aside(why, "why", lang, narrow=True) if why else None]
 
 
 def share_of_seeds(claim: Claim, verdict: Verdict, lang: Lang) -> Child | None:
@@ -318,9 +316,7 @@ def short_reason(found: ClaimRow, profile: ProfileName) -> Text | None:
     The cause is a paragraph, which stands on the claim's page; here it would hide the comparison.
 
     Returns:
-        The reason; None if the verdict is neither undecided nor not reproduced.
+        The reason; None if the verdict needs none.
     """
-    if found.verdicts[profile].outcome not in (Outcome.UNDECIDED, Outcome.NOT_REPRODUCED):
-        return None
     bare = found.claim.model_copy(update={"cause": {}})
     return judge(bare, view.record(found.claim.chapter, profile)).reason

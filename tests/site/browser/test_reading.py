@@ -243,16 +243,6 @@ def test_a_dark_page_is_printed_as_a_light_one(page):
     page.wait_for_function(f"{theme} === 'dark'")
 
 
-def test_the_reasons_of_verdicts_are_printed(page):
-    go(page, SCOREBOARD)
-    folded = page.locator("details.okml-reason")
-    count = "() => document.querySelectorAll('details.okml-reason[open]').length"
-    page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = ({count})() }})")
-    page.pdf()
-    assert page.evaluate("window.printed") == folded.count() > 10
-    page.wait_for_function(f"({count})() === 0")
-
-
 @pytest.mark.parametrize(
     ("name", "size", "boxes"),
     [
