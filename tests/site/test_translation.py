@@ -69,7 +69,8 @@ def test_each_cell_of_words_says_the_same_in_russian(path):
             f"The words of cell {cell.id} have changed: revise metadata.ru.source, "
             f"then set metadata.ru.of to {now!r}.\n\n{cell.source}\n\n{russian}"
         )
-        assert content(russian) == content(cell.source), f"cell {cell.id}"
+        alike = f"cell {cell.id}: roles, formulas and their numbers are the same in both languages"
+        assert content(russian) == content(cell.source), alike
         marks_alone = not re.sub(r"\{tests\}`[^`]*`", "", cell.source).strip()
         assert marks_alone or CYRILLIC.search(russian), f"cell {cell.id}"
 

@@ -42,7 +42,8 @@ def concerned(path: Path) -> list[str]:
     if path.match("test_*.py"):
         return [str(path.relative_to(ROOT))]
     if path.suffix == ".ipynb":
-        return ["tests/test_notebook_skeleton.py", "tests/site/test_labels.py"]
+        site = ("labels", "translation")
+        return ["tests/test_notebook_skeleton.py", *(f"tests/site/test_{of}.py" for of in site)]
     if path == ROOT / LISTED:
         return ["tests/site/test_labels.py"]
     if path.is_relative_to(TESTS) and path.suffix == ".py":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
@@ -20,8 +20,13 @@ from okml.video_workshop.common.events import keep_events
 from okml.video_workshop.common.table import IdTable
 from okml.video_workshop.common.user_model import UserModel
 from okml.video_workshop.config import PROFILES
-from okml.video_workshop.settings.stream import LaunchSettings, StreamTrainingSettings
+from okml.video_workshop.settings.stream import (
+    LaunchSettings,
+    StrategyName,
+    StreamTrainingSettings,
+)
 from okml.video_workshop.settings.users import UserModelSettings
+from okml.video_workshop.stream.arms import FIXED, LABELS, LONG
 from okml.video_workshop.stream.distillation import (
     ExemplarDistillation,
     choose_exemplars,
@@ -106,6 +111,11 @@ def weights(model: UserModel) -> dict[str, Tensor]:
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_each_strategy_has_words_for_readers() -> None:
+    assert set(LABELS) == set(get_args(StrategyName)) > {*FIXED, *LONG}
+    assert len(set(LABELS.values())) == len(LABELS)
 
 
 def test_each_target_belongs_to_one_period(stream: Stream) -> None:

@@ -43,14 +43,17 @@ class Effort:
 
 
 class Penalty(Protocol):
-    """A term that a training adds to the loss of its batches."""
+    """A term that a training adds to the loss of its batches.
+
+    It is made before the training, so it can copy the weights of that time.
+    """
 
     @property
     def samples(self) -> int:
-        """Number of targets in the term of a step."""
+        """Number of targets in the term of a step, part of its cost; 0 for a term on weights."""
 
     def __call__(self, model: UserModel) -> Tensor:
-        """Return the term of one step, a scalar."""
+        """Return the term of one step of the model that is trained, a scalar."""
 
 
 class StreamTrainer:
