@@ -146,3 +146,11 @@ def test_one_step_clears_its_bar_and_the_gaussians_are_about_as_near_as_25_steps
     assert night.metrics["cheap_fd_ratio_one_step"].interval[1] < 0.1
     low, high = night.metrics["cheap_fd_ratio_to_25_steps"].interval
     assert low < 1 < high
+
+
+def test_a_judge_without_features_finds_the_student_behind_gaussians_and_the_teacher(night):
+    student, gaussians, teacher = (
+        night.metrics[f"told_apart_{name}"].interval
+        for name in ("student", "gaussians", "teacher_25")
+    )
+    assert student[0] > max(gaussians[1], teacher[1])
