@@ -220,9 +220,9 @@ def test_figures_draw_the_steps(experiment):
         images.sheet(same, "Samples from the same noise in rows."),
         images.sheet(experiment.pictures.frames["failures"], "Samples read as another class."),
         images.sheet(experiment.memory.frames["pairs"], "Samples above their neighbours."),
-        quality.methods(methods, 0.1),
+        quality.methods(methods, main(experiment.networks.frames["anchors"])),
         quality.arms(main(experiment.arms.frames["arms"])),
-        quality.training(curves, teacher),
+        quality.training(curves, teacher, quality.heads_of(experiment.profile.main)),
         quality.distances(experiment.memory.frames["distances"]),
         quality.speed(
             experiment.speed.frames["speed"].filter(batch=4),

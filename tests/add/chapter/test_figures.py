@@ -3,7 +3,11 @@
 import polars as pl
 import pytest
 
-from okml.add.figures import gradients, quality
+from okml.add.figures import gradients, quality, tables
+from okml.ledger import judge, load_claims, load_record
+from okml.plotting import EMPTY
+from okml.tables import Table
+from tests.recorded import tables_of
 
 RATIO = "adversarial over distillation gradient"
 
@@ -26,9 +30,10 @@ def judged(rows):
 def test_a_distance_that_rises_and_falls_is_not_said_to_fall():
     curves = [curve("FD of one step", [24.0, 40.0, 19.0]), curve("distillation loss", [1.0, 0.5])]
     teacher = pl.DataFrame({"steps": [1, 25], "fd": [12.0, 1.5]})
-    assert quality.training(pl.concat(curves), teacher).alt == (
+    assert quality.training(pl.concat(curves), teacher, heads=3).alt == (
         "While the student trains, the distance of one step is 24.00 at step 50, at most 40.00 at "
-        "step 100, and 19.00 at step 150; beside it losses."
+        "step 100, and 19.00 at step 150; beside it losses, of which the heads' is 6 where they "
+        "tell nothing."
     )
 
 
@@ -50,3 +55,50 @@ def test_the_balance_of_gradients_stands_beside_what_each_arm_reaches():
     random, default = (row[2:] for row in found.rows())
     assert random == pytest.approx((5, 2, 15, 10, 12.5))
     assert default == pytest.approx((500, 700, 22, 33, 12.5))
+
+
+def test_the_nearest_is_named_where_a_trained_rival_draws_with_as_many_calls():
+    rows = [("default", 1, 3.0), ("consistency", 1, 2.0), ("teacher, DDIM", 1, 9.0)]
+    rows += [("default", 2, 1.0), ("teacher, DDIM", 2, 4.0), ("teacher, DDIM", 25, 0.5)]
+    frame = pl.DataFrame(rows, ["method", "calls", "fd"], orient="row").with_columns(
+        pl.lit("digits").alias("set"),
+        *(pl.lit(0.5).alias(name) for name in ("precision", "recall", "alignment", "spread")),
+    )
+    found = tables.contested(frame)
+    assert found.select("calls", "method", "ADD's fd").rows() == [(1, "consistency", 3.0)]
+
+
+def test_rows_of_no_run_are_no_table():
+    rows = pl.DataFrame({"FID": [1.0]})
+    assert isinstance(tables.with_rows(rows, "A table."), Table)
+    assert EMPTY in tables.with_rows(rows.head(0), "A table.").html
+
+
+def test_the_table_of_arms_has_what_one_step_covers():
+    arms = tables_of(load_record("add", "night"))["arm_seeds"].filter(set="digits")
+    row = tables.arms(arms).filter(pl.col("arm").str.contains("literal")).row(0, named=True)
+    own = arms.filter(method="image_kept_at_noise", steps=1)
+    for measure in ("precision", "recall"):
+        assert row[f"{measure}, 1 step"] == pytest.approx(own[measure].mean())
+    assert row["FD, 1 step"] == pytest.approx(own["fd"].mean())
+
+
+def test_a_decision_shows_both_intervals_and_what_seeds_give_to_them():
+    record = load_record("add", "night")
+    (claim,) = (each for each in load_claims("add") if each.id == "add.one_step")
+    number, difference = tables.decision(record, "add.one_step").rows(named=True)
+    verdict = judge(claim, record)
+    assert (number["low"], number["high"]) == verdict.measured.interval
+    assert (difference["low"], difference["high"]) == verdict.difference.interval
+    assert (number["bar"], difference["bar"]) == ("< 0.6", "< 0")
+    # Student's t of four degrees of freedom is 2.776.
+    assert number["from seeds"] == pytest.approx(2.776 * number["sd"] / 5**0.5, rel=1e-3)
+    assert all(row["from seeds"] <= row["half width"] * (1 + 1e-9) for row in (number, difference))
+
+
+def test_the_figure_of_methods_has_the_level_of_the_gaussians():
+    record = tables_of(load_record("add", "night"))
+    ways, anchors = (record[name].filter(set="digits") for name in ("method_seeds", "anchors"))
+    picture = quality.methods(ways, anchors)
+    assert "one Gaussian a class" in picture.svg
+    assert "; one Gaussian a class 0.55; floor 0.27." in picture.alt

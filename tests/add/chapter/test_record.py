@@ -114,11 +114,43 @@ def test_the_balance_of_gradients_is_what_the_notebook_says(night):
     assert emoji.select(pl.min_horizontal("first ratio", "last ratio")).min().item() > 100
 
 
-def test_a_step_of_the_teacher_takes_longer_for_single_images_as_the_digest_says(night):
-    """More than half as long again for single images, and less in batches."""
-    one_step = tables_of(night)["speed"].filter(pl.col("steps") == 1)
-    images = one_step.pivot("network", index="batch", values="ms an image")
-    longer = images.select("batch", pl.col("teacher, DDIM") / pl.col("student") - 1)
-    single, batch = (value for _, value in longer.sort("batch").iter_rows())
-    assert batch < 0
-    assert 0.5 < single < 0.7
+def test_distillation_alone_spreads_images_as_one_step_of_the_untouched_teacher_does(night):
+    rows = rows_of(night).filter(steps=1)
+    spread = {
+        name: dict(rows.filter(method=name).select("seed", "spread").iter_rows())
+        for name in ("default", "distillation_only", "teacher, DDIM")
+    }
+    default, alone, untouched = spread.values()
+    assert all(abs(alone[seed] / untouched[seed] - 1) < 0.1 for seed in default)
+    counted = night.metrics["distillation_alone_diversity_ratio"].values
+    of_teacher = [
+        seed
+        for seed in default
+        if counted[str(seed)] == pytest.approx(untouched[seed] / default[seed], rel=1e-3)
+    ]
+    assert len(of_teacher) > len(default) / 2
+    tried = pl.DataFrame(night.tables["rates"].columns).filter(method="distillation_only")["FD"]
+    assert tried.max() < 1.2 * tried.min()
+
+
+def test_the_student_is_not_seen_to_differ_from_the_nearest_rival_at_two_and_four_calls(night):
+    assert night.metrics["front_fd_ratio_1"].interval[1] < 1
+    for calls in (2, 4):
+        low, high = night.metrics[f"front_fd_ratio_{calls}"].interval
+        assert low < 1 < high
+
+
+def test_one_step_clears_its_bar_and_the_gaussians_are_about_as_near_as_25_steps(night):
+    assert 0.15 < night.metrics["fd_ratio_one_step"].mean < 0.25  # "about a fifth"
+    assert night.metrics["fd_ratio_one_step"].interval[1] < 0.6
+    assert night.metrics["cheap_fd_ratio_one_step"].interval[1] < 0.1
+    low, high = night.metrics["cheap_fd_ratio_to_25_steps"].interval
+    assert low < 1 < high
+
+
+def test_a_judge_without_features_finds_the_student_behind_gaussians_and_the_teacher(night):
+    student, gaussians, teacher = (
+        night.metrics[f"told_apart_{name}"].interval
+        for name in ("student", "gaussians", "teacher_25")
+    )
+    assert student[0] > max(gaussians[1], teacher[1])

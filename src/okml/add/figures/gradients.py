@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from okml.add.arms import ARMS
+from okml.add.figures.tables import ARM_TITLES
 
 RATIO = "adversarial over distillation gradient"  # a term of the recorded curves
 STEPS = {1: "FD, 1 step", 4: "FD, 4 steps"}
@@ -35,7 +35,7 @@ def balance(curves: pl.DataFrame, arms: pl.DataFrame, methods: pl.DataFrame) -> 
     return (
         ratios.join(teacher, on="set", how="left", maintain_order="left")
         .sort("set", "last ratio", maintain_order=True)
-        .with_columns(pl.col("method").replace({name: arm.title for name, arm in ARMS.items()}))
+        .with_columns(pl.col("method").replace(ARM_TITLES))
         .rename({"method": "arm"})
     )
 

@@ -9,7 +9,9 @@ from matplotlib.artist import Artist
 from matplotlib.axis import Axis
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from okml.add.arms import ARMS
+from okml.add.figures.tables import ARM_TITLES
+from okml.add.profile_settings import SetSettings
+from okml.add.small.efficientnet import TAPS
 from okml.plotting import INK, PALETTE, Picture, by_color, let_names_run_on, names_above, style
 
 TITLES = {
@@ -21,6 +23,9 @@ TITLES = {
     "summed_distance": "distance summed over pixels",
 }
 COLUMNS = 3  # panels beside each other
+GAUSSIANS, FLOOR = "one Gaussian a class, in pixels", "training images, drawn again"
+BESIDE = 1.04  # ratio between the places of neighboring methods at one number of calls
+HINGE = "hinge loss of the heads"
 
 
 def _plain_decades(*axes: Axis) -> None:
@@ -31,22 +36,29 @@ def _plain_decades(*axes: Axis) -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
-def methods(frame: pl.DataFrame, floor: float) -> Picture:
+def methods(frame: pl.DataFrame, anchors: pl.DataFrame) -> Picture:
     """Draw the Fréchet distance against network calls for every way to few steps.
 
-    A frame of one image set has ``method``, ``calls``, ``seed`` and ``fd``; the floor is the
-    distance of resampled training images, which is sampling error alone.
+    The frames of one image set have ``method``, ``calls``, ``seed`` and ``fd``, and ``images`` and
+    ``FD``. Two anchors are levels: draws from one Gaussian a class, which no network makes, and
+    training images drawn again, whose distance is sampling error alone. Methods stand a little
+    beside each other, so that none hides another.
     """
     means = frame.group_by("method", "calls", maintain_order=True).agg(pl.col("fd").mean())
+    known = dict(anchors.select("images", "FD").iter_rows())
+    gaussians, floor = known[GAUSSIANS], known[FLOOR]
+    count = means["method"].n_unique()
     with style():
         figure, axes = plt.subplots(figsize=(5, 5.4))
-        for color, name, own in by_color(means, "method"):
+        for place, (color, name, own) in enumerate(by_color(means, "method")):
             rows = own.sort("calls")
             label = TITLES.get(name, name)
             width = 2.6 if name == "default" else 1.4
-            axes.plot(rows["calls"], rows["fd"], "-", color=color, lw=width, label=label)
+            aside = BESIDE ** (place - (count - 1) / 2)
+            axes.plot(rows["calls"] * aside, rows["fd"], "-", color=color, lw=width, label=label)
             points = frame.filter(method=name)
-            axes.plot(points["calls"], points["fd"], "o", color=color, ms=3.5, alpha=0.6)
+            axes.plot(points["calls"] * aside, points["fd"], "o", color=color, ms=3.5, alpha=0.6)
+        axes.axhline(gaussians, ls="--", lw=1.2, color=INK, label="one Gaussian a class")
         axes.axhline(floor, ls=":", lw=1.2, color=INK, label="training images, drawn again")
         axes.set(
             xscale="log", yscale="log", xlabel="calls of the network",
@@ -64,7 +76,7 @@ def methods(frame: pl.DataFrame, floor: float) -> Picture:
     return Picture(
         figure,
         f"Fréchet distance against calls of the network, dots are seeds: {facts}; "
-        f"floor {floor:.2f}.",
+        f"one Gaussian a class {gaussians:.2f}; floor {floor:.2f}.",
     )
 
 
@@ -79,7 +91,7 @@ def arms(frame: pl.DataFrame) -> Picture:
         figure, (left, right) = plt.subplots(
             1, 2, figsize=(5, 0.4 * len(names) + 0.9), sharey=True, width_ratios=(3, 2)
         )
-        names_above(left, [ARMS[name].title for name in names])
+        names_above(left, [ARM_TITLES[name] for name in names])
         let_names_run_on(left)
         for place, name in enumerate(names):
             own = rows.filter(method=name)
@@ -94,7 +106,7 @@ def arms(frame: pl.DataFrame) -> Picture:
         right.spines["left"].set_visible(False)
     means = rows.group_by("method", maintain_order=True).agg(pl.col("fd", "spread").mean())
     facts = "; ".join(
-        f"{ARMS[r['method']].title} {r['fd']:.2f} and {r['spread']:.2f}" for r in means.to_dicts()
+        f"{ARM_TITLES[r['method']]} {r['fd']:.2f} and {r['spread']:.2f}" for r in means.to_dicts()
     )
     return Picture(
         figure,
@@ -103,11 +115,17 @@ def arms(frame: pl.DataFrame) -> Picture:
     )
 
 
-def training(curves: pl.DataFrame, teacher: pl.DataFrame) -> Picture:
+def heads_of(settings: SetSettings) -> int:
+    """Return the number of heads of the discriminator on an image set."""
+    return 1 + settings.vit.depth if settings.eye == "vit" else len(TAPS)
+
+
+def training(curves: pl.DataFrame, teacher: pl.DataFrame, heads: int) -> Picture:
     """Draw the distance of one step while the default student trains, and its losses.
 
     The curves of a training have ``term``, ``step`` and ``value``, and those of the teacher its
-    ``fd`` at 1 and at 25 ``steps``.
+    ``fd`` at 1 and at 25 ``steps``. Twice the number of heads is the loss of those that can tell
+    nothing, a level among the losses.
     """
     with style():
         figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.6))
@@ -128,6 +146,9 @@ def training(curves: pl.DataFrame, teacher: pl.DataFrame) -> Picture:
                 rows["step"], rows["value"] / scale, color=color, lw=1.3,
                 label=f"{term}, in {scale:.2g}",
             )  # fmt: skip
+            if term == HINGE:
+                label = f"heads that tell nothing, {2 * heads}"
+                right.axhline(2 * heads / scale, ls=":", lw=1.2, color=color, label=label)
         right.set(xlabel="step of the training", ylabel="loss over its largest size")
         right.legend(fontsize=7.5)
     largest = distance.row(distance["value"].arg_max() or 0, named=True)
@@ -136,7 +157,8 @@ def training(curves: pl.DataFrame, teacher: pl.DataFrame) -> Picture:
         figure,
         "While the student trains, the distance of one step is "
         f"{first['value']:.2f} at step {first['step']}, at most {largest['value']:.2f} at step "
-        f"{largest['step']}, and {last['value']:.2f} at step {last['step']}; beside it losses.",
+        f"{largest['step']}, and {last['value']:.2f} at step {last['step']}; beside it losses, of "
+        f"which the heads' is {2 * heads} where they tell nothing.",
     )
 
 
@@ -165,7 +187,7 @@ def convergence(curves: pl.DataFrame, level: float) -> Picture:
                 axes.plot(own["step"], own["value"], color=PALETTE[0], lw=0.8, alpha=0.5)
             mean = means.filter(training=name)
             axes.plot(mean["step"], mean["value"], color=PALETTE[0], lw=2)
-            title = TITLES.get(name) or ARMS[name].title
+            title = TITLES.get(name) or ARM_TITLES[name]
             axes.set_title(title, fontsize=8)
             axes.set_yscale("log")
             _plain_decades(axes.yaxis)
