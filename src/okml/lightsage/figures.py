@@ -393,13 +393,15 @@ def edge_gains(profile: ProfileName, *measured: Measurements) -> Picture:
             "swing_coverage_gain_of_single_pairs": "Swing edges of a single pair of users",
             "swing_coverage_gain_of_a_longer_log": "Swing edges, three times as many sessions",
         },
-        "gain in HR@10": {
+        "gain in HR@10 from strong and search edges": {
             strong: "strong edges in place of weak ones",
             frequent: "as many frequent clicks in place of weak edges",
             f"{strong}-{frequent}": "strong edges in place of as many frequent clicks",
             search: "search edges added to strong ones",
             rewired: "rewired search edges added to strong ones",
             f"{search}-{rewired}": "search edges in place of rewired ones",
+        },
+        "gain in HR@10": {
             "swing_hr10_gain": "Swing added to strong and search edges",
             cosine: "Swing in place of cosine edges",
             neither: "no edges in place of cosine edges",
@@ -407,7 +409,7 @@ def edge_gains(profile: ProfileName, *measured: Measurements) -> Picture:
             f"{cosine}_beside_other_edges": "Swing in place of cosine edges, at edges that differ",
             "strong_input_hr10_gain": "Swing without feed clicks in place of as many with them",
             "strong_input_hr10_gain_beside_other_edges": (
-                "Swing without feed clicks in place of as many, at edges that differ"
+                "Swing without feed clicks, at edges that differ"
             ),
             "strong_input_hr10_gain_over_all": (
                 "Swing without feed clicks in place of all edges with them"
