@@ -186,6 +186,24 @@ def test_the_line_at_zero_stands_beside_every_row_and_runs_through_no_name():
         )
 
 
+def test_a_bar_is_a_dotted_line_beside_its_row_alone():
+    def measured(mean):
+        return Estimate(values={"all": mean}, low=mean - 0.1, high=mean + 0.1, estimator="drawn")
+
+    step = Measurements(metrics={"free": measured(0.3), "barred": measured(0.2)}, differences={})
+    panels = {"gain": {"free": "no bar", "barred": "a bar"}}
+    shown = estimates(panels, step, bars={"barred": 0.25, "error": 0.5})  # one not of this run
+    (axes,) = shown._figure.axes
+    dotted = [
+        lines for lines in axes.collections
+        if isinstance(lines, LineCollection) and lines.get_linestyles()[0][1]
+    ]  # fmt: skip
+    ((ends,),) = (lines.get_segments() for lines in dotted)
+    assert ends[:, 0].tolist() == [0.25, 0.25]
+    assert 0.5 < ends[0, 1] < 1 < ends[1, 1] < 1.5  # the second row is at 1
+    assert shown.alt == "gain: no bar 0.300 [0.200, 0.400]; a bar 0.200 [0.100, 0.300], bar 0.25."
+
+
 def test_estimates_are_drawn_with_their_controls_and_differences_and_others_left_out():
     def measured(mean, low, high):
         return Estimate(values={"all": mean}, low=low, high=high, estimator="drawn")
@@ -208,6 +226,7 @@ def test_estimates_are_drawn_with_their_controls_and_differences_and_others_left
     assert {"probe", "letters", "difference", "test R²"} <= set(texts)
     assert "years" not in texts
     assert EMPTY not in shown.svg
+    assert ", bar" not in shown.alt
     nothing = estimates(panels, Measurements())
     assert nothing.alt == UNMEASURED
     assert EMPTY in nothing.svg

@@ -226,21 +226,27 @@ def let_names_run_on(axes: Axes) -> None:
 
 
 def line_beside_rows(
-    axes: Axes, rows: int, x: float, dash: Literal["solid", "dotted"] = "solid"
+    axes: Axes, rows: int, x: float, dash: Literal["solid", "dotted"] = "solid", first: int = 0
 ) -> None:
     """Draw a vertical line beside each of some rows, interrupted by the names above them."""
-    lows, highs = ([place + end for place in range(rows)] for end in (-0.17, 0.3))
+    lows, highs = ([first + place + end for place in range(rows)] for end in (-0.17, 0.3))
     axes.vlines([x] * rows, lows, highs, colors=INK, linestyles=dash, lw=0.8)
 
 
-def estimates(panels: Mapping[str, Mapping[str, str]], *measured: Measurements) -> Picture:
+def estimates(
+    panels: Mapping[str, Mapping[str, str]],
+    *measured: Measurements,
+    bars: Mapping[str, float] | None = None,
+) -> Picture:
     """Draw measured numbers with their 95 % intervals, a panel for each quantity.
 
     It shows what decides claims: metrics, their controls, and the differences, in another color.
     What the steps did not measure is left out. A panel has the labels of its rows by what is
     measured, such as ``r2``, or ``r2-control`` for a paired difference; its own label, which is
-    that of its axis, has the unit.
+    that of its axis, has the unit. ``bars`` has the bar that decides a row, by what is measured: a
+    dotted line.
     """
+    bars = bars or {}
     found: dict[str, Estimate] = {}
     for step in measured:
         found |= step.metrics
@@ -262,8 +268,15 @@ def estimates(panels: Mapping[str, Mapping[str, str]], *measured: Measurements) 
             )  # fmt: skip
             dots(axes, rows, "value", "name", [PALETTE["-" in name] for name in of], above=True)
             line_beside_rows(axes, rows.height, 0)
+            for place, name in enumerate(of):
+                if name in bars:
+                    line_beside_rows(axes, 1, bars[name], "dotted", first=place)
             axes.set_xlabel(axis)
-            facts = (f"{of[name]} {format_estimate(found[name])}" for name in of)
+            facts = (
+                f"{of[name]} {format_estimate(found[name])}"
+                + (f", bar {bars[name]:g}" if name in bars else "")
+                for name in of
+            )
             told.append(f"{axis}: {'; '.join(facts)}.")
         if not known:
             grid[0, 0].axis("off")

@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 from matplotlib import pyplot as plt
 
+from okml.ledger import Estimate, Measurements
 from okml.lightsage import figures
-from okml.lightsage.figures import long_tail, picture, statistics
+from okml.lightsage.figures import bars_of, edge_gains, long_tail, picture, statistics
 from okml.plotting import PALETTE
 
 
@@ -82,3 +83,25 @@ def test_the_tail_begins_with_the_first_item_of_too_few_clicks():
     whole = long_tail(popularity, degrees, tail_clicks=0)
     assert "0% of the items" in whole.alt
     assert len(whole.figure.axes[0].patches) == 0
+
+
+def test_bars_are_those_of_the_profile_and_none_is_zero():
+    small, night = bars_of("cpu"), bars_of("night")
+    assert small["strong_hr10_gain_over_weak_graph"] == 0.25
+    assert bars_of("smoke")["strong_hr10_gain_over_weak_graph"] == 0.12
+    assert (small["head_hr10_loss"], night["head_hr10_loss"]) == (0.08, 0.01)  # from above
+    assert "swing_hr10_gain_over_network" not in small  # its bar is 0
+
+
+def test_the_gains_of_edges_show_the_claims_bar_and_control():
+    def measured(mean):
+        return Estimate(values={"0": mean}, low=mean - 0.1, high=mean + 0.1, estimator="drawn")
+
+    metric, control = (f"{of}_hr10_gain_over_weak_graph" for of in ("strong", "fewer_edges"))
+    graphs = Measurements(
+        metrics={metric: measured(0.2), control: measured(0.0)},
+        differences={metric: {control: measured(0.2)}},
+    )
+    told = edge_gains("cpu", graphs).alt
+    assert "strong edges in place of weak ones 0.200 [0.100, 0.300], bar 0.25;" in told
+    assert "strong edges in place of as many frequent clicks 0.200 [0.100, 0.300]." in told

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from okml.ledger import Measurements
+from okml.ledger import Measurements, load_claims
+from okml.ledger.claims import Bar
 from okml.plotting import (
     INK,
     PALETTE,
@@ -26,6 +27,7 @@ from okml.plotting import (
     style,
     with_control,
 )
+from okml.profile import ProfileName
 
 # The frames that a record keeps, so that the site draws them without the run: by the name of the
 # record's table, the step and the frame.
@@ -75,6 +77,12 @@ ARMS = {
     "pinsage": "PinSAGE",
     "lightgcn items": "LightGCN, items",
     "lightgcn users": "LightGCN, users",
+}
+# How pages name two arms that records call by their features.
+NAMES = {
+    "features alone": "raw features",
+    "features": "raw features",
+    "trained features": "network without a graph",
 }
 TITLE_WIDTH = 34  # largest number of characters of a title
 # Column, row, text and color of each box; kinds of edges have their colors.
@@ -363,8 +371,20 @@ def leave_edge_out_gain(losses: Measurements) -> Picture:
     return estimates(panels, losses)
 
 
-def edge_gains(*measured: Measurements) -> Picture:
-    """Draw what Swing and search edges add, and strong ones where the feed follows the item."""
+def bars_of(profile: ProfileName) -> dict[str, float]:
+    """Return the bars of the claims at a profile that are not 0, by metric."""
+    found = {}
+    for claim in load_claims("lightsage"):
+        if claim.metric and (written := claim.bar(profile)):
+            bar = Bar.parse(written)
+            found[claim.metric] = bar.low if np.isfinite(bar.low) else bar.high
+    return {metric: bar for metric, bar in found.items() if bar}
+
+
+def edge_gains(profile: ProfileName, *measured: Measurements) -> Picture:
+    """Draw what kinds of edges add, with the bars of their claims at a profile."""
+    strong, frequent = (f"{of}_hr10_gain_over_weak_graph" for of in ("strong", "fewer_edges"))
+    search, rewired = "search_edges_hr10_gain", "shuffled_within_types_hr10_gain"
     cosine, neither = "swing_hr10_gain_over_cosine", "neither_hr10_gain_over_cosine"
     panels = {
         "gain in the share of items with an edge": {
@@ -372,6 +392,14 @@ def edge_gains(*measured: Measurements) -> Picture:
             "swing_coverage_gain": "Swing edges",
             "swing_coverage_gain_of_single_pairs": "Swing edges of a single pair of users",
             "swing_coverage_gain_of_a_longer_log": "Swing edges, three times as many sessions",
+        },
+        "gain in HR@10 from strong and search edges": {
+            strong: "strong edges in place of weak ones",
+            frequent: "as many frequent clicks in place of weak edges",
+            f"{strong}-{frequent}": "strong edges in place of as many frequent clicks",
+            search: "search edges added to strong ones",
+            rewired: "rewired search edges added to strong ones",
+            f"{search}-{rewired}": "search edges in place of rewired ones",
         },
         "gain in HR@10": {
             "swing_hr10_gain": "Swing added to strong and search edges",
@@ -381,7 +409,7 @@ def edge_gains(*measured: Measurements) -> Picture:
             f"{cosine}_beside_other_edges": "Swing in place of cosine edges, at edges that differ",
             "strong_input_hr10_gain": "Swing without feed clicks in place of as many with them",
             "strong_input_hr10_gain_beside_other_edges": (
-                "Swing without feed clicks in place of as many, at edges that differ"
+                "Swing without feed clicks, at edges that differ"
             ),
             "strong_input_hr10_gain_over_all": (
                 "Swing without feed clicks in place of all edges with them"
@@ -392,22 +420,22 @@ def edge_gains(*measured: Measurements) -> Picture:
             "strong edges", "as many frequent clicks",
         ),
     }  # fmt: skip
-    return estimates(panels, *measured)
+    return estimates(panels, *measured, bars=bars_of(profile))
 
 
-def tail_gains(tail: Measurements) -> Picture:
-    """Draw what grouping the tail gains, with its controls."""
+def tail_gains(profile: ProfileName, tail: Measurements) -> Picture:
+    """Draw what grouping the tail gains, with its controls and the bars of claims at a profile."""
     grouped, alone, joined = "cold_hr10_gain", "no_graph_cold_hr10_gain", "joined_cold_hr10_gain"
     similar, one = "similar_groups_cold_hr10_gain", "one_group_a_type_cold_hr10_gain"
     panels = {
         "gain in HR@10 on items without a click": {
             grouped: "grouped tail",
             joined: "new items join groups",
-            alone: "features alone",
+            alone: "network without a graph",
             similar: "similar groups over random ones",
             one: "one group a type over random ones",
-            f"{grouped}-{alone}": "grouped tail less features alone",
-            f"{joined}-{alone}": "new items join groups less features alone",
+            f"{grouped}-{alone}": "grouped tail less network without a graph",
+            f"{joined}-{alone}": "new items join groups less network without a graph",
             f"{similar}-{one}": "similar groups less one group a type",
             "hidden_neighborhoods_cold_hr10_gain": "hidden neighborhoods in training",
         },
@@ -417,7 +445,7 @@ def tail_gains(tail: Measurements) -> Picture:
         ),
         "loss of HR@10 on popular items": {"head_hr10_loss": "grouped tail"},
     }  # fmt: skip
-    return estimates(panels, tail)
+    return estimates(panels, tail, bars=bars_of(profile))
 
 
 def gains_on_logs(real: Measurements) -> Picture:
