@@ -17,6 +17,7 @@ from okml.plotting import (
     UNMEASURED,
     Picture,
     by_color,
+    claim_bars,
     dots,
     estimates,
     label_points,
@@ -184,6 +185,14 @@ def test_the_line_at_zero_stands_beside_every_row_and_runs_through_no_name():
         assert all(
             line.ymin < height < line.ymax for line, height in zip(upright, heights, strict=True)
         )
+
+
+def test_bars_of_claims_are_those_of_the_profile_and_none_is_zero():
+    small, night = claim_bars("lightsage", "cpu"), claim_bars("lightsage", "night")
+    assert small["strong_hr10_gain_over_weak_graph"] == 0.25
+    assert claim_bars("lightsage", "smoke")["strong_hr10_gain_over_weak_graph"] == 0.12
+    assert (small["head_hr10_loss"], night["head_hr10_loss"]) == (0.08, 0.01)  # from above
+    assert "swing_hr10_gain_over_network" not in small  # its bar is 0
 
 
 def test_a_bar_is_a_dotted_line_beside_its_row_alone():

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from okml import tables
-from okml.ledger import Run, estimate_mean, load_claims
+from okml.ledger import Run, estimate_mean, judge, load_claims, load_record
 from okml.ledger.claims import parse_claims
-from okml.tables import Table, settings_table, verdict_table
+from okml.tables import Table, decision_table, settings_table, verdict_table
 
 
 def cells(table: Table) -> list[list[str]]:
@@ -169,3 +169,28 @@ def test_every_claim_of_the_chapter_has_a_row(profile: object, tmp_path: Path) -
     table = verdict_table(Run(profile, "cpu").record(1.0))  # type: ignore[arg-type]
     assert table.frame["claim"].to_list() == [claim.id for claim in load_claims("space_time")]
     assert set(table.frame["verdict"]) == {"not run here"}
+
+
+def test_a_decision_shows_both_intervals_what_seeds_give_to_them_and_the_conditions():
+    record = load_record("add", "night")
+    (claim,) = (each for each in load_claims("add") if each.id == "add.one_step")
+    shown = decision_table(record, "add.one_step")
+    number, difference, *conditions = shown.frame.rows(named=True)
+    verdict = judge(claim, record)
+    assert (number["low"], number["high"]) == verdict.measured.interval
+    assert (difference["low"], difference["high"]) == verdict.difference.interval
+    assert (number["bar"], difference["bar"]) == ("< 0.6", "< 0")
+    # Student's t of four degrees of freedom is 2.776.
+    assert number["from seeds"] == pytest.approx(2.776 * number["sd over seeds"] / 5**0.5, rel=1e-3)
+    assert all(row["from seeds"] <= row["half width"] * (1 + 1e-9) for row in (number, difference))
+    assert [row["number"] for row in conditions] == [
+        f"condition: {each.metric}" for each in claim.conditions_at("night")
+    ]
+    assert shown.caption.startswith("How add.one_step is decided at night: not reproduced.")
+
+
+def test_a_decision_of_what_was_not_measured_has_blanks():
+    (row, *_) = decision_table(load_record("add", "cpu"), "add.other_distillations").frame.rows(
+        named=True
+    )
+    assert {row[name] for name in ("mean", "low", "high", "from seeds", "half width")} == {None}

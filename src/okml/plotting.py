@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -29,7 +30,8 @@ from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Bbox
 
 from okml.errors import ParameterError
-from okml.ledger import Estimate, Measurements, format_estimate
+from okml.ledger import Bar, Estimate, Measurements, format_estimate, load_claims
+from okml.profile import ProfileName
 
 # Okabe & Ito (2008): eight colors that people with any color vision can tell apart. Black is
 # left out, since it would vanish in dark mode.
@@ -231,6 +233,16 @@ def line_beside_rows(
     """Draw a vertical line beside each of some rows, interrupted by the names above them."""
     lows, highs = ([first + place + end for place in range(rows)] for end in (-0.17, 0.3))
     axes.vlines([x] * rows, lows, highs, colors=INK, linestyles=dash, lw=0.8)
+
+
+def claim_bars(chapter: str, profile: ProfileName) -> dict[str, float]:
+    """Return the bars of a chapter's claims at a profile that are not 0, by metric."""
+    found = {}
+    for claim in load_claims(chapter):
+        if claim.metric and (written := claim.bar(profile)):
+            bar = Bar.parse(written)
+            found[claim.metric] = bar.low if math.isfinite(bar.low) else bar.high
+    return {metric: bar for metric, bar in found.items() if bar}
 
 
 def estimates(

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
+from scipy import stats
 
-from okml.ledger import RunRecord, format_estimate, judge, load_claims
+from okml.ledger import Estimate, RunRecord, format_estimate, judge, load_claims
 
 NUMBER = "text-align: right; font-variant-numeric: tabular-nums"
 
@@ -91,6 +92,53 @@ def settings_table(settings: Mapping[str, Any], names: Sequence[str], caption: s
     """Return the named fields of a profile with their values."""
     rows = [(name, str(settings[name])) for name in names]
     return Table(pl.DataFrame(rows, schema=["setting", "value"], orient="row"), caption)
+
+
+def decision_table(record: RunRecord, claim_id: str) -> Table:
+    """Return the numbers that decide a claim, with the parts of their intervals and their bars.
+
+    A row is the claim's metric, its difference from the control, or a condition without which
+    nothing is decided. ``from seeds`` is the half width of the interval that the seeds alone would
+    give, by Student's t; ``half width`` is that of the interval.
+    """
+    (claim,) = (each for each in load_claims(record.chapter) if each.id == claim_id)
+    verdict = judge(claim, record)
+    numbers: list[tuple[str, Estimate | None, str | None]] = [
+        ("the claim's number", verdict.measured, claim.bar(record.profile))
+    ]
+    if claim.control is not None:
+        numbers.append(("less the control", verdict.difference, claim.control.bar))
+    numbers += [
+        (f"condition: {each.metric}", record.metrics.get(each.metric), each.bar)
+        for each in claim.conditions_at(record.profile)
+    ]
+    rows = [
+        {"number": name, **_parts(estimate), "bar": bar or "—"} for name, estimate, bar in numbers
+    ]
+    return Table(
+        pl.DataFrame(rows, schema_overrides=dict.fromkeys(_parts(None), pl.Float64)),
+        f"How {claim_id} is decided at {record.profile}: {verdict.outcome.value}. From seeds: the "
+        "half width that seeds alone would give; what the drawn units vary widens it.",
+        intervals={"mean": ("low", "high")},
+    )
+
+
+def _parts(estimate: Estimate | None) -> dict[str, float | None]:
+    """Return the mean of a number, its interval, and what seeds give to it; without one, blanks."""
+    values = [] if estimate is None else estimate.numbers
+    low, high = (estimate and estimate.interval) or (None, None)
+    sd = pl.Series(values, dtype=pl.Float64).std()  # None of fewer than two
+    from_seeds = None
+    if isinstance(sd, float):
+        from_seeds = float(stats.t.ppf(0.975, len(values) - 1)) * sd / len(values) ** 0.5
+    return {
+        "mean": None if estimate is None else estimate.mean,
+        "low": low,
+        "high": high,
+        "sd over seeds": sd if isinstance(sd, float) else None,
+        "from seeds": from_seeds,
+        "half width": None if low is None or high is None else (high - low) / 2,
+    }
 
 
 def verdict_table(record: RunRecord, names: Collection[str] | None = None) -> Table:

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 
 from okml.ledger import Estimate, Measurements
 from okml.lightsage import figures
-from okml.lightsage.figures import bars_of, edge_gains, long_tail, picture, statistics
+from okml.lightsage.figures import edge_gains, long_tail, picture, statistics
 from okml.plotting import PALETTE
 
 
@@ -83,14 +83,6 @@ def test_the_tail_begins_with_the_first_item_of_too_few_clicks():
     whole = long_tail(popularity, degrees, tail_clicks=0)
     assert "0% of the items" in whole.alt
     assert len(whole.figure.axes[0].patches) == 0
-
-
-def test_bars_are_those_of_the_profile_and_none_is_zero():
-    small, night = bars_of("cpu"), bars_of("night")
-    assert small["strong_hr10_gain_over_weak_graph"] == 0.25
-    assert bars_of("smoke")["strong_hr10_gain_over_weak_graph"] == 0.12
-    assert (small["head_hr10_loss"], night["head_hr10_loss"]) == (0.08, 0.01)  # from above
-    assert "swing_hr10_gain_over_network" not in small  # its bar is 0
 
 
 def test_the_gains_of_edges_show_the_claims_bar_and_control():

@@ -192,7 +192,8 @@ def test_figures_draw_what_the_steps_found(experiment):
     exact = [e.shop.values(f"exact_{name}_return")[0] for name in ("stationary", "myopic")]
     drawn = [
         figures.draw_curves(e.training.frames["curves"]),
-        figures.draw_verdict(e.cells.frames["verdict"]),
+        figures.draw_ratios("gpu", e.cells.frames["verdict"]),
+        figures.draw_long_term("gpu", e.returns),
         figures.draw_cells(e.cells.frames["cells"]),
         figures.draw_gains(e.cells.frames["table"], e.profile.main.log),
         figures.draw_filters(e.filters),

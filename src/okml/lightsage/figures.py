@@ -11,14 +11,14 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from okml.ledger import Measurements, load_claims
-from okml.ledger.claims import Bar
+from okml.ledger import Measurements
 from okml.plotting import (
     INK,
     PALETTE,
     Box,
     Picture,
     by_color,
+    claim_bars,
     diagram,
     dots,
     estimates,
@@ -371,16 +371,6 @@ def leave_edge_out_gain(losses: Measurements) -> Picture:
     return estimates(panels, losses)
 
 
-def bars_of(profile: ProfileName) -> dict[str, float]:
-    """Return the bars of the claims at a profile that are not 0, by metric."""
-    found = {}
-    for claim in load_claims("lightsage"):
-        if claim.metric and (written := claim.bar(profile)):
-            bar = Bar.parse(written)
-            found[claim.metric] = bar.low if np.isfinite(bar.low) else bar.high
-    return {metric: bar for metric, bar in found.items() if bar}
-
-
 def edge_gains(profile: ProfileName, *measured: Measurements) -> Picture:
     """Draw what kinds of edges add, with the bars of their claims at a profile."""
     strong, frequent = (f"{of}_hr10_gain_over_weak_graph" for of in ("strong", "fewer_edges"))
@@ -420,7 +410,7 @@ def edge_gains(profile: ProfileName, *measured: Measurements) -> Picture:
             "strong edges", "as many frequent clicks",
         ),
     }  # fmt: skip
-    return estimates(panels, *measured, bars=bars_of(profile))
+    return estimates(panels, *measured, bars=claim_bars("lightsage", profile))
 
 
 def tail_gains(profile: ProfileName, tail: Measurements) -> Picture:
@@ -445,7 +435,7 @@ def tail_gains(profile: ProfileName, tail: Measurements) -> Picture:
         ),
         "loss of HR@10 on popular items": {"head_hr10_loss": "grouped tail"},
     }  # fmt: skip
-    return estimates(panels, tail, bars=bars_of(profile))
+    return estimates(panels, tail, bars=claim_bars("lightsage", profile))
 
 
 def gains_on_logs(real: Measurements) -> Picture:

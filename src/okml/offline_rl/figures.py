@@ -18,6 +18,7 @@ from okml.plotting import (
     PALETTE,
     Picture,
     by_color,
+    claim_bars,
     dots,
     estimates,
     label_points,
@@ -26,6 +27,7 @@ from okml.plotting import (
     style,
     with_control,
 )
+from okml.profile import ProfileName
 
 METRIC = "ndcg@10"
 # The frames that a record keeps, so that the site draws them without the run: by the name of the
@@ -151,12 +153,14 @@ def draw_preferences(frame: pl.DataFrame) -> Picture:
     )
 
 
-def draw_verdict(frame: pl.DataFrame) -> Picture:
-    """Draw the ratios behind the factor 1.5 with their intervals.
+def draw_ratios(profile: ProfileName, frame: pl.DataFrame) -> Picture:
+    """Draw the ratios behind the factor 1.5 with their intervals, and the bar at a profile.
 
     Args:
-        frame: Columns ``metric``, ``ratio``, ``value``, ``low``, ``high``, ``verdict``.
+        profile: The name of the profile.
+        frame: Columns ``metric``, ``ratio``, ``value``, ``low`` and ``high``.
     """
+    bar = claim_bars("offline_rl", profile)["finetuning_ratio"]
     metric = pl.col("metric").str.to_uppercase()
     shown = frame.with_columns(metric, label=pl.format("{}: {}", metric, "ratio"))
     with style():
@@ -165,17 +169,20 @@ def draw_verdict(frame: pl.DataFrame) -> Picture:
         dots(axes, shown, "value", "label", colors, above=True)
         line_beside_rows(axes, len(shown), 1)
         line_beside_rows(axes, len(shown), 1.5, "dotted")
-        axes.annotate(
-            "the digest's 1.5", (1.5, 1), xycoords=("data", "axes fraction"), ha="right",
-            va="bottom",
-        )  # fmt: skip
+        marks = [("the digest's 1.5", 1.5, "right")]
+        if bar > 1:
+            line_beside_rows(axes, len(shown), bar, "dotted")
+            marks = [(f"bar {bar:g}", bar, "right"), ("the digest's 1.5", 1.5, "left")]
+            axes.set_xlim(right=1.75)
+        for words, x, side in marks:
+            axes.annotate(words, (x, 1), xycoords=("data", "axes fraction"), ha=side, va="bottom")
         axes.set_xlabel("ratio of test metrics (line: 95 % over users and seeds)")
     facts = "; ".join(
         f"{row['ratio']} {row['value']:.2f} ({row['low']:.2f} to {row['high']:.2f}) in "
         f"{row['metric']}"
         for row in shown.to_dicts()
     )
-    return Picture(figure, f"Ratios of test metrics: {facts}. Verdict: {shown['verdict'][-1]}.")
+    return Picture(figure, f"Ratios of test metrics: {facts}. Bar: {bar:g}.")
 
 
 def draw_cells(cells: pl.DataFrame) -> Picture:
@@ -226,6 +233,21 @@ def draw_gains(table: pl.DataFrame, data: str) -> Picture:
 def _colors(rows: pl.DataFrame) -> list[str]:
     """Return the color of each arm: those of CRR have the second one."""
     return [PALETTE[is_crr] for is_crr in rows["arm"].str.starts_with("crr")]
+
+
+def draw_long_term(profile: ProfileName, returns: Measurements) -> Picture:
+    """Draw the returns of CRR over that of cloning, with the bar and the control that decide."""
+    ratio, blind = "simulated_return_ratio", "simulated_return_ratio_gamma0"
+    rows = {
+        ratio: "two stages (CRR)",
+        blind: "CRR that is blind to the future",
+        f"{ratio}-{blind}": "two stages (CRR) less CRR that is blind to the future",
+        f"{ratio}_best_rates": "two stages (CRR), rates of the highest return",
+        f"{ratio}_right": "right actions only",
+        f"{ratio}_right_best_rates": "right actions only, rates of the highest return",
+    }
+    panels = {"return over that of cloning": rows}
+    return estimates(panels, returns, bars=claim_bars("offline_rl", profile))
 
 
 def draw_filters(filters: Measurements) -> Picture:

@@ -77,7 +77,7 @@ def published(name: str, digits: int = 4, log: str | None = None) -> Table:
 
     Args:
         name: Identifier of the table.
-        digits: Number of decimals shown.
+        digits: Number of decimals of numbers below ten; columns of larger ones have fewer.
         log: Name of the log of the run that it is shown beside.
 
     Raises:

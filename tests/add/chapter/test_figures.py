@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from okml.add.figures import gradients, quality, tables
-from okml.ledger import judge, load_claims, load_record
+from okml.ledger import load_record
 from okml.plotting import EMPTY
 from okml.tables import Table
 from tests.recorded import tables_of
@@ -81,19 +81,6 @@ def test_the_table_of_arms_has_what_one_step_covers():
     for measure in ("precision", "recall"):
         assert row[f"{measure}, 1 step"] == pytest.approx(own[measure].mean())
     assert row["FD, 1 step"] == pytest.approx(own["fd"].mean())
-
-
-def test_a_decision_shows_both_intervals_and_what_seeds_give_to_them():
-    record = load_record("add", "night")
-    (claim,) = (each for each in load_claims("add") if each.id == "add.one_step")
-    number, difference = tables.decision(record, "add.one_step").rows(named=True)
-    verdict = judge(claim, record)
-    assert (number["low"], number["high"]) == verdict.measured.interval
-    assert (difference["low"], difference["high"]) == verdict.difference.interval
-    assert (number["bar"], difference["bar"]) == ("< 0.6", "< 0")
-    # Student's t of four degrees of freedom is 2.776.
-    assert number["from seeds"] == pytest.approx(2.776 * number["sd"] / 5**0.5, rel=1e-3)
-    assert all(row["from seeds"] <= row["half width"] * (1 + 1e-9) for row in (number, difference))
 
 
 def test_the_figure_of_methods_has_the_level_of_the_gaussians():
