@@ -9,6 +9,7 @@ history; it has no changes here, since some of the changes would look like all o
 from __future__ import annotations
 
 import datetime
+import io
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -102,13 +103,13 @@ def _commits(root: Path) -> Iterator[tuple[str, datetime.datetime, dict[str, str
     )  # fmt: skip
     entries = [entry.split() for entry in log.decode().split(COMMIT)[1:]]
     named = [f"{sha}:{path}" for sha, _, *paths in entries for path in paths]
-    rest = _git(root, "cat-file", "--batch", stdin="\n".join(named).encode())
+    blobs = io.BytesIO(_git(root, "cat-file", "--batch", stdin="\n".join(named).encode()))
     for sha, date, *paths in entries:
         texts = {}
         for path in paths:  # each comes as a line that ends in its length, itself, and a line's end
-            head, _, rest = rest.partition(b"\n")
-            length = int(head.split()[-1])
-            texts[path], rest = rest[:length].decode(), rest[length + 1 :]
+            length = int(blobs.readline().split()[-1])
+            texts[path] = blobs.read(length).decode()
+            blobs.seek(1, io.SEEK_CUR)
         yield sha, datetime.datetime.fromisoformat(date), texts
 
 
